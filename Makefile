@@ -1,0 +1,67 @@
+# Everything people and CI run. Needs make and a python3 of 3.11 or later, nothing else.
+#   make test ARGS="-k store"    make lock ARGS=--upgrade    make bench BENCH=append
+
+PYTHON ?= python3
+UV := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+ARGS ?=
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup browser check test fmt demo torture bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## an environment in .venv; does nothing while the locks stay as they are
+
+$(VENV)/uv-$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make setup PYTHON=...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	@touch $@
+
+$(READY): requirements/dev.lock pyproject.toml | $(VENV)/uv-$(UV)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+browser: $(READY) ## what driving a page needs, beside a chromium
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.lock
+
+check: $(READY) ## style, types and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: check ## the checks, then the tests
+	$(BIN)/pytest $(ARGS)
+
+fmt: $(READY) ## put the style right
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+demo: $(READY) ## a shop, a bad release and a rollback, on this machine
+	$(BIN)/python -m bot.playground.demo $(ARGS)
+
+torture: $(READY) ## kill and freeze nodes in the middle of runs, then look for damage
+	$(BIN)/python -m bench.torture $(ARGS)
+
+bench: $(READY) ## measure one thing: make bench BENCH=<name of a file in bench/>
+	@test -f "bench/$(BENCH).py" || { echo "make bench BENCH=<name>, of:" $(filter-out __init__,$(basename $(notdir $(wildcard bench/*.py)))); exit 2; }
+	$(BIN)/python -m bench.$(BENCH) $(ARGS)
+
+lock: | $(VENV)/uv-$(UV) ## pin every version and hash again; ARGS=--upgrade for newer ones
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.lock
+	$(COMPILE) $(ARGS) pyproject.toml --all-extras --group dev -c requirements/runtime.lock -o requirements/dev.lock
+	$(COMPILE) $(ARGS) --group browser -c requirements/dev.lock -o requirements/browser.lock
+
+clean: ## remove what was made: the environment, caches, builds
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

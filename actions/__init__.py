@@ -1,0 +1,1 @@
+"""Things a plan can do: one file an action."""

@@ -1,0 +1,1 @@
+"""The rollback bot: one log of events per run, and what reads and writes it."""

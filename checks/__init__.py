@@ -1,0 +1,1 @@
+"""Things a plan can look at: one file a check."""
