@@ -1,0 +1,366 @@
+"""The one contract between the engine and every action and check.
+
+An action says what it would change (`plan`), later makes it so (`apply`), and can look where things stand
+(`observe`). The value that travels between them, `Change`, is at once the preview, what people approve, the
+no-op test, the undo data and the audit line. A check reads the world and gives a `Verdict`.
+
+Rules that every handler keeps (tests/test_contract.py holds them to it):
+- `plan` and `observe` write nothing, and the same world gives the same fingerprint;
+- `apply` called again with the same change converges: it looks before it acts;
+- a target names object and field ("shop-worker/replicas"), and no secret value ever enters a Change.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bot.ports import Blob, Ports
+from bot.ports import Json as Json
+
+Value = Annotated[Blob | Json, Field(union_mode="left_to_right")]
+"""What a target holds: JSON of at most 4 KiB, or a reference to a blob. None means absent."""
+
+INLINE_LIMIT = 4096
+"""Bytes of canonical JSON above which a value belongs into `ports.blobs`."""
+
+
+class Params(BaseModel):
+    """A handler's parameters. Each field is described: the text is help, documentation and schema."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Output(BaseModel):
+    """What a handler hands to later steps (`${steps.<id>.<field>}`), declared like its parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One thing that will differ.
+
+    bound=False: `before` is saved for the undo but was not part of what people approved (replicas that an
+    autoscaler moves all the time).
+    """
+
+    target: str
+    before: Value
+    after: Value
+    bound: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Something done that has no before: a post, a flush, an invalidation. `on_undo`: done again or left out."""
+
+    what: str
+    on_undo: Literal["repeat", "drop"] = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something measured while planning, shown to people. Above `ceiling` (same unit) the step has drifted."""
+
+    name: str
+    value: Json
+    unit: str = ""
+    ceiling: float | None = None
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the measured value is above its own ceiling."""
+        return self.ceiling is not None and _above(self.value, self.ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a step would do, or did. Neither edits nor effects: nothing to do, and `summary` says why."""
+
+    summary: str
+    edits: tuple[Edit, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reversible: bool = True
+
+    @property
+    def is_noop(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.edits and not self.effects
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The targets that would differ afterwards."""
+        return frozenset(e.target for e in self.edits)
+
+    def fingerprint(self, handler: str) -> str:
+        """What an approval binds: 32 hex digits of SHA-256 over handler, edits (before only where bound),
+        effects, ceilings and reversibility; not over prose or measured facts."""
+        bound = {
+            "handler": handler,
+            "edits": sorted(_edit_key(e) for e in self.edits),
+            "effects": sorted([e.what, e.on_undo] for e in self.effects),
+            "ceilings": sorted([f.name, f.ceiling] for f in self.facts if f.ceiling is not None),
+            "reversible": self.reversible,
+        }
+        return hashlib.sha256(canonical(bound).encode()).hexdigest()[:32]
+
+    def beyond(self, approved: Change) -> tuple[str, ...]:
+        """In which ways this newly planned change goes beyond the approved one; empty if it is covered.
+
+        Covered is: every edit and effect was approved (fewer is fine: the rest is done already), every fact
+        with an approved ceiling is at or below it, and nothing has become irreversible.
+        """
+        known = {e.target: e for e in approved.edits}
+        found: list[str] = []
+        for e in self.edits:
+            was = known.get(e.target)
+            if was is None:
+                found.append(f"{e.target}: now also {_show(e.before)} -> {_show(e.after)}")
+            elif e.after != was.after:
+                found.append(f"{e.target}: would become {_show(e.after)}, approved was {_show(was.after)}")
+            elif was.bound and e.before != was.before:
+                found.append(f"{e.target}: is {_show(e.before)} now, was {_show(was.before)} when approved")
+        found += [f"now also: {e.what}" for e in self.effects if e not in approved.effects]
+        measured = {f.name: f for f in self.facts}
+        limits = {f.name: f for f in approved.facts if f.ceiling is not None}
+        for name, limit in limits.items():
+            now = measured.get(name)
+            if now is not None and limit.ceiling is not None and _above(now.value, limit.ceiling):
+                found.append(
+                    f"{name}: {_show(now.value)} {now.unit} now, the limit shown was {limit.ceiling:g}".replace(
+                        "  ", " "
+                    )
+                )
+        found += [
+            f"{f.name}: a limit of {f.ceiling:g} that was not shown"
+            for f in self.facts
+            if f.ceiling is not None and f.name not in limits
+        ]
+        if approved.reversible and not self.reversible:
+            found.append("can no longer be undone")
+        return tuple(found)
+
+    def on_top_of(self, earlier: Iterable[Change]) -> Change:
+        """This change as it will be once `earlier` ones are in place: where they leave a target, it starts."""
+        left = {e.target: e.after for c in earlier for e in c.edits}
+        edits = (replace(e, before=left[e.target]) if e.target in left else e for e in self.edits)
+        return replace(self, edits=tuple(e for e in edits if e.before != e.after or not e.bound))
+
+    def undo_from(self, seen: Mapping[str, Value], leave: Collection[str] = ()) -> tuple[Change, dict[str, Value]]:
+        """What is left to undo of this change, and the targets that others have changed since (with what is there).
+
+        seen: target -> where it stands. At `before`: undone already. At `after`: to be undone. Elsewhere: somebody
+        else's by now, not touched. `leave`: targets that people said to leave as they are.
+        """
+        ours = [e for e in self.edits if e.target not in leave]
+        todo = tuple(e for e in ours if seen.get(e.target) == e.after and e.after != e.before)
+        elsewhere = {e.target: seen.get(e.target) for e in ours if seen.get(e.target) not in (e.before, e.after)}
+        back = replace(self, edits=todo).inverted()
+        if back.is_noop and not elsewhere:
+            back = replace(back, summary=f"{self.summary}: undone already")
+        return back, elsewhere
+
+    def inverted(self) -> Change:
+        """The change that puts every `before` back, in reverse order; effects only where marked `repeat`."""
+        return replace(
+            self,
+            summary=f"Undo: {self.summary}",
+            edits=tuple(replace(e, before=e.after, after=e.before) for e in reversed(self.edits)),
+            effects=tuple(e for e in self.effects if e.on_undo == "repeat"),
+            facts=(),
+            warnings=(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `apply` did, in one line, with evidence to keep, links to show and the declared output."""
+
+    detail: str
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+    links: tuple[tuple[str, str], ...] = ()
+    output: Mapping[str, Json] = field(default_factory=dict)
+
+
+class Status(enum.StrEnum):
+    """A check's outcome. UNKNOWN (no samples, no answer) is never a pass."""
+
+    PASS = "pass"  # noqa: S105
+    WARN = "warn"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+    @property
+    def good(self) -> bool:
+        """Whether a run may go on without asking people."""
+        return self in (Status.PASS, Status.WARN)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check saw against what it wanted, both in words with units; `data` for later steps and baselines."""
+
+    status: Status
+    observed: str
+    expected: str
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+class NotYet(Exception):
+    """Not an error: the change is taking effect, come back. Bounded by the step's timeout.
+
+    after: seconds until the next look; done of total: progress, where it can be counted.
+    """
+
+    def __init__(self, message: str, *, after: float = 5.0, done: int | None = None, total: int | None = None):
+        super().__init__(message)
+        self.after, self.done, self.total = after, done, total
+
+
+class Retryable(Exception):
+    """Failed for a reason that passes; converging again is safe. Burns one of the step's `failures`.
+
+    after: seconds to wait before the next attempt.
+    """
+
+    def __init__(self, message: str, *, after: float = 5.0):
+        super().__init__(message)
+        self.after = after
+
+
+class Fatal(Exception):
+    """Trying again is useless; `hint` says what a person should do next."""
+
+    def __init__(self, message: str, hint: str = ""):
+        super().__init__(message)
+        self.hint = hint
+
+
+class ReadCtx(Protocol):
+    """What `plan`, `observe` and checks get."""
+
+    @property
+    def ports(self) -> Ports:
+        """The ports named in `needs`; any other raises."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """The moment of this attempt, aware, in UTC."""
+        ...
+
+    @property
+    def baseline(self) -> Mapping[str, Json] | None:
+        """The output of the step named by `baseline`, where the plan names one."""
+        ...
+
+
+class Ctx(ReadCtx, Protocol):
+    """What `apply` gets in addition."""
+
+    @property
+    def key(self) -> str:
+        """run/step/application: the same over attempts, another for an undo; give it to the vendor."""
+        ...
+
+    async def report(self, text: str, done: int | None = None, total: int | None = None) -> None:
+        """Show progress. Disposable: the last line wins, nothing is logged."""
+        ...
+
+    async def once(self, name: str, fn: Callable[[], Awaitable[Json]]) -> Json:
+        """Call `fn` unless this application has recorded its result under `name`; for calls that do not converge."""
+        ...
+
+
+P = TypeVar("P", bound=Params)
+
+
+class Handler(Generic[P]):
+    """What actions and checks have in common."""
+
+    name: ClassVar[str]
+    """`<noun>.<verb>`; the module is the name with an underscore for the dot."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """The ports it uses; it is handed no other."""
+    Params: type[P]
+    Output: ClassVar[type[Output] | None] = None
+
+
+class Action(Handler[P], ABC):
+    """One thing the bot can do to the world, and undo."""
+
+    temporary: ClassVar[bool] = False
+    """A debt until undone: the run cannot close while it stands."""
+    destructive: ClassVar[bool] = False
+    """Never without a gate."""
+
+    @abstractmethod
+    async def plan(self, ctx: ReadCtx, p: P) -> Change:
+        """What `apply` would change now. Reads only."""
+
+    @abstractmethod
+    async def observe(self, ctx: ReadCtx, p: P, targets: Collection[str]) -> Mapping[str, Value]:
+        """Where these targets stand now. Reads only."""
+
+    @abstractmethod
+    async def apply(self, ctx: Ctx, p: P, change: Change) -> Receipt:
+        """Make it so, forwards or back: each edit of `change` to its `after`, looking before acting."""
+
+
+class Check(Handler[P], ABC):
+    """One question about the world. An exception is `unknown`, never a pass."""
+
+    @abstractmethod
+    async def run(self, ctx: ReadCtx, p: P) -> Verdict:
+        """Look once; polling, repeated passes and baselines belong to the plan."""
+
+
+AnyAction = Action[Any]
+AnyCheck = Check[Any]
+
+
+def merged(first: Iterable[Edit], then: Iterable[Edit]) -> tuple[Edit, ...]:
+    """Undo data of one application over its attempts: by target, the first `before` and the last `after`."""
+    by_target = {e.target: e for e in first}
+    for e in then:
+        was = by_target.get(e.target)
+        by_target[e.target] = replace(e, before=was.before) if was else e
+    return tuple(by_target.values())
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, UTF-8 kept, NaN refused; blobs as objects."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_blob)
+
+
+def _blob(value: object) -> dict[str, Json]:
+    if isinstance(value, Blob):
+        return {"digest": value.digest, "size": value.size, "type": value.type}
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _edit_key(e: Edit) -> list[Any]:
+    return [e.target, canonical(e.after), e.bound, canonical(e.before) if e.bound else ""]
+
+
+def _above(value: Json, ceiling: float) -> bool:
+    return not isinstance(value, int | float) or isinstance(value, bool) or value > ceiling
+
+
+def _show(value: Value) -> str:
+    if value is None:
+        return "absent"
+    if isinstance(value, Blob):
+        return f"{value.digest[:19]}… ({value.size} bytes)"
+    return value if isinstance(value, str) else canonical(value)
