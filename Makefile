@@ -39,6 +39,7 @@ check: $(READY) ## style, types and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m docs.generate --check
 
 test: check ## the checks, then the tests
 	$(BIN)/pytest $(ARGS)

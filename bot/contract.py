@@ -81,6 +81,13 @@ class Fact:
         """Whether the measured value is above its own ceiling."""
         return self.ceiling is not None and _above(self.value, self.ceiling)
 
+    def allows(self, value: Json) -> bool:
+        """Whether people who saw this fact agreed to that value: within the ceiling, or no worse than they saw."""
+        if self.ceiling is None or not _above(value, self.ceiling) or _same(value, self.value):
+            return True
+        shown = self.value
+        return isinstance(shown, int | float) and not isinstance(shown, bool) and not _above(value, shown)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -110,7 +117,7 @@ class Change:
             "handler": handler,
             "edits": sorted(_edit_key(e) for e in self.edits),
             "effects": sorted([e.what, e.on_undo] for e in self.effects),
-            "ceilings": sorted([f.name, f.ceiling] for f in self.facts if f.ceiling is not None),
+            "ceilings": sorted([f.name, float(f.ceiling)] for f in self.facts if f.ceiling is not None),
             "reversible": self.reversible,
         }
         return hashlib.sha256(canonical(bound).encode()).hexdigest()[:32]
@@ -119,7 +126,8 @@ class Change:
         """In which ways this newly planned change goes beyond the approved one; empty if it is covered.
 
         Covered is: every edit and effect was approved (fewer is fine: the rest is done already), every fact
-        with an approved ceiling is at or below it, and nothing has become irreversible.
+        with an approved ceiling is known and at or below it, or no worse than what was shown (where anything is left
+        to do), and nothing has become irreversible.
         """
         known = {e.target: e for e in approved.edits}
         found: list[str] = []
@@ -127,21 +135,19 @@ class Change:
             was = known.get(e.target)
             if was is None:
                 found.append(f"{e.target}: now also {_show(e.before)} -> {_show(e.after)}")
-            elif e.after != was.after:
+            elif not _same(e.after, was.after):
                 found.append(f"{e.target}: would become {_show(e.after)}, approved was {_show(was.after)}")
-            elif was.bound and e.before != was.before:
+            elif was.bound and not _same(e.before, was.before):
                 found.append(f"{e.target}: is {_show(e.before)} now, was {_show(was.before)} when approved")
         found += [f"now also: {e.what}" for e in self.effects if e not in approved.effects]
         measured = {f.name: f for f in self.facts}
         limits = {f.name: f for f in approved.facts if f.ceiling is not None}
         for name, limit in limits.items():
             now = measured.get(name)
-            if now is not None and limit.ceiling is not None and _above(now.value, limit.ceiling):
-                found.append(
-                    f"{name}: {_show(now.value)} {now.unit} now, the limit shown was {limit.ceiling:g}".replace(
-                        "  ", " "
-                    )
-                )
+            if limit.ceiling is None or self.is_noop or (now is not None and limit.allows(now.value)):
+                continue
+            seen = f"{_show(now.value)} {now.unit}".strip() if now is not None else "not known"
+            found.append(f"{name}: {seen} now, the limit shown was {limit.ceiling:g}")
         found += [
             f"{f.name}: a limit of {f.ceiling:g} that was not shown"
             for f in self.facts
@@ -352,6 +358,10 @@ def _blob(value: object) -> dict[str, Json]:
 
 def _edit_key(e: Edit) -> list[Any]:
     return [e.target, canonical(e.after), e.bound, canonical(e.before) if e.bound else ""]
+
+
+def _same(one: Value, other: Value) -> bool:
+    return one == other and canonical(one) == canonical(other)  # Python takes true for 1
 
 
 def _above(value: Json, ceiling: float) -> bool:

@@ -158,8 +158,10 @@ def satisfied(gate: Gate, votes: Sequence[Vote]) -> bool:
 def missing(gate: Gate, votes: Sequence[Vote]) -> tuple[Requirement, ...]:
     """The seats that are still empty, by role."""
     filled = list(seats(gate, votes).values())
-    left = (Requirement(r.role, r.count - filled.count(r.role)) for r in gate.by)
-    return tuple(r for r in left if r.count > 0)
+    left = {r.role: -filled.count(r.role) for r in gate.by}
+    for r in gate.by:
+        left[r.role] += r.count
+    return tuple(Requirement(role, count) for role, count in left.items() if count > 0)
 
 
 def eligible(gate: Gate, people: Iterable[Person], barred: Collection[str]) -> list[Person]:
@@ -201,8 +203,10 @@ def impossible(gate: Gate, people: Collection[Person], barred: Collection[str]) 
     if not short:
         return None
     have = {r.role: sum(r.role in v.roles for v in votes) for r in gate.by}
-    found = _and([f"{have[r.role]} of {next(g.count for g in gate.by if g.role == r.role)} {r.role}" for r in short])
-    note = "" if gate.self_approval else ", not counting requester and commanders"
+    want = {r.role: sum(g.count for g in gate.by if g.role == r.role) for r in short}
+    found = _and([f"{have[role]} of {count} {role}" for role, count in want.items()])
+    note = " (one person counts once)" if any(have[role] >= count for role, count in want.items()) else ""
+    note += "" if gate.self_approval else ", not counting requester and commanders"
     return f"needs {gate.words}; found {found}{note}"
 
 

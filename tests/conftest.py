@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from bot.playground.postgres import database, private_postgres
+
+settings.register_profile("short", derandomize=True, deadline=None)  # the same examples everywhere
+settings.register_profile("long", max_examples=3000, deadline=None)  # pytest --hypothesis-profile=long
+settings.load_profile("short")
 
 _numbers = itertools.count(1)
 

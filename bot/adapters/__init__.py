@@ -1,0 +1,1 @@
+"""Ports made real: one file a vendor, each with `ping()`."""

@@ -1,0 +1,257 @@
+"""`ports.http` over real HTTP: documents of the catalogue's targets, read and written.
+
+Invariants:
+- nothing but a catalogued target is ever asked: a path stays below the target's URL, a redirect is followed only
+  there and only while reading, no proxy or netrc of the environment plays a part, and a target's headers (its
+  credentials) go nowhere else, neither to another host nor into a record or an error;
+- `record` is awaited right before a write is sent; if it raises, nothing is sent;
+- a write is sent once. Its answer may be lost (`Unreachable`): whether it was carried out is then unknown, and only
+  the handler may decide to look and send another. aiohttp repeats a PUT by itself when the connection breaks; that
+  is prevented here (`_once`), and connections are not kept, so that no write meets one which is closed already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+import aiohttp
+from aiohttp import ClientHandlerType
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from bot.ports import Json, ReadOnly, Record, Reply, Unreachable
+
+ANSWER_LIMIT = 1024 * 1024
+"""Bytes of an answer, unpacked; more is not read."""
+REDIRECTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """One endpoint of the catalogue.
+
+    url: where it lies, path included; timeout: seconds for a whole request; headers: sent along, never shown;
+    ping: the path that `ping` reads. ValueError where the URL is none.
+    """
+
+    url: str
+    timeout: float = 5.0
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ping: str = "/"
+
+    def __post_init__(self) -> None:
+        url = URL(self.url)
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError(f"{self.url!r} is no http:// or https:// URL")
+        if url.user or url.password:
+            raise ValueError(f"the URL of {url.host} holds a user or password; give them as headers")
+        if url.query_string or url.fragment:
+            raise ValueError(f"{self.url!r}: a target's URL has neither ? nor #")
+
+    def below(self, path: str) -> URL:
+        """The URL of a path below this one; ValueError for a path that would lead elsewhere."""
+        if not path.startswith("/") or path.startswith("//"):
+            raise ValueError(f"path {path!r} must start with one /")
+        if any(ord(c) < 33 for c in unquote(path)) or "#" in path:
+            raise ValueError(f"path {path!r} holds a character that has no place there")
+        if _climbs(path):
+            raise ValueError(f"path {path!r} leads out of the target")
+        return URL(self.url.rstrip("/") + path)
+
+    def redirected(self, url: URL, location: str, what: str) -> URL:
+        """Where a redirect from `url` leads; Unreachable unless that lies below this URL."""
+        base = URL(self.url)
+        try:
+            to = url.join(URL(location))
+        except ValueError:
+            raise Unreachable(f"{what}: sends us nowhere ({location[:80]!r})") from None
+        same = (to.scheme, to.host, to.port) == (base.scheme, base.host, base.port)
+        if same and to.path.startswith(base.path.rstrip("/") + "/") and not _climbs(to.raw_path):
+            return to
+        raise Unreachable(f"{what}: sends us elsewhere, to {to.scheme}://{to.authority}; not followed")
+
+
+def _climbs(path: str) -> bool:
+    """Whether some server would take a part of the path for `..`, however often it was quoted."""
+    path = path.partition("?")[0]
+    while (once := unquote(path)) != path:
+        path = once
+    return any(part.partition(";")[0] in (".", "..") for part in path.replace("\\", "/").split("/"))
+
+
+class _Connection:
+    """The session that all copies of an adapter share; made inside the running loop, on first use."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _unbound(command: str) -> None:
+    raise ReadOnly(f"no attempt is under way that could record: {command}")
+
+
+class HttpClient:
+    """Implements `bot.ports.Http` for a set of targets; `bind` makes the copy that an attempt may write through."""
+
+    def __init__(
+        self, targets: Mapping[str, HttpTarget], record: Record = _unbound, *, _connection: _Connection | None = None
+    ) -> None:
+        self._targets, self._record = dict(targets), record
+        self._connection = _connection or _Connection()
+
+    def bind(self, record: Record) -> HttpClient:
+        """The same targets and connections, writing only after `record`."""
+        return HttpClient(self._targets, record, _connection=self._connection)
+
+    async def close(self) -> None:
+        """End every connection, those of the copies too. Harmless again."""
+        await self._connection.close()
+
+    async def ping(self) -> Mapping[str, str]:
+        """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
+        faults = await asyncio.gather(*(self._fault(name) for name in self._targets))
+        return dict(zip(self._targets, faults, strict=True))
+
+    async def get(self, target: str, path: str) -> Reply:
+        """Read. LookupError, ValueError (path), Unreachable."""
+        there = self._target(target)
+        url = there.below(path)
+        what = f"GET {target}{path}"
+        for _ in range(REDIRECTS + 1):
+            reply = await self._send(there, what, "GET", url, dict(there.headers))
+            if reply.status not in (301, 302, 303, 307, 308) or "location" not in reply.headers:
+                return reply
+            url = there.redirected(url, reply.headers["location"], what)
+        raise Unreachable(f"{what}: sends us round in circles")
+
+    async def put(
+        self, target: str, path: str, body: Json, *, if_match: str | None = None, key: str | None = None
+    ) -> Reply:
+        """Write once, after `record`. LookupError, ValueError (path, body), Unreachable: it may be done or not."""
+        there = self._target(target)
+        url = there.below(path)
+        data = json.dumps(body, ensure_ascii=False, allow_nan=False)
+        ours = {"Content-Type": "application/json"}
+        if if_match is not None:
+            ours["If-Match"] = if_match
+        if key is not None:
+            ours["Idempotency-Key"] = key
+        await self._record(_curl(url, ours, data))
+        what = f"PUT {target}{path}"
+        return await self._send(there, what, "PUT", url, {**there.headers, **ours}, data.encode())
+
+    async def _send(
+        self,
+        target: HttpTarget,
+        what: str,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        data: bytes | None = None,
+    ) -> Reply:
+        unsure = "" if data is None else "; whether it took the change is unknown"
+        try:
+            async with self._connection.session.request(
+                method, url, data=data, headers=headers, allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=target.timeout), middlewares=(_once,),
+            ) as answer:  # fmt: skip
+                raw = await _read(answer.content)
+                if raw is None:
+                    raise Unreachable(f"{what}: answered {answer.status} with more than {ANSWER_LIMIT} bytes{unsure}")
+                return _reply(answer.status, answer.headers, raw, answer.charset)
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"{what}: no connection to {url.authority} ({_cause(error)})") from error
+        except TimeoutError as error:
+            raise Unreachable(f"{what}: no answer within {target.timeout:g} s{unsure}") from error
+        except (aiohttp.ClientError, _Broken) as error:
+            raise Unreachable(f"{what}: the connection broke before the answer was whole{unsure}") from error
+
+    async def _fault(self, name: str) -> str:
+        try:
+            reply = await self.get(name, self._targets[name].ping)
+        except (Unreachable, ValueError) as error:
+            return str(error)
+        return (
+            f"GET {name}{self._targets[name].ping}: refuses us ({reply.status})" if reply.status in (401, 403) else ""
+        )
+
+    def _target(self, name: str) -> HttpTarget:
+        if name in self._targets:
+            return self._targets[name]
+        near = difflib.get_close_matches(name, self._targets, 1)
+        known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(self._targets)) or 'none'}"
+        raise LookupError(f"the catalogue has no HTTP target {name!r}; {known}")
+
+
+class _Broken(Exception):
+    """The connection ended early. No ClientError, which aiohttp would answer by sending the request again."""
+
+
+async def _once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Broken(str(error)) from error
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes | None:
+    """The body; None where it is above the limit."""
+    raw = bytearray()
+    async for chunk in content.iter_chunked(64 * 1024):
+        raw += chunk
+        if len(raw) > ANSWER_LIMIT:
+            return None
+    return bytes(raw)
+
+
+def _reply(status: int, headers: CIMultiDictProxy[str], raw: bytes, charset: str | None) -> Reply:
+    names = {name.lower() for name in headers}
+    try:
+        text = raw.decode(charset or "utf-8", errors="replace")
+    except LookupError:  # a name that is no encoding
+        text = raw.decode(errors="replace")
+    known = {name: ", ".join(headers.getall(name)) for name in names}
+    return Reply(status, known, text, _json(text) if "json" in known.get("content-type", "") else None)
+
+
+def _json(text: str) -> Json:
+    try:
+        value: Json = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _no_number(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _curl(url: URL, headers: Mapping[str, str], data: str) -> str:
+    """What a person would have typed; the target's own headers are left for them to add."""
+    shown = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    return shlex.join(["curl", "-X", "PUT", str(url), *shown, "-d", data])
+
+
+def _cause(error: aiohttp.ClientConnectorError) -> str:
+    return (error.os_error.strerror or str(error.os_error) or type(error).__name__).lower()

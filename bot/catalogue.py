@@ -1,0 +1,262 @@
+"""What there is to roll back, and who may decide: `rollback.yaml`, read into frozen values.
+
+services:
+  shop:
+    title: Shop
+    channels: {incident: ["#incidents"], stakeholders: ["#status"], cdn: ["#edge"]}
+    targets: {api: {http: "https://api.internal", timeout: 5s}}
+    depends_on: [billing]
+    floor: "2.3.0"
+    limits: {rows_lost: 500}
+roles:
+  approver: {people: [cho], groups: [S012AB], on_call: {groups: [S034CD]}}
+people: {cho: Cho Lee}
+
+Invariants:
+- every name that is used is defined; every mistake is reported at once, with its place and a guess;
+- nothing touches a target that is not named here; no secret stands here, those come from the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    WithJsonSchema,
+)
+
+from bot.contract import Json, canonical
+from bot.located import Path, Report
+from bot.policy import APPROVER, COMMANDER
+from bot.shapes import Shape
+from bot.strict import Duration, Key, Slug, Strict, Text, Word, read_as
+from bot.yamltree import read
+
+_KNOWN_KEYS = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One released version of a service, as registered. `images`: workload -> image by digest; `frontend`:
+    prefix of the build; `schema`: revision of the database schema; `migrations`: image or tree they live in."""
+
+    version: str
+    commit: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
+    frontend: str | None = None
+    schema: str | None = None
+    migrations: str | None = None
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)  # ValueError where it is no URL at all
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in url):
+        raise ValueError("must be an address like https://api.internal:8080/base")
+    if parts.username or parts.password:
+        raise ValueError("no credentials in an address; they come from the environment")
+    if parts.query or parts.fragment:
+        raise ValueError("an address has no ? or # part; paths are put behind it")
+    return url.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """Something that is reached over HTTP."""
+
+    __pydantic_config__ = _KNOWN_KEYS
+
+    http: Annotated[str, AfterValidator(_base_url), Field(description="Address that every path is put behind.")]
+    timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 5.0
+
+
+Target = HttpTarget
+"""One thing that is read and changed; the first key says of which kind. A new kind is one more class here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Where a service's people read."""
+
+    incident: tuple[str, ...] = ()
+    stakeholders: tuple[str, ...] = ()
+    cdn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service. plan: name of its standard plan; targets: by the names that plans use; depends_on: services to
+    warn about; floor: the oldest version that may be restored."""
+
+    name: str
+    title: str
+    plan: str = "standard"
+    channels: Channels = field(default_factory=Channels)
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()
+    floor: str | None = None
+    limits: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """People by id, and user groups of the workspace by theirs."""
+
+    people: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Who may decide in this role. on_call: who of them is asked first; break_glass: may open any gate alone."""
+
+    name: str
+    people: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    on_call: Crew = field(default_factory=Crew)
+    break_glass: bool = False
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything by name. people: id -> name, for working without Slack."""
+
+    services: Mapping[str, Service]
+    roles: Mapping[str, Role]
+    people: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form, "sha256:<hex>"."""
+        plain = TypeAdapter(Catalogue).dump_python(self, mode="json")
+        return "sha256:" + hashlib.sha256(canonical(plain).encode()).hexdigest()
+
+
+def _scalar(value: Json) -> Json:
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError("must be one number, text, true or false")
+
+
+Limit = Annotated[
+    JsonValue, BeforeValidator(_scalar), WithJsonSchema({"type": ["boolean", "number", "string"]})
+]
+
+
+class ChannelsFile(Strict):
+    """Channels, by name or id."""
+
+    incident: list[Word] = Field([], description="Where the rollback is run and announced.")
+    stakeholders: list[Word] = Field([], description="Where those read who only want to know how it stands.")
+    cdn: list[Word] = Field([], description="Where the edge team reads.")
+
+
+class ServiceFile(Strict):
+    """One service."""
+
+    title: Text | None = Field(None, description="What people call it; made from its name otherwise.")
+    plan: Slug = Field("standard", description="The plan that a rollback follows if none is named.")
+    channels: ChannelsFile = ChannelsFile()
+    targets: dict[Slug, Target] = Field({}, description="What the bot may read and change.")
+    depends_on: list[Slug] = Field([], description="Services whose people are warned.")
+    floor: Word | None = Field(None, description="The oldest version that may be restored.")
+    limits: dict[Key, Limit] = Field({}, description="Values for plans: ${service.limits.x}.")
+
+
+class CrewFile(Strict):
+    """People and user groups."""
+
+    people: list[Word] = Field([], description="Ids of people.")
+    groups: list[Word] = Field([], description="Ids of user groups of the workspace.")
+
+
+class RoleFile(CrewFile):
+    """Who may decide in this role."""
+
+    on_call: CrewFile = Field(CrewFile(), description="Who is asked first.")
+    break_glass: bool = Field(False, description="May open any gate alone, with a reason.")
+
+
+class CatalogueFile(Strict):
+    """rollback.yaml"""
+
+    services: dict[Slug, ServiceFile] = Field(min_length=1)
+    roles: dict[Slug, RoleFile] = Field(description="commander and approver must be there.")
+    people: dict[Word, Text] = Field({}, description="Id -> name; for working without Slack.")
+
+
+_FILE = TypeAdapter(CatalogueFile)
+
+
+def load_catalogue(text: str | bytes, source: str) -> Catalogue:
+    """Read a catalogue; `source` is the name of the file. Raises Faults with everything that is wrong."""
+    document = read(text, source)
+    report = Report(document)
+    file = read_as(_FILE, document.data, (), report, Shape.of(_FILE.json_schema()))
+    if file is not None:
+        _check_services(file, report)
+        _check_roles(file, report)
+    if file is None or not report.clean:
+        raise report.faults
+    return Catalogue(
+        {name: _service(name, s) for name, s in file.services.items()},
+        {name: _role(name, r) for name, r in file.roles.items()},
+        dict(file.people),
+    )
+
+
+def _check_services(file: CatalogueFile, report: Report) -> None:
+    for name, service in file.services.items():
+        path: Path = ("services", name)
+        for i, other in enumerate(service.depends_on):
+            at = (*path, "depends_on", i)
+            if other == name:
+                report.add(at, "a service does not depend on itself")
+            elif other not in file.services:
+                report.add(at, f"no service is named {other!r}", word=other, known=file.services)
+
+
+def _check_roles(file: CatalogueFile, report: Report) -> None:
+    unread = report.has(("roles",))
+    for needed in (COMMANDER, APPROVER):
+        if needed not in file.roles and not unread:
+            report.add(("roles",), f"there must be a role {needed!r}", word=needed, known=file.roles)
+    people = report.document.root.children.get("people")
+    known = people.children if people else {}  # those whose name is wrong as well; none: they are the workspace's
+    for name, role in file.roles.items():
+        path: Path = ("roles", name)
+        if not role.people and not role.groups and not report.has(path):
+            report.add(path, f"nobody holds role {name!r}; name people or groups")
+        for at, crew in ((path, role), ((*path, "on_call"), role.on_call)):
+            for i, person in enumerate(crew.people):
+                if known and person not in known:
+                    what = f"no person has the id {person!r}"
+                    report.add((*at, "people", i), what, word=person, known=map(str, known))
+
+
+def _service(name: str, file: ServiceFile) -> Service:
+    channels = file.channels
+    return Service(
+        name=name,
+        title=file.title or name.replace("-", " ").capitalize(),
+        plan=file.plan,
+        channels=Channels(tuple(channels.incident), tuple(channels.stakeholders), tuple(channels.cdn)),
+        targets=dict(file.targets),
+        depends_on=tuple(file.depends_on),
+        floor=file.floor,
+        limits=dict(file.limits),
+    )
+
+
+def _role(name: str, file: RoleFile) -> Role:
+    on_call = Crew(tuple(file.on_call.people), tuple(file.on_call.groups))
+    return Role(name, tuple(file.people), tuple(file.groups), on_call, file.break_glass)

@@ -1,0 +1,85 @@
+"""The record from a terminal: `audit verify`, `audit RUN verify`, `audit RUN export`.
+
+Through the bot, or with `--database` past it: an auditor need not trust the program whose record it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot.cli.client import path
+from bot.cli.link import ONLY, bot, run_path
+from bot.cli.output import Code, End, note, plain, run_async, say
+from bot.cli.root import Remote, root
+
+_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+@root.command("audit", cls=Remote)
+@click.argument("words", nargs=-1, metavar="[RUN] verify|export")
+@click.option("--format", "form", type=click.Choice(["markdown", "jsonl"]), default="markdown", show_default=True,
+              help="Of an export: for people, or for programs and to be checked elsewhere.")  # fmt: skip
+@click.option("--output", "-o", type=_FILE, help="A file to write to.")
+@click.option("--database", is_flag=True, help="Read ROLLBACK_DATABASE_URL itself, on its host, beside any bot.")
+def audit(words: tuple[str, ...], form: str, output: Path | None, database: bool) -> None:
+    """Verify the record, of everything or of one run, or export one run's. Exit code 4: the record is bad."""
+    run, what = _meant(words)
+    if what == "verify":
+        _verify(run, database)
+    elif database:
+        _write(run_async(_past_the_bot(run or "", form)), output)
+    else:
+        _write(bot().text(f"{run_path(run or ONLY, 'audit')}?format={form}"), output)
+
+
+def _meant(words: tuple[str, ...]) -> tuple[str | None, str]:
+    what = [w for w in words if w in ("verify", "export")]
+    runs = [w for w in words if w not in ("verify", "export")]
+    if len(what) != 1 or len(runs) > 1:
+        raise click.UsageError("This takes `audit verify`, `audit RUN verify` or `audit RUN export`.")
+    return (runs[0] if runs else None), what[0]
+
+
+def _verify(run: str | None, database: bool) -> None:
+    if database:
+        found: Any = run_async(_past_the_bot(run, "verify"))
+    else:
+        found = bot().get(path("audit") if run is None else run_path(run, "audit"))
+    if found["ok"]:
+        say(found, found["text"])
+        return
+    lines = [found["text"], *(f"  {f['text']}" for f in found["faults"][1:])]
+    left = "Stop the bot, keep this database as it is, and compare it with a backup and with the posts in the thread."
+    raise End(Code.BAD_RECORD, "\n".join([*lines, left]), found)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(plain(text), nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+        note(f"Written to {output}.")
+
+
+async def _past_the_bot(run: str | None, form: str) -> Any:
+    from bot.audit import export_jsonl, export_markdown
+    from bot.blobs import FileBlobs
+    from bot.settings import read_settings
+    from bot.store import Store
+    from bot.web.record import verified
+
+    settings = read_settings()
+    store = await Store.open(settings.database_url)
+    try:
+        await store.check_schema()
+        if form == "verify":
+            return await verified(store, FileBlobs(Path(settings.blobs_url.removeprefix("file:"))), run)
+        rows = await store.events(run or "")
+        if not rows:
+            raise End(Code.USAGE, "Export which run? `history` lists them; with --database it takes its whole id.")
+        return await export_jsonl(store, rows[0].run) if form == "jsonl" else export_markdown(rows)
+    finally:
+        await store.close()

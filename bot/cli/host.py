@@ -1,0 +1,167 @@
+"""What is done on the bot's own host: `serve`, `db`, `token`, `demo`. These open the database themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from bot.cli.output import Code, End, asked, note, run_async, say
+from bot.cli.root import root
+
+if TYPE_CHECKING:
+    from aiohttp.web import TCPSite
+
+    from bot.settings import Settings
+
+HOURS = 12
+"""A token's life, as in bot.people."""
+
+
+@root.command("serve")
+def serve() -> None:
+    """Run the bot until SIGTERM or Ctrl-C. What was under way is taken up again at the next start."""
+    from bot import wiring
+    from bot.settings import read_settings
+
+    wiring.one_folder()
+    with contextlib.suppress(KeyboardInterrupt):
+        run_async(_serve(read_settings()))
+
+
+async def _serve(settings: Settings) -> None:
+    import asyncio
+
+    from aiohttp import web
+
+    from bot import log, wiring
+    from bot.web import app
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with wiring.running(settings) as bot:
+        log.set_up(settings.log_level, bot.redactor)
+        runner = web.AppRunner(app(bot), access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            await _listen(web.TCPSite(runner, settings.host, settings.port), settings)
+            host, port = runner.addresses[0][:2]
+            click.echo(f"rollback-bot {wiring.VERSION} listens on http://{host}:{port}")
+            sys.stdout.flush()
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+
+
+async def _listen(site: TCPSite, settings: Settings) -> None:
+    try:
+        await site.start()
+    except OSError as e:
+        where = f"{settings.host}:{settings.port}"
+        text = f"Cannot listen on {where}: {e.strerror or e}. ROLLBACK_HOST and ROLLBACK_PORT say where."
+        raise End(Code.USAGE, text) from None
+
+
+@root.command("token")
+@click.argument("name")
+@click.option("--hours", type=click.FloatRange(0, 24 * 31, min_open=True), default=HOURS, show_default=True,
+              help="How long it is good for.")  # fmt: skip
+@click.option("--revoke", is_flag=True, help="End every token of this person instead.")
+def token(name: str, hours: float, revoke: bool) -> None:
+    """A personal token for somebody in the catalogue, shown once. Works on the bot's host only."""
+    from bot.settings import read_settings
+
+    found = run_async(_token(read_settings(), name.removeprefix("@"), hours, revoke))
+    if revoke:
+        say({"revoked": int(found)}, f"{found} token(s) of {name} are no longer good.")
+    elif asked().json:
+        say({"token": found, "person": name, "hours": hours}, "")
+    else:
+        note(f"Good for {hours:g} h, for {name} alone, recorded as issued by {_by()}. Put it into ROLLBACK_TOKEN:")
+        click.echo(found)
+
+
+async def _token(settings: Settings, name: str, hours: float, revoke: bool) -> str:
+    from bot import wiring
+
+    async with wiring.offline(settings) as bot:
+        await bot.store.check_schema()
+        people = bot.catalogue.people
+        meant = [i for i, known in people.items() if name in (i, known)]
+        if len(meant) != 1:
+            raise End(Code.REFUSED, f"{name!r} is nobody in the catalogue; there are {', '.join(people)}.")
+        if revoke:
+            return str(await bot.store.revoke_tokens(meant[0], bot.clock()))
+        return await bot.tokens.issue(meant[0], _by(), hours * 3600)
+
+
+def _by() -> str:
+    return f"os:{pwd.getpwuid(os.getuid()).pw_name}"
+
+
+@root.group("db")
+def db() -> None:
+    """The bot's database: create it, upgrade it, look which version it is at."""
+
+
+@db.command("upgrade")
+@click.argument("revision", default="head")
+def upgrade(revision: str) -> None:
+    """Bring it to this version's revision. Waits for another upgrade; changes nothing where there is nothing to do."""
+    import migrations
+
+    found = migrations.upgrade(_url(), revision)
+    say({"revision": found}, f"The database is at revision {found}.")
+
+
+@db.command("downgrade")
+@click.argument("revision")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def downgrade(revision: str, yes: bool) -> None:
+    """Take it back to a revision ("base": before the first). What later ones added is lost."""
+    import migrations
+
+    url = _url()
+    now = migrations.current(url) or "base"
+    question = f"From {now} back to {revision}, and lose what came with it?"
+    if not yes and not (sys.stdin.isatty() and click.confirm(question)):
+        raise End(Code.REFUSED, "Nothing was changed. Stop the bot, make a backup, then repeat with --yes.")
+    found = migrations.downgrade(url, revision)
+    say({"revision": found or None}, f"The database is at revision {found or 'none'}.")
+
+
+@db.command("current")
+def current() -> None:
+    """Which revision it is at, and which one this version needs."""
+    import migrations
+
+    found, needed = migrations.current(_url()), migrations.head()
+    said = "fits" if found == needed else "run `rollback-bot db upgrade`"
+    say({"revision": found, "needed": needed}, f"At {found or 'none'}; this version needs {needed}: {said}.")
+
+
+def _url() -> str:
+    from bot.settings import read_settings
+
+    return read_settings().database_url
+
+
+@root.command("demo")
+def demo() -> None:
+    """A shop, a bad release and a rollback, on this machine; nothing else is touched."""
+    try:
+        from bot.playground.demo import DemoFailed
+        from bot.playground.demo import demo as play
+    except ImportError as e:
+        text = f"The playground is not installed ({e}): pip install 'rollback-bot[playground]'"
+        raise End(Code.USAGE, text) from None
+    try:
+        run_async(play())
+    except DemoFailed as e:
+        raise End(Code.FAULT, f"The demo failed: {e}") from None

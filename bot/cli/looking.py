@@ -1,0 +1,119 @@
+"""Looking at runs, and opening them: `rollback`, `status`, `show`, `history`, `preview`, `forward`, `whoami`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import click
+
+from bot.cli.client import path
+from bot.cli.link import ONLY, answer, bot, run_path, split
+from bot.cli.live import follow
+from bot.cli.output import Code, End, say
+from bot.cli.root import Remote, root
+from bot.cli.words import EXAMPLE, Sentence, sentence
+
+
+@root.command("rollback", cls=Remote)
+@click.argument("words", nargs=-1, metavar="SERVICE [to VERSION] [because WORDS...]")
+@click.option("--to", metavar="VERSION", help="The release to go back to; the best one by the ledger otherwise.")
+@click.option("--reason", metavar="TEXT", help="What is wrong: the same as because WORDS.")
+@click.option("--plan", metavar="NAME", help="Another plan than the service's own, e.g. a smaller one.")
+@click.option("--channel", default="", metavar="NAME", help="The incident's channel.")
+@click.option("--despite", is_flag=True, help="Although some decision can be passed only by breaking the glass.")
+@click.option("--live", is_flag=True, help="Follow it to its end.")
+def rollback(words: tuple[str, ...], to: str | None, reason: str | None, live: bool, **rest: str | bool | None) -> None:
+    """Open a rollback. Nothing is changed before its commander starts it."""
+    meant = _meant(words, to, reason)
+    if not meant.reason:
+        raise click.UsageError(f"Why? Say it for everybody to read: {EXAMPLE}")
+    found = bot().post(path("rollbacks"), {**asdict(meant), **rest})
+    say(found, answer(found))
+    if live and found["run"]:
+        _follow(found["run"])
+
+
+@root.command("status", cls=Remote)
+@click.argument("run", required=False)
+def status(run: str | None) -> None:
+    """Every open run in two lines; or one run as `show` shows it."""
+    if run is not None:
+        return _show(run)
+    found = bot().get(path("runs"), open="true", limit=100)
+    lines = [f"{r['title']}   [{r['run']}]\n  {r['status']}" for r in found["runs"]]
+    say(found, "\n".join(lines) or "No run is open. `history` lists the ended ones.")
+
+
+@root.command("show", cls=Remote)
+@click.argument("run", default=ONLY)
+@click.option("--live", is_flag=True, help="Follow it to its end; goes on when the bot restarts.")
+def show(run: str, live: bool) -> None:
+    """One run: where it stands, what is to be decided, what to do next."""
+    if live:
+        _follow(run)
+    else:
+        _show(run)
+
+
+@root.command("history", cls=Remote)
+@click.argument("service", required=False)
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many runs.")
+def history(service: str | None, limit: int) -> None:
+    """The last runs, newest first."""
+    found = bot().get(path("runs"), service=service, limit=limit)
+    lines = [f"{_when(r['created'])}  {r['run']:<24} {r['title']}: {r['status']}" for r in found["runs"]]
+    say(found, "\n".join(lines) or "There is no run yet.")
+
+
+@root.command("preview", cls=Remote)
+@click.argument("words", nargs=-1, metavar="SERVICE [to VERSION]")
+@click.option("--to", metavar="VERSION", help="The release to go back to; the best one by the ledger otherwise.")
+@click.option("--plan", metavar="NAME", help="Another plan than the service's own.")
+def preview(words: tuple[str, ...], to: str | None, plan: str | None) -> None:
+    """What a rollback would do now, step by step. Changes and records nothing."""
+    found = bot().post(path("previews"), {**asdict(_meant(words, to, "preview")), "plan": plan})
+    say(found, answer(found))
+
+
+@root.command("forward", cls=Remote)
+@click.argument("words", nargs=-1, metavar="RUN because WORDS...")
+@click.option("--reason", default="", metavar="TEXT", help="The same as because WORDS.")
+def forward(words: tuple[str, ...], reason: str) -> None:
+    """Open the run that takes an ended one back: from and to swapped, its own decisions."""
+    _, given, because = split(words, ["RUN"])
+    if not (reason or because):
+        raise click.UsageError("forward needs a reason: because <why>, or --reason.")
+    found = bot().post(run_path(given[0], "forward"), {"reason": reason or because})
+    say(found, answer(found))
+
+
+@root.command("whoami", cls=Remote)
+def whoami() -> None:
+    """Whom your token stands for, and what roles you hold now."""
+    found = bot().get(path("me"))
+    roles = ", ".join(found["roles"]) or "no role"
+    say(found, f"{found['name']} (@{found['id']}): {roles}")
+
+
+def _meant(words: tuple[str, ...], to: str | None, reason: str | None) -> Sentence:
+    found = sentence(words)
+    if to and found.to and to != found.to:
+        raise click.UsageError(f"To {found.to} or to {to}?")
+    return Sentence(found.service, to or found.to, reason or found.reason)
+
+
+def _show(run: str) -> None:
+    found = bot().get(run_path(run))
+    say(found, answer(found))
+
+
+def _follow(run: str) -> None:
+    outcome = follow(bot(), run)
+    if outcome != "verified":
+        raise End(Code.NOT_VERIFIED, f"It ended: {outcome}.", {"outcome": outcome})
+
+
+def _when(at: Any) -> str:
+    return datetime.fromtimestamp(float(at)).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,63 @@
+"""What people type, read as they meant it: `shop to 2.4.0 because checkout fails`, `2h`, `18:00`. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+EXAMPLE = "rollback-bot rollback shop to 2.4.0 because checkout fails"
+_UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
+
+
+class Unclear(ValueError):
+    """Words that mean nothing here; says what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A rollback in words."""
+
+    service: str
+    to: str | None = None
+    reason: str = ""
+
+
+def sentence(words: Sequence[str]) -> Sentence:
+    """`SERVICE [to VERSION] [because WORDS...]`, however a shell has split it. Unclear says what is wrong."""
+    before, reason = because(words)
+    if not before:
+        raise Unclear(f"Which service? For example: {EXAMPLE}")
+    service, *rest = before
+    if not rest:
+        return Sentence(service, None, reason)
+    if rest[0].lower() != "to" or len(rest) != 2:
+        raise Unclear(f"I do not understand {' '.join(rest)!r}. For example: {EXAMPLE}")
+    return Sentence(service, rest[1], reason)
+
+
+def because(words: Sequence[str]) -> tuple[list[str], str]:
+    """The words before `because`, and the reason behind it (empty where there is none)."""
+    flat = " ".join(words).split()
+    place = next((i for i, w in enumerate(flat) if w.lower() == "because"), len(flat))
+    return flat[:place], " ".join(flat[place + 1 :])
+
+
+def moment(word: str, now: datetime, *, past: bool = False) -> float:
+    """`2h`, `30min`, `3d` (from now), `18:00` (the next one), `2026-11-23 18:00`, in the zone of `now` unless the word
+    names one, or seconds since the epoch. past: ago, the last one. Seconds since the epoch; Unclear otherwise."""
+    word, way = word.strip(), -1 if past else 1
+    if re.fullmatch(r"[0-9]{9,11}(\.[0-9]+)?", word):
+        return float(word)
+    if found := re.fullmatch(r"([0-9]{1,4}) ?(min|m|h|d)", word):
+        return (now + way * timedelta(**{_UNITS[found[2]]: int(found[1])})).timestamp()
+    if found := re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", word):
+        then = now.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
+        right = then <= now if past else then > now
+        return (then if right else then + way * timedelta(days=1)).timestamp()
+    try:
+        then = datetime.fromisoformat(word)
+        return (then if then.tzinfo else then.replace(tzinfo=now.tzinfo)).timestamp()
+    except (ValueError, OverflowError):
+        raise Unclear(f"{word!r} is no time; write 2h, 18:00 or 2026-11-23T18:00.") from None

@@ -1,0 +1,343 @@
+"""One way into the database for SQLite and PostgreSQL: reads, write transactions, snapshots, and plain errors.
+
+Work is a plain function of a SQLAlchemy connection. For PostgreSQL it runs on an asyncio driver; for SQLite whole in
+a thread, because a thread hop per statement (aiosqlite) costs four times as much as the statements.
+
+Invariants:
+- a write is one transaction; a cancelled caller never leaves half of one behind (it ends, then he is cancelled);
+- in SQLite one writer at a time queues here, in order, and not in SQLite's busy loop;
+- whatever keeps the database from working becomes `StoreUnavailable`: what, where, and what to do next. Broken
+  constraints and our own mistakes stay what they are;
+- no message holds a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+T = TypeVar("T")
+
+LITE, POSTGRES = "sqlite+aiosqlite", "postgresql+psycopg"
+UPGRADE = "run `rollback-bot db upgrade`"
+
+
+class StoreUnavailable(Exception):
+    """The database cannot be used now. Nothing was written, unless the connection was lost at the very commit:
+    load again and look."""
+
+
+class SchemaMismatch(Exception):
+    """The database is older or newer than this version; says which, and what to run."""
+
+
+def parse_url(url: str) -> URL:
+    """The URL, if it is one of the two that work. ValueError with an example otherwise."""
+    example = f"use {LITE}:////var/lib/rollback-bot/bot.db or {POSTGRES}://user@host/database"
+    try:
+        parsed = make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ValueError(f"database_url is not a URL; {example}") from None
+    if parsed.drivername not in (LITE, POSTGRES):
+        raise ValueError(f"database_url begins with {parsed.drivername}://; {example}")
+    if parsed.drivername == LITE and parsed.database in (None, "", ":memory:"):
+        raise ValueError(f"database_url names no file; {example}")
+    return parsed
+
+
+def place(url: URL) -> str:
+    """Where the database is, for people: without user and password."""
+    if url.drivername.startswith("sqlite"):
+        return f"the database file {url.database}"
+    host = url.host or url.query.get("host") or "the local socket"
+    return f"the PostgreSQL database {url.database!r} at {host}{f':{url.port}' if url.port else ''}"
+
+
+def connect_args(url: URL, patience: float) -> dict[str, Any]:
+    """What a PostgreSQL connection is told, so that a dead server is noticed and no lock is awaited for ever."""
+    if url.drivername != POSTGRES:
+        return {}
+    limits = f"-c lock_timeout={int(patience * 1000)} -c statement_timeout=60s"
+    limits += " -c idle_in_transaction_session_timeout=60s"
+    given = {
+        "options": limits, "connect_timeout": 5, "application_name": "rollback-bot", "tcp_user_timeout": 15000,
+        "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    }  # fmt: skip
+    return {k: v for k, v in given.items() if k not in url.query}
+
+
+def prepare_lite(engine: sa.Engine, patience: float) -> None:
+    """Make each connection of a SQLite engine durable, patient, and leave BEGIN to us."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        try:
+            for pragma in (f"busy_timeout={int(patience * 1000)}", "journal_mode=WAL", "synchronous=FULL"):
+                connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.close()
+            raise
+
+    @sa.event.listens_for(engine, "begin")
+    def _begun(connection: sa.Connection) -> None:
+        if statement := connection.get_execution_options().get("begin"):
+            connection.exec_driver_sql(statement)
+
+
+class Transaction(Protocol):
+    """A transaction under way; SQLAlchemy's AsyncConnection is one."""
+
+    async def run_sync(self, work: Callable[[sa.Connection], T], /) -> T:
+        """Do this within it."""
+        ...
+
+
+class Database(Protocol):
+    """An open database. Every method raises StoreUnavailable or SchemaMismatch where it cannot be used."""
+
+    url: URL
+    lite: bool
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work`, which only reads; every statement sees what is committed at that moment."""
+        ...
+
+    async def write(
+        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None = None
+    ) -> T:
+        """Run `work`, then `also`, in one transaction. A cancelled caller waits for its end."""
+        ...
+
+    def snapshot(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
+        """A transaction whose statements all see the same moment."""
+        ...
+
+    async def close(self) -> None:
+        """Let writes under way end, then close every connection."""
+        ...
+
+
+def open_database(url: str, patience: float = 5.0) -> Database:
+    """The database at this URL; it connects when first used. patience: seconds to wait for a lock. ValueError."""
+    parsed = parse_url(url)
+    return Lite(parsed, patience) if parsed.drivername == LITE else Postgres(parsed, patience)
+
+
+class _Writes:
+    """Writes under way: each in a task of its own, which a cancelled caller waits for."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def whole(self, write: Awaitable[T]) -> T:
+        """Await it, or if cancelled its end first."""
+        task = asyncio.ensure_future(write)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # looked at: the caller hears of the cancellation instead
+            raise
+
+    async def ended(self) -> None:
+        """Wait for all of them."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+class Postgres:
+    """PostgreSQL, through psycopg's asyncio side."""
+
+    lite = False
+
+    def __init__(self, url: URL, patience: float) -> None:
+        self.url = url
+        self._engine: AsyncEngine = create_async_engine(
+            url, connect_args=connect_args(url, patience), pool_size=8, pool_pre_ping=True, pool_timeout=patience + 5
+        )
+        self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._writes = _Writes()
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        with plain_errors(self.url):
+            async with self._reads.connect() as c:
+                return await c.run_sync(work)
+
+    async def write(
+        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None = None
+    ) -> T:
+        return await self._writes.whole(self._write(work, also))
+
+    async def _write(
+        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None
+    ) -> T:
+        with plain_errors(self.url):
+            async with self._engine.begin() as c:
+                done = await c.run_sync(work)
+                if also is not None:
+                    await also(c)
+            return done
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        with plain_errors(self.url):
+            async with self._snapshots.connect() as c:
+                yield c
+
+    async def close(self) -> None:
+        await self._writes.ended()
+        await self._engine.dispose()
+
+
+class Lite:
+    """SQLite, through the standard library, in threads of its own."""
+
+    lite = True
+
+    def __init__(self, url: URL, patience: float) -> None:
+        self.url = url
+        self._engine = sa.create_engine(url.set(drivername="sqlite"), poolclass=sa.QueuePool, pool_timeout=patience + 5)
+        prepare_lite(self._engine, patience)
+        self._transactions = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._snapshots = self._engine.execution_options(begin="BEGIN")
+        self._threads = ThreadPoolExecutor(4, "database")
+        self._turn = asyncio.Lock()
+        self._writes = _Writes()
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        return await self._hop(self._within, self._engine, work)
+
+    async def write(
+        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None = None
+    ) -> T:
+        return await self._writes.whole(self._write(work, also))
+
+    async def _write(
+        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None
+    ) -> T:
+        async with self._turn:
+            if also is None:
+                return await self._hop(self._committed, work)
+            async with self._open(self._transactions) as transaction:
+                done = await transaction.run_sync(work)
+                await also(transaction)
+                await transaction.run_sync(sa.Connection.commit)
+                return done
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Transaction]:
+        async with self._open(self._snapshots) as transaction:
+            yield transaction
+
+    async def close(self) -> None:
+        await self._writes.ended()
+        await asyncio.to_thread(self._engine.dispose)
+        self._threads.shutdown()
+
+    def _within(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+        with engine.connect() as c:
+            return work(c)
+
+    def _committed(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._transactions.begin() as c:
+            return work(c)
+
+    @contextlib.asynccontextmanager
+    async def _open(self, engine: sa.Engine) -> AsyncIterator[Transaction]:
+        """A connection that several hops use, one after another; it ends without a trace unless committed."""
+        c = await self._hop(engine.connect)
+        try:
+            yield _Hops(self, c)
+        finally:
+            await self._hop(c.close)
+
+    async def _hop(self, work: Callable[..., T], *args: Any) -> T:
+        with plain_errors(self.url):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+
+class _Hops:
+    """A transaction on a SQLite connection, each piece of work in a thread."""
+
+    def __init__(self, lite: Lite, connection: sa.Connection) -> None:
+        self._lite, self._connection = lite, connection
+
+    async def run_sync(self, work: Callable[[sa.Connection], T], /) -> T:
+        return await self._lite._hop(work, self._connection)
+
+
+@contextlib.contextmanager
+def plain_errors(url: URL) -> Iterator[None]:
+    """Turn what keeps the database from working into StoreUnavailable or SchemaMismatch."""
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise
+    except sa.exc.DBAPIError as e:
+        told = _told(e, place(url))
+        if told is None:
+            raise
+        raise told from e
+    except sa.exc.TimeoutError as e:
+        raise StoreUnavailable(f"All connections to {place(url)} are in use. Next: wait, then try again.") from e
+
+
+def _told(e: sa.exc.DBAPIError, where: str) -> Exception | None:
+    cause = e.orig
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+    first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    if code == "42P01" or code == "42703" or "no such table" in first or "no such column" in first:
+        return SchemaMismatch(f"{_capital(where)} lacks a table or column of this version ({first}). Next: {UPGRADE}.")
+    for prefixes, what, then in _FAULTS:
+        if code.startswith(prefixes):
+            return StoreUnavailable(f"{_capital(where)} {what}. Nothing was written. Next: {then.format(where=where)}.")
+    if isinstance(e, sa.exc.OperationalError | sa.exc.InterfaceError) or e.connection_invalidated:
+        if isinstance(cause, psycopg.Error) and not code:
+            return StoreUnavailable(
+                f"Cannot reach {where}: {first}. Next: check that it runs, that the database exists and that "
+                "database_url is right; the bot goes on by itself when it is back."
+            )
+        return StoreUnavailable(f"{_capital(where)} does not work: {first}. Next: look into its log and disk.")
+    return None
+
+
+_FAULTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (("SQLITE_READONLY",), "is read-only",
+     "make the file and its folder writable for the bot's user"),
+    (("25006",), "is read-only",
+     "point database_url at the primary, or end its read-only mode (default_transaction_read_only)"),
+    (("SQLITE_FULL", "53100"), "is full, or its disk is",
+     "free space there, then try again; what was recorded before is safe"),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another process",
+     "find it (`fuser -v` on the file) and let it end; only one bot may use the file"),
+    (("55P03",), "holds a lock that another session does not give back",
+     "find that session in pg_stat_activity and end it"),
+    (("57014",), "took too long to answer", "look at its load and at pg_stat_activity"),
+    (("SQLITE_CANTOPEN",), "cannot be opened",
+     "check that its folder exists and belongs to the bot's user"),
+    (("SQLITE_CORRUPT", "SQLITE_NOTADB"), "is damaged, or is no database",
+     "stop the bot, keep the file, restore the newest backup and run `rollback-bot audit verify`"),
+    (("SQLITE_IOERR",), "cannot be read or written: its disk reports an error", "look at the disk (`dmesg`)"),
+    (("42501",), "refuses the bot's user a right it needs", "grant it; the tables belong to who upgraded"),
+    (("57P",), "is being shut down or started", "wait; the bot goes on by itself when it is back"),
+    (("40",), "could not order two writes", "nothing; it is tried again"),
+)  # fmt: skip
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,376 @@
+"""One pass of one attempt: call the handler once, and record what came of it.
+
+Order is everything here: intent first (`ApplyStarted`, which is also the undo data), each command before its call
+(`Recorded`), the outcome last. Every one of these is an append that is refused once the attempt is superseded, so a
+process that comes back from the dead writes nothing and changes nothing.
+
+A handler may say NotYet, Retryable or Fatal. Anything else is an unknown outcome: look where the targets stand,
+halt, show people. An exception in a check is `unknown`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from bot.contract import (
+    AnyAction,
+    Change,
+    Fatal,
+    Json,
+    NotYet,
+    Params,
+    Receipt,
+    Retryable,
+    Status,
+    Value,
+    Verdict,
+)
+from bot.narrow import narrow
+from bot.plan.model import StepSpec, resolve
+from bot.ports import Ports, ReadOnly, Record
+from bot.redact import SecretInChange
+from bot.registry import Registry
+from bot.run import events as ev
+from bot.run.decide import why_stop
+from bot.run.state import Run, Step, underneath
+
+log = logging.getLogger(__name__)
+
+IN_STEP = 60.0
+"""Seconds that a pass may spend waiting for effects before it ends and a timer takes over."""
+LOOK_AFTER = 2.0
+"""Seconds between looks whether an undo has arrived."""
+
+
+class Superseded(Exception):
+    """Another attempt owns this step now, or people stopped it: nothing more may be written or changed."""
+
+
+class Log(Protocol):
+    """What a pass needs of the reconciler."""
+
+    async def load(self, run: str) -> Run: ...
+    async def submit(self, run: str, *events: ev.Event) -> str | None: ...
+    async def progress(self, run: str, step: str, text: str, done: int | None, total: int | None) -> None: ...
+
+
+PortsOf = Callable[[str, Record], Ports]
+"""(service, record) -> the ports of that service's targets, writing only through `record`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """ReadCtx."""
+
+    ports: Ports
+    now: datetime
+    baseline: Mapping[str, Json] | None = None
+
+
+@dataclass(slots=True)
+class Acting:
+    """Ctx: what `apply` gets."""
+
+    ports: Ports
+    now: datetime
+    baseline: Mapping[str, Json] | None
+    key: str
+    note: Callable[[str, Json], Awaitable[None]]
+    say: Callable[[str, int | None, int | None], Awaitable[None]]
+    memo: dict[str, Json] = field(default_factory=dict)
+
+    async def report(self, text: str, done: int | None = None, total: int | None = None) -> None:
+        """Shows progress."""
+        await self.say(text, done, total)
+
+    async def once(self, name: str, fn: Callable[[], Awaitable[Json]]) -> Json:
+        """Calls `fn` unless its result is recorded."""
+        if name not in self.memo:
+            value = await fn()
+            await self.note(name, value)
+            self.memo[name] = value
+        return self.memo[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Everything one pass works with: the run as it was when the pass began, and the step's handler."""
+
+    log: Log
+    registry: Registry
+    ports_of: PortsOf
+    clock: Callable[[], float]
+    run: Run
+    step: Step
+
+    # -- what it is about ------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        return self.step.spec.id
+
+    @property
+    def n(self) -> int:
+        return self.step.n
+
+    def params(self, spec: StepSpec) -> Any:
+        """The step's parameters with every reference resolved. Fatal where one has no value or does not fit."""
+        handler = self.registry.get(spec.uses)
+        if handler is None:
+            raise Fatal(
+                f"this version of the bot has no {spec.uses}", "install the version that has it, then try again"
+            )
+        kind: type[Params] = handler.Params
+        try:
+            return kind.model_validate(resolve(spec.params or {}, self.run.value))
+        except LookupError as e:
+            raise Fatal(f"needs a value that is not there: {e}", "look at the step it comes from") from e
+        except ValidationError as e:
+            bad = e.errors(include_url=False)[0]
+            raise Fatal(f"{'.'.join(map(str, bad['loc']))}: {bad['msg']}", "the plan and this version differ") from e
+
+    def reading(self, spec: StepSpec) -> Reading:
+        """A context that can read only what the step declares, and write nothing."""
+        baseline = self.run.steps[spec.baseline].output if spec.baseline else None
+        return Reading(self._ports(spec, _read_only), self._now(), baseline)
+
+    def acting(self, spec: StepSpec) -> Acting:
+        """A context that may write, each command recorded first."""
+        key = f"{self.run.id}/{self.id}/{self.step.application}"
+        baseline = self.run.steps[spec.baseline].output if spec.baseline else None
+        return Acting(
+            self._ports(spec, self._record), self._now(), baseline, key, self._note, self._say, dict(self.step.memo)
+        )
+
+    def _ports(self, spec: StepSpec, record: Record) -> Ports:
+        return narrow(self.ports_of(self.run.service, record), spec.needs)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), UTC)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def write(self, *events: ev.Event) -> None:
+        """Appends, or raises Superseded."""
+        if why := await self.log.submit(self.run.id, *events):
+            raise Superseded(why)
+
+    async def _record(self, command: str) -> None:
+        await self.write(ev.Recorded(self.id, self.n, command))
+
+    async def _note(self, name: str, value: Json) -> None:
+        await self.write(ev.Noted(self.id, self.n, name, value))
+
+    async def _say(self, text: str, done: int | None, total: int | None) -> None:
+        await self.log.progress(self.run.id, self.id, text, done, total)
+
+    # -- the pass --------------------------------------------------------------------------------------------------
+
+    async def go(self) -> None:
+        """Runs the attempt in flight to one recorded outcome."""
+        attempt = self.step.attempt
+        if attempt is None:
+            return
+        try:
+            if attempt.doing == "check":
+                await self._check()
+            elif attempt.doing == "plan":
+                await (self._adopt() if self.step.adopting else self._plan())
+            else:
+                await self._act()
+        except (Superseded, asyncio.CancelledError):
+            raise
+        except NotYet as e:
+            await self.write(ev.Waiting(self.id, self.n, str(e), self.clock() + e.after, e.done, e.total))
+        except Retryable as e:
+            await self._fail("retryable", str(e), retry_at=self.clock() + e.after)
+        except Fatal as e:
+            await self._fail("fatal", str(e), e.hint)
+        except SecretInChange as e:
+            await self._fail("fatal", str(e), "hand secrets over by reference, never by value")
+        except Exception as e:
+            log.warning("attempt %s of %s/%s failed", self.n, self.run.id, self.id, exc_info=True)
+            await self._fail("unknown", _words(e), "see what is true now, then try again or undo")
+
+    async def _fail(self, cause: Any, error: str, hint: str = "", retry_at: float | None = None) -> None:
+        seen = {} if cause == "retryable" else await self._look()
+        await self.write(ev.Failed(self.id, self.n, cause, error, hint, retry_at, seen))
+
+    async def _look(self) -> Mapping[str, Value]:
+        """Where the targets stand after a failure, as far as can be seen; never a reason to fail again."""
+        step = (await self.log.load(self.run.id)).steps[self.id]
+        if step.change is None or not step.applying:
+            return {}
+        try:
+            return await self._observe(step.spec, step.change.targets)
+        except Exception:
+            log.info("cannot look at %s of %s after its failure", self.id, self.run.id, exc_info=True)
+            return {}
+
+    # -- planning --------------------------------------------------------------------------------------------------
+
+    async def fresh(self) -> tuple[Change, dict[str, Value]]:
+        """What the step would change as the world is now, and what others changed meanwhile (undo only)."""
+        source = self.run.undoes(self.step)
+        if source is not None:
+            if source.made is None:
+                return Change(f"nothing of {source.spec.id} is left to undo"), {}
+            return source.made.undo_from(await self._observe(source.spec, source.made.targets), self.step.leave)
+        action = self._action(self.step.spec)
+        params = self.params(self.step.spec)
+        async with asyncio.timeout(self.step.spec.timeout):
+            return await action.plan(self.reading(self.step.spec), params), {}
+
+    async def _observe(self, spec: StepSpec, targets: Collection[str]) -> Mapping[str, Value]:
+        action = self._action(spec)
+        async with asyncio.timeout(spec.timeout):
+            return await action.observe(self.reading(spec), self.params(spec), targets)
+
+    def _action(self, spec: StepSpec) -> AnyAction:
+        action = self.registry.actions.get(spec.uses)
+        if action is None:
+            raise Fatal(
+                f"this version of the bot has no {spec.uses}", "install the version that has it, then try again"
+            )
+        return action
+
+    async def _plan(self) -> None:
+        change, left = await self.fresh()
+        change = change.on_top_of(underneath(self.run, self.step))
+        print_ = change.fingerprint(self.step.spec.uses)
+        await self.write(ev.Planned(self.id, self.n, change, print_, left))
+
+    async def _adopt(self) -> None:
+        change, left = await self.fresh()
+        if change.edits or left:
+            there = "; ".join(
+                [*(f"{e.target} is {e.before!r}" for e in change.edits), *(f"{t} is {v!r}" for t, v in left.items())]
+            )
+            raise Fatal(f"not done yet: {there}", "finish it by hand and adopt it again, or try again")
+        known = self.step.change or change
+        seen = await self._observe(self.step.spec, known.targets) if known.targets else {}
+        await self.write(ev.Adopted(self.id, self.n, seen, change.summary))
+
+    # -- acting ----------------------------------------------------------------------------------------------------
+
+    async def _act(self) -> None:
+        change = await self._change()
+        if change is None:
+            return
+        action, params = self._action(self.step.spec), self.params(self.step.spec)
+        ctx = self.acting(self.step.spec)
+        receipt = await self._in_step(ctx, lambda: action.apply(ctx, params, change))
+        if self.run.undoes(self.step) is None:
+            _fits(action.Output, receipt.output)
+            await self.write(ev.Applied(self.id, self.n, receipt))
+        else:
+            seen = await self._in_step(ctx, lambda: self._arrived(change))
+            await self.write(ev.Undone(self.id, self.n, receipt, seen))
+
+    async def _change(self) -> Change | None:
+        """The change to make, written down as begun; None where there is nothing (more) to do in this pass."""
+        step, undoing = self.step, self.run.undoes(self.step) is not None
+        if step.applying and not step.replan and step.change is not None:
+            return step.change
+        change, left = await self.fresh()
+        print_ = change.fingerprint(step.spec.uses)
+        if left:
+            await self.write(ev.Planned(self.id, self.n, change, print_, left))
+            return None
+        if step.released is not None and (beyond := change.beyond(step.released)):
+            await self.write(ev.Drifted(self.id, self.n, change, print_, beyond))
+            return None
+        if change.is_noop:
+            done = Receipt(change.summary)
+            over = ev.Undone(self.id, self.n, done, {}) if undoing else ev.Applied(self.id, self.n, done)
+            await self.write(ev.Planned(self.id, self.n, change, print_), over)
+            return None
+        begun = ev.ApplyStarted(self.id, self.n, change, print_)
+        await self.write(*([] if step.change == change else [ev.Planned(self.id, self.n, change, print_)]), begun)
+        return change
+
+    async def _in_step(self, ctx: Acting, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Calls until it no longer says NotYet, for at most IN_STEP seconds of waiting; then NotYet goes on."""
+        until = self.clock() + IN_STEP
+        while True:
+            try:
+                return await call()
+            except NotYet as e:
+                if self.clock() + e.after > until:
+                    raise
+                await ctx.report(str(e), e.done, e.total)
+                await asyncio.sleep(e.after)
+
+    async def _arrived(self, change: Change) -> Mapping[str, Value]:
+        seen = await self._observe(self.step.spec, change.targets)
+        short = [e for e in change.edits if seen.get(e.target) != e.after]
+        if short:
+            text = f"{short[0].target} is {seen.get(short[0].target)!r}, not yet {short[0].after!r}"
+            raise NotYet(text, after=LOOK_AFTER, done=len(change.edits) - len(short), total=len(change.edits))
+        return seen
+
+    # -- checking --------------------------------------------------------------------------------------------------
+
+    async def _check(self) -> None:
+        spec = self.step.spec
+        if spec.kind == "check":
+            verdict = await self.look_once(spec)
+        else:
+            seen = await asyncio.gather(*(self.look_once(self.run.plan.by_id[i]) for i in spec.repeat))
+            verdict = together(dict(zip(spec.repeat, seen, strict=True)))
+        await self.write(ev.Checked(self.id, self.n, verdict))
+
+    async def look_once(self, spec: StepSpec) -> Verdict:
+        """One look of one check. Whatever goes wrong is `unknown`."""
+        check = self.registry.checks.get(spec.uses)
+        if check is None:
+            return Verdict(Status.UNKNOWN, f"this version of the bot has no {spec.uses}", "an answer")
+        try:
+            async with asyncio.timeout(spec.timeout):
+                verdict = await check.run(self.reading(spec), self.params(spec))
+            _fits(check.Output, verdict.data) if verdict.data else None
+            return verdict
+        except asyncio.CancelledError:
+            raise
+        except Exception as e:
+            return Verdict(Status.UNKNOWN, _words(e), "an answer")
+
+    # -- ending otherwise ------------------------------------------------------------------------------------------
+
+    async def cancelled(self) -> None:
+        """A cancelled attempt reports itself, but only if people or its timeout wanted it to end: after a mere
+        shutdown the step is taken over as it is."""
+        if why := why_stop(self.run, self.step, self.clock()):
+            await self.log.submit(self.run.id, ev.Cancelled(self.id, self.n, why))
+
+
+def together(seen: Mapping[str, Verdict]) -> Verdict:
+    """One verdict over several checks: the worst status, and what was seen where it is not a pass."""
+    order = [Status.PASS, Status.WARN, Status.UNKNOWN, Status.FAIL]
+    worst = max((v.status for v in seen.values()), key=order.index, default=Status.UNKNOWN)
+    good = sum(v.status.good for v in seen.values())
+    bad = [f"{i}: {v.observed}" for i, v in seen.items() if not v.status.good]
+    text = "; ".join([f"{good} of {len(seen)} pass", *bad])
+    return Verdict(worst, text, "every check passes", {i: v.status.value for i, v in seen.items()})
+
+
+async def _read_only(command: str) -> None:
+    raise ReadOnly(f"tried while only looking: {command}")
+
+
+def _fits(kind: Any, data: Mapping[str, Json]) -> None:
+    if kind is not None:
+        kind.model_validate(dict(data))
+
+
+def _words(e: Exception) -> str:
+    if isinstance(e, TimeoutError) and not str(e):
+        return "no answer in time"
+    return f"{type(e).__name__}: {e}" if str(e) else type(e).__name__

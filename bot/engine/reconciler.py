@@ -1,0 +1,295 @@
+"""Drives runs: appends what people and attempts say, together with everything that follows from it.
+
+A reconciler, not a script: `decide` says from the log alone what is to be done next, and this module does it, again
+and again, on every node. It keeps no state of its own that a crash could lose.
+
+Invariants:
+- one way in: `_append` writes events, what follows from them and the `Started` of every attempt they set free in one
+  transaction; losing the race for the next `seq` means loading and deciding again;
+- an attempt whose process is gone is first declared `Lost` in the log, then begun anew under the next number;
+- prose is redacted here, once, before it reaches the log; an edit that holds a secret is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+from bot.commands import Answer, Asking, Command, answer
+from bot.engine.attempt import Attempt, PortsOf, Superseded
+from bot.engine.executor import AttemptId
+from bot.plan.model import Plan
+from bot.policy import Person, Refusal, Why, unsatisfiable
+from bot.redact import Redactor
+from bot.registry import Registry
+from bot.run import events as ev
+from bot.run.decide import Decision, Start, decide
+from bot.run.fold import evolve
+from bot.run.rules import refused
+from bot.run.state import Run
+from bot.store import Conflict, Duplicate, Progress, Store, Transaction, Transaction
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 200
+"""More follow-ups than this from one event mean that decide() does not come to rest: a fault of ours."""
+SAMPLED = (ev.Created, ev.Approved, ev.BrokeGlass, ev.Aborted, ev.Closed)
+"""Kinds after which the run's head goes into the chain of checkpoints."""
+
+
+class Directory(Protocol):
+    """Who there is."""
+
+    async def everyone(self) -> Sequence[Person]:
+        """Everybody with a role, as things stand now."""
+        ...
+
+
+class Hands(Protocol):
+    """The executor, as far as the reconciler needs it."""
+
+    def in_tx(self, attempts: Sequence[AttemptId]) -> Callable[[Transaction], Awaitable[None]] | None: ...
+    async def dispatch(self, attempts: Sequence[AttemptId]) -> None: ...
+    async def cancel(self, attempt: AttemptId) -> None: ...
+    async def lost(self, attempts: Sequence[AttemptId], now: float) -> list[tuple[AttemptId, str]]: ...
+    def live(self) -> bool: ...
+
+
+Watcher = Callable[[Run, Sequence[ev.Event]], Awaitable[None]]
+"""Told after each append, for what is outside the database (by-hand files, the anchor). Its failures are logged."""
+
+
+class Engine:
+    """Runs runs. clock: seconds since the epoch; tick: seconds between looks at what is due."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        ports_of: PortsOf,
+        people: Directory,
+        *,
+        redactor: Redactor,
+        node: str,
+        watchers: Iterable[Watcher] = (),
+        clock: Callable[[], float] = time.time,
+        tick: float = 1.0,
+    ) -> None:
+        self.store, self.registry, self.ports_of, self.people = store, registry, ports_of, people
+        self.redactor, self.node, self.clock, self.tick = redactor, node, clock, tick
+        self.watchers = tuple(watchers)
+        self._hands: Hands | None = None
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def use(self, hands: Hands) -> None:
+        """Gives the engine its executor (which needs the engine's `run_pass` first)."""
+        self._hands = hands
+
+    @property
+    def hands(self) -> Hands:
+        """The executor."""
+        if self._hands is None:
+            raise RuntimeError("the engine has no executor yet")
+        return self._hands
+
+    # -- the one way in --------------------------------------------------------------------------------------------
+
+    async def create(self, run_id: str, created: ev.Created, *, key: str | None = None) -> Run:
+        """Opens a run. AlreadyOpen where the service has an open rollback, Duplicate where `key` was seen."""
+        async with self._turn(run_id):
+            run = await self.store.load(run_id)
+            if why := refused(run, created):
+                raise ValueError(why)
+            return await self._append(run, [created], key=key)
+
+    async def command(
+        self, run_id: str, command: Command, person: Person, via: str, ref: str, *, key: str | None = None
+    ) -> Answer | Refusal:
+        """Carries out what a person asks, against the run as it is now. key: the click's identity, so that a
+        delivery that comes twice is answered once."""
+        everyone = await self.people.everyone()
+        while True:
+            async with self._turn(run_id):
+                run = await self.store.load(run_id)
+                found = answer(run, command, Asking(person, via, everyone, self.clock(), ref))
+                if isinstance(found, Refusal):
+                    return found
+                try:
+                    await self._append(run, found.events, key=key)
+                except Conflict:
+                    continue
+                except Duplicate:
+                    return Refusal(Why.ALREADY, "This was received already; nothing was done twice.")
+                return found
+
+    async def submit(self, run_id: str, *events: ev.Event) -> str | None:
+        """Appends what an attempt says. Returns why it is refused, or may no longer be relied on; or None."""
+        while True:
+            async with self._turn(run_id):
+                run = now = await self.store.load(run_id)
+                for e in events:
+                    if why := refused(now, e):
+                        return why
+                    now = evolve(now, e, self.clock())
+                try:
+                    await self._append(run, events)
+                except Conflict:
+                    continue
+                # A process that stood still since it asked is dead to the others: it may change nothing any more.
+                return None if self.hands.live() else "this node has lost its lease"
+
+    async def load(self, run_id: str) -> Run:
+        """The run as it is now."""
+        return await self.store.load(run_id)
+
+    async def progress(self, run: str, step: str, text: str, done: int | None, total: int | None) -> None:
+        """Keeps a step's latest line; at most one write a second, the rest is dropped."""
+        now = self.clock()
+        if now - self._said.get((run, step), 0.0) >= 1.0:
+            self._said[run, step] = now
+            await self.store.put_progress(Progress(run, step, self.redactor.text(text), done, total, now))
+
+    async def _append(self, run: Run, events: Sequence[ev.Event], *, key: str | None = None) -> Run:
+        """Writes events, what follows from them, and the attempts they set free: all or nothing."""
+        at = self.clock()
+        clean = [self.redactor.event(e) for e in events]
+        after = run
+        for e in clean:
+            after = evolve(after, e, at)
+        clean, decision = self._settle(after, clean, at)
+        starts = [self._started(s) for s in decision.start]
+        stops = [_attempt(run.id, s.application, s.spec.id, s.n) for s in after.in_flight if s.spec.id in decision.stop]
+        if clean or starts or key:
+            ids = [_attempt(run.id, s.application, s.step, s.n) for s in starts]
+            sampled = any(isinstance(e, SAMPLED) for e in clean)
+            every = [*clean, *starts]
+            after = await self.store.append(run, every, at, also=self.hands.in_tx(ids), key=key, checkpoint=sampled)
+            await self.hands.dispatch(ids)
+            await self._tell(after, every)
+        elif not run.in_flight:  # only its next moment has changed
+            await self.store.append(run, [], at)
+        for attempt in stops:
+            await self.hands.cancel(attempt)
+        return after
+
+    def _settle(self, run: Run, events: list[ev.Event], at: float) -> tuple[list[ev.Event], Decision]:
+        """Adds whatever follows, until nothing more does."""
+        for _ in range(ROUNDS):
+            decision = decide(run, at)
+            if not decision.record:
+                return events, decision
+            for e in decision.record:
+                if refused(run, e) is None:
+                    run = evolve(run, e, at)
+                    events = [*events, e]
+        raise RuntimeError(f"run {run.id} does not come to rest after {events[-1].kind!r}")
+
+    def _started(self, s: Start) -> ev.Started:
+        return ev.Started(s.step, s.n, s.application, s.doing, self.node)
+
+    async def _tell(self, run: Run, events: Sequence[ev.Event]) -> None:
+        for watcher in self.watchers:
+            try:
+                await watcher(run, events)
+            except Exception:
+                log.exception("a watcher of run %s failed", run.id)
+
+    def _turn(self, run_id: str) -> asyncio.Lock:
+        """One append a run at a time in this process; other processes are met by `Conflict`."""
+        return self._turns.setdefault(run_id, asyncio.Lock())
+
+    # -- attempts --------------------------------------------------------------------------------------------------
+
+    async def run_pass(self, attempt: AttemptId) -> None:
+        """One pass of an attempt; nothing if the log knows a newer one, or its end."""
+        at_work = await self._at_work(attempt)
+        if at_work is None:
+            return
+        try:
+            await at_work.go()
+        except Superseded as e:
+            log.info("attempt %s is superseded: %s", attempt, e)
+            await self.on_cancelled(attempt)  # if people wanted it to end, it has: nobody need wait to hear it
+
+    async def on_cancelled(self, attempt: AttemptId) -> None:
+        """A cancelled attempt has ended."""
+        at_work = await self._at_work(attempt)
+        if at_work is not None:
+            await at_work.cancelled()
+
+    async def _at_work(self, attempt: AttemptId) -> Attempt | None:
+        run = await self.store.load(attempt.run)
+        step = run.steps.get(attempt.step)
+        if step is None or step.attempt is None or step.attempt.n != attempt.n:
+            return None
+        return Attempt(self, self.registry, self.ports_of, self.clock, run, step)
+
+    # -- level-triggered repair ------------------------------------------------------------------------------------
+
+    async def loop(self) -> None:
+        """Looks after every run that is due, about once a tick, until cancelled."""
+        while True:
+            await self.round()
+            await asyncio.sleep(self.tick * random.uniform(0.7, 1.3))  # noqa: S311
+
+    async def round(self) -> None:
+        """One look at everything that is due; a run that cannot be looked after holds up no other."""
+        try:
+            due = await self.store.due(self.clock())
+        except Exception:
+            log.exception("cannot see which runs are due")
+            return
+        for run_id in due:
+            try:
+                await self.reconcile(run_id)
+            except Conflict:
+                continue  # another node was first
+            except Exception:
+                log.exception("cannot look after run %s", run_id)
+
+    async def reconcile(self, run_id: str) -> None:
+        """Declares lost what will never report, then goes on with whatever is to be done."""
+        run = await self.store.load(run_id)
+        ids = {_attempt(run_id, s.application, s.spec.id, s.n): s for s in run.in_flight}
+        lost = await self.hands.lost(list(ids), self.clock()) if ids else []
+        async with self._turn(run_id):
+            run = await self.store.load(run_id)
+            events: list[ev.Event] = []
+            for attempt, why in lost:
+                gone = ev.Lost(attempt.step, attempt.n, why)
+                if refused(run, gone) is None:
+                    events.append(gone)
+            await self._append(run, events)
+        for attempt, why in lost:
+            log.warning("attempt %s is lost: %s", attempt, why)
+            with contextlib.suppress(Exception):
+                await self.hands.cancel(attempt)
+
+    async def people_changed(self) -> None:
+        """Proves again, for every open run, that each decision can be passed by people who exist."""
+        everyone = await self.people.everyone()
+        for head in await self.store.heads(open=True, limit=1000):
+            run = await self.store.load(head.run)
+            faults = impossible(run.plan, everyone, run.barred, decided={n for n, a in run.asked.items() if a.decided})
+            if faults != dict(run.impossible):
+                await self.submit(run.id, ev.PeopleChanged(faults))
+
+
+def impossible(
+    plan: Plan, people: Sequence[Person], barred: frozenset[str], decided: Iterable[str] = ()
+) -> dict[str, str]:
+    """Decision -> why nobody can pass it; empty is the proof that all can be passed."""
+    done = set(decided)
+    gates = {d.name: d.gate for d in plan.decisions if d.gate is not None and d.name not in done}
+    return unsatisfiable(gates, people, barred)
+
+
+def _attempt(run: str, application: int, step: str, n: int) -> AttemptId:
+    return AttemptId(run, step, application, n)

@@ -1,0 +1,107 @@
+"""What is wrong with a plan although it compiles: for the people, the wiring and the promises around it.
+
+Refused are: a destructive step that nobody is asked about, a temporary step that is not always undone, a port that
+this bot does not have, a decision that the people who exist could never take, a watch over nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from bot.located import Fault, nearest
+from bot.plan.compile import Compiled
+from bot.plan.model import Decision, Plan, StepSpec
+from bot.policy import Person, unsatisfiable
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a step, or with the gate of a decision, by its name."""
+
+    name: str
+    message: str
+    guess: str | None = None
+    gate: bool = False
+
+
+def lint(
+    plan: Plan | Compiled, *, ports: Collection[str], people: Collection[Person], barred: Collection[str] = ()
+) -> list[Fault]:
+    """Everything that is wrong, in the order of the file; without a file (a bare `Plan`) places are 1:1.
+
+    ports: names that this wiring has; people: those who exist, with their roles; barred: ids that may not approve.
+    """
+    bare = plan.plan if isinstance(plan, Compiled) else plan
+    found = [
+        *_ungated(bare),
+        *_never_undone(bare),
+        *_lacking(bare, ports),
+        *_closed_gates(bare, people, barred),
+        *_unwatched(bare),
+    ]
+    if isinstance(plan, Compiled):
+        faults = [plan.fault(f.name, f.message, f.guess, gate=f.gate) for f in found]
+    else:
+        faults = [Fault(plan.name, 1, 1, f.name, f.message, f.guess) for f in found]
+    return sorted(faults, key=lambda f: (f.line, f.column))
+
+
+def _ungated(plan: Plan) -> Iterator[Finding]:
+    for s in plan.steps:
+        asked = plan.decision.get(s.decision or "")
+        if not s.destructive:
+            continue
+        if asked is None or asked.gate is None:
+            yield Finding(s.id, f"{s.id!r} destroys data ({s.uses}) and nobody is asked; give it a gate")
+        elif asked.unless is not None:
+            yield Finding(s.id, f"{s.id!r} destroys data ({s.uses}); its gate must not have `unless`")
+
+
+def _never_undone(plan: Plan) -> Iterator[Finding]:
+    for s in plan.steps:
+        if not s.temporary:
+            continue
+        undos = [u for u in plan.steps if u.undo == s.id]
+        always = [u for u in undos if u.when in (None, s.when)]
+        if not undos:
+            yield Finding(s.id, f"{s.id!r} is temporary and never undone; add a step with `undo: {s.id}`")
+        elif not always:
+            yield Finding(s.id, f"{s.id!r} is temporary, but {undos[0].id!r} undoes it only under a condition")
+        elif not _reached(plan, s, always):
+            only = ", ".join(repr(u.decision) for u in always)
+            yield Finding(s.id, f"{s.id!r} is temporary, but undone only in {only}; undo it in every option")
+
+
+def _reached(plan: Plan, s: StepSpec, undos: list[StepSpec]) -> bool:
+    """Whether one of these runs whichever options are chosen (given that of `s` is)."""
+    inside = {d.name for u in undos if (d := _option(plan, u)) is not None}
+    if any(_option(plan, u) in (None, _option(plan, s)) for u in undos):
+        return True
+    return any(all(f"{c.id}.{o}" in inside for o in c.options) for c in plan.choices)
+
+
+def _option(plan: Plan, s: StepSpec) -> Decision | None:
+    found = plan.decision.get(s.decision or "")
+    return found if found is not None and found.choice is not None else None
+
+
+def _lacking(plan: Plan, ports: Collection[str]) -> Iterator[Finding]:
+    for s in plan.steps:
+        for port in s.needs if s.kind in ("action", "check") else ():
+            if port not in ports:
+                what = f"{s.uses} needs port {port!r}, which this bot does not have"
+                yield Finding(s.id, what, nearest(port, ports))
+
+
+def _closed_gates(plan: Plan, people: Collection[Person], barred: Collection[str]) -> Iterator[Finding]:
+    gates = {d.name: d.gate for d in plan.decisions if d.gate is not None}
+    for name, why in unsatisfiable(gates, people, barred).items():
+        yield Finding(name, f"nobody could take decision {name!r}: it {why}", gate=True)
+
+
+def _unwatched(plan: Plan) -> Iterator[Finding]:
+    verified = any(s.kind == "check" and s.phase == "verify" for s in plan.steps)
+    for s in plan.steps:
+        if s.kind == "watch" and not verified:
+            yield Finding(s.id, "no check has `phase: verify`, so the run is never restored and never closes itself")

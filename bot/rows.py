@@ -1,0 +1,98 @@
+"""What the small tables hold, as values, and the one place where moments change their unit.
+
+Values carry seconds since the epoch (float), rows microseconds (BIGINT): fields named in `MOMENTS` are turned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    D = TypeVar("D", bound=DataclassInstance)
+
+MOMENTS = frozenset(
+    {"at", "due", "created", "closed", "expires", "issued_at", "revoked", "served_from", "served_until"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A run in one line. due None: only a person can move it."""
+
+    run: str
+    service: str
+    kind: str
+    open: bool
+    seq: int
+    due: float | None
+    created: float
+    closed: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Which message shows `name` of a run, and the digest of what it shows."""
+
+    run: str
+    name: str
+    channel: str
+    ts: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The last progress line of a step."""
+
+    run: str
+    step: str
+    text: str
+    done: int | None
+    total: int | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A personal token, by its SHA-256. revoked None: it was not."""
+
+    hash: str
+    person: str
+    expires: float
+    issued_at: float
+    issued_by: str
+    revoked: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """A registered release; body is JSON."""
+
+    service: str
+    version: str
+    body: str
+    state: str
+    reason: str
+    at: float
+    served_from: float | None = None
+    served_until: float | None = None
+
+
+def us(seconds: float) -> int:
+    """Microseconds since the epoch."""
+    return round(seconds * 1e6)
+
+
+def to_row(value: DataclassInstance) -> dict[str, Any]:
+    """The value as the database keeps it."""
+    found = ((f.name, getattr(value, f.name)) for f in fields(value))
+    return {k: us(v) if k in MOMENTS and v is not None else v for k, v in found}
+
+
+def from_row(kind: type[D], row: Mapping[Any, Any]) -> D:
+    """The value that a row holds."""
+    return kind(**{k: v / 1e6 if k in MOMENTS and v is not None else v for k, v in row.items()})

@@ -1,0 +1,275 @@
+"""What is to be done next: `decide(run, now)`. Pure, so whatever crashed, asking again goes on.
+
+Three kinds of answer: `record`, things that follow from the events and the time alone and only need writing down;
+`start`, attempts that may begin; `stop`, attempts that must end. `due` is when time alone changes the answer;
+None where only a person can move the run. The engine records, decides again, and starts what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bot.plan.model import Condition, StepSpec, step_of
+from bot.run import events as ev
+from bot.run.state import Asked, Run, Step, touches
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Attempt n of a step may begin."""
+
+    step: str
+    n: int
+    application: int
+    doing: ev.AttemptKind
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """start, stop: attempts; record: events to append; due: seconds since the epoch."""
+
+    record: tuple[ev.Event, ...] = ()
+    start: tuple[Start, ...] = ()
+    stop: tuple[str, ...] = ()
+    due: float | None = None
+
+
+def decide(run: Run, now: float) -> Decision:
+    """What to do now, and when to ask again."""
+    if not run.open:
+        return Decision()
+    if record := _follows(run, now):
+        return Decision(record=tuple(record), due=now)
+    start = tuple(_starts(run, now))
+    stop = tuple(s.spec.id for s in run.in_flight if why_stop(run, s, now))
+    if start or stop or run.in_flight:
+        return Decision(start=start, stop=stop, due=now)
+    return Decision(due=min(_moments(run, now), default=None))
+
+
+def why_stop(run: Run, step: Step, now: float) -> str:
+    """Why the step's attempt is to end; empty while it may go on."""
+    if step.attempt is None:
+        return ""
+    if step.attempt.cancel:
+        return step.attempt.cancel
+    late = step.deadline is not None and now >= step.deadline and step.attempt.doing in ("apply", "undo")
+    return "timeout" if late else ""
+
+
+# -- what follows from events and time -------------------------------------------------------------------------------
+
+
+def _follows(run: Run, now: float) -> list[ev.Event]:
+    """Events of one kind at a time, none of which stands in the way of another."""
+    if run.aborted:
+        over = not run.in_flight and not run.owing
+        return [ev.Closed("aborted, debts handed over" if run.debts else "aborted")] if over else []
+    found: list[ev.Event] = list(_not_needed(run))
+    if found or run.stopped:
+        return found
+    for follow in (_unasked(run), _late(run, now), _waiting(run, now), _ending(run)):
+        if found := list(follow):
+            break
+    return found
+
+
+def _unasked(run: Run) -> Iterator[ev.Event]:
+    """Decisions that need nobody; of several ways of a choice the first."""
+    choices: set[str] = set()
+    for a in run.asked.values():
+        why = needs_nobody(run, a)
+        if why and a.spec.choice not in choices:
+            yield ev.Taken(a.spec.name, why)
+        if why and a.spec.choice is not None:
+            choices.add(a.spec.choice)
+
+
+def _waiting(run: Run, now: float) -> Iterator[ev.Event]:
+    """Decisions that people have not made in time."""
+    for a in run.asked.values():
+        if a.opened is None or a.spec.gate is None:
+            continue
+        if a.reminded is None and now >= a.opened + a.spec.gate.remind:
+            yield ev.Reminded(a.spec.name)
+        elif a.paged is None and now >= a.opened + a.spec.gate.escalate:
+            yield ev.Paged(a.spec.name)
+
+
+def _ending(run: Run) -> Iterator[ev.Event]:
+    checks = [s for s in run.steps.values() if s.spec.phase == "verify"]
+    if run.restored is None and _passed([s for s in checks if s.spec.kind != "watch"], accepted=True):
+        yield ev.Restored()
+    if run.restored is not None and not run.debts and finished(run) and _passed(checks):
+        yield ev.Closed("verified")
+
+
+def finished(run: Run) -> bool:
+    """Whether every step has ended."""
+    return not run.in_flight and all(not s.open for s in run.steps.values())
+
+
+def _passed(steps: list[Step], *, accepted: bool = False) -> bool:
+    """Whether these have all ended well; never true of nothing."""
+    well = {"done", "not needed", *(("accepted", "adopted") if accepted else ())}
+    return any(s.end == "done" for s in steps) and all(s.end in well for s in steps)
+
+
+def _not_needed(run: Run) -> Iterator[ev.Event]:
+    for s in run.steps.values():
+        if not s.open or s.undoing or s.applying or s.attempt is not None:
+            continue
+        if s.spec.when is not None and _holds(run, s.spec.when) is False:
+            yield ev.NotNeeded(s.spec.id, f"{s.spec.when.ref} is {run.value(s.spec.when.ref)}")
+            continue
+        asked = run.decision_of(s)
+        chosen = run.chosen(asked.spec.choice) if asked is not None and asked.spec.choice else None
+        if chosen is not None and asked is not None and chosen != asked.spec.option:
+            yield ev.NotNeeded(s.spec.id, f"{chosen} was chosen")
+        elif s.spec.undo is not None and _ready(run, s) and run.steps[s.spec.undo].made is None:
+            owed = s.spec.undo in run.debts  # done by hand before anybody looked what was there
+            unknown = f"nobody knows what was there before {s.spec.undo}: hand it over"
+            yield ev.NotNeeded(s.spec.id, unknown if owed else f"nothing of {s.spec.undo} is left to undo")
+
+
+def needs_nobody(run: Run, asked: Asked) -> str:
+    """Why an open decision needs nobody: no gate, or its `unless` holds; empty where people are asked."""
+    if asked.opened is None:
+        return ""
+    if asked.spec.gate is None:
+        return "nobody has to be asked"
+    if asked.spec.unless is None:
+        return ""
+    try:
+        return f"{asked.spec.unless} holds" if run.value(asked.spec.unless) is True else ""
+    except LookupError:
+        return ""
+
+
+def _late(run: Run, now: float) -> Iterator[ev.Event]:
+    """Steps whose time is up while no attempt is in flight."""
+    for s in run.steps.values():
+        acting = s.open and s.halt is None and s.attempt is None and s.applying
+        if acting and s.deadline is not None and now >= s.deadline:
+            why = f"not done after {s.spec.timeout:g} s: {s.note or 'no word from it'}"
+            yield ev.Failed(s.spec.id, s.n, "timeout", why, "look at the target, then try again")
+        elif ref := lacking(run, s):
+            hint = f"try {step_of(ref)} again, or skip this step"
+            yield ev.Failed(s.spec.id, s.n, "fatal", f"needs {ref}, and there is none", hint)
+
+
+def lacking(run: Run, s: Step) -> str:
+    """A reference that is without a value although it is the step's turn to act; empty where there is none."""
+    waits = not s.open or s.halt is not None or s.attempt is not None or s.applying or s.adopting
+    return "" if waits or not (s.undoing or _ready(run, s)) else next(_without_value(run, s.spec), "")
+
+
+# -- what may start --------------------------------------------------------------------------------------------------
+
+
+def _starts(run: Run, now: float) -> Iterator[Start]:
+    for s in run.steps.values():
+        doing = next_attempt(run, s) if s.open and s.wake <= now else None
+        if doing is not None:
+            yield Start(s.spec.id, s.n + 1, s.application, doing)
+
+
+def next_attempt(run: Run, s: Step) -> ev.AttemptKind | None:
+    """What the step's next attempt is to do, once it is awake; None where nothing may start now. After another
+    target was chosen nothing starts before all that this superseded has come to rest."""
+    if run.stopped or not s.open or s.halt is not None or s.attempt is not None:
+        return None
+    if s.spec.kind == "gate" or run.superseded or (run.aborted and not (s.undoing and s.spec.id in run.debts)):
+        return None
+    if s.adopting:
+        return "plan" if s.spec.changes else None
+    if s.applying and run.free(s):
+        return "undo" if run.undoes(s) is not None else "apply"
+    if not (s.undoing or _holds_now(run, s)) or any(_without_value(run, s.spec)):
+        return None
+    if not s.spec.changes:
+        return "check" if _ready(run, s) and not run.held else None
+    asked = run.decision_of(s)
+    if _wants_plan(run, s, asked) and _plannable(run, s):
+        return "plan"
+    turn = s.undoing or (_ready(run, s) and not run.held)
+    if not turn or not run.free(s):
+        return None
+    return "undo" if run.undoes(s) is not None else "apply"
+
+
+def _wants_plan(run: Run, s: Step, asked: Asked | None) -> bool:
+    if s.released is not None:
+        return False
+    ahead = asked is not None or (s.spec.id in run.plan.planned_ahead and not _ready(run, s))
+    return ahead and (s.change is None or s.stale)
+
+
+def _plannable(run: Run, s: Step) -> bool:
+    """Whether what comes before it is known well enough to say what it would change."""
+    source = run.undoes(s)
+    if source is not None and source.made is None:
+        return False
+    if s.undoing:
+        return True
+    if source is not None and source.open:  # its targets are still on their way
+        return False
+    return all(_foreseen(run, run.steps[i]) for i in run.plan.before[s.spec.id])
+
+
+def _foreseen(run: Run, earlier: Step) -> bool:
+    if not earlier.open:
+        return True
+    if earlier.spec.kind in ("check", "watch"):
+        return True
+    if earlier.spec.kind == "gate" or not _holds_now(run, earlier):
+        return False
+    return earlier.change is not None or (earlier.spec.kind == "undo" and bool(touches(run, earlier)))
+
+
+def _ready(run: Run, s: Step) -> bool:
+    return all(not run.steps[a].open for a in s.spec.after)
+
+
+def _holds_now(run: Run, s: Step) -> bool:
+    return s.spec.when is None or _holds(run, s.spec.when) is True
+
+
+def _holds(run: Run, c: Condition) -> bool | None:
+    """Whether a condition holds; None while its value is not known."""
+    try:
+        return (run.value(c.ref) == c.value) is c.equal
+    except LookupError:
+        return None
+
+
+def _without_value(run: Run, spec: StepSpec) -> Iterator[str]:
+    """References of a step that cannot be resolved (yet)."""
+    for ref in spec.refs:
+        try:
+            run.value(ref)
+        except LookupError:
+            yield ref
+
+
+# -- when to ask again -----------------------------------------------------------------------------------------------
+
+
+def _moments(run: Run, now: float) -> Iterator[float]:
+    """Every later moment at which time alone may change the answer."""
+    if run.stopped:
+        return
+    for s in run.steps.values():
+        if s.open and s.halt is None and s.wake > now:
+            yield s.wake
+        if s.open and s.halt is None and s.applying and s.deadline is not None and not run.aborted:
+            yield max(s.deadline, now)
+    if run.aborted:
+        return
+    for a in run.asked.values():
+        if a.opened is not None and a.spec.gate is not None:
+            if a.reminded is None:
+                yield a.opened + a.spec.gate.remind
+            elif a.paged is None:
+                yield a.opened + a.spec.gate.escalate

@@ -1,0 +1,530 @@
+"""What can happen in a run. One frozen dataclass a kind; the log keeps them as canonical JSON, for ever.
+
+Invariants:
+- an event says what happened, never what is to be done;
+- fields are only added, with a default; a field's meaning never changes (`upcast` turns older bodies into today's);
+- an event of a kind this version does not know decodes to `Unknown` and is ignored by the fold, so that an old
+  and a new version can work on one log at the same time;
+- events of an attempt carry `step` and `n`; `n` is the fencing token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from bot.catalogue import Release
+from bot.contract import Change, Json, Receipt, Value, Verdict, canonical
+from bot.plan.model import Plan
+from bot.policy import Actor
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of one event's body; larger values belong into blobs."""
+
+Outcome = Literal["verified", "closed", "aborted", "aborted, debts handed over"]
+
+
+# -- the run ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """Somebody asked for it: everything the run will work from, pinned. `impossible`: decision -> why nobody
+    can pass it (empty is the proof that all can); `digests`: of catalogue and bot at that time."""
+
+    kind: ClassVar[str] = "created"
+    service: str
+    plan: Plan
+    plan_digest: str
+    removed: Release
+    target: Release
+    reason: str
+    by: Actor
+    purpose: str = "rollback"
+    channel: str = ""
+    limits: Mapping[str, Json] = field(default_factory=dict)
+    impossible: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    follows: str = ""
+    """The run whose change this one takes back (rolling forward again)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing new starts until resumed."""
+
+    kind: ClassVar[str] = "stopped"
+    by: Actor
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Goes on."""
+
+    kind: ClassVar[str] = "resumed"
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """No further attempt; each debt is restored or handed over, then the run ends."""
+
+    kind: ClassVar[str] = "aborted"
+    by: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """Something that more than one person must want: `what` on `step` or with `detail`; agreed to under `id`."""
+
+    kind: ClassVar[str] = "proposed"
+    id: str
+    what: Literal["retarget", "forward", "admit", "skip", "accept"]
+    by: Actor
+    reason: str
+    step: str = ""
+    release: Release | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """One person's yes to a proposal."""
+
+    kind: ClassVar[str] = "agreed"
+    id: str
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Retargeted:
+    """Another release is restored from here on; the one tried before is bad."""
+
+    kind: ClassVar[str] = "retargeted"
+    target: Release
+    reason: str
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class FixAdmitted:
+    """The freeze lets this one release pass."""
+
+    kind: ClassVar[str] = "fix admitted"
+    release: Release
+    reason: str
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTaken:
+    """Another commander. `how`: offered by the old one, or taken after silence."""
+
+    kind: ClassVar[str] = "command taken"
+    by: Actor
+    how: Literal["handed over", "after silence"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOffered:
+    """The commander names a successor, who then takes command."""
+
+    kind: ClassVar[str] = "command offered"
+    to: str
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleChanged:
+    """Which decisions nobody can pass any more, after people or roles changed (empty: all can be passed again)."""
+
+    kind: ClassVar[str] = "people changed"
+    impossible: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The verification passed; from now on it is watched."""
+
+    kind: ClassVar[str] = "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The end. `by` None: it closed itself."""
+
+    kind: ClassVar[str] = "closed"
+    outcome: Outcome
+    by: Actor | None = None
+    note: str = ""
+
+
+# -- deciding ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A person's yes to a decision. `fingerprints`: step -> what the card showed; `role`: the seat it filled;
+    `phrase`: whether the phrase was typed."""
+
+    kind: ClassVar[str] = "approved"
+    decision: str
+    fingerprints: Mapping[str, str]
+    by: Actor
+    role: str
+    phrase: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A person's "not now"; the gate stays."""
+
+    kind: ClassVar[str] = "declined"
+    decision: str
+    by: Actor
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokeGlass:
+    """One person opened a gate alone. To be announced, paged and reviewed within two working days."""
+
+    kind: ClassVar[str] = "broke glass"
+    decision: str
+    fingerprints: Mapping[str, str]
+    by: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Nobody had to be asked: a choice's option proven by `unless`, or without a gate."""
+
+    kind: ClassVar[str] = "taken"
+    decision: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reminded:
+    """The role was mentioned because the decision waits."""
+
+    kind: ClassVar[str] = "reminded"
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """The role was paged because the decision still waits."""
+
+    kind: ClassVar[str] = "paged"
+    decision: str
+
+
+# -- attempts ------------------------------------------------------------------------------------------------------
+
+AttemptKind = Literal["plan", "apply", "undo", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Attempt n of a step was claimed. `node`: who claimed it (information only)."""
+
+    kind: ClassVar[str] = "started"
+    step: str
+    n: int
+    application: int
+    doing: AttemptKind
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the step would change now. `left`: targets that stand neither where the undo expects nor where it
+    leads, with what was seen there (undo only)."""
+
+    kind: ClassVar[str] = "planned"
+    step: str
+    n: int
+    change: Change
+    fingerprint: str
+    left: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """Planned again before the first effect, it went beyond what was approved: the approvals are void."""
+
+    kind: ClassVar[str] = "drifted"
+    step: str
+    n: int
+    change: Change
+    fingerprint: str
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStarted:
+    """The change that is about to be made; written before the first effect, it is the undo data."""
+
+    kind: ClassVar[str] = "apply started"
+    step: str
+    n: int
+    change: Change
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A changing call is about to be made: what a person would have typed."""
+
+    kind: ClassVar[str] = "recorded"
+    step: str
+    n: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The result of `once(name)`."""
+
+    kind: ClassVar[str] = "noted"
+    step: str
+    n: int
+    name: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Taking effect; looked at again at `until` (seconds since the epoch)."""
+
+    kind: ClassVar[str] = "waiting"
+    step: str
+    n: int
+    note: str
+    until: float
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """In place."""
+
+    kind: ClassVar[str] = "applied"
+    step: str
+    n: int
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """Put back, and seen to be: `observed` is target -> value."""
+
+    kind: ClassVar[str] = "undone"
+    step: str
+    n: int
+    receipt: Receipt
+    observed: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One look of a check."""
+
+    kind: ClassVar[str] = "checked"
+    step: str
+    n: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt ended in an error. `cause` decides what follows: only `retryable` is tried again by itself.
+    `observed`: where the targets stood afterwards, as far as could be seen."""
+
+    kind: ClassVar[str] = "failed"
+    step: str
+    n: int
+    cause: Literal["retryable", "fatal", "unknown", "timeout"]
+    error: str
+    hint: str = ""
+    retry_at: float | None = None
+    observed: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """An attempt ended because people (or its timeout) wanted it to."""
+
+    kind: ClassVar[str] = "cancelled"
+    step: str
+    n: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An attempt will never report: its process is gone."""
+
+    kind: ClassVar[str] = "lost"
+    step: str
+    n: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotNeeded:
+    """The step's condition does not hold, or another option was chosen."""
+
+    kind: ClassVar[str] = "not needed"
+    step: str
+    why: str
+
+
+# -- people and steps ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Try the halted step again."""
+
+    kind: ClassVar[str] = "retried"
+    step: str
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The step is left out."""
+
+    kind: ClassVar[str] = "skipped"
+    step: str
+    by: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The step's state is accepted as it is: a failing check, or targets that others changed (undo)."""
+
+    kind: ClassVar[str] = "accepted"
+    step: str
+    by: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndoAsked:
+    """Take back what the step did: a new application of it, with its own gate. `debt`: because the run ends."""
+
+    kind: ClassVar[str] = "undo asked"
+    step: str
+    by: Actor
+    reason: str = ""
+    debt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A debt now belongs to a named person, until a time (seconds since the epoch)."""
+
+    kind: ClassVar[str] = "handed over"
+    step: str
+    to: str
+    until: float
+    by: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptAsked:
+    """A person says the step was done by hand; the bot looks before it believes."""
+
+    kind: ClassVar[str] = "adopt asked"
+    step: str
+    by: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Done by hand, and seen to be."""
+
+    kind: ClassVar[str] = "adopted"
+    step: str
+    n: int
+    observed: Mapping[str, Value]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An event of a newer version: kept in the log, ignored by this fold."""
+
+    kind: ClassVar[str] = "unknown"
+    was: str
+    body: str
+
+
+Event = (
+    Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | FixAdmitted | CommandTaken
+    | CommandOffered | PeopleChanged | Restored | Closed
+    | Approved | Declined | BrokeGlass | Taken | Reminded | Paged
+    | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
+    | Failed | Cancelled | Lost | NotNeeded
+    | Retried | Skipped | Accepted | UndoAsked | HandedOver | AdoptAsked | Adopted | Unknown
+)  # fmt: skip
+
+OfAttempt = (
+    Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked | Failed
+    | Cancelled | Lost | Adopted
+)  # fmt: skip
+"""Events that only the attempt that owns the step may write."""
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {c.kind: TypeAdapter(c) for c in get_args(Event) if c is not Unknown}
+
+
+class BadEvent(ValueError):
+    """A stored body that does not fit its kind; the message names the field."""
+
+
+class TooLarge(ValueError):
+    """An event above BODY_LIMIT."""
+
+
+def encode(event: Event) -> tuple[str, str]:
+    """Event -> (kind, body). TooLarge above 64 KiB."""
+    if isinstance(event, Unknown):
+        return event.was, event.body
+    body = canonical(_ADAPTERS[event.kind].dump_python(event, mode="json"))
+    if len(body.encode()) > BODY_LIMIT:
+        raise TooLarge(
+            f"a {event.kind!r} event has {len(body.encode())} bytes, the limit is {BODY_LIMIT}: "
+            "large values belong into blobs"
+        )
+    return event.kind, body
+
+
+def decode(kind: str, body: str) -> Event:
+    """(kind, body) -> event; `Unknown` for kinds of a newer version."""
+    adapter = _ADAPTERS.get(kind)
+    if adapter is None:
+        return Unknown(kind, body)
+    try:
+        return adapter.validate_python(upcast(kind, json.loads(body)))  # type: ignore[no-any-return]
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        raise BadEvent(f"{kind}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from e
+
+
+def upcast(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A body as any version wrote it -> as this version reads it. Nothing has changed its shape yet."""
+    return body

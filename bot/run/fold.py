@@ -1,0 +1,581 @@
+"""Events -> state: `evolve` folds one event into a run. Pure: no clock, no I/O.
+
+It never refuses (rules.py does, before an event is written) and ignores kinds that it does not know. One small
+function a kind; what follows from every event (which decisions are open) is worked out once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, cast
+
+from bot.contract import Status, merged
+from bot.plan.model import Decision
+from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Actor, Gate
+from bot.run import events as ev
+from bot.run.state import (
+    Asked,
+    Attempt,
+    Debt,
+    End,
+    Given,
+    Halt,
+    Proposal,
+    Run,
+    Step,
+    merge,
+    overlapping,
+    touches,
+    votes_suffice,
+)
+
+DRIFTS = 3
+"""Drifts after which a step halts: somebody else keeps writing."""
+LOSSES = 3
+"""Lost attempts in a row after which a step halts."""
+WATCH_FAILS = 2
+"""Failing samples in a row after which a watch halts."""
+
+
+def evolve(run: Run, event: ev.Event, at: float) -> Run:
+    """The run after one more event, which happened `at` (seconds since the epoch)."""
+    fold = _FOLD.get(type(event))
+    after = fold(run, event, at) if fold else run
+    by = getattr(event, "by", None)
+    commands = isinstance(by, Actor) and after.commander is not None and by.id == after.commander.id
+    after = replace(after, seq=run.seq + 1, at=at, commander_seen=at if commands else after.commander_seen)
+    return _refresh(after, at) if fold and not isinstance(event, ev.Recorded | ev.Noted) else after
+
+
+# -- the run ---------------------------------------------------------------------------------------------------------
+
+
+def _created(run: Run, e: ev.Created, at: float) -> Run:
+    return replace(
+        run, created=e, created_at=at, target=e.target, commander=e.by, commander_seen=at,
+        commanded=frozenset({e.by.id}), impossible=e.impossible,
+        steps={s.id: Step(s) for s in e.plan.steps},
+        asked={d.name: Asked(d) for d in e.plan.decisions},
+    )  # fmt: skip
+
+
+def _stopped(run: Run, e: ev.Stopped, at: float) -> Run:
+    return _cancel(replace(run, stopped=e.by), "stopped", (s.spec.id for s in run.in_flight))
+
+
+def _resumed(run: Run, e: ev.Resumed, at: float) -> Run:
+    """The clocks of what had begun start anew: the time in which nothing could happen does not count."""
+    begun = [s for s in run.steps.values() if s.open and s.began is not None]
+    return _set(replace(run, stopped=None), *(replace(s, began=at if s.attempt else None) for s in begun))
+
+
+def _aborted(run: Run, e: ev.Aborted, at: float) -> Run:
+    run = replace(run, aborted=e.by, abort_reason=e.reason, stopped=None, proposals={})
+    restoring = {s.spec.id for s in run.in_flight if s.undoing and s.spec.id in run.debts}
+    return _cancel(run, "aborted", (s.spec.id for s in run.in_flight if s.spec.id not in restoring))
+
+
+def _proposed(run: Run, e: ev.Proposed, at: float) -> Run:
+    gate = proposal_gate(run, e.what, e.step)
+    counts = (gate.self_approval or e.by.id not in run.barred) and gate.roles & set(e.by.roles)
+    new = Proposal(e.id, e.what, e.by, e.reason, gate, (e.by,) if counts else (), at, e.step, e.release)
+    return replace(run, proposals={**run.proposals, e.id: new})
+
+
+def _agreed(run: Run, e: ev.Agreed, at: float) -> Run:
+    p = run.proposals.get(e.id)
+    if p is None:
+        return run
+    return replace(run, proposals={**run.proposals, e.id: replace(p, votes=(*p.votes, e.by))})
+
+
+def _retargeted(run: Run, e: ev.Retargeted, at: float) -> Run:
+    tried = ((run.target, e.reason),) if run.target else ()
+    again = _redone(run)
+    asked = {n: a for n, a in run.asked.items() if n not in {f"undo.{i}" for i in again}}
+    run = replace(
+        run, target=e.target, tried=(*run.tried, *tried), restored=None, proposals={}, asked=asked
+    )  # fmt: skip
+    busy = [i for i in again if (a := run.steps[i].attempt) is not None and a.doing != "plan"]
+    run = _set(run, *(replace(run.steps[i], reset=True) if i in busy else _anew(run.steps[i]) for i in again))
+    for name in [n for n, a in asked.items() if again.intersection(a.spec.members)]:
+        run = _void(run, name)
+    return _cancel(run, "superseded", busy)
+
+
+def _redone(run: Run) -> set[str]:
+    """Steps that another target makes necessary again: those that depend on it, except what is a standing debt;
+    every way of a choice that one of them belongs to; and what was paused for them, where it is no more."""
+    on_target = run.plan.on_target
+    choices = {a.spec.choice for a in run.asked.values() if a.spec.choice and on_target.intersection(a.spec.members)}
+    ways = {i for a in run.asked.values() if a.spec.choice in choices for i in a.spec.members}
+    again = {i for i in on_target | ways if not _standing(run, i)}
+    undos = [s for i, s in run.steps.items() if i in again and s.spec.undo]
+    partly = {s.spec.undo for s in undos if s.applying}
+    whole = {s.spec.undo for s in undos if s.end in ("done", "accepted", "adopted") and s.spec.undo not in run.debts}
+    return again | {u for u in partly | whole if u is not None}
+
+
+def _standing(run: Run, i: str) -> bool:
+    return i in run.debts and run.steps[i].spec.temporary
+
+
+def _admitted(run: Run, e: ev.FixAdmitted, at: float) -> Run:
+    waiting = {k: p for k, p in run.proposals.items() if p.what != "admit" or p.release != e.release}
+    return replace(run, admitted=(*run.admitted, e.release), proposals=waiting)
+
+
+def _offered(run: Run, e: ev.CommandOffered, at: float) -> Run:
+    return replace(run, offered=e.to)
+
+
+def _command_taken(run: Run, e: ev.CommandTaken, at: float) -> Run:
+    return replace(run, commander=e.by, commanded=run.commanded | {e.by.id}, commander_seen=at, offered="")
+
+
+def _people_changed(run: Run, e: ev.PeopleChanged, at: float) -> Run:
+    return replace(run, impossible=e.impossible)
+
+
+def _restored(run: Run, e: ev.Restored, at: float) -> Run:
+    return replace(run, restored=at)
+
+
+def _closed(run: Run, e: ev.Closed, at: float) -> Run:
+    return replace(run, closed=e, closed_at=at, proposals={})
+
+
+# -- deciding --------------------------------------------------------------------------------------------------------
+
+
+def _approved(run: Run, e: ev.Approved, at: float) -> Run:
+    asked = run.asked[e.decision]
+    asked = replace(asked, votes=(*asked.votes, Given(e.by, e.role, at, e.fingerprints)))
+    if votes_suffice(asked):
+        return _release(run, asked, at)
+    waiting = (replace(s, stale=s.change is not None) for s in run.members(e.decision))
+    return _ask(_set(run, *waiting), asked)
+
+
+def _broke_glass(run: Run, e: ev.BrokeGlass, at: float) -> Run:
+    return _release(run, replace(run.asked[e.decision], glass=e.by, taken=e.reason), at)
+
+
+def _taken(run: Run, e: ev.Taken, at: float) -> Run:
+    return _release(run, replace(run.asked[e.decision], taken=e.why), at)
+
+
+def _declined(run: Run, e: ev.Declined, at: float) -> Run:
+    asked = run.asked[e.decision]
+    return _ask(run, replace(asked, declined=(*asked.declined, (e.by, e.reason, at))))
+
+
+def _reminded(run: Run, e: ev.Reminded, at: float) -> Run:
+    return _look_again(_ask(run, replace(run.asked[e.decision], reminded=at)), e.decision)
+
+
+def _paged(run: Run, e: ev.Paged, at: float) -> Run:
+    return _look_again(_ask(run, replace(run.asked[e.decision], paged=at)), e.decision)
+
+
+def _release(run: Run, asked: Asked, at: float) -> Run:
+    free = [replace(s, released=s.released or s.change) for s in run.members(asked.spec.name)]
+    run = _set(run, *(_finish(s, "done", at) if s.spec.kind == "gate" else s for s in free))
+    return _ask(run, replace(asked, decided=at, opened=None))
+
+
+def _look_again(run: Run, decision: str) -> Run:
+    return _set(run, *(replace(s, stale=s.change is not None) for s in run.members(decision)))
+
+
+def _void(run: Run, decision: str) -> Run:
+    """Drops the approvals: what was shown is not what would happen now."""
+    asked = run.asked[decision]
+    run = _set(run, *(replace(s, released=None) for s in run.members(decision)))
+    return _ask(
+        run,
+        replace(asked, votes=(), decided=None, opened=None, reminded=None, paged=None, glass=None, taken=""),
+    )
+
+
+# -- attempts --------------------------------------------------------------------------------------------------------
+
+
+def _started(run: Run, e: ev.Started, at: float) -> Run:
+    s = run.steps[e.step]
+    began = s.began if s.began is not None or e.doing == "plan" else at
+    return _set(run, replace(s, n=e.n, attempt=Attempt(e.n, e.doing, at, e.node), began=began))
+
+
+def _planned(run: Run, e: ev.Planned, at: float) -> Run:
+    """While votes are pending, what is shown stays as long as it covers what is planned: all bind the same."""
+    s = run.steps[e.step]
+    asked = run.decision_of(s)
+    voting = asked is not None and bool(asked.votes) and s.released is None
+    shown = s.released or (s.change if voting else None)
+    beyond = shown is not None and bool(e.change.beyond(shown))
+    if not voting or beyond or s.change is None:
+        s = replace(s, change=e.change, fingerprint=e.fingerprint)
+    s = replace(s, stale=False, left=e.left)
+    s = _over(s, lost=0) if s.attempt is None or s.attempt.doing == "plan" else s
+    left = sorted(set(e.left) - s.leave)
+    if left:
+        seen = ", ".join(f"{t} is {v!r}" for t, v in e.left.items() if t in left)
+        hint = "hand it over, or put them right and try again" if run.aborted else "accept leaves them as they are"
+        s = replace(_over(s), halt=Halt("left", f"changed by others since: {seen}", at, hint))
+    run = _set(run, s)
+    return _void(run, asked.spec.name) if beyond and asked is not None else run
+
+
+def _drifted(run: Run, e: ev.Drifted, at: float) -> Run:
+    s = run.steps[e.step]
+    s = replace(_over(s, lost=0), change=e.change, fingerprint=e.fingerprint, stale=False)
+    s = replace(s, drifts=s.drifts + 1, began=None, replan=s.applying)  # what is then approved is begun anew
+    if s.drifts >= DRIFTS:
+        hint = "find out who else writes here, then try again"
+        s = replace(s, halt=Halt("drift", f"changed under us {s.drifts} times: {'; '.join(e.differences)}", at, hint))
+    run = _set(run, replace(s, released=None))
+    asked = run.decision_of(s)
+    return _void(run, asked.spec.name) if asked else run
+
+
+def _apply_started(run: Run, e: ev.ApplyStarted, at: float) -> Run:
+    s = run.steps[e.step]
+    s = replace(s, applying=True, replan=False, change=e.change, fingerprint=e.fingerprint, stale=False)
+    if run.undoes(s) is not None:
+        return _set(run, s)
+    so_far = s.made if run.steps[e.step].applying or e.step in run.debts else None
+    edits = merged(so_far.edits if so_far else (), e.change.edits)
+    run = _set(run, replace(s, made=merge(so_far, e.change, edits)))
+    return _owe(run, s, at) if e.change.edits else run
+
+
+def _recorded(run: Run, e: ev.Recorded, at: float) -> Run:
+    s = run.steps[e.step]
+    return _set(run, replace(s, commands=(*s.commands, e.command)))
+
+
+def _noted(run: Run, e: ev.Noted, at: float) -> Run:
+    s = run.steps[e.step]
+    return _set(run, replace(s, memo={**s.memo, e.name: e.value}))
+
+
+def _waiting(run: Run, e: ev.Waiting, at: float) -> Run:
+    s = _over(run.steps[e.step], lost=0)
+    return _set(run, replace(s, wake=e.until, note=e.note, done=e.done, total=e.total))
+
+
+def _applied(run: Run, e: ev.Applied, at: float) -> Run:
+    return _ended(run, replace(run.steps[e.step], receipt=e.receipt, note=e.receipt.detail), "done", at)
+
+
+def _undone(run: Run, e: ev.Undone, at: float) -> Run:
+    return _taken_back(run, replace(run.steps[e.step], receipt=e.receipt), "done", e.receipt.detail, at)
+
+
+def _taken_back(run: Run, s: Step, end: End, how: str, at: float) -> Run:
+    """What the step undoes is undone: no debt, nothing left to undo. A step that was undone itself waits for people;
+    where the undo was superseded meanwhile (another target), what it gave back is needed again."""
+    source = run.undoes(s)
+    if source is None:
+        return _ended(run, replace(s, note=how), end, at)
+    debts = {k: d for k, d in run.debts.items() if k != source.spec.id}
+    bare = replace(source, made=None)
+    if s.spec.undo is not None:
+        needed = s.reset and not source.open
+        run = _set(replace(run, debts=debts), _anew(bare) if needed else bare)
+        return _ended(run, replace(s, note=how), end, at)
+    halt = Halt("undone", how, at, "try again does it again; skip goes on without it")
+    return _set(replace(run, debts=debts), replace(_anew(bare), receipt=s.receipt, halt=halt))
+
+
+def _checked(run: Run, e: ev.Checked, at: float) -> Run:
+    s = run.steps[e.step]
+    good = e.verdict.status.good
+    counted = s.samples + (e.verdict.status is not Status.UNKNOWN)
+    s = replace(_over(s, lost=0), verdict=e.verdict, note=e.verdict.observed, samples=counted, wake=at + s.spec.every)
+    s = replace(s, streak=max(s.streak, 0) + 1 if good else min(s.streak, 0) - 1)
+    began = s.began if s.began is not None else at
+    if s.spec.kind == "watch":
+        if s.streak <= -WATCH_FAILS:
+            return _check_failed(run, s, at)
+        over = at >= began + s.spec.lasting
+        if over and good and s.samples >= s.spec.passes:
+            return _ended(run, s, "done", at)
+        return _check_failed(run, s, at, "too few samples") if over and s.samples < s.spec.passes else _set(run, s)
+    if s.streak >= s.spec.passes:
+        return _ended(run, s, "done", at)
+    late = at >= began + s.spec.within
+    return _check_failed(run, s, at) if late and not good else _set(run, s)
+
+
+def _check_failed(run: Run, s: Step, at: float, why: str = "") -> Run:
+    v = s.verdict
+    seen = f"{v.status}: {v.observed}; expected {v.expected}" if v else "no answer"
+    hint = "try again, or accept it with a reason"
+    return _gave_up(run, s, Halt("check", f"{why}; {seen}" if why else seen, at, hint), at)
+
+
+def _failed(run: Run, e: ev.Failed, at: float) -> Run:
+    s = replace(_over(run.steps[e.step], lost=0), note=e.error)
+    halt = Halt(e.cause, e.error, at, e.hint, e.observed)
+    if s.adopting:  # it was not done by hand: people know that now, whatever else would follow from a failure
+        return _set(run, replace(s, adopting=False, halt=halt))
+    if e.cause == "retryable" and e.retry_at is not None:
+        s = replace(s, failures=s.failures + 1, wake=e.retry_at)
+        if s.failures <= s.spec.failures:
+            return _set(run, s)
+    return _gave_up(run, s, halt, at)
+
+
+def _gave_up(run: Run, s: Step, halt: Halt, at: float) -> Run:
+    """People decide how to go on, unless the plan says that it goes on."""
+    if s.spec.on_fail == "continue" and not s.undoing:
+        return _ended(run, s, "failed", at)
+    return _set(run, replace(s, halt=halt))
+
+
+def _cancelled(run: Run, e: ev.Cancelled, at: float) -> Run:
+    s = _over(run.steps[e.step], lost=0)
+    if e.why == "timeout":
+        error = f"not done after {s.spec.timeout:g} s: {s.note or 'no word from it'}"
+        return _gave_up(run, s, Halt("timeout", error, at, "look at the target, then try again"), at)
+    return _set(run, replace(s, wake=0.0))
+
+
+def _lost(run: Run, e: ev.Lost, at: float) -> Run:
+    s = run.steps[e.step]
+    s = _over(s, lost=s.lost + 1)
+    if s.lost >= LOSSES and not run.aborted:
+        error = f"its process died {s.lost} times in a row ({e.why})"
+        s = replace(s, halt=Halt("lost", error, at, "look at the bot's log, then try again"))
+    return _set(run, s)
+
+
+def _not_needed(run: Run, e: ev.NotNeeded, at: float) -> Run:
+    return _set(run, _finish(replace(run.steps[e.step], why=e.why), "not needed", at))
+
+
+# -- people and steps ------------------------------------------------------------------------------------------------
+
+
+def _retried(run: Run, e: ev.Retried, at: float) -> Run:
+    s = run.steps[e.step]
+    return _set(run, _cleared(replace(s, halt=None, replan=s.applying, stale=s.change is not None and not s.applying)))
+
+
+def _skipped(run: Run, e: ev.Skipped, at: float) -> Run:
+    run = replace(run, proposals=_without(run, "skip", e.step))
+    return _set(run, _finish(replace(run.steps[e.step], halt=None, by=e.by, why=e.reason), "skipped", at))
+
+
+def _accepted(run: Run, e: ev.Accepted, at: float) -> Run:
+    run = replace(run, proposals=_without(run, "accept", e.step))
+    s = replace(run.steps[e.step], by=e.by, why=e.reason, halt=None)
+    if s.left:
+        s = replace(s, leave=s.leave | frozenset(s.left))
+        if s.change is not None and not s.change.is_noop:
+            return _set(run, s)
+        return _taken_back(run, s, "accepted", "what others changed was left as it is", at)
+    return _ended(run, s, "accepted", at)
+
+
+def _undo_asked(run: Run, e: ev.UndoAsked, at: float) -> Run:
+    s = run.steps[e.step]
+    old = run.asked.get(s.spec.decision) if s.spec.decision else None
+    name = f"undo.{e.step}"
+    gate = None if e.debt or old is None else old.spec.gate
+    s = replace(
+        _cleared(s),
+        application=s.application + 1,
+        undoing=True,
+        end=None,
+        ended=None,
+        change=None,
+        fingerprint="",
+        released=None,
+        applying=False,
+        halt=None,
+        memo={},
+        receipt=None,
+        left={},
+        leave=frozenset(),
+    )
+    run = _set(run, s)
+    asked = {k: v for k, v in run.asked.items() if k != name}
+    if gate is not None:
+        asked[name] = Asked(Decision(name, f"Undo: {s.spec.title}", (e.step,), gate))
+    return replace(run, asked=asked)
+
+
+def _handed_over(run: Run, e: ev.HandedOver, at: float) -> Run:
+    debt = replace(run.debts[e.step], owner=e.to, until=e.until)
+    return replace(run, debts={**run.debts, e.step: debt})
+
+
+def _adopt_asked(run: Run, e: ev.AdoptAsked, at: float) -> Run:
+    s = replace(run.steps[e.step], adopting=True, halt=None, wake=0.0, by=e.by, why=e.reason)
+    return _set(run, s)
+
+
+def _adopted(run: Run, e: ev.Adopted, at: float) -> Run:
+    s = run.steps[e.step]
+    if run.undoes(s) is not None:
+        return _taken_back(run, s, "adopted", e.summary, at)
+    if s.made is None and (s.change is None or s.change.edits):  # as planned, so it can be undone, and is owed
+        s = replace(s, made=s.change)
+        run = _owe(run, s, at)
+    return _ended(run, replace(s, note=e.summary), "adopted", at)
+
+
+# -- shared ----------------------------------------------------------------------------------------------------------
+
+
+def _refresh(run: Run, at: float) -> Run:
+    """Which decisions are open: every member is planned as things stand, and nobody earlier will change that. It is
+    asked from the beginning as soon as it has a member that is not what everybody so far has said yes to."""
+    for name, asked in run.asked.items():
+        if (asked.votes or asked.decided is not None) and not _bound(run, asked):
+            run = _void(run, name)
+    changed: dict[str, Asked] = {}
+    for name, asked in run.asked.items():
+        opened = (asked.opened if asked.opened is not None else at) if _can_be_decided(run, asked) else None
+        if opened != asked.opened:
+            changed[name] = replace(asked, opened=opened)
+    return replace(run, asked={**run.asked, **changed}) if changed else run
+
+
+def _bound(run: Run, asked: Asked) -> bool:
+    """Whether the votes (or the decision) hold for each member that waits for them."""
+    waiting = [s for s in run.members(asked.spec.name) if s.released is None]
+    if asked.decided is not None:
+        return not waiting
+    return all(v.fingerprints.get(s.spec.id) == s.fingerprint for s in waiting for v in asked.votes)
+
+
+def _can_be_decided(run: Run, asked: Asked) -> bool:
+    if asked.decided is not None or run.aborted or run.closed:
+        return False
+    if asked.spec.choice is not None and (run.chosen(asked.spec.choice) or run.begun_otherwise(asked)):
+        return False
+    members = list(run.members(asked.spec.name))
+    return bool(members) and all(_decidable(run, s) for s in members)
+
+
+def _decidable(run: Run, s: Step) -> bool:
+    if s.spec.kind == "gate":
+        return all(not run.steps[a].open for a in s.spec.after)
+    return s.change is not None and s.halt is None and not overlapping(run, s)
+
+
+def _set(run: Run, *steps: Step) -> Run:
+    """The run with these steps; what an ended step changed makes later plans over the same targets stale."""
+    if not steps:
+        return run
+    new = {s.spec.id: _anew(s) if s.reset and s.attempt is None else s for s in steps}
+    ended = [i for i, s in new.items() if not s.open and run.steps[i].open]
+    run = replace(run, steps={**run.steps, **new})
+    for i in ended:
+        for later in _planned_over(run, i):
+            run = replace(run, steps={**run.steps, later.spec.id: replace(later, change=None, fingerprint="")})
+            asked = run.decision_of(later)
+            run = _void(run, asked.spec.name) if asked is not None and asked.votes else run
+    return run
+
+
+def _planned_over(run: Run, ended: str) -> list[Step]:
+    """Steps planned while `ended` was still going to change the same targets: their plans were forecasts."""
+    moved = touches(run, run.steps[ended])
+    found = []
+    for i in run.plan.behind[ended] if moved else ():
+        later = run.steps[i]
+        asked = run.decision_of(later)
+        together = asked is not None and ended in asked.spec.members
+        ready = run.started(later) or later.released is not None
+        if later.change is not None and not ready and not together and moved & later.change.targets:
+            found.append(later)
+    return found
+
+
+def _ask(run: Run, asked: Asked) -> Run:
+    return replace(run, asked={**run.asked, asked.spec.name: asked})
+
+
+def _over(s: Step, lost: int | None = None) -> Step:
+    return replace(s, attempt=None, lost=s.lost if lost is None else lost)
+
+
+def _finish(s: Step, end: End, at: float) -> Step:
+    return replace(_over(s), end=end, ended=at, halt=None, applying=False, adopting=False, wake=0.0)
+
+
+def _ended(run: Run, s: Step, end: End, at: float) -> Run:
+    return _set(run, _finish(s, end, at))
+
+
+def _cleared(s: Step) -> Step:
+    """A fresh start of the counters: somebody decided to try again."""
+    return replace(
+        s,
+        failures=0,
+        drifts=0,
+        lost=0,
+        streak=0,
+        samples=0,
+        began=None,
+        wake=0.0,
+        note="",
+        done=None,
+        total=None,
+        adopting=False,
+    )
+
+
+def _anew(s: Step) -> Step:
+    """A new application of the step, as if it had never been planned; what it made before stays known."""
+    return Step(s.spec, application=s.application + 1, n=s.n, made=s.made, commands=s.commands)
+
+
+def _owe(run: Run, s: Step, at: float) -> Run:
+    if not s.spec.temporary or s.spec.id in run.debts:
+        return run
+    return replace(run, debts={**run.debts, s.spec.id: Debt(s.spec.id, at)})
+
+
+def _cancel(run: Run, why: str, steps: Iterable[str]) -> Run:
+    return _set(
+        run,
+        *(
+            replace(s, attempt=replace(s.attempt, cancel=why))
+            for i in steps
+            if (s := run.steps[i]).attempt is not None and not s.attempt.cancel
+        ),
+    )
+
+
+def _without(run: Run, what: str, step: str = "") -> dict[str, Proposal]:
+    return {k: p for k, p in run.proposals.items() if not (p.what == what and p.step == step)}
+
+
+def proposal_gate(run: Run, what: str, step: str = "") -> Gate:
+    """Who must agree: on a step its own approvers (else one approver), on the run commander and approver."""
+    if what not in ("skip", "accept"):
+        return COMMANDER_AND_APPROVER
+    asked = run.decision_of(run.steps[step]) if step in run.steps else None
+    return asked.spec.gate if asked is not None and asked.spec.gate is not None else ONE_APPROVER
+
+
+_Fold = Callable[[Run, Any, float], Run]
+_FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
+    ev.Created: _created, ev.Stopped: _stopped, ev.Resumed: _resumed, ev.Aborted: _aborted,
+    ev.Proposed: _proposed, ev.Agreed: _agreed, ev.Retargeted: _retargeted, ev.FixAdmitted: _admitted,
+    ev.CommandOffered: _offered, ev.CommandTaken: _command_taken, ev.PeopleChanged: _people_changed,
+    ev.Restored: _restored, ev.Closed: _closed, ev.Approved: _approved, ev.Declined: _declined,
+    ev.BrokeGlass: _broke_glass, ev.Taken: _taken, ev.Reminded: _reminded, ev.Paged: _paged,
+    ev.Started: _started, ev.Planned: _planned, ev.Drifted: _drifted, ev.ApplyStarted: _apply_started,
+    ev.Recorded: _recorded, ev.Noted: _noted, ev.Waiting: _waiting, ev.Applied: _applied, ev.Undone: _undone,
+    ev.Checked: _checked, ev.Failed: _failed, ev.Cancelled: _cancelled, ev.Lost: _lost,
+    ev.NotNeeded: _not_needed, ev.Retried: _retried, ev.Skipped: _skipped, ev.Accepted: _accepted,
+    ev.UndoAsked: _undo_asked, ev.HandedOver: _handed_over, ev.AdoptAsked: _adopt_asked, ev.Adopted: _adopted,
+})  # fmt: skip

@@ -1,0 +1,285 @@
+"""What may be appended to a run now: `refused` is the only fence. Pure.
+
+- An event of an attempt is refused unless that attempt is the one in flight: a superseded attempt cannot write.
+- An approval is refused unless it binds exactly what the decision shows now.
+- Effects are refused unless the change at hand is covered by what was released.
+- Whatever people ask is refused where the run is not in a state for it; the text says what to do instead.
+
+Who may ask is policy's part (commands.py); what may happen at all is decided here, for people and programs alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast, get_args
+
+from bot.run import events as ev
+from bot.run.decide import finished, lacking, needs_nobody, next_attempt
+from bot.run.state import Run, Step
+
+_OF_ATTEMPT = get_args(ev.OfAttempt)
+
+
+def refused(run: Run, event: ev.Event) -> str | None:
+    """Why this event may not be appended now; None if it may."""
+    if isinstance(event, ev.Created):
+        return "this run exists already" if run.created else None
+    if run.created is None:
+        return f"there is no run {run.id}"
+    if run.closed is not None:
+        return f"this run is over ({run.closed.outcome})"
+    step = getattr(event, "step", "")
+    if step and step not in run.steps:
+        return f"there is no step {step!r}"
+    decision = getattr(event, "decision", "")
+    if decision and decision not in run.asked:
+        return f"there is no decision {decision!r}"
+    if isinstance(event, _OF_ATTEMPT) and (why := _superseded(run, event)):
+        return why
+    rule = _RULES.get(type(event))
+    return rule(run, event) if rule else None
+
+
+def _superseded(run: Run, e: Any) -> str | None:
+    s = run.steps[e.step]
+    if isinstance(e, ev.Failed) and s.attempt is None and s.n == e.n and _without_attempt(run, s, e):
+        return None
+    if s.attempt is None or s.attempt.n != e.n:
+        return f"attempt {e.n} of {e.step} is not the one in flight"
+    doing = _DOING.get(type(e))
+    if doing is not None and s.attempt.doing not in doing:
+        return f"attempt {e.n} of {e.step} is there to {s.attempt.doing}"
+    return None
+
+
+def _without_attempt(run: Run, s: Step, e: ev.Failed) -> bool:
+    """Whether the failure follows from the clock, or from a reference without a value: nobody was at work."""
+    late = e.cause == "timeout" and s.open and s.halt is None and s.applying and s.began is not None
+    return late or (e.cause == "fatal" and bool(lacking(run, s)))
+
+
+def _start(run: Run, e: ev.Started) -> str | None:
+    s = run.steps[e.step]
+    if s.attempt is not None:
+        return f"attempt {s.attempt.n} of {e.step} is in flight"
+    if e.n != s.n + 1 or e.application != s.application:
+        return f"attempt {e.n} of {e.step} is not the next one"
+    if e.doing in ("apply", "undo") and not run.free(s):
+        return f"{e.step} has not been approved"
+    if e.doing != next_attempt(run, s):
+        return f"{e.step} is not to be started"
+    return None
+
+
+def _effects(run: Run, e: ev.ApplyStarted) -> str | None:
+    s = run.steps[e.step]
+    if not run.free(s):
+        return f"{e.step} has not been approved"
+    if s.released is not None and (beyond := e.change.beyond(s.released)):
+        return f"{e.step} would go beyond what was approved: {'; '.join(beyond)}"
+    return _no_effects_left(run, s)
+
+
+def _no_effects_left(run: Run, s: Step) -> str | None:
+    if s.attempt is not None and s.attempt.cancel:
+        return f"{s.spec.id} is to stop ({s.attempt.cancel})"
+    return None
+
+
+def _recorded(run: Run, e: ev.Recorded) -> str | None:
+    s = run.steps[e.step]
+    return (
+        None
+        if s.applying and not _no_effects_left(run, s)
+        else _no_effects_left(run, s) or "nothing may be changed yet"
+    )
+
+
+def _decide(run: Run, e: ev.Approved | ev.BrokeGlass) -> str | None:
+    asked = run.asked[e.decision]
+    if run.aborted:
+        return "this run is being aborted"
+    if asked.decided is not None:
+        return "this was decided already"
+    if asked.spec.gate is None:
+        return "nobody has to be asked here"
+    if asked.opened is None:
+        return "this cannot be decided yet: " + _why_closed(run, e.decision)
+    if dict(e.fingerprints) != run.fingerprints(e.decision):
+        return "what it would do has changed since you looked: look again, then decide"
+    if isinstance(e, ev.Approved) and any(v.by.id == e.by.id for v in asked.votes):
+        return "you have decided this already; one person counts once"
+    if isinstance(e, ev.Approved) and asked.spec.gate.typed_phrase and not e.phrase:
+        return "this needs the typed phrase"
+    return None
+
+
+def _why_closed(run: Run, name: str) -> str:
+    asked = run.asked[name]
+    if asked.spec.choice and (option := run.chosen(asked.spec.choice)):
+        return f"{option} was chosen"
+    if begun := run.begun_otherwise(asked):
+        return f"{', '.join(begun)} has begun: it must end first, or be undone"
+    halted = [s.spec.id for s in run.members(name) if s.halt is not None]
+    if halted:
+        return f"{', '.join(halted)} needs a decision first"
+    waits = [s.spec.id for s in run.members(name) if s.change is None and s.spec.kind != "gate"]
+    return f"what {', '.join(waits)} would do is not known yet" if waits else "earlier steps come first"
+
+
+def _decline(run: Run, e: ev.Declined) -> str | None:
+    return None if run.asked[e.decision].opened is not None else "this is not being asked at the moment"
+
+
+def _taken(run: Run, e: ev.Taken) -> str | None:
+    asked = run.asked[e.decision]
+    if asked.opened is None:
+        return "this is not open"
+    return None if needs_nobody(run, asked) else "people are asked here"
+
+
+def _once(run: Run, e: ev.Reminded | ev.Paged) -> str | None:
+    asked = run.asked[e.decision]
+    done = asked.reminded if isinstance(e, ev.Reminded) else asked.paged
+    return None if asked.opened is not None and done is None else "done already"
+
+
+def _stop(run: Run, e: ev.Stopped) -> str | None:
+    return "it is being aborted" if run.aborted else "it is stopped already" if run.stopped else None
+
+
+def _resume(run: Run, e: ev.Resumed) -> str | None:
+    return None if run.stopped else "it is not stopped"
+
+
+def _abort(run: Run, e: ev.Aborted) -> str | None:
+    return "it is being aborted already" if run.aborted else None
+
+
+def _live(run: Run, e: object) -> str | None:
+    return "this run is being aborted" if run.aborted else None
+
+
+def _propose(run: Run, e: ev.Proposed) -> str | None:
+    if e.id in run.proposals:
+        return f"proposal {e.id} exists already"
+    same = [p for p in run.proposals.values() if (p.what, p.step, p.release) == (e.what, e.step, e.release)]
+    if same:
+        return f"that is proposed already: agree to {same[0].id}"
+    return _live(run, e)
+
+
+def _agree(run: Run, e: ev.Agreed) -> str | None:
+    p = run.proposals.get(e.id)
+    if p is None:
+        return f"there is no open proposal {e.id!r}"
+    return "you have agreed already" if any(a.id == e.by.id for a in p.votes) else None
+
+
+def _retarget(run: Run, e: ev.Retargeted) -> str | None:
+    if run.target is not None and e.target.version == run.target.version:
+        return f"{e.target.version} is the target already"
+    return _live(run, e)
+
+
+def _retry(run: Run, e: ev.Retried) -> str | None:
+    s = run.steps[e.step]
+    if run.aborted and not s.undoing:
+        return "this run is being aborted: restore the debt, or hand it over"
+    return None if s.open and s.halt is not None else f"{e.step} is not waiting for a decision"
+
+
+def _skip(run: Run, e: ev.Skipped) -> str | None:
+    s = run.steps[e.step]
+    if run.aborted:
+        return "this run is being aborted"
+    if not s.open:
+        return f"{e.step} has ended already ({s.end})"
+    if s.attempt is not None and s.attempt.doing != "plan":
+        return f"{e.step} is at work: stop the run first, or wait"
+    if s.spec.kind == "gate":
+        return f"{e.step} is the decision itself and cannot be skipped"
+    later = [run.steps[i].spec for i in run.plan.behind[e.step] if run.steps[i].open]
+    destructive = [x.id for x in later if x.destructive]
+    if destructive and s.spec.phase != "preflight":
+        return f"{destructive[0]} destroys data and depends on {e.step}: it cannot be skipped"
+    return None
+
+
+def _accept(run: Run, e: ev.Accepted) -> str | None:
+    s = run.steps[e.step]
+    if run.aborted:
+        return "this run is being aborted"
+    ok = s.open and s.halt is not None and s.halt.cause in ("check", "left")
+    return None if ok else f"{e.step} has no failing check and nothing left by others to accept"
+
+
+def _undo(run: Run, e: ev.UndoAsked) -> str | None:
+    s = run.steps[e.step]
+    if s.made is None:
+        return f"{e.step} has changed nothing that could be undone"
+    if s.attempt is not None:
+        return f"{e.step} is at work: wait, or stop the run first"
+    if s.open and s.undoing and s.halt is None and (not e.debt or run.free(s)):
+        return f"{e.step} is being undone already"
+    if not s.made.reversible:
+        return f"{e.step} cannot be undone: {s.made.summary}"
+    if e.debt and e.step not in run.debts:
+        return f"{e.step} is no debt"
+    if run.aborted and not e.debt:
+        return "this run is being aborted: only debts are restored"
+    undos = [x for x in run.steps.values() if x.spec.undo == e.step and x.open]
+    busy = [x.spec.id for x in undos if x.attempt is not None or (x.applying and not run.aborted)]
+    return f"{busy[0]} is undoing it" if busy else None
+
+
+def _hand_over(run: Run, e: ev.HandedOver) -> str | None:
+    if e.step not in run.debts:
+        return f"{e.step} is no debt"
+    return None
+
+
+def _adopt(run: Run, e: ev.AdoptAsked) -> str | None:
+    s = run.steps[e.step]
+    if not s.open or not s.spec.changes:
+        return f"{e.step} has nothing to adopt"
+    if s.spec.undo is not None and run.steps[s.spec.undo].open:
+        return f"{s.spec.undo} has not ended: there is nothing to take back yet"
+    if s.attempt is not None:
+        return f"{e.step} is at work: wait, or stop the run first"
+    return _live(run, e)
+
+
+def _close(run: Run, e: ev.Closed) -> str | None:
+    if run.owing:
+        names = ", ".join(d.step for d in run.owing)
+        return f"still in place: {names}. Undo it, or hand it over to somebody with a time."
+    if run.in_flight:
+        return f"{run.in_flight[0].spec.id} is at work"
+    if not run.aborted and not finished(run):
+        left = [s.spec.id for s in run.steps.values() if s.open]
+        return f"{len(left)} steps are left ({', '.join(left[:3])}{'…' if len(left) > 3 else ''}): skip them, or abort"
+    return None
+
+
+def _not_needed(run: Run, e: ev.NotNeeded) -> str | None:
+    s = run.steps[e.step]
+    return f"{e.step} has begun" if run.started(s) or s.applying or s.attempt is not None else None
+
+
+_DOING: dict[type, tuple[ev.AttemptKind, ...]] = {
+    ev.Planned: ("plan", "apply", "undo"), ev.Drifted: ("apply", "undo"), ev.ApplyStarted: ("apply", "undo"),
+    ev.Recorded: ("apply", "undo"), ev.Noted: ("apply", "undo"), ev.Applied: ("apply",), ev.Undone: ("undo",),
+    ev.Checked: ("check",), ev.Adopted: ("plan",),
+}  # fmt: skip
+"""What an attempt must be doing to say this."""
+
+_Rule = Callable[[Run, Any], str | None]
+_RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
+    ev.Started: _start, ev.ApplyStarted: _effects, ev.Recorded: _recorded, ev.NotNeeded: _not_needed,
+    ev.Approved: _decide, ev.BrokeGlass: _decide, ev.Declined: _decline, ev.Taken: _taken,
+    ev.Reminded: _once, ev.Paged: _once, ev.Stopped: _stop, ev.Resumed: _resume, ev.Aborted: _abort,
+    ev.Proposed: _propose, ev.Agreed: _agree, ev.Retargeted: _retarget, ev.FixAdmitted: _live,
+    ev.Retried: _retry, ev.Skipped: _skip, ev.Accepted: _accept, ev.UndoAsked: _undo,
+    ev.HandedOver: _hand_over, ev.AdoptAsked: _adopt, ev.Closed: _close,
+})  # fmt: skip

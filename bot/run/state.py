@@ -1,0 +1,388 @@
+"""A run as it stands: the values that its events fold to (`fold.py` folds them). Pure: no clock, no I/O.
+
+Invariants:
+- a step has at most one attempt in flight, and `n` of its last attempt is the fencing token;
+- `released` is set only by votes that bind the change at hand, and is lost when the change goes beyond it;
+- undo data (`made`) is known from before the first effect, and kept over attempts: first before, last after;
+- what is temporary is a debt from its first effect until it is seen undone, or handed to a named person.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+from bot.catalogue import Release
+from bot.contract import Change, Edit, Json, Receipt, Value, Verdict, canonical
+from bot.plan.model import Decision, Plan, StepSpec
+from bot.policy import Actor, Gate, Vote, satisfied
+from bot.run.events import AttemptKind, Closed, Created
+
+End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed"]
+"""How a step ended. failed: it failed, and its plan says to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The one attempt in flight. `cancel`: why it is to stop, empty while it may go on."""
+
+    n: int
+    doing: AttemptKind
+    since: float
+    node: str = ""
+    cancel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why a step waits for people to decide how to go on."""
+
+    cause: Literal["retryable", "fatal", "unknown", "timeout", "drift", "lost", "check", "left", "undone"]
+    error: str
+    since: float
+    hint: str = ""
+    observed: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as it stands. Times in seconds since the epoch.
+
+    application: counts do, undo and redo; undoing: this application takes back what the step did before.
+    change, fingerprint: what it would do (or does); stale: to be planned again before people rely on it.
+    released: the change that people (or nobody, where none are asked) let pass. applying: effects may be there.
+    made: what its last forward application did, merged over attempts; None where there is nothing to undo.
+    """
+
+    spec: StepSpec
+    application: int = 1
+    undoing: bool = False
+    n: int = 0
+    attempt: Attempt | None = None
+    change: Change | None = None
+    fingerprint: str = ""
+    stale: bool = False
+    left: Mapping[str, Value] = field(default_factory=dict)
+    leave: frozenset[str] = frozenset()
+    released: Change | None = None
+    applying: bool = False
+    replan: bool = False
+    made: Change | None = None
+    memo: Mapping[str, Json] = field(default_factory=dict)
+    began: float | None = None
+    wake: float = 0.0
+    note: str = ""
+    done: int | None = None
+    total: int | None = None
+    failures: int = 0
+    drifts: int = 0
+    lost: int = 0
+    streak: int = 0
+    samples: int = 0
+    verdict: Verdict | None = None
+    receipt: Receipt | None = None
+    halt: Halt | None = None
+    end: End | None = None
+    ended: float | None = None
+    why: str = ""
+    by: Actor | None = None
+    adopting: bool = False
+    reset: bool = False
+    commands: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether it still has something to do or to be decided."""
+        return self.end is None
+
+    @property
+    def output(self) -> Mapping[str, Json]:
+        """What it hands to later steps; empty until it has ended well."""
+        if self.verdict is not None and self.end is not None:
+            return self.verdict.data
+        return self.receipt.output if self.receipt is not None and self.end in ("done", "adopted") else {}
+
+    @property
+    def deadline(self) -> float | None:
+        """When its time is up, once it has begun."""
+        return None if self.began is None or not self.spec.changes else self.began + self.spec.timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One vote for a decision, with what it bound."""
+
+    by: Actor
+    role: str
+    at: float
+    fingerprints: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A decision as it stands. opened: since when people can decide it (None: not now)."""
+
+    spec: Decision
+    votes: tuple[Given, ...] = ()
+    opened: float | None = None
+    reminded: float | None = None
+    paged: float | None = None
+    declined: tuple[tuple[Actor, str, float], ...] = ()
+    decided: float | None = None
+    glass: Actor | None = None
+    taken: str = ""
+    """Why nobody had to be asked, or the reason given when the glass was broken."""
+
+    @property
+    def ballots(self) -> list[Vote]:
+        """The votes as policy counts them."""
+        return [Vote(g.by.id, frozenset(g.by.roles)) for g in self.votes]
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """Something temporary that is in place. owner, until: set once it was handed over."""
+
+    step: str
+    since: float
+    owner: str = ""
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Something that more than one person must want."""
+
+    id: str
+    what: str
+    by: Actor
+    reason: str
+    gate: Gate
+    votes: tuple[Actor, ...]
+    at: float
+    step: str = ""
+    release: Release | None = None
+
+    @property
+    def ballots(self) -> list[Vote]:
+        """The votes as policy counts them."""
+        return [Vote(a.id, frozenset(a.roles)) for a in self.votes]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything there is to know about a run, after `seq` events."""
+
+    id: str
+    seq: int = 0
+    head: str = ""
+    at: float = 0.0
+    created: Created | None = None
+    created_at: float = 0.0
+    target: Release | None = None
+    tried: tuple[tuple[Release, str], ...] = ()
+    admitted: tuple[Release, ...] = ()
+    commander: Actor | None = None
+    commanded: frozenset[str] = frozenset()
+    commander_seen: float = 0.0
+    offered: str = ""
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    debts: Mapping[str, Debt] = field(default_factory=dict)
+    proposals: Mapping[str, Proposal] = field(default_factory=dict)
+    impossible: Mapping[str, str] = field(default_factory=dict)
+    stopped: Actor | None = None
+    aborted: Actor | None = None
+    abort_reason: str = ""
+    restored: float | None = None
+    closed: Closed | None = None
+    closed_at: float | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan it was created with."""
+        if self.created is None:
+            raise LookupError(f"run {self.id} has not been created")
+        return self.created.plan
+
+    @property
+    def service(self) -> str:
+        """Name of the catalogued service."""
+        return self.created.service if self.created else ""
+
+    @property
+    def purpose(self) -> str:
+        """rollback, forward, ..."""
+        return self.created.purpose if self.created else ""
+
+    @property
+    def open(self) -> bool:
+        """Created and not closed."""
+        return self.created is not None and self.closed is None
+
+    @property
+    def barred(self) -> frozenset[str]:
+        """Requester and everyone who ever commanded it: they do not approve."""
+        return self.commanded | ({self.created.by.id} if self.created else frozenset())
+
+    @cached_property
+    def in_flight(self) -> tuple[Step, ...]:
+        """Steps with an attempt under way."""
+        return tuple(s for s in self.steps.values() if s.attempt is not None)
+
+    @cached_property
+    def halted(self) -> tuple[Step, ...]:
+        """Steps that wait for people to say how to go on."""
+        return tuple(s for s in self.steps.values() if s.open and s.halt is not None)
+
+    @cached_property
+    def held(self) -> bool:
+        """Whether a halted step holds up the whole run."""
+        return any(s.spec.on_fail == "halt" for s in self.halted)
+
+    @cached_property
+    def superseded(self) -> bool:
+        """Whether something is still at work for a target that was given up."""
+        return any(s.reset for s in self.in_flight)
+
+    @cached_property
+    def owing(self) -> tuple[Debt, ...]:
+        """Debts that nobody has taken over."""
+        return tuple(d for d in self.debts.values() if not d.owner)
+
+    def started(self, step: Step) -> bool:
+        """Whether the step has begun to act, or has ended: no click changes it any more. One that drifted when it
+        was tried again has to be asked about once more, whatever it has done so far."""
+        doing = step.attempt is not None and step.attempt.doing in ("apply", "undo")
+        return not step.open or doing or (step.applying and self.free(step))
+
+    def free(self, step: Step) -> bool:
+        """Whether people have let this application of the step pass, or nobody is asked."""
+        return step.released is not None or self.decision_of(step) is None
+
+    def members(self, name: str) -> Iterator[Step]:
+        """The steps that a decision would free now: those that have neither begun nor ended. (While a step is
+        being undone it belongs to the decision about that.)"""
+        steps = (self.steps[i] for i in self.asked[name].spec.members)
+        return (s for s in steps if s.open and _decision(s) == name and not self.started(s))
+
+    def fingerprints(self, name: str) -> dict[str, str]:
+        """What a vote for the decision binds now: step -> fingerprint."""
+        return {s.spec.id: s.fingerprint for s in self.members(name)}
+
+    def card(self, name: str) -> str:
+        """Twelve hex digits that stand for exactly what a decision's card shows now; a click carries them."""
+        return hashlib.sha256(canonical([name, self.fingerprints(name)]).encode()).hexdigest()[:12]
+
+    def phrase(self, name: str) -> str:
+        """What is typed where a decision asks for it, e.g. "restore shop"."""
+        spec = self.asked[name].spec
+        return f"{spec.option or spec.name} {self.service}"
+
+    def decision_of(self, step: Step) -> Asked | None:
+        """The decision that frees this application of the step; None where nobody is asked."""
+        name = _decision(step)
+        return self.asked.get(name) if name else None
+
+    def chosen(self, choice: str) -> str | None:
+        """The option taken at a choice, if one was."""
+        return next((a.spec.option for a in self.asked.values() if a.spec.choice == choice and a.decided), None)
+
+    def begun_otherwise(self, asked: Asked) -> list[str]:
+        """Steps of another way of the same choice that have begun: they must end before this way can be taken."""
+        others = (
+            a for a in self.asked.values() if a.spec.choice == asked.spec.choice and a.spec.name != asked.spec.name
+        )
+        steps = (self.steps[i] for a in others for i in a.spec.members) if asked.spec.choice else ()
+        return [s.spec.id for s in steps if s.open and (s.applying or self.started(s))]
+
+    def undoes(self, step: Step) -> Step | None:
+        """The step whose work this application takes back; None where it goes forward."""
+        if step.spec.undo is not None:
+            return self.steps[step.spec.undo]
+        return step if step.undoing else None
+
+    def value(self, ref: str) -> Json:
+        """The value of a reference ("target.version", "steps.x.y"). LookupError where there is none (yet)."""
+        head, *rest = ref.split(".")
+        if head == "steps":
+            step = self.steps[".".join(rest[:-1])]
+            if rest[-1] not in step.output:
+                raise LookupError(f"{step.spec.id} has given no {rest[-1]}")
+            return step.output[rest[-1]]
+        if self.created is None:
+            raise LookupError(ref)
+        if head in ("target", "removed"):
+            release = self.target if head == "target" else self.created.removed
+            found: Json = getattr(release, rest[0])
+            return dict(found) if isinstance(found, Mapping) else found
+        if rest[0] == "limits":
+            return self.created.limits[rest[1]]
+        return self.created.service
+
+
+def new_run(id: str) -> Run:
+    """A run of which nothing is known yet."""
+    return Run(id)
+
+
+def _decision(step: Step) -> str | None:
+    return f"undo.{step.spec.id}" if step.undoing and step.spec.kind != "undo" else step.spec.decision
+
+
+def underneath(run: Run, step: Step) -> list[Change]:
+    """Changes that will be in place when this step acts, and wait for the same decision."""
+    together = _together(run, step)
+    earlier = (run.steps[s.id] for s in run.plan.steps if s.id in together)
+    return [s.change for s in earlier if s.open and s.change is not None]
+
+
+def overlapping(run: Run, step: Step) -> list[str]:
+    """Unfinished earlier steps that do not wait for the same decision, and change what it would change."""
+    if step.change is None or step.undoing:
+        return []
+    together = _together(run, step)
+    found = []
+    for i in run.plan.before[step.spec.id]:
+        p = run.steps[i]
+        if p.open and p.spec.changes and i not in together and touches(run, p) & step.change.targets:
+            found.append(i)
+    return found
+
+
+def _together(run: Run, step: Step) -> frozenset[str]:
+    """Earlier steps of the same decision, and those between: they come only after people have decided."""
+    asked = run.decision_of(step)
+    if asked is None or len(asked.spec.members) == 1:
+        return frozenset()
+    before = run.plan.before
+    earlier = before[step.spec.id].intersection(asked.spec.members)
+    waiting = earlier.intersection(s.spec.id for s in run.members(asked.spec.name))
+    between = (i for i in before[step.spec.id] if not waiting.isdisjoint(before[i])) if waiting else ()
+    return earlier.union(between)
+
+
+def touches(run: Run, step: Step) -> frozenset[str]:
+    """The targets that a step would change, as far as is known."""
+    source = run.undoes(step)
+    change = step.change or (source.made or source.change if source else None)
+    return change.targets if change else frozenset()
+
+
+def votes_suffice(asked: Asked) -> bool:
+    """Whether the votes given so far fill the gate."""
+    gate = asked.spec.gate
+    return gate is None or satisfied(gate, asked.ballots)
+
+
+def merge(made: Change | None, now: Change, edits: tuple[Edit, ...]) -> Change:
+    """Undo data after another attempt of one application."""
+    return replace(
+        now,
+        edits=edits,
+        effects=tuple(dict.fromkeys([*(made.effects if made else ()), *now.effects])),
+        reversible=now.reversible and (made is None or made.reversible),
+    )

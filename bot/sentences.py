@@ -1,0 +1,286 @@
+"""What happened, in plain words: one sentence for every kind of event, and the details that belong in code font.
+
+Pure; used by the audit's export and by whoever shows a timeline. Nothing is escaped here: the writer of Markdown,
+Slack or HTML does that. Every kind is covered (mypy holds `assert_never` to it, and a test).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import assert_never
+
+from bot.contract import Change, Receipt, Value, canonical
+from bot.plan.model import Plan
+from bot.policy import Actor
+from bot.ports import Blob
+from bot.run import events as ev
+
+_DOING = {"plan": "plans", "apply": "acts", "undo": "takes back", "check": "looks"}
+_CAUSE = {
+    "retryable": "for a reason that may pass",
+    "fatal": "and trying again is useless",
+    "unknown": "with an unknown outcome",
+    "timeout": "because its time was up",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How steps and decisions are called, by id; an id without a name stands for itself."""
+
+    steps: Mapping[str, str] = field(default_factory=dict)
+    decisions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Names:
+        """The titles in a plan."""
+        return cls({s.id: s.title for s in plan.steps}, {d.name: d.title for d in plan.decisions})
+
+    def step(self, id: str) -> str:
+        """Title of a step."""
+        return self.steps.get(id) or id
+
+    def decision(self, id: str) -> str:
+        """Title of a decision, in quotes."""
+        return f'"{self.decisions.get(id) or id}"'
+
+
+NO_NAMES = Names()
+
+
+def who(event: ev.Event) -> Actor | None:
+    """The person behind it; None: the bot."""
+    by = getattr(event, "by", None)
+    return by if isinstance(by, Actor) else None
+
+
+def sentence(event: ev.Event, names: Names = NO_NAMES) -> str:
+    """The event in one sentence without a full stop. Text that people or vendors wrote is in it as it is."""
+    if isinstance(event, _OF_RUN):
+        said = _of_run(event, names)
+    elif isinstance(event, _OF_DECISION):
+        said = _of_decision(event, names.decision(event.decision))
+    elif isinstance(event, _OF_PEOPLE):
+        said = _of_people(event, names.step(event.step))
+    else:
+        return f"{names.step(event.step)}: {_of_attempt(event)}"
+    person = who(event)
+    return f"{person.name} {said}" if person else said
+
+
+def details(event: ev.Event) -> tuple[str, ...]:
+    """Commands, edits, evidence: one line each, to be shown as they are."""
+    match event:
+        case ev.Created():
+            digests = {"plan": event.plan_digest, **event.digests}
+            return (*(f"{name}: {digest}" for name, digest in digests.items() if digest), *event.evidence)
+        case ev.Recorded():
+            return (event.command,)
+        case ev.Planned():
+            return (*_edits(event.change), *_seen(event.left))
+        case ev.Drifted() | ev.ApplyStarted():
+            return tuple(_edits(event.change))
+        case ev.Noted():
+            return (f"{event.name}: {shown(event.value)}",)
+        case ev.Applied():
+            return tuple(_evidence(event.receipt))
+        case ev.Undone():
+            return (*_evidence(event.receipt), *_seen(event.observed))
+        case ev.Failed() | ev.Adopted():
+            return tuple(_seen(event.observed))
+        case ev.Approved() | ev.BrokeGlass():
+            return tuple(f"{step}: {fingerprint}" for step, fingerprint in event.fingerprints.items())
+        case _:
+            return ()
+
+
+def shown(value: Value) -> str:
+    """A value as text: strings as they are, "absent" for None, a blob by its digest."""
+    if value is None:
+        return "absent"
+    if isinstance(value, Blob):
+        return f"{value.digest} ({value.size} bytes, {value.type})"
+    return value if isinstance(value, str) else canonical(value)
+
+
+_OfRun = (
+    ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
+    | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed | ev.Unknown
+)  # fmt: skip
+_OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Reminded | ev.Paged
+_OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
+_OfAttempt = ev.Started | ev.NotNeeded | ev.OfAttempt
+_OF_RUN, _OF_DECISION, _OF_PEOPLE = _OfRun, _OfDecision, _OfPeople
+
+
+def _of_run(event: _OfRun, names: Names) -> str:
+    match event:
+        case ev.Created():
+            return _created(event)
+        case ev.Stopped():
+            return "stopped the run" + _because(event.reason)
+        case ev.Resumed():
+            return "let the run go on"
+        case ev.Aborted():
+            return "aborted the run" + _because(event.reason)
+        case ev.Proposed():
+            return f"proposed to {_proposal(event, names)} (proposal {event.id})" + _because(event.reason)
+        case ev.Agreed():
+            return f"agreed to proposal {event.id}"
+        case ev.Retargeted():
+            return f"had the run go back to {event.target.version} from here on" + _because(event.reason)
+        case ev.FixAdmitted():
+            return f"let release {event.release.version} through the freeze" + _because(event.reason)
+        case ev.CommandTaken():
+            how = "after it was offered" if event.how == "handed over" else "after a silence of the commander"
+            return f"took command {how}"
+        case ev.CommandOffered():
+            return f"offered command to {event.to}"
+        case ev.PeopleChanged():
+            stuck = "; ".join(f"{names.decision(d)} {why}" for d, why in event.impossible.items())
+            return f"these decisions cannot be made now: {stuck}" if stuck else "every decision can be made again"
+        case ev.Restored():
+            return "the verification passed; from here on it is watched"
+        case ev.Closed():
+            how = "closed the run as" if event.by else "the run closed itself:"
+            return f"{how} {event.outcome}" + _because(event.note)
+        case ev.Unknown():
+            return f"an entry that this version does not know: {event.was}"
+        case _:
+            assert_never(event)
+
+
+def _created(event: ev.Created) -> str:
+    versions = f"from {event.removed.version} to {event.target.version}"
+    wish = {
+        "rollback": f"asked to roll {event.service} back {versions}",
+        "forward": f"asked to roll {event.service} forward again {versions}",
+        "freeze": f"asked to freeze deployments of {event.service}",
+    }.get(event.purpose, f"asked for {event.purpose} of {event.service} {versions}")
+    follows = f", taking back run {event.follows}" if event.follows else ""
+    return f"{wish} by plan {event.plan.name}{follows}" + _because(event.reason)
+
+
+def _proposal(event: ev.Proposed, names: Names) -> str:
+    version = event.release.version if event.release else "another release"
+    step = names.step(event.step)
+    return {
+        "retarget": f"go back to {version} instead",
+        "forward": "roll forward again",
+        "admit": f"let release {version} through the freeze",
+        "skip": f"skip {step}",
+        "accept": f"accept {step} as it is",
+    }[event.what]
+
+
+def _of_decision(event: _OfDecision, decision: str) -> str:
+    match event:
+        case ev.Approved():
+            return f"approved {decision} as {event.role}" + (", with the phrase typed" if event.phrase else "")
+        case ev.Declined():
+            return f'said "not now" to {decision}' + _because(event.reason)
+        case ev.BrokeGlass():
+            return f"broke the glass for {decision}" + _because(event.reason)
+        case ev.Taken():
+            return f"{decision} needed nobody's yes" + _because(event.why)
+        case ev.Reminded():
+            return f"{decision} waits: those who can decide were reminded"
+        case ev.Paged():
+            return f"{decision} still waits: those who can decide were paged"
+        case _:
+            assert_never(event)
+
+
+def _of_people(event: _OfPeople, step: str) -> str:
+    match event:
+        case ev.Retried():
+            return f"had {step} tried again"
+        case ev.Skipped():
+            return f"skipped {step}" + _because(event.reason)
+        case ev.Accepted():
+            return f"accepted {step} as it is" + _because(event.reason)
+        case ev.UndoAsked():
+            return f"asked to undo {step}" + (" before the end" if event.debt else "") + _because(event.reason)
+        case ev.HandedOver():
+            return f"handed {step} over to {event.to} until {moment(event.until)}" + _because(event.reason)
+        case ev.AdoptAsked():
+            return f"says that {step} was done by hand" + _because(event.reason)
+        case _:
+            assert_never(event)
+
+
+def _of_attempt(event: _OfAttempt) -> str:
+    match event:
+        case ev.Started():
+            return f"attempt {event.n} {_DOING[event.doing]}" + (f" on {event.node}" if event.node else "")
+        case ev.Planned():
+            if event.change.is_noop and not event.left:
+                return f"nothing to do: {event.change.summary}"
+            left = f"; {_count(len(event.left), 'target')} changed by others" if event.left else ""
+            return f"would make {_size(event.change)}: {event.change.summary}{left}"
+        case ev.Drifted():
+            return f"no longer what was approved, the approvals are void: {'; '.join(event.differences)}"
+        case ev.ApplyStarted():
+            return f"begins to make {_size(event.change)}: {event.change.summary}"
+        case ev.Recorded():
+            return "is about to run"
+        case ev.Noted():
+            return f"kept the result of {event.name}"
+        case ev.Waiting():
+            far = f" ({event.done} of {event.total})" if event.total is not None else ""
+            return f"taking effect: {event.note}{far}; looked at again at {moment(event.until)}"
+        case ev.Applied():
+            return f"done: {event.receipt.detail}"
+        case ev.Undone():
+            return f"put back, and seen to be: {event.receipt.detail}"
+        case ev.Checked():
+            return f"{event.verdict.status}: {event.verdict.observed}; expected: {event.verdict.expected}"
+        case ev.Failed():
+            hint = f" ({event.hint})" if event.hint else ""
+            again = f"; tried again at {moment(event.retry_at)}" if event.retry_at is not None else ""
+            return f"attempt {event.n} failed {_CAUSE[event.cause]}: {event.error}{hint}{again}"
+        case ev.Cancelled():
+            return f"attempt {event.n} was cancelled" + _because(event.why)
+        case ev.Lost():
+            return f"attempt {event.n} is lost" + _because(event.why)
+        case ev.NotNeeded():
+            return "not needed" + _because(event.why)
+        case ev.Adopted():
+            return f"seen to be done by hand: {event.summary}"
+        case _:
+            assert_never(event)
+
+
+def moment(at: float) -> str:
+    """A moment (seconds since the epoch) as "2026-11-23 14:02:05 UTC"."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _size(change: Change) -> str:
+    parts = [_count(len(change.edits), "change")] if change.edits else []
+    parts += [_count(len(change.effects), "effect")] if change.effects else []
+    return " and ".join(parts) or "no change"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _edits(change: Change) -> Iterator[str]:
+    yield from (f"{e.target}: {shown(e.before)} -> {shown(e.after)}" for e in change.edits)
+    yield from (e.what for e in change.effects)
+
+
+def _seen(observed: Mapping[str, Value]) -> Iterator[str]:
+    yield from (f"{target}: now {shown(value)}" for target, value in observed.items())
+
+
+def _evidence(receipt: Receipt) -> Iterator[str]:
+    yield from (f"{name}: {shown(value)}" for name, value in receipt.evidence.items())
+    yield from (f"{text}: {url}" for text, url in receipt.links)

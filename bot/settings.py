@@ -1,0 +1,71 @@
+"""Everything that can be set from outside, by environment variables `ROLLBACK_<NAME>`; secrets come no other way.
+
+docs/settings.md is generated from this. Wrong values are told all at once, each with its variable's name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """Settings that do not fit; one line for each."""
+
+
+class Settings(BaseSettings):
+    """What the bot and its command line are told by their surroundings."""
+
+    model_config = SettingsConfigDict(env_prefix="ROLLBACK_", extra="ignore", frozen=True)
+
+    profile: Literal["local", "production"] = Field(
+        "local", description="`production` refuses embedded databases and files kept on the bot's own disk."
+    )
+    database_url: str = Field(
+        "sqlite+aiosqlite:///rollback.db",
+        description="Where the log is kept: `sqlite+aiosqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
+    )
+    blobs_url: str = Field("file:rollback-files", description="Where large values and by-hand files are kept: `file:<folder>`.")
+    catalogue: Path = Field(Path("rollback.yaml"), description="The catalogue: services, targets, roles, people.")
+    plans: Path | None = Field(None, description="A folder of plans; one named like a built-in plan replaces it.")
+    host: str = Field("127.0.0.1", description="Address the bot listens on.")
+    port: int = Field(8090, ge=0, le=65535, description="Port the bot listens on; 0 takes a free one.")
+    url: str = Field("http://127.0.0.1:8090", description="Where the command line finds the running bot.")
+    token: SecretStr | None = Field(None, description="Your personal token, for the command line.")
+    webhook_secret: SecretStr | None = Field(
+        None, description="Signs what CI sends to `/v1/releases`; without it the webhook is refused."
+    )
+    tick: float = Field(1.0, gt=0, le=60, description="Seconds between two looks at what is due.")
+    lease: float = Field(30.0, ge=1, le=600, description="Seconds after which a node that is silent counts as dead (PostgreSQL).")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    redact: str = Field(
+        "", description="Names of further environment variables whose values are secrets, separated by commas."
+    )
+
+    @model_validator(mode="after")
+    def _production_keeps_nothing_by_itself(self) -> Self:
+        if self.profile == "production":
+            if self.database_url.startswith("sqlite"):
+                raise ValueError("profile production needs PostgreSQL in ROLLBACK_DATABASE_URL, not SQLite")
+        return self
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the log is in an embedded database: one process, no takeover by another node."""
+        return self.database_url.startswith("sqlite")
+
+
+def read_settings() -> Settings:
+    """The settings as the environment has them. SettingsError names every variable that does not fit."""
+    try:
+        return Settings()
+    except ValidationError as e:
+        lines = [_line(".".join(map(str, x["loc"])), x["msg"]) for x in e.errors(include_url=False)]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def _line(field: str, message: str) -> str:
+    return f"ROLLBACK_{field.upper()}: {message}" if field else message.removeprefix("Value error, ")

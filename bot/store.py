@@ -1,0 +1,405 @@
+"""The log and its index: append, load, what is due; and the few small tables beside it.
+
+Invariants:
+- `append` is optimistic, all or nothing, and one transaction with the head, the inbox key, the checkpoint and
+  whatever `also` does; the loser of a race gets `Conflict`, loads again and decides again;
+- what is folded is what was stored (encoded, decoded, microseconds), so memory and log cannot disagree;
+- a body that could not be read back is refused before it is written;
+- nothing here reads a clock, a network (but the database's) or a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bot import tables as t
+from bot.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
+from bot.database import Database, SchemaMismatch, StoreUnavailable, Transaction, open_database, place
+from bot.rows import Head, Progress, ReleaseRow, Slot, Token, from_row, to_row, us
+from bot.run.decide import decide
+from bot.run.events import BadEvent, Event, decode, encode
+from bot.run.fold import evolve
+from bot.run.state import Run, new_run
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    D = TypeVar("D", bound=DataclassInstance)
+
+__all__ = [
+    "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Progress", "ReleaseRow", "SchemaMismatch",
+    "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token", "Transaction",
+]  # fmt: skip
+
+CACHED = 256
+"""Runs kept folded in memory."""
+CHUNK = 1000
+"""Rows fetched at a time where all are read."""
+CHECKPOINT_LOCK = 0x726F6C6C01
+"""PostgreSQL advisory lock: one checkpoint is written at a time."""
+
+
+class Conflict(Exception):
+    """Somebody else appended first: load again and decide again. Nothing was written."""
+
+
+class AlreadyOpen(Exception):
+    """The service has an open rollback already. Nothing was written."""
+
+    def __init__(self, service: str, run: str):
+        super().__init__(f"{service} has an open rollback already: {run}")
+        self.service, self.run = service, run
+
+
+class Duplicate(Exception):
+    """This key was carried out before. Nothing was written."""
+
+    def __init__(self, key: str):
+        super().__init__(f"{key} was carried out already")
+        self.key = key
+
+
+class Store:
+    """An open database with this version's tables. One a process and event loop."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self._insert = (sqlite if db.lite else postgresql).insert
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+
+    @classmethod
+    async def open(cls, url: str, *, patience: float = 5.0) -> Self:
+        """Connect. patience: seconds to wait for a lock. ValueError for a bad URL, StoreUnavailable."""
+        store = cls(open_database(url, patience))
+        try:
+            await store.db.read(lambda c: c.scalar(sa.select(1)))
+        except BaseException:
+            await store.db.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Let writes under way end, then disconnect."""
+        await self.db.close()
+
+    async def check_schema(self) -> None:
+        """SchemaMismatch if the database is older or newer than this version; it says which and what to run."""
+        import migrations  # Alembic takes a while to import, and only this needs it
+
+        found = await self.db.read(migrations.revision)
+        migrations.require(found, place(self.db.url))
+
+    # -- the log -----------------------------------------------------------------------------------------------------
+
+    async def append(
+        self,
+        run: Run,
+        events: Sequence[Event],
+        at: float,
+        *,
+        also: Callable[[Transaction], Awaitable[None]] | None = None,
+        key: str | None = None,
+        checkpoint: bool = False,
+    ) -> Run:
+        """Write the events behind `run` as it was loaded, and return the run after them.
+
+        at: seconds since the epoch (kept to the microsecond). also: runs in the same transaction. key: of the
+        command, at most once. checkpoint: the last event enters the checkpoint chain. Without events only the
+        head is written anew. Raises Conflict, AlreadyOpen, Duplicate, TooLarge, BadEvent, StoreUnavailable.
+        """
+        now = us(at)
+        new, rows = _chained(run, events, now)
+        if not new.seq:
+            raise ValueError(f"run {run.id} has no events yet, and none were given")
+        head = _head(new, now)
+
+        def work(c: sa.Connection) -> None:
+            if key is not None:
+                c.execute(_ADD_KEY, {"key": key, "at": now})
+            if rows:
+                c.execute(_ADD_EVENTS, rows)
+            if not run.seq or not c.execute(_MOVE_HEAD, {"of": run.id, **head}).rowcount:
+                c.execute(_ADD_HEAD, head)
+            if checkpoint:
+                _put_checkpoint(c, new, self.db.lite)
+
+        try:
+            await self.db.write(work, also)
+        except sa.exc.IntegrityError as e:
+            raise await self._lost(e, new, key) from e
+        self._remember(new)
+        return new
+
+    async def load(self, run_id: str) -> Run:
+        """The run as it stands; `new_run` with seq 0 if there is none. Reads only what it has not seen yet."""
+        run = self._runs.get(run_id) or new_run(run_id)
+        newer = {"run": run_id, "after": run.seq}
+        found = await self.db.read(lambda c: c.execute(_NEWER, newer).all())
+        for seq, at, kind, body, hash_ in found:
+            try:
+                event = decode(kind, body)
+            except BadEvent as e:
+                raise BadEvent(f"event {seq} of run {run_id}: {e}") from e
+            run = replace(evolve(run, event, at / 1e6), head=hash_)
+        if run.seq:
+            self._remember(run)
+        return run
+
+    async def events(self, run_id: str, after: int = 0) -> list[Stored]:
+        """The rows of a run behind seq `after`, exactly as stored."""
+        query = sa.select(t.event).where(t.event.c.run == run_id, t.event.c.seq > after).order_by(t.event.c.seq)
+        return await self.db.read(lambda c: [Stored(*row) for row in c.execute(query)])
+
+    async def all_events(self) -> AsyncIterator[Stored]:
+        """Every row of every run, by run and seq, as of one moment, fetched in chunks."""
+        query = sa.select(t.event).order_by(t.event.c.run, t.event.c.seq)
+        async with self.db.snapshot() as transaction:
+            async for rows in _chunks(transaction, query):
+                for row in rows:
+                    yield Stored(*row)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """Rows, heads and checkpoints as of one moment, for the audit."""
+        async with self.db.snapshot() as transaction:
+            yield Snapshot(transaction, self.db.lite)
+
+    # -- the index ---------------------------------------------------------------------------------------------------
+
+    async def due(self, now: float, limit: int = 100) -> list[str]:
+        """Runs that time alone may move by now (seconds since the epoch), longest due first."""
+        by = {"now": us(now), "limit": limit}
+        return await self.db.read(lambda c: list(c.scalars(_DUE, by)))
+
+    async def heads(self, service: str | None = None, open: bool | None = None, limit: int | None = 100) -> list[Head]:
+        """Runs in one line each, newest first."""
+        query = sa.select(t.head).order_by(t.head.c.created.desc(), t.head.c.run.desc()).limit(limit)
+        if service is not None:
+            query = query.where(t.head.c.service == service)
+        if open is not None:
+            query = query.where(t.head.c.open == open)
+        return await self._all(Head, query)
+
+    async def find_open(self, service: str) -> str | None:
+        """The open rollback of a service."""
+        query = sa.select(t.head.c.run).where(t.head.c.service == service, t.head.c.open, t.head.c.kind == "rollback")
+        return await self.db.read(lambda c: c.scalar(query))
+
+    async def checkpoints(self, after: int = 0) -> list[Checkpoint]:
+        """The checkpoint chain behind n `after`."""
+        return await self.db.read(lambda c: _checkpoints(c, after))
+
+    async def last_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint: what is kept outside the database."""
+        return await self.db.read(_last_checkpoint)
+
+    # -- small tables ------------------------------------------------------------------------------------------------
+
+    async def slots(self, run_id: str) -> dict[str, Slot]:
+        """The run's messages by name."""
+        found = await self._all(Slot, sa.select(t.slot).where(t.slot.c.run == run_id))
+        return {slot.name: slot for slot in found}
+
+    async def put_slot(self, slot: Slot) -> None:
+        """Remember which message shows what."""
+        await self._put(t.slot, slot)
+
+    async def progress(self, run_id: str) -> dict[str, Progress]:
+        """The last progress line of each step of the run."""
+        found = await self._all(Progress, sa.select(t.progress).where(t.progress.c.run == run_id))
+        return {line.step: line for line in found}
+
+    async def put_progress(self, line: Progress) -> None:
+        """Replace the step's progress line."""
+        await self._put(t.progress, line)
+
+    async def seen(self, key: str) -> bool:
+        """Whether a command with this key was carried out."""
+        query = sa.select(t.inbox.c.at).where(t.inbox.c.key == key)
+        return await self.db.read(lambda c: c.scalar(query)) is not None
+
+    async def prune_inbox(self, before: float) -> int:
+        """Forget keys from before that moment; how many went."""
+        return await self._change(sa.delete(t.inbox).where(t.inbox.c.at < us(before)))
+
+    async def put_token(self, token: Token) -> None:
+        """Keep a new token."""
+        await self._put(t.token, token)
+
+    async def find_token(self, hash: str) -> Token | None:
+        """The token of this hash, expired and revoked ones too: the caller judges."""
+        found = await self._all(Token, sa.select(t.token).where(t.token.c.hash == hash))
+        return found[0] if found else None
+
+    async def revoke_tokens(self, person: str, at: float) -> int:
+        """End every token of a person that is not ended yet; how many there were."""
+        mine = (t.token.c.person == person, t.token.c.revoked.is_(None))
+        return await self._change(sa.update(t.token).where(*mine).values(revoked=us(at)))
+
+    async def releases(self, service: str) -> list[ReleaseRow]:
+        """The service's releases, last registered first."""
+        r = t.release.c
+        query = sa.select(t.release).where(r.service == service).order_by(r.at.desc(), r.version.desc())
+        return await self._all(ReleaseRow, query)
+
+    async def put_release(self, row: ReleaseRow) -> None:
+        """Add the release, or replace what was known of it."""
+        await self._put(t.release, row)
+
+    # -- how -----------------------------------------------------------------------------------------------------------
+
+    async def _lost(self, e: sa.exc.IntegrityError, run: Run, key: str | None) -> Exception:
+        """Which promise the broken constraint keeps."""
+        where = _constraint(e)
+        if where in ("inbox_pkey", "inbox.key") and key is not None:
+            return Duplicate(key)
+        if where in ("head_one_open_rollback", "head.service"):
+            return AlreadyOpen(run.service, await self.find_open(run.service) or "closed by now")
+        if where.startswith(("event", "head", "checkpoint")):
+            return Conflict(f"somebody else wrote to run {run.id} first; load it again")
+        return e
+
+    def _remember(self, run: Run) -> None:
+        known = self._runs.get(run.id)
+        if known is None or known.seq <= run.seq:
+            self._runs[run.id] = run
+        self._runs.move_to_end(run.id)
+        if len(self._runs) > CACHED:
+            self._runs.popitem(last=False)
+
+    async def _all(self, kind: type[D], query: sa.Select[Any]) -> list[D]:
+        return await self.db.read(lambda c: [from_row(kind, row) for row in c.execute(query).mappings()])
+
+    async def _put(self, table: sa.Table, value: DataclassInstance) -> None:
+        """Insert, or replace the row with the same primary key."""
+        keys = [c.name for c in table.primary_key]
+        insert = self._insert(table)
+        new = {c.name: insert.excluded[c.name] for c in table.c if c.name not in keys}
+        await self._change(insert.values(to_row(value)).on_conflict_do_update(index_elements=keys, set_=new))
+
+    async def _change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        return await self.db.write(lambda c: c.execute(statement).rowcount)
+
+
+class Snapshot:
+    """The whole record as of one moment. Made for speed: rows are plain tuples."""
+
+    def __init__(self, transaction: Transaction, lite: bool) -> None:
+        self._in = transaction
+        self._lite = lite
+
+    def chain(self, run: str | None = None) -> AsyncIterator[Sequence[SealedRow]]:
+        """Chunks of (run, seq, hash, sealed) by run and seq; sealed is what `hash` is over, as stored."""
+        e = t.event.c
+        query = sa.select(e.run, e.seq, e.hash, _sealed(self._lite)).order_by(e.run, e.seq)
+        return _chunks(self._in, query if run is None else query.where(e.run == run))
+
+    async def heads(self) -> dict[str, int]:
+        """Run -> seq, as the index has it."""
+        query = sa.select(t.head.c.run, t.head.c.seq)
+        return await self._in.run_sync(lambda c: {run: seq for run, seq in c.execute(query)})
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        """The whole checkpoint chain."""
+        return await self._in.run_sync(_checkpoints)
+
+
+SealedRow = tuple[str, int, str, bytes]
+
+_ADD_KEY = sa.insert(t.inbox)
+_ADD_EVENTS = sa.insert(t.event)
+_ADD_HEAD = sa.insert(t.head)
+_MOVE_HEAD = (
+    sa.update(t.head)
+    .where(t.head.c.run == sa.bindparam("of"))
+    .values({name: sa.bindparam(name) for name in ("open", "seq", "due", "closed")})
+)
+_NEWER = (
+    sa.select(t.event.c.seq, t.event.c.at, t.event.c.kind, t.event.c.body, t.event.c.hash)
+    .where(t.event.c.run == sa.bindparam("run"), t.event.c.seq > sa.bindparam("after"))
+    .order_by(t.event.c.seq)
+)
+_DUE = (
+    sa.select(t.head.c.run)
+    .where(t.head.c.due <= sa.bindparam("now"))
+    .order_by(t.head.c.due, t.head.c.run)
+    .limit(sa.bindparam("limit"))
+)
+_LAST_CHECKPOINT = sa.select(t.checkpoint).order_by(t.checkpoint.c.n.desc()).limit(1)
+
+
+def _chained(run: Run, events: Sequence[Event], now: int) -> tuple[Run, list[dict[str, Any]]]:
+    """The run after these events, folded from what will be stored, and the rows."""
+    at, prev, rows = now / 1e6, run.head or ZERO, []
+    for seq, event in enumerate(events, run.seq + 1):
+        kind, body = encode(event)
+        hash_ = event_hash(prev, run.id, seq, now, kind, body)
+        rows.append({
+            "run": run.id, "seq": seq, "at": now, "kind": kind, "body": body, "prev": prev, "hash": hash_,
+        })  # fmt: skip
+        run, prev = evolve(run, decode(kind, body), at), hash_
+    return replace(run, head=prev), rows
+
+
+def _head(run: Run, now: int) -> dict[str, Any]:
+    """The run's row in the index."""
+    due = decide(run, now / 1e6).due
+    return {
+        "run": run.id, "service": run.service, "kind": run.purpose, "open": run.open, "seq": run.seq,
+        "due": None if due is None else us(due), "created": us(run.created_at),
+        "closed": None if run.closed_at is None else us(run.closed_at),
+    }  # fmt: skip
+
+
+def _constraint(e: sa.exc.IntegrityError) -> str:
+    """What was broken: PostgreSQL's name of the constraint, in SQLite "table.column" as it says."""
+    if isinstance(e.orig, psycopg.Error):
+        return e.orig.diag.constraint_name or ""
+    return str(e.orig).removeprefix("UNIQUE constraint failed: ").split(",")[0]
+
+
+def _checkpoints(c: sa.Connection, after: int = 0) -> list[Checkpoint]:
+    k = t.checkpoint.c
+    return [Checkpoint(*row) for row in c.execute(sa.select(t.checkpoint).where(k.n > after).order_by(k.n))]
+
+
+def _last_checkpoint(c: sa.Connection) -> Checkpoint | None:
+    row = c.execute(_LAST_CHECKPOINT).first()
+    return Checkpoint(*row) if row else None
+
+
+def _put_checkpoint(c: sa.Connection, run: Run, lite: bool) -> None:
+    """Append the run's last event to the chain; in PostgreSQL one at a time, as SQLite has it anyway."""
+    if not lite:
+        c.execute(sa.select(sa.func.pg_advisory_xact_lock(CHECKPOINT_LOCK)))
+    last = _last_checkpoint(c)
+    n, prev = (last.n + 1, last.chain) if last else (1, ZERO)
+    chain = checkpoint_hash(prev, n, run.id, run.seq, run.head)
+    c.execute(sa.insert(t.checkpoint), asdict(Checkpoint(n, run.id, run.seq, run.head, prev, chain)))
+
+
+async def _chunks(transaction: Transaction, query: sa.Select[Any]) -> AsyncIterator[Sequence[Any]]:
+    """The rows of a query, CHUNK at a time, with a cursor of the server's."""
+    options = {"stream_results": True, "yield_per": CHUNK}
+    result = await transaction.run_sync(lambda c: c.execute(query, execution_options=options))
+    try:
+        while rows := await transaction.run_sync(lambda _: result.fetchmany(CHUNK)):
+            yield rows
+    finally:
+        await transaction.run_sync(lambda _: result.close())
+
+
+def _sealed(lite: bool) -> sa.ColumnElement[bytes]:
+    """The hashed bytes, put together by the database (`bot/chain.py` says how)."""
+    e = t.event.c
+    form = sa.literal_column("'%s\n%s\n%s\n%s\n%s\n%s'", sa.Text)
+    text = sa.func.format(form, e.prev, e.run, e.seq, e.at, e.kind, e.body)
+    return sa.cast(text, sa.LargeBinary) if lite else sa.func.convert_to(text, "UTF8", type_=sa.LargeBinary)

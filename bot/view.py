@@ -1,0 +1,410 @@
+"""A run as a person should see it: pure, shared by the command line, Slack and the by-hand file.
+
+`view` works out what is worth saying (state in words, decisions with what they would do, debts, what to do next);
+`text` and `by_hand` write it down. Nothing here knows a clock, a database or Slack.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bot import policy
+from bot.contract import Change, Edit, Fact, Value
+from bot.ports import Blob
+from bot.run.state import Asked, Debt, Run, Step
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step in a line. state: one of the words of `STATES`; detail: what it says about itself."""
+
+    id: str
+    title: str
+    track: str
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    """What one step would do: its summary, every edit as "target: before -> after", facts, warnings."""
+
+    step: str
+    title: str
+    summary: str
+    edits: tuple[str, ...]
+    effects: tuple[str, ...]
+    facts: tuple[str, ...]
+    warnings: tuple[str, ...]
+    reversible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """One decision. state: "open", "decided", "later". number, of: its place among all decisions of the plan;
+    card: what a click must carry; phrase: what must be typed, empty where nothing."""
+
+    name: str
+    title: str
+    number: int
+    of: int
+    state: str
+    card: str
+    needs: str
+    changes: tuple[ChangeView, ...]
+    given: tuple[str, ...]
+    declined: tuple[str, ...]
+    phrase: str = ""
+    option: str = ""
+    impossible: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """Everything worth saying about a run."""
+
+    id: str
+    title: str
+    status: str
+    reason: str
+    commander: str
+    evidence: tuple[str, ...]
+    steps: tuple[StepView, ...]
+    decisions: tuple[DecisionView, ...]
+    halts: tuple[str, ...]
+    debts: tuple[str, ...]
+    proposals: tuple[str, ...]
+    next: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+STATES = ("to do", "looking", "to be decided", "approved", "at work", "in effect soon", "stopped", "done", "skipped",
+          "accepted", "not needed", "done by hand", "failed, went on")  # fmt: skip
+
+
+def view(run: Run, now: float) -> RunView:
+    """What to show of a run at a moment (seconds since the epoch)."""
+    c = run.created
+    if c is None:
+        raise LookupError(f"run {run.id} has not been created")
+    return RunView(
+        run.id,
+        title(run),
+        status(run, now),
+        c.reason,
+        f"@{run.commander.name}" if run.commander else "nobody",
+        c.evidence,
+        tuple(_step(run, s, now) for s in run.steps.values()),
+        tuple(_decisions(run)),
+        tuple(_halts(run)),
+        tuple(_debt(run, d) for d in run.debts.values()),
+        tuple(f"{p.id}: {p.what} {p.step or (p.release.version if p.release else '')} ({p.reason}), proposed by "
+              f"@{p.by.name}; `agree {p.id}`" for p in run.proposals.values()),
+        tuple(_next(run)),
+        tuple(x for s in run.steps.values() for x in s.commands),
+    )  # fmt: skip
+
+
+def title(run: Run) -> str:
+    """ "Rollback of shop: 2.4.1 -> 2.4.0"."""
+    c = run.created
+    if c is None or run.target is None:
+        return run.id
+    word = {"rollback": "Rollback", "forward": "Roll forward"}.get(c.purpose, c.purpose.capitalize())
+    return f"{word} of {c.service}: {c.removed.version} → {run.target.version}"
+
+
+def status(run: Run, now: float) -> str:
+    """Where it stands, in one line."""
+    if run.closed is not None:
+        took = (run.closed_at or now) - run.created_at
+        return f"{run.closed.outcome} after {duration(took)}"
+    if run.aborted:
+        return f"being aborted by @{run.aborted.name}: {len(run.owing)} still to be restored or handed over"
+    if run.stopped:
+        return f"stopped by @{run.stopped.name}: nothing new starts"
+    if run.halted:
+        return f"{run.halted[0].spec.title} stopped and needs a decision"
+    waiting = [a for a in run.asked.values() if a.opened is not None]
+    busy = [s.spec.title for s in run.steps.values() if s.attempt is not None and s.attempt.doing != "plan"]
+    parts = [f"at work: {', '.join(busy)}"] if busy else []
+    if waiting and waiting[0].spec.gate is not None:
+        since = duration(now - (waiting[0].opened or now))
+        parts.append(f"waiting for {waiting[0].spec.gate.words} since {since}: {waiting[0].spec.title}")
+    if not parts and run.restored is not None:
+        return "restored, watching"
+    if not parts and all(not s.open for s in run.steps.values()):
+        return "every step has ended; the commander closes it"
+    return "; ".join(parts) or "going on"
+
+
+# -- steps -----------------------------------------------------------------------------------------------------------
+
+
+def _step(run: Run, s: Step, now: float) -> StepView:
+    state, detail = _state(run, s, now)
+    return StepView(s.spec.id, s.spec.title, s.spec.track, state, detail)
+
+
+def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
+    if s.end is not None:
+        word = {"adopted": "done by hand", "failed": "failed, went on"}.get(s.end, s.end)
+        by = f" by @{s.by.name}" if s.by is not None and s.end != "done" else ""
+        detail = s.why or s.note or (s.change.summary if s.change else "")
+        return word, f"{detail}{by}"
+    if s.halt is not None:
+        return "stopped", s.halt.error
+    if s.attempt is not None:
+        return ("looking", "") if s.attempt.doing == "plan" else ("at work", _counted(s))
+    if s.applying:
+        return "in effect soon", _counted(s)
+    if s.verdict is not None:
+        return (
+            "at work",
+            f"{s.verdict.status}: {s.verdict.observed}; looked at again in {duration(max(0, s.wake - now))}",
+        )
+    asked = run.decision_of(s)
+    if asked is not None and asked.opened is not None:
+        return "to be decided", s.change.summary if s.change else ""
+    if s.released is not None:
+        return "approved", s.released.summary
+    return "to do", s.note
+
+
+def _counted(s: Step) -> str:
+    return f"{s.note} ({s.done} of {s.total})" if s.done is not None and s.total is not None else s.note
+
+
+def _halts(run: Run) -> Iterator[str]:
+    for s in run.halted:
+        if s.halt is None:
+            continue
+        lines = [f"{s.spec.title} ({s.spec.id}) stopped: {s.halt.error}"]
+        if s.halt.observed:
+            lines.append(
+                "What is true now: " + "; ".join(f"{t} is {show(v)}" for t, v in s.halt.observed.items()) + "."
+            )
+        if s.halt.hint:
+            lines.append(f"Next: {s.halt.hint}.")
+        yield "\n".join(lines)
+
+
+# -- decisions -------------------------------------------------------------------------------------------------------
+
+
+def _decisions(run: Run) -> Iterator[DecisionView]:
+    gated = [a for a in run.asked.values() if a.spec.gate is not None]
+    places = list(dict.fromkeys(a.spec.choice or a.spec.name for a in gated))
+    for a in gated:
+        if a.spec.gate is None:
+            continue
+        state = "decided" if a.decided is not None else "open" if a.opened is not None else "later"
+        shown = [run.steps[m] for m in a.spec.members]
+        left = policy.missing(a.spec.gate, a.ballots) or a.spec.gate.by
+        barred = "" if a.spec.gate.self_approval else ", not " + _names(run)
+        yield DecisionView(
+            a.spec.name,
+            a.spec.title,
+            places.index(a.spec.choice or a.spec.name) + 1,
+            len(places),
+            state,
+            run.card(a.spec.name),
+            policy.Gate(tuple(left)).words + barred,
+            tuple(change_view(s) for s in shown if s.change is not None),
+            tuple(_given(a)),
+            tuple(f"@{who.name} said not now{': ' + why if why else ''}" for who, why, _ in a.declined),
+            run.phrase(a.spec.name) if a.spec.gate.typed_phrase else "",
+            a.spec.option or "",
+            run.impossible.get(a.spec.name, ""),
+        )
+
+
+def _given(a: Asked) -> Iterator[str]:
+    if a.glass is not None:
+        yield f"@{a.glass.name} broke the glass at {clock(a.decided or 0)}: {a.taken}"
+    elif a.taken:
+        yield a.taken
+    for v in a.votes:
+        yield f"@{v.by.name} as {v.role} at {clock(v.at)}"
+
+
+def _names(run: Run) -> str:
+    known = {a.id: a.name for a in (run.created.by if run.created else None, run.commander) if a is not None}
+    return " or ".join("@" + known.get(i, i) for i in sorted(run.barred))
+
+
+def change_view(s: Step) -> ChangeView:
+    """What a step would do, in words."""
+    change = s.change or Change("not known yet")
+    return ChangeView(
+        s.spec.id,
+        s.spec.title,
+        change.summary,
+        tuple(edit(e) for e in change.edits),
+        tuple(e.what for e in change.effects),
+        tuple(fact(f) for f in change.facts),
+        change.warnings,
+        change.reversible,
+    )
+
+
+def edit(e: Edit) -> str:
+    """ "shop-worker/replicas: 6 -> 0"."""
+    return f"{e.target}: {show(e.before)} → {show(e.after)}"
+
+
+def fact(f: Fact) -> str:
+    """ "rows that would go: 312 rows (more than 500 asks again)"."""
+    unit = f" {f.unit}" if f.unit else ""
+    limit = f" (more than {f.ceiling:g}{unit} asks again)" if f.ceiling is not None else ""
+    return f"{f.name}: {show(f.value)}{unit}{limit}"
+
+
+def show(value: Value) -> str:
+    """A value in few characters."""
+    if value is None:
+        return "absent"
+    if isinstance(value, Blob):
+        return f"{value.digest[:19]}… ({value.size} bytes)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+# -- debts and what to do next ---------------------------------------------------------------------------------------
+
+
+def _debt(run: Run, d: Debt) -> str:
+    s = run.steps[d.step]
+    what = s.made.summary if s.made else s.spec.title
+    owner = f"; @{d.owner} sees to it until {moment(d.until)}" if d.owner and d.until is not None else ""
+    return f"{s.spec.title} ({d.step}) is in place since {clock(d.since)}: {what}{owner}"
+
+
+def _next(run: Run) -> Iterator[str]:
+    """The commands that would move the run now."""
+    if not run.open:
+        return
+    for d in _decisions(run):
+        if d.state == "open":
+            typed = f" --phrase {shlex.quote(d.phrase)}" if d.phrase else ""
+            yield f"rollback-bot approve {run.id} {d.name} --card {d.card}{typed}    # {d.needs}"
+    for s in run.halted:
+        cause = s.halt.cause if s.halt else ""
+        yield f"rollback-bot retry {run.id} {s.spec.id}"
+        word = "accept" if cause in ("check", "left") else "skip"
+        yield f"rollback-bot {word} {run.id} {s.spec.id} --reason '...'"
+    for p in run.proposals.values():
+        yield f"rollback-bot agree {run.id} {p.id}"
+    if run.aborted:
+        for debt in run.owing:
+            yield f"rollback-bot restore {run.id} {debt.step} --reason '...'"
+            yield f"rollback-bot hand-over {run.id} {debt.step} --to NAME --until TIME --reason '...'"
+    elif run.stopped:
+        yield f"rollback-bot resume {run.id}"
+    elif all(not s.open for s in run.steps.values()):
+        yield f"rollback-bot close {run.id}"
+
+
+# -- writing it down -------------------------------------------------------------------------------------------------
+
+
+def text(v: RunView) -> str:
+    """The run as plain text for a terminal."""
+    lines = [f"{v.title}   [{v.id}]", f"{v.status}", f"Reason: {v.reason} · Commander {v.commander}"]
+    lines += [f"  {e}" for e in v.evidence]
+    for track, steps in _by_track(v.steps):
+        lines += ["", track.capitalize()]
+        lines += [
+            f"  {_SIGN.get(s.state, ' ')} {s.title:<28} {s.state}{': ' + s.detail if s.detail else ''}" for s in steps
+        ]
+    for d in v.decisions:
+        if d.state == "open":
+            lines += ["", *decision_lines(d)]
+    for heading, items in (("Stopped", v.halts), ("Still in place", v.debts), ("Proposed", v.proposals)):
+        if items:
+            lines += ["", heading, *(f"  {line}" for i in items for line in i.splitlines())]
+    if v.next:
+        lines += ["", "Next", *(f"  {n}" for n in v.next)]
+    return "\n".join(lines)
+
+
+def decision_lines(d: DecisionView) -> list[str]:
+    """A decision's card as lines of text."""
+    option = f" ({d.option})" if d.option else ""
+    lines = [f"Decision {d.number} of {d.of}: {d.title}{option}"]
+    for i, c in enumerate(d.changes, 1):
+        lines.append(f"  {i}. {c.title}: {c.summary}")
+        lines += [f"     {x}" for x in (*c.edits, *c.effects, *c.facts)]
+        lines += [f"     Careful: {w}" for w in c.warnings]
+    if d.changes:
+        final = [c.title for c in d.changes if not c.reversible]
+        lines.append(f"  Cannot be undone: {', '.join(final)}." if final else "  Reversible.")
+    lines += [f"  {g}" for g in (*d.given, *d.declined)]
+    lines.append(f"  Asked: {d.needs}.")
+    if d.phrase:
+        lines.append(f'  Type "{d.phrase}" to approve.')
+    if d.impossible:
+        lines.append(f"  Nobody can pass this at the moment: {d.impossible}. Break-glass is possible.")
+    return lines
+
+
+def by_hand(run: Run, now: float) -> str:
+    """What a person needs to go on without the bot: state, debts, and what the remaining steps would do.
+
+    Kept outside the database, written before each step; values are as they were last seen.
+    """
+    v = view(run, now)
+    lines = [f"# By hand: {v.title}", "", f"Written {moment(now)} for run {run.id}. {v.status.capitalize()}.",
+             "If the bot is away, go on from here. When it is back, `rollback-bot adopt` records what you did.", "",
+             "## Still in place (give it back in the end)", ""]  # fmt: skip
+    lines += [f"- {d}" for d in v.debts] or ["Nothing."]
+    for d in run.debts:
+        made = run.steps[d].made
+        lines += [f"    - put back {edit(e)}" for e in made.inverted().edits] if made else []
+    lines += ["", "## Done so far, as commands", ""]
+    lines += [f"    {c}" for c in v.commands] or ["Nothing was changed yet."]
+    lines += ["", "## Left to do, in this order", ""]
+    left = [s for s in run.steps.values() if s.open]
+    for s in left:
+        what = s.change.summary if s.change else ""
+        lines.append(f"- {s.spec.title} ({s.spec.uses or s.spec.kind}){': ' + what if what else ''}")
+        lines += [f"    - {edit(e)}" for e in s.change.edits] if s.change else []
+    return "\n".join([*lines, *([] if left else ["Nothing."]), ""])
+
+
+def _by_track(steps: Iterable[StepView]) -> Iterator[tuple[str, list[StepView]]]:
+    found: dict[str, list[StepView]] = {}
+    for s in steps:
+        found.setdefault(s.track, []).append(s)
+    yield from found.items()
+
+
+_SIGN: Mapping[str, str] = {
+    "done": "✓", "done by hand": "✓", "accepted": "✓", "skipped": "-", "not needed": "-", "stopped": "!",
+    "failed, went on": "!", "to be decided": "?", "at work": "…", "in effect soon": "…", "looking": "…",
+}  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "5 min 15 s", "2 h 5 min", "6 d 4 h"."""
+    s = round(max(0.0, seconds))
+    for size, unit, next_size, next_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if s >= size:
+            rest = s % size // next_size
+            return f"{s // size} {unit} {rest} {next_unit}" if rest else f"{s // size} {unit}"
+    return f"{s} s"
+
+
+def clock(at: float) -> str:
+    """ "14:05:07 UTC"."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
+
+
+def moment(at: float) -> str:
+    """ "2026-11-23 14:05 UTC"."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

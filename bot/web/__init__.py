@@ -1,0 +1,47 @@
+"""The bot over HTTP: what the command line, CI and probes speak to. JSON in, JSON out.
+
+Invariants:
+- every request but the probes and a signed webhook stands for one person, by a personal token; what they may do is
+  decided behind this package, by policy, from roles as they are now;
+- what cannot be read (malformed, unknown field, wrong type) is a 400 that says what and where; a "no" is a 403, 404
+  or 409 with why, text and who can; trouble with the database is a 503 with what to do. Nothing was written then.
+  Anything else is a fault of ours: logged, and told without its inside;
+- nothing waits for ever: bodies are small and must arrive in time, long polls end by themselves and at shutdown.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from bot.web.answers import BODY_LIMIT, answered
+from bot.web.record import Records
+from bot.web.releases import Ledger
+from bot.web.serves import Serves
+from bot.web.site import Site
+
+__all__ = ["Serves", "app"]
+
+
+def app(bot: Serves, via: str = "") -> web.Application:
+    """The application. via: what is recorded as the way in; where empty, by the client's own word."""
+    site, ledger, records = Site(bot, via), Ledger(bot), Records(bot)
+    found = web.Application(middlewares=[answered, site.known], client_max_size=BODY_LIMIT)
+    found.on_shutdown.append(site.close)
+    found.add_routes([
+        web.get("/healthz", site.healthz),
+        web.get("/readyz", site.readyz),
+        web.get("/v1/me", site.me),
+        web.post("/v1/rollbacks", site.open),
+        web.post("/v1/previews", site.preview),
+        web.get("/v1/runs", site.runs),
+        web.get("/v1/runs/{run}", site.show),
+        web.get("/v1/runs/{run}/events", site.events),
+        web.post("/v1/runs/{run}/commands", site.command),
+        web.post("/v1/runs/{run}/forward", site.forward),
+        web.get("/v1/runs/{run}/audit", records.one),
+        web.get("/v1/audit", records.all),
+        web.post("/v1/releases", ledger.record),
+        web.get("/v1/releases/{service}", ledger.list),
+        web.post("/v1/releases/{service}/{version}/{what}", ledger.mark),
+    ])  # fmt: skip
+    return found

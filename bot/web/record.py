@@ -1,0 +1,68 @@
+"""The record over HTTP: verified, or exported for people (Markdown) and programs (JSON Lines)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, replace
+
+from aiohttp import web
+
+from bot.audit import Finding, export_jsonl, export_markdown, verify
+from bot.blobs import FileBlobs
+from bot.chain import Checkpoint
+from bot.policy import Refusal
+from bot.store import Store
+from bot.web.answers import No, as_json
+from bot.web.requests import in_query, one_of, word_in_address
+from bot.web.serves import Serves
+
+ANCHOR = "checkpoint.json"
+"""The chain's head outside the database, as wiring keeps it."""
+
+
+class Records:
+    """The handlers of the audit. They fold nothing: a record that makes no sense any more can still be judged."""
+
+    def __init__(self, bot: Serves) -> None:
+        self.bot = bot
+
+    async def all(self, request: web.Request) -> web.Response:
+        """Every hash of every run computed again, and the copy of the chain's head outside the database compared."""
+        return as_json(await verified(self.bot.store, self.bot.files))
+
+    async def one(self, request: web.Request) -> web.Response:
+        """One run. ?format=verify|jsonl|markdown."""
+        form = in_query(request, "format", one_of("verify", "jsonl", "markdown"), "verify")
+        run = await self._run(request)
+        if form == "jsonl":
+            return _file(await export_jsonl(self.bot.store, run), "application/x-ndjson")
+        if form == "markdown":
+            return _file(export_markdown(await self.bot.store.events(run)), "text/markdown")
+        return as_json(await verified(self.bot.store, self.bot.files, run))
+
+    async def _run(self, request: web.Request) -> str:
+        word = word_in_address(request, "run")
+        if word != "-" and await self.bot.store.events(word):
+            return word
+        found = await self.bot.rollbacks.find(None if word == "-" else word)
+        if isinstance(found, Refusal):
+            raise No.of(found)
+        return found
+
+
+async def verified(store: Store, files: FileBlobs, run: str | None = None) -> dict[str, object]:
+    """A verification as JSON; of all runs where none is named. The copy outside is read first: the log only grows."""
+    text = await asyncio.to_thread(files.get_anchor, ANCHOR)
+    outside, altered = None, ""
+    try:
+        outside = None if text is None else Checkpoint.parse(text)
+    except ValueError as e:
+        altered = f"The copy of the chain's head outside the database is bad: {e}."
+    found = await verify(store, run=run, anchor=outside)
+    if altered:
+        found = replace(found, faults=(*found.faults, Finding("anchor", "", 0, altered)))
+    return {**asdict(found), "ok": found.ok, "text": found.text}
+
+
+def _file(text: str, kind: str) -> web.Response:
+    return web.Response(text=text, content_type=kind, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,117 @@
+"""The schema of the bot's database, by Alembic, without an alembic.ini and without writing to this folder.
+
+Every function is synchronous (from a coroutine: `asyncio.to_thread`) and one transaction: a migration that fails
+leaves the database as it was. Upgraders queue: behind an advisory lock in PostgreSQL, behind SQLite's own.
+DBOS keeps its tables elsewhere (schema `dbos`, or a file of its own); they are not ours to migrate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from bot.database import LITE, UPGRADE, SchemaMismatch, connect_args, parse_url, place, plain_errors, prepare_lite
+
+LOCK = 0x726F6C6C00
+"""PostgreSQL advisory lock of whoever migrates."""
+
+_ALEMBIC = threading.Lock()
+"""Alembic keeps what it is doing in module globals: one thread at a time."""
+
+
+def head() -> str:
+    """The revision that this version of the bot needs."""
+    return _scripts().get_current_head() or ""
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """The revision that the database is at; None before the first."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def require(found: str | None, where: str) -> None:
+    """SchemaMismatch unless `found` is what this version needs. where: names the database for people."""
+    if found == head():
+        return
+    _refuse_newer(found, where)
+    was = f"is at revision {found}" if found else "has no tables of ours yet"
+    raise SchemaMismatch(f"{where[0].upper()}{where[1:]} {was}; this version needs {head()}. Next: {UPGRADE}.")
+
+
+def current(url: str) -> str | None:
+    """The revision that the database is at; None before the first."""
+    with _connection(url, 5.0, begin="BEGIN") as c:
+        return revision(c)
+
+
+def upgrade(url: str, to: str = "head", *, patience: float = 60.0) -> str:
+    """Bring the database to a revision; nothing happens if it is there. Returns where it is now.
+
+    patience: seconds to wait for another upgrader. Raises SchemaMismatch (newer than this version), StoreUnavailable.
+    """
+    return _migrate(url, patience, lambda config: command.upgrade(config, to))
+
+
+def downgrade(url: str, to: str, *, patience: float = 60.0) -> str:
+    """Take the database back to a revision ("base": before the first), and with it what later ones added."""
+    return _migrate(url, patience, lambda config: command.downgrade(config, to))
+
+
+def _migrate(url: str, patience: float, go: Callable[[Config], None]) -> str:
+    with _ALEMBIC, _connection(url, patience, begin="BEGIN EXCLUSIVE") as c:
+        if c.dialect.name == "postgresql":
+            _queue(c, patience)
+        _refuse_newer(revision(c), place(parse_url(url)))
+        config = _config()
+        config.attributes["connection"] = c
+        go(config)
+        return revision(c) or ""
+
+
+def _queue(c: sa.Connection, patience: float) -> None:
+    """Wait for other upgraders, then hold on to no lock of the running bot for long."""
+    c.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    c.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
+    c.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+    c.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+
+
+@contextlib.contextmanager
+def _connection(url: str, patience: float, begin: str) -> Iterator[sa.Connection]:
+    """A transaction on a connection of its own, with errors in plain words."""
+    parsed = parse_url(url)
+    sync = parsed.set(drivername="sqlite") if parsed.drivername == LITE else parsed
+    engine = sa.create_engine(sync, poolclass=sa.NullPool, connect_args=connect_args(parsed, patience))
+    if parsed.drivername == LITE:
+        prepare_lite(engine, patience)
+    with plain_errors(parsed), engine.execution_options(begin=begin).begin() as c:
+        yield c
+
+
+def _refuse_newer(found: str | None, where: str) -> None:
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaMismatch(
+            f"{where[0].upper()}{where[1:]} is at revision {found}, which this version (revision {head()}) does not "
+            "know: a newer version upgraded it. Next: start that version; nothing was changed."
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())

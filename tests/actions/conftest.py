@@ -1,0 +1,47 @@
+"""A shop on the bad release, in virtual time, and the real adapter that leads to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.adapters.http import HttpClient, HttpTarget
+from bot.playground.shop import Shop
+from bot.ports import Ports, Record
+from bot.testing import PortsFor, ports
+
+
+class Clock:
+    """Seconds that pass only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def shop(clock: Clock) -> AsyncIterator[Shop]:
+    async with Shop("2.4.1", delay=3.0, clock=clock) as shop:
+        yield shop
+
+
+@pytest.fixture
+async def ports_for(shop: Shop) -> AsyncIterator[PortsFor]:
+    http = HttpClient({"shop": HttpTarget(shop.url, timeout=5.0)})
+
+    def bound(record: Record) -> Ports:
+        return ports(http=http.bind(record))
+
+    yield bound
+    await http.close()

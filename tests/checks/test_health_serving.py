@@ -1,0 +1,64 @@
+"""`health.serving` against a real shop."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from bot.contract import Status, Verdict
+from bot.playground.shop import Fault, Shop
+from bot.testing import PortsFor, run_check
+from checks.health_serving import HealthServing, HealthServingParams
+
+
+async def look(ports_for: PortsFor, release: str | None = "2.4.0", path: str = "/healthz") -> Verdict:
+    return await run_check(HealthServing(), ports_for, HealthServingParams(target="shop", release=release, path=path))
+
+
+@pytest.mark.parametrize("release", ["2.4.0", None])
+async def test_a_healthy_service_on_the_expected_release_passes(ports_for: PortsFor, release: str | None) -> None:
+    verdict = await look(ports_for, release)
+    assert verdict.status is Status.PASS
+    assert verdict.observed == "200, from release 2.4.0, 0.0% errors"
+    assert verdict.expected == ("200 from release 2.4.0" if release else "200")
+    assert verdict.data == {"status": 200, "release": "2.4.0", "errors": 0.0}
+
+
+async def test_another_release_fails_however_healthy(shop: Shop, ports_for: PortsFor) -> None:
+    await shop.edit("release", release="2.3.9")
+    verdict = await look(ports_for)
+    assert (verdict.status, verdict.observed) == (Status.FAIL, "200, from release 2.3.9, 0.0% errors")
+
+
+async def test_the_bad_release_fails_with_its_errors(shop: Shop, ports_for: PortsFor) -> None:
+    await shop.edit("release", release="2.4.1")
+    verdict = await look(ports_for, "2.4.1")
+    assert (verdict.status, verdict.observed) == (Status.FAIL, "503, from release 2.4.1, 100.0% errors")
+
+
+@pytest.mark.parametrize("answer", ["drop", "hang"])
+async def test_no_answer_is_unknown(shop: Shop, ports_for: PortsFor, answer: str) -> None:
+    shop.break_next(Fault(answer="drop" if answer == "drop" else "hang"))
+    verdict = await look(ports_for)
+    assert verdict.status is Status.UNKNOWN
+    assert "GET shop/healthz" in verdict.observed
+    assert not verdict.data
+
+
+@pytest.mark.parametrize("status", [204, 302, 401, 404, 429])
+async def test_an_answer_about_something_else_is_unknown(shop: Shop, ports_for: PortsFor, status: int) -> None:
+    shop.break_next(Fault(status=status))
+    assert (await look(ports_for)).status is Status.UNKNOWN
+
+
+async def test_a_page_that_names_no_release_passes_only_where_none_is_expected(ports_for: PortsFor) -> None:
+    assert (await look(ports_for, "2.4.0", "/maintenance")).status is Status.UNKNOWN
+    assert (await look(ports_for, None, "/maintenance")).status is Status.PASS
+
+
+async def test_a_few_errors_on_an_answering_service_warn(shop: Shop, ports_for: PortsFor) -> None:
+    shop.break_next(Fault(path="/pay", status=500))
+    async with aiohttp.ClientSession() as customer, customer.post(f"{shop.url}/pay", json={"amount": 1}) as answer:
+        assert answer.status == 500
+    verdict = await look(ports_for)
+    assert (verdict.status, verdict.observed) == (Status.WARN, "200, from release 2.4.0, 50.0% errors")

@@ -1,0 +1,170 @@
+"""The commands as such: that every one there is can be typed, answers, and explains itself."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import MISSING, fields
+from typing import Any, get_args
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from bot import commands
+from bot.cli import root
+from bot.cli.output import Code
+from bot.cli.root import SECTIONS, URL, Remote
+from bot.cli.steering import SAYS, Says, body
+from bot.cli.words import Unclear
+from bot.settings import Settings
+from tests.cli.house import Running
+
+KINDS: dict[Any, type[Any]] = {
+    f.default: c for c in get_args(get_args(commands.Command)[0]) for f in fields(c) if f.name == "do"
+}
+WITH_A_CARD = {"approve", "break-glass"}
+
+
+def every(group: click.Group, *path: str) -> list[tuple[tuple[str, ...], click.Command]]:
+    """Each command with the words that lead to it."""
+    found = []
+    for name, c in group.commands.items():
+        found += every(c, *path, name) if isinstance(c, click.Group) else [((*path, name), c)]
+    return found
+
+
+def test_every_command_of_a_run_can_be_typed_with_all_its_fields_and_its_own_help() -> None:
+    said = {s.do: s for s in SAYS}
+    assert said.keys() | WITH_A_CARD == KINDS.keys()
+    for do, s in said.items():
+        own = {f.name: f for f in fields(KINDS[do]) if f.name != "do"}
+        assert {*s.words, *(o[0] for o in s.options), *([s.text] if s.reason else [])} == own.keys(), do
+        if s.reason:
+            assert (own[s.text].default is MISSING) == (s.reason == "needed"), do
+        assert s.help == re.sub(r" \(seconds[^)]*\)", "", inspect.getdoc(KINDS[do]) or ""), do
+
+
+@pytest.mark.parametrize("s", SAYS, ids=lambda s: s.do)
+def test_what_is_typed_is_what_the_bot_reads(s: Says) -> None:
+    given = ["2.3.9" if w == "release" else "x" for w in s.words]
+    made = body(
+        s, given, "because of it" if s.reason else "", {o: "2h" if o == "until" else "@ben" for o, _, _ in s.options}
+    )
+    read = commands.COMMANDS.validate_json(json.dumps(made), strict=True, extra="forbid")
+    assert type(read) is KINDS[s.do]
+
+
+def test_every_command_is_under_a_heading_of_the_help() -> None:
+    assert sorted(" ".join(names for _, names in SECTIONS).split()) == sorted(root.commands)
+
+
+@pytest.mark.parametrize(("words", "c"), every(root), ids=lambda x: " ".join(x) if isinstance(x, tuple) else "")
+def test_every_command_explains_itself_and_takes_json(words: tuple[str, ...], c: click.Command) -> None:
+    assert c.help
+    assert all(p.help for p in c.params if isinstance(p, click.Option))
+    assert {"json", "debug"} <= {p.name for p in c.params}
+    by_option = CliRunner().invoke(root, [*words, "--help"], prog_name="rollback-bot")
+    by_word = CliRunner().invoke(root, ["help", *words], prog_name="rollback-bot")
+    assert by_option.exit_code == by_word.exit_code == 0
+    assert by_option.stdout == by_word.stdout
+
+
+def test_what_speaks_to_the_bot_says_how_to_reach_it_and_what_if_it_is_dead() -> None:
+    assert Settings.model_fields["url"].default == URL
+    remote = [c for _, c in every(root) if isinstance(c, Remote)]
+    assert len(remote) > 30
+    assert all({"url", "direct"} <= {p.name for p in c.params} for c in remote)
+
+
+@pytest.mark.parametrize(
+    ("typed", "guess"),
+    [("aprove", "approve"), ("handover", "hand-over"), ("rollbak", "rollback"), ("breakglass", "break-glass")],
+)
+def test_a_mistyped_command_gets_a_guess(typed: str, guess: str) -> None:
+    found = CliRunner().invoke(root, [typed, "x"], prog_name="rollback-bot")
+    assert found.exit_code == Code.USAGE
+    assert f"There is no command {typed!r}; did you mean {guess!r}?" in found.stderr
+    nested = CliRunner().invoke(root, ["release", "serv"], prog_name="rollback-bot")
+    assert "did you mean 'serving'?" in nested.stderr
+    assert "`rollback-bot help` lists them" in CliRunner().invoke(root, ["qqq"], prog_name="rollback-bot").stderr
+
+
+def test_the_help_lists_the_exit_codes() -> None:
+    found = CliRunner().invoke(root, ["--help"]).stdout
+    for code in Code:
+        assert f"\n    {int(code):>3}  " in found
+
+
+def test_help_is_there_at_once_and_loads_nothing_heavy() -> None:
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        found = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "bot.cli", "--help"], capture_output=True, text=True, check=True
+        )
+        took.append(time.monotonic() - began)
+        loaded = {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in found.stderr.splitlines()}
+        heavy = {"sqlalchemy", "dbos", "kubernetes", "pydantic", "aiohttp", "asyncio", "alembic", "boto3", "yaml"}
+        assert not loaded & heavy
+        assert "rollback-bot rollback shop" in found.stdout
+    assert min(took) < 0.4
+
+
+def test_every_command_reaches_the_bot_and_is_answered_in_words_and_in_json(bot: Running) -> None:
+    house = bot.house
+    run = str(house.json("ana", "rollback", "shop", "because", "checkout", "fails")["run"])
+    words: dict[str, tuple[str, ...]] = {
+        "decision": ("start",), "step": ("quiesce",), "release": ("2.3.9",), "proposal": ("abc123",), "to": ("dee",),
+    }  # fmt: skip
+    for s in SAYS:
+        given = [w for f in s.words for w in words[f]]
+        options = [x for o, _, _ in s.options for x in (f"--{o}", {"to": "ben", "until": "2h"}[o])]
+        typed = [s.do, run, *given, *options, *(["--reason", "as a test"] if s.reason else [])]
+        if s.do in ("abort", "close"):
+            continue
+        plain = house.say("dee", *typed)
+        assert plain.exit_code in (Code.DONE, Code.REFUSED), (typed, plain.output)
+        assert plain.output.strip().endswith((".", "`).")), (typed, plain.output)
+        found = house.say("dee", *typed, "--json")
+        read = json.loads(found.stdout)
+        assert read["text"] if found.exit_code == 0 else read["error"]["why"] and read["error"]["text"] in found.stderr
+    for typed in (["show", run], ["status"], ["status", run], ["history"], ["whoami"], ["audit", "verify"],
+                  ["audit", run, "verify"], ["release", "list", "shop"], ["preview", "shop"]):  # fmt: skip
+        plain = house.say("eve", *typed)
+        assert plain.exit_code == 0 and plain.stdout.strip(), (typed, plain.output)
+        assert isinstance(house.json("eve", *typed), dict)
+    for last in ("abort", "close"):
+        assert house.say("dee", last, run, "--reason", "as a test").exit_code == Code.REFUSED
+    assert house.say("ana", "abort", run, "--reason", "as a test").exit_code == Code.DONE
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("retry",), ("retry", "a", "b", "c"), ("skip", "x"), ("approve", "a", "b", "c"), ("resume", "because", "of it"),
+        ("rollback",), ("rollback", "shop"), ("rollback", "shop", "2.4.0", "because", "x"), ("forward", "because", "x"),
+        ("rollback", "shop", "to", "2.4.0", "--to", "2.3.9", "because", "it fails"), ("audit",),
+        ("audit", "a", "b", "verify"),
+        ("hand-over", "x", "--to", "ben", "because", "of it"), ("show", "--nothing"), ("abort",), ("break-glass", "x"),
+        ("hand-over", "x", "--to", "ben", "--until", "soon", "because", "of it"), ("release", "record", "shop"),
+        ("release", "ban", "shop", "2.4.0", "it fails"), ("release", "record", "shop", "2.4.2", "--image", "x"),
+    ],
+)  # fmt: skip
+def test_words_that_do_not_fit_are_told_so_before_anything_is_asked(words: tuple[str, ...]) -> None:
+    found = CliRunner().invoke(root, [*words, "--url", "http://127.0.0.1:1"], prog_name="rollback-bot")
+    assert found.exit_code == Code.USAGE, found.output
+    assert found.stderr and not found.stdout
+
+
+def test_a_reason_is_one_word_or_many() -> None:
+    s = next(s for s in SAYS if s.do == "skip")
+    assert body(s, ["x"], "it serves", {}) == {"do": "skip", "step": "x", "reason": "it serves"}
+    with pytest.raises(Unclear, match=r"\[RUN\] STEP; 3 words"):
+        from bot.cli.link import split
+
+        split(["a", "b", "c", "because", "x"], ["STEP"])

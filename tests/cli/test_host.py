@@ -1,0 +1,168 @@
+"""What is done on the bot's host: the database, tokens, plans, serving."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import sqlite3
+from pathlib import Path
+
+from click.testing import CliRunner
+
+import migrations
+from bot import wiring
+from bot.cli import root
+from bot.cli.output import Code
+from tests.cli.house import OS_USER, PLAN, House, Running
+
+
+def test_a_token_is_shown_once_kept_as_a_hash_and_says_who_issued_it(house: House) -> None:
+    found = house.say("", "token", "@cho", "--hours", "2")
+    token = found.stdout.strip()
+    assert found.exit_code == 0 and token.startswith("rbt_")
+    assert token not in found.stderr and f"os:{OS_USER}" in found.stderr
+    with contextlib.closing(sqlite3.connect(house.folder / "bot.db")) as db:
+        rows = db.execute(
+            "SELECT hash, person, issued_by, expires - issued_at FROM token ORDER BY issued_at"
+        ).fetchall()
+    assert rows[-1][1:] == ("cho", f"os:{OS_USER}", 2 * 3600 * 10**6)
+    assert all(token not in str(r) for r in rows)
+    assert set(json.loads(house.say("", "token", "ben", "--json").stdout)) == {"token", "person", "hours"}
+
+
+def test_a_token_works_until_it_is_revoked(bot: Running) -> None:
+    house = bot.house
+    house.tokens["cho"] = house.say("", "token", "cho").stdout.strip()
+    assert house.say("cho", "whoami").stdout == "cho (@cho): approver\n"
+    assert house.say("", "token", "cho", "--revoke").stdout == "2 token(s) of cho are no longer good.\n"
+    found = house.say("cho", "whoami")
+    assert found.exit_code == Code.REFUSED and "stands for nobody" in found.stderr
+
+
+def test_nobody_outside_the_catalogue_gets_a_token(house: House) -> None:
+    found = house.say("", "token", "mallory")
+    assert found.exit_code == Code.REFUSED and "ana, ben, cho" in found.stderr
+    assert house.say("", "token", "cho", "--hours", "9999").exit_code == Code.USAGE
+
+
+def test_the_database_is_made_upgraded_and_taken_back(tmp_path: Path) -> None:
+    house = House(tmp_path, "http://127.0.0.1:1")
+    assert "run `rollback-bot db upgrade`" in house.say("", "db", "current").stdout
+    missing = house.say("", "serve")
+    assert missing.exit_code == Code.UNREACHABLE and "db upgrade" in missing.stderr
+    head = migrations.head()
+    assert house.say("", "db", "upgrade").stdout == f"The database is at revision {head}.\n"
+    assert json.loads(house.say("", "db", "current", "--json").stdout) == {"revision": head, "needed": head}
+    refused = house.say("", "db", "downgrade", "base")
+    assert refused.exit_code == Code.REFUSED and "--yes" in refused.stderr
+    assert house.say("", "db", "downgrade", "base", "--yes").exit_code == 0
+    assert house.say("", "token", "ana").exit_code == Code.UNREACHABLE
+
+
+def test_serving_where_somebody_listens_already_says_which_settings_change_that(house: House) -> None:
+    with socket.create_server(("127.0.0.1", house.port)):
+        found = house.say("", "serve")
+    assert found.exit_code == Code.USAGE
+    assert f"Cannot listen on 127.0.0.1:{house.port}" in found.stderr and "ROLLBACK_PORT" in found.stderr
+
+
+def test_a_second_bot_on_one_sqlite_file_is_refused(bot: Running) -> None:
+    found = bot.house.say("", "serve")
+    assert found.exit_code == Code.REFUSED
+    assert "another bot works on this database" in found.stderr
+
+
+def test_lint_names_every_mistake_with_its_place_and_guess(house: House) -> None:
+    assert house.say("", "plan", "lint").stdout == "No mistakes.\n"
+    bad = house.folder / "bad.yaml"
+    bad.write_text(PLAN.replace("service.quiesce", "service.quiese").replace("approver: 1", "aprover: 1"))
+    found = house.say("", "plan", "lint", str(bad), "standard")
+    assert found.exit_code == Code.USAGE
+    assert f"{bad}:8:" in found.stderr and "did you mean 'service.quiesce'?" in found.stderr
+    assert "did you mean 'approver'?" in found.stderr
+    read = json.loads(house.say("", "plan", "lint", str(bad), "--json").stdout)
+    assert len(read["error"]["faults"]) == 2
+    nothing = house.say("", "plan", "lint", "standrad")
+    assert nothing.exit_code == Code.USAGE and "standard" in nothing.stderr
+
+
+def test_lint_refuses_a_gate_that_nobody_could_pass_whoever_asks(house: House) -> None:
+    two = house.folder / "two.yaml"
+    two.write_text(PLAN.replace("approver: 1", "dba: 2"))
+    assert "found 1 of 2 dba" in house.say("", "plan", "lint", str(two)).stderr
+    (house.folder / "rollback.yaml").rename(house.folder / "elsewhere.yaml")
+    assert house.say("", "plan", "lint", str(two)).stdout == "No mistakes.\n"
+
+
+def test_a_plan_is_shown_in_its_order_with_who_is_asked(house: House) -> None:
+    found = house.say("", "plan", "preview", "standard", "--service", "shop").stdout.splitlines()
+    assert found[0].startswith("Plan standard (sha256:")
+    assert "  2. Go read-only (quiesce): service.quiesce; backend; after start; temporary" in found
+    assert "Decision backend: an approver; frees quiesce, switch" in found
+    steps = json.loads(house.say("", "plan", "preview", "standard", "--json").stdout)["steps"]
+    assert [s["step"] for s in steps] == ["start", "quiesce", "switch", "resume", "serves"]
+    assert house.say("", "plan", "preview", "standard", "--service", "shp").exit_code == Code.USAGE
+
+
+def test_schemas_are_printed_for_editors() -> None:
+    for words in (["plan", "schema"], ["plan", "schema", "--catalogue"]):
+        for more in ([], ["--json"]):
+            found = json.loads(CliRunner().invoke(root, [*words, *more]).stdout)
+            assert found["$schema"].startswith("https://json-schema.org/")
+
+
+def test_releases_are_registered_judged_and_listed(bot: Running) -> None:
+    house = bot.house
+    image = "shop-api=registry.example/shop-api@sha256:" + "a" * 64
+    record = ("release", "record", "other", "1.0.0", "--commit", "abc", "--image", image, "--serving-since", "2h")
+    assert house.say("eve", *record).exit_code == Code.REFUSED
+    assert house.say("ana", *record).stdout == "other 1.0.0 is registered.\n"
+    assert "registered before" in house.say("ana", *record).stdout
+    other = house.say("ana", "release", "record", "other", "1.0.0", "--commit", "def")
+    assert other.exit_code == Code.REFUSED and "commit: registered abc, sent def" in other.stderr
+    unpinned = house.say("ana", "release", "record", "other", "1.1.0", "--image", "api=repo:tag")
+    assert unpinned.exit_code == Code.USAGE and "not pinned" in unpinned.stderr
+
+    assert house.say("ana", "release", "ban", "shop", "2.4.0").exit_code == Code.USAGE
+    assert "banned (INC-4188)" in house.say("ana", "release", "ban", "shop", "2.4.0", "because", "INC-4188").stdout
+    listed = house.json("eve", "release", "list", "shop")
+    assert listed["best"] == "2.3.9"
+    assert [r["version"] for r in listed["releases"] if r["serving"]] == ["2.4.1"]
+    nope = house.say("ana", "rollback", "shop", "to", "2.4.0", "because", "checkout fails")
+    assert nope.exit_code == Code.REFUSED and "INC-4188" in nope.stderr
+    assert house.say("ana", "release", "lift", "shop", "2.4.0", "because", "fixed").exit_code == 0
+    assert house.say("ana", "release", "stable", "shop", "2.4.0").exit_code == 0
+    assert house.say("ana", "release", "bad", "shop", "2.4.1", "--reason", "leaks").exit_code == 0
+    assert house.say("ana", "release", "serving", "shop", "2.4.0", "--at", "5min").exit_code == 0
+    assert house.say("ana", "release", "serving", "shop", "9.9.9").exit_code == Code.REFUSED
+    assert "2.4.0            stable, served" in house.say("eve", "release", "list", "shop").stdout
+
+
+def test_a_release_can_be_registered_from_a_file(bot: Running) -> None:
+    file = bot.house.folder / "release.json"
+    file.write_text(json.dumps({"service": "other", "version": "3.0", "schema": "0042"}))
+    assert bot.house.json("ana", "release", "record", "--file", str(file))["release"]["schema"] == "0042"
+    file.write_text("[]")
+    assert bot.house.say("ana", "release", "record", "--file", str(file)).exit_code == Code.USAGE
+
+
+def test_another_release_is_taken_on_by_version_only_and_from_the_ledger(bot: Running) -> None:
+    house = bot.house
+    run = str(house.json("ana", "rollback", "shop", "because", "checkout", "fails")["run"])
+    assert house.say("ana", "retarget", run, "9.9.9", "because", "try it").exit_code == Code.REFUSED
+    assert "the one to be removed" in house.say("ana", "retarget", run, "2.4.1", "because", "try it").stderr
+    proposed = house.say("ana", "retarget", run, "2.3.9", "because", "2.4.0 is bad too").stdout
+    proposal = proposed.split("`agree ")[1].split("`")[0]
+    assert house.say("cho", "agree", run, proposal).exit_code == 0
+    assert "2.4.1 → 2.3.9" in house.say("eve", "show").stdout
+    assert asyncio.run(target(house, run)) == "2.3.9"
+
+
+async def target(house: House, run: str) -> str:
+    """Version and content that the record names."""
+    async with wiring.offline(house.settings) as bot:
+        found = (await bot.store.load(run)).target
+        assert found is not None and found.images["shop-api"].endswith("0" * 61)
+        return found.version

@@ -1,0 +1,439 @@
+"""How people decide: one card for several steps, who counts, what asks again, and what needs nobody."""
+
+from __future__ import annotations
+
+from bot.catalogue import Release
+from bot.commands import Agree, Approve, BreakGlass, Decline, Resume, Retarget, Retry, Skip, Stop
+from bot.contract import Change, Edit
+from bot.plan.model import REF, Choice
+from bot.policy import Actor, Gate, Requirement
+from bot.run import events as ev
+from tests.run.harness import (
+    ANA,
+    APPROVER,
+    BEN,
+    BOTH,
+    CHO,
+    COMMANDER,
+    DAN,
+    KIM,
+    TWO,
+    TYPED,
+    Play,
+    act,
+    ask,
+    check,
+    gate,
+    plan,
+    undo,
+    watch,
+)  # fmt: skip
+
+
+def test_a_run_goes_from_preflight_to_verified_and_closes_itself() -> None:
+    pause = act("pause", temporary=True, decision="backend", after=["start"])
+    play = Play(
+        plan(
+            check("pre", phase="preflight"),
+            ask("start", ["pre"]),
+            pause,
+            act("deploy", {"shop": "2.4.0"}, ["pause"], decision="backend"),
+            check("health", ["deploy"], within=60, passes=2),
+            undo("resume", pause, ["health"]),
+            check("journeys", ["resume"], phase="verify"),
+            watch("watch", ["journeys"], lasting=60, passes=3),
+            decisions=[gate("start", by=COMMANDER), gate("backend", "pause", "deploy")],
+        )
+    )
+    play.go("pre")
+    play.approve("start", ANA)
+    play.approve("backend", CHO)
+    play.go_all()
+    assert play.world == {"pause": "new", "shop": "2.4.0"} and set(play.run.debts) == {"pause"}
+    play.wait(5)
+    play.go_all()
+    assert play.world == {"pause": None, "shop": "2.4.0"} and not play.run.debts
+    assert play.run.restored and not play.run.closed, "it is watched first"
+    while play.run.open:
+        play.wait(5)
+        play.go_all()
+    assert play.run.closed is not None and play.run.closed.outcome == "verified" and play.run.closed.by is None
+    assert play.run.closed_at == play.run.restored + 60
+
+
+def group() -> Play:
+    """Two steps on one card, as it is first shown."""
+    play = Play(
+        plan(
+            act("one", {"a": "new"}, decision="both"),
+            act("two", {"b": "new"}, ["one"], decision="both"),
+            decisions=[gate("both", "one", "two", by=TWO)],
+        )
+    )
+    play.look()
+    return play
+
+
+def test_one_click_binds_every_step_on_the_card() -> None:
+    play = group()
+    play.approve("both", CHO)
+    assert play.step("one").attempt is None, "one of two is not enough"
+    play.approve("both", DAN)
+    for e in play.events(ev.Approved):
+        assert dict(e.fingerprints) == {"one": play.step("one").fingerprint, "two": play.step("two").fingerprint}
+    play.go_all()
+    assert play.world == {"a": "new", "b": "new"}
+
+
+def test_a_later_step_of_a_group_is_planned_on_top_of_the_earlier_ones() -> None:
+    play = Play(
+        plan(
+            act("one", {"a": "first"}, decision="both"),
+            act("two", {"a": "second"}, ["one"], decision="both"),
+            decisions=[gate("both", "one", "two")],
+        )
+    )
+    play.look()
+    change = play.step("two").change
+    assert change is not None and change.edits[0].before == "first"
+    play.approve("both", CHO)
+    play.go_all()
+    assert play.world == {"a": "second"} and play.run.steps["two"].end == "done"
+
+
+def test_what_stands_between_two_steps_of_a_group_cannot_lock_their_card() -> None:
+    play = Play(
+        plan(
+            act("one", {"a": "first"}, decision="both"),
+            act("between", {"b": "first"}, ["one"]),
+            act("two", {"b": "second"}, ["between"], decision="both"),
+            decisions=[gate("both", "one", "two")],
+        )
+    )
+    play.look()
+    play.approve("both", CHO)
+    play.go_all()
+    assert play.world == {"a": "first", "b": "second"} and not play.events_of("drifted")
+
+
+def test_a_card_waits_while_earlier_work_still_changes_the_same_targets() -> None:
+    play = Play(
+        plan(
+            act("one", {"a": "first"}),
+            act("two", {"a": "second"}, ["one"], decision="two"),
+            act("three", {"c": "new"}, ["two"], decision="three"),
+            decisions=[gate("two"), gate("three")],
+        )
+    )
+    play.go("one", "wait")
+    play.look()
+    assert play.run.asked["two"].opened is None
+    assert play.run.asked["three"].opened is not None, "this one touches something else and can be decided meanwhile"
+    play.wait(30)
+    play.go_all()
+    play.approve("two", CHO)
+    play.go_all()
+    assert play.world == {"a": "second"}, "three has not been approved"
+
+
+def test_a_dba_who_is_also_an_approver_fills_one_seat_only() -> None:
+    either = Gate((Requirement("approver"), Requirement("dba")))
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=either)]))
+    play.look()
+    play.approve("one", DAN)
+    assert play.run.asked["one"].votes[0].role == "approver"
+    assert "already" in play.refusal(DAN, Approve("one", play.run.card("one")))
+    play.approve("one", CHO)
+    assert play.step("one").released is not None, "dan moved over to the seat that cho cannot fill"
+
+
+def test_requester_and_commanders_do_not_approve_whatever_else_they_are() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=Gate((Requirement("commander"),)))]))
+    play.look()
+    assert "you asked for this rollback" in play.refusal(ANA, Approve("one", play.run.card("one")))
+    play.approve("one", KIM)
+    assert play.step("one").released is not None
+
+
+def test_a_click_on_what_has_changed_since_counts_for_nothing() -> None:
+    play = group()
+    seen = play.run.card("both")
+    play.world["b"] = "theirs"
+    play.wait(60)
+    play.look()
+    assert play.events_of("reminded") == 1
+    assert "look again" in play.refusal(CHO, Approve("both", seen))
+    assert not play.run.asked["both"].votes
+    play.approve("both", CHO)
+
+
+def test_a_typed_phrase_must_be_the_one_that_is_asked_for() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=TYPED)]))
+    play.look()
+    card = play.run.card("one")
+    assert 'Type "one shop"' in play.refusal(BEN, Approve("one", card, "yes"))
+    play.do(BEN, Approve("one", card, " One Shop "))
+    assert [e.phrase for e in play.events(ev.Approved)] == [True]
+
+
+def test_drift_asks_again_only_about_what_has_not_begun() -> None:
+    play = group()
+    play.approve("both", CHO, DAN)
+    play.go("one")
+    play.world["b"] = "theirs"
+    play.go("two")
+    assert play.kinds()[-1] == "drifted"
+    assert play.step("one").end == "done"
+    assert [s.spec.id for s in play.run.members("both")] == ["two"] and not play.run.asked["both"].votes
+    play.approve("both", CHO, KIM)
+    play.go_all()
+    assert play.world == {"a": "new", "b": "new"}
+
+
+def test_less_to_do_than_was_approved_needs_no_new_approval() -> None:
+    play = Play(plan(act("one", {"a": "new", "b": "new"}, decision="one"), decisions=[gate("one")]))
+    play.look()
+    play.approve("one", CHO)
+    play.world["a"] = "new"
+    play.go_all()
+    assert play.world == {"a": "new", "b": "new"} and play.events_of("drifted") == 0
+
+
+def test_while_votes_come_in_everybody_decides_on_the_same_fingerprint() -> None:
+    play = group()
+    play.approve("both", CHO)
+    shown = play.run.fingerprints("both")
+    play.world["a"] = "new"  # what CHO approved still covers the rest
+    play.wait(60)
+    play.look()
+    assert play.run.fingerprints("both") == shown
+    play.approve("both", DAN)
+    assert [dict(e.fingerprints) for e in play.events(ev.Approved)] == [shown, shown]
+
+
+def test_a_change_that_grows_while_votes_come_in_drops_them() -> None:
+    play = group()
+    play.approve("both", CHO)
+    play.world["b"] = "theirs"
+    play.wait(60)
+    play.look()
+    assert not play.run.asked["both"].votes and play.run.asked["both"].opened is not None
+
+
+def test_a_limit_that_was_shown_holds_until_the_first_effect() -> None:
+    play = Play(plan(act("one", limit=5, decision="one"), decisions=[gate("one")]), world={"rows": 3})
+    play.look()
+    play.approve("one", CHO)
+    play.world["rows"] = 6
+    play.go("one")
+    (drift,) = play.events(ev.Drifted)
+    assert drift.differences == ("rows: 6 rows now, the limit shown was 5",)
+    play.approve("one", CHO)
+    play.go_all()
+    assert play.step("one").end == "done", "who saw six agreed to six"
+
+
+def test_the_third_drift_halts_and_says_why() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one")]))
+    play.look()
+    for k in range(3):
+        play.approve("one", CHO)
+        play.world["one"] = f"theirs {k}"
+        play.go("one")
+    halt = play.halt("one")
+    assert halt.cause == "drift" and "3 times" in halt.error and "who else writes here" in halt.hint
+    assert play.run.asked["one"].opened is None
+
+
+def choice(proven: bool) -> Play:
+    """Keep or down, planned; keep is proven or not."""
+    play = Play(
+        plan(
+            check("advise", data={"proven": proven}),
+            act("keep", {}, ["advise"], decision="schema.keep"),
+            act("quiesce", {"mode": "read-only"}, ["advise"], decision="schema.down", temporary=True),
+            act("down", {"schema": "41"}, ["quiesce"], decision="schema.down", destructive=True),
+            act("flush", after=["keep", "down"]),
+            decisions=[
+                gate("schema.keep", "keep", unless="steps.advise.proven", choice="schema", option="keep"),
+                gate("schema.down", "quiesce", "down", by=BOTH, choice="schema", option="down"),
+            ],
+            choices=[Choice("schema", "Schema", ("schema.keep", "schema.down"))],
+        )
+    )
+    play.go("advise")
+    play.look()
+    return play
+
+
+def test_of_several_ways_exactly_one_is_taken() -> None:
+    play = choice(proven=False)
+    assert {n for n, a in play.run.asked.items() if a.opened} == {"schema.keep", "schema.down"}
+    play.approve("schema.down", BEN, CHO)
+    assert play.step("keep").end == "not needed" and play.step("keep").why == "down was chosen"
+    assert "down was chosen" in play.refusal(DAN, Approve("schema.keep", play.run.card("schema.keep")))
+    play.go_all()
+    assert play.world == {"mode": "read-only", "schema": "41", "flush": "new"}
+
+
+def test_keeping_is_asked_although_nothing_would_change() -> None:
+    play = choice(proven=False)
+    play.wait(10)
+    assert play.step("keep").open
+    play.approve("schema.keep", CHO)
+    play.go_all()
+    assert play.step("keep").end == "done" and play.step("down").end == "not needed" and play.world == {"flush": "new"}
+
+
+def test_what_is_proven_is_taken_without_asking() -> None:
+    play = choice(proven=True)
+    (taken,) = play.events(ev.Taken)
+    assert taken == ev.Taken("schema.keep", "steps.advise.proven holds")
+    play.go_all()
+    assert play.step("keep").end == "done" and not list(play.events(ev.Approved))
+
+
+def test_nobody_can_take_a_decision_for_people_who_are_asked() -> None:
+    play = choice(proven=False)
+    assert play.write(ev.Taken("schema.keep", "because")) == "people are asked here"
+
+
+def test_a_way_that_has_begun_must_end_before_another_is_taken() -> None:
+    play = Play(
+        plan(
+            act("keep", {}, decision="schema.keep"),
+            act("quiesce", {"mode": "read-only", "v": {REF: "target.version"}}, decision="schema.down", temporary=True),
+            act("down", {"schema": "41"}, ["quiesce"], decision="schema.down"),
+            decisions=[
+                gate("schema.keep", "keep", choice="schema", option="keep"),
+                gate("schema.down", "quiesce", "down", by=BOTH, choice="schema", option="down"),
+            ],
+            choices=[Choice("schema", "Schema", ("schema.keep", "schema.down"))],
+        )
+    )
+    play.look()
+    play.approve("schema.down", BEN, CHO)
+    play.go("quiesce", "write")
+    play.go("quiesce", "broken")
+    play.do(ANA, Retarget(Release("2.3.9"), "bad too"))
+    play.do(CHO, Agree(play.proposal))
+    play.do(ANA, Retry("quiesce"))
+    play.go("quiesce")
+    play.look()
+    assert play.kinds().count("drifted") == 1 and play.step("keep").open
+    assert {n for n, a in play.run.asked.items() if a.opened} == {"schema.down"}
+    assert "quiesce has begun: it must end first" in play.refusal(CHO, Approve("schema.keep", ""))
+    play.approve("schema.down", BEN, DAN)
+    play.go_all()
+    assert play.world["schema"] == "41"
+
+
+def test_a_waiting_decision_reminds_once_and_pages_once_and_then_waits_for_people_only() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one")]))
+    play.look()
+    opened = play.run.asked["one"].opened
+    assert opened is not None and play.due == opened + 60
+    for seconds, kind in ((60, "reminded"), (240, "paged")):
+        play.wait(seconds)
+        assert play.step("one").attempt is not None, "it is planned again"
+        play.look()
+        assert play.events_of(kind) == 1
+    assert play.due is None
+    play.wait(100_000)
+    assert play.events_of("reminded") == play.events_of("paged") == 1
+
+
+def test_not_now_keeps_the_decision_open_and_says_who() -> None:
+    play = group()
+    assert play.do(CHO, Decline("both", "after the sale")) == "Noted: not now. The decision stays open."
+    ((who, why, _),) = play.run.asked["both"].declined
+    assert (who.id, why) == ("cho", "after the sale") and play.run.asked["both"].opened is not None
+    play.approve("both", CHO, DAN)
+    assert play.run.asked["both"].decided is not None
+
+
+def test_broken_glass_opens_a_decision_alone_and_is_kept() -> None:
+    play = group()
+    play.do(ANA, BreakGlass("both", play.run.card("both"), "everybody sleeps"))
+    asked = play.run.asked["both"]
+    assert asked.glass is not None and asked.glass.id == "ana" and asked.taken == "everybody sleeps"
+    play.go_all()
+    assert play.world == {"a": "new", "b": "new"}
+
+
+def test_a_decision_can_be_made_while_the_run_is_stopped_but_nothing_starts() -> None:
+    play = group()
+    play.do(ANA, Stop("look at the graphs"))
+    play.approve("both", CHO)
+    play.approve("both", DAN)
+    assert not play.run.in_flight
+
+
+def test_a_gate_of_its_own_is_over_once_it_is_decided() -> None:
+    play = Play(plan(ask("go"), act("one", after=["go"]), decisions=[gate("go", by=APPROVER)]))
+    assert "the decision itself" in play.refusal(CHO, Skip("go", "never mind"))
+    play.approve("go", CHO)
+    assert play.step("go").end == "done" and play.step("one").attempt is not None
+
+
+def test_a_plan_that_arrives_after_the_last_vote_and_goes_beyond_it_takes_the_vote_back() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one")]))
+    play.look()
+    play.wait(60)
+    assert play.step("one").attempt is not None, "planned again because it reminded"
+    play.do(CHO, Approve("one", play.run.card("one")))
+    assert play.step("one").released is not None
+    play.world["one"] = "theirs"
+    play.look()
+    assert play.step("one").released is None and play.run.asked["one"].opened is not None
+    assert not play.run.in_flight
+
+
+def test_the_second_person_sees_a_plan_made_at_the_click_of_the_first() -> None:
+    play = group()
+    play.do(CHO, Approve("both", play.run.card("both")))
+    assert {s.spec.id for s in play.run.in_flight} == {"one", "two"}
+    assert all(s.attempt is not None and s.attempt.doing == "plan" for s in play.run.in_flight)
+
+
+def test_of_two_proven_ways_the_first_is_taken() -> None:
+    play = Play(
+        plan(
+            check("advise", data={"proven": True}),
+            act("keep", after=["advise"], decision="c.keep"),
+            act("down", after=["advise"], decision="c.down"),
+            decisions=[
+                gate("c.keep", "keep", unless="steps.advise.proven", choice="c", option="keep"),
+                gate("c.down", "down", unless="steps.advise.proven", choice="c", option="down"),
+            ],
+            choices=[Choice("c", "C", ("c.keep", "c.down"))],
+        )
+    )
+    play.do(ANA, Stop())
+    play.do(ANA, Resume())
+    play.go("advise", "cancelled")
+    play.look()
+    play.go("advise")
+    play.go_all()
+    assert [e.decision for e in play.events(ev.Taken)] == ["c.keep"]
+    assert play.step("keep").end == "done" and play.step("down").end == "not needed"
+
+
+def test_a_vote_for_other_fingerprints_or_a_second_one_is_refused_by_whatever_way_it_comes() -> None:
+    play = group()
+    cho = Actor.of(CHO, "cli")
+    assert "look again" in (play.write(ev.Approved("both", {"one": "f", "two": "f"}, cho, "approver")) or "")
+    part = {"one": play.step("one").fingerprint}
+    assert "look again" in (play.write(ev.Approved("both", part, cho, "approver")) or "")
+    play.approve("both", CHO)
+    again = ev.Approved("both", play.run.fingerprints("both"), cho, "approver")
+    assert "one person counts once" in (play.write(again) or "")
+
+
+def test_effects_beyond_what_was_approved_are_refused_by_whatever_way_they_come() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one")]))
+    play.look()
+    play.approve("one", CHO)
+    more = Change("x", (Edit("one", None, "new"), Edit("other", None, "new")))
+    why = play.write(ev.ApplyStarted("one", 2, more, more.fingerprint("doc.set")))
+    assert why == "one would go beyond what was approved: other: now also absent -> new"

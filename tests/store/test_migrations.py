@@ -1,0 +1,164 @@
+"""The schema: up, down and up again; equal to the models; append-only; two upgraders queue."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+import migrations
+from bot.database import SchemaMismatch, StoreUnavailable
+from bot.run.state import new_run
+from bot.store import Store
+from bot.tables import metadata
+
+AT = 1_763_900_000.0
+
+
+def sync_url(url: str) -> str:
+    return url.replace("+aiosqlite", "")
+
+
+@pytest.fixture
+def connection(migrated_url: str) -> Iterator[sa.Connection]:
+    """A plain connection, as any other tool would make it."""
+    engine = sa.create_engine(sync_url(migrated_url), poolclass=sa.NullPool)
+    with engine.connect() as c:
+        yield c
+
+
+def test_up_down_up(database_url: str) -> None:
+    assert migrations.current(database_url) is None
+    assert migrations.upgrade(database_url) == migrations.head()
+    with sa.create_engine(sync_url(database_url), poolclass=sa.NullPool).connect() as c:
+        first = sorted(sa.inspect(c).get_table_names())
+    assert migrations.downgrade(database_url, "base") == ""
+    with sa.create_engine(sync_url(database_url), poolclass=sa.NullPool).connect() as c:
+        assert sa.inspect(c).get_table_names() == ["alembic_version"]
+    assert migrations.upgrade(database_url) == migrations.head() == migrations.current(database_url)
+    with sa.create_engine(sync_url(database_url), poolclass=sa.NullPool).connect() as c:
+        assert sorted(sa.inspect(c).get_table_names()) == first
+
+
+async def test_a_full_database_can_be_taken_down(store: Store, migrated_url: str, sample: Any) -> None:
+    await store.append(new_run("r1"), [sample.created()], AT, checkpoint=True)
+    await store.close()
+    await asyncio.to_thread(migrations.downgrade, migrated_url, "base")
+    await asyncio.to_thread(migrations.upgrade, migrated_url)
+
+
+def test_upgrading_again_changes_nothing(migrated_url: str) -> None:
+    assert migrations.upgrade(migrated_url) == migrations.head()
+
+
+def test_the_models_equal_the_migrations(connection: sa.Connection) -> None:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize("table", ["event", "checkpoint"])
+def test_the_log_cannot_be_changed(connection: sa.Connection, table: str) -> None:
+    columns = {
+        "event": "('r', 1, 1, 'k', '{}', 'p', 'h')",
+        "checkpoint": "(1, 'r', 1, 'h', 'p', 'c')",
+    }[table]
+    connection.exec_driver_sql(f"INSERT INTO {table} VALUES {columns}")
+    connection.commit()
+    wrong = [f"UPDATE {table} SET run = 'other'", f"DELETE FROM {table}"]
+    if connection.dialect.name == "postgresql":
+        wrong += [f"TRUNCATE {table}", f"TRUNCATE {table} CASCADE"]
+    else:
+        wrong += [f"INSERT OR REPLACE INTO {table} VALUES {columns}", f"UPDATE OR IGNORE {table} SET run = 'x'"]
+    for statement in wrong:
+        with pytest.raises(sa.exc.IntegrityError, match=f"{table} is append-only"):
+            connection.exec_driver_sql(statement)
+        connection.rollback()
+    assert connection.exec_driver_sql(f"SELECT run FROM {table}").all() == [("r",)]
+
+
+def test_upgraders_queue(database_url: str) -> None:
+    code = f"import migrations; print(migrations.upgrade({database_url!r}))"
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    ended = [(*p.communicate(timeout=60), p.returncode) for p in started]
+    assert ended == [(f"{migrations.head()}\n", "", 0)] * 2
+
+
+def test_an_upgrader_that_waits_too_long_says_so(database_url: str) -> None:
+    engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool)
+    with engine.connect() as other:
+        if other.dialect.name == "postgresql":
+            other.exec_driver_sql(f"SELECT pg_advisory_lock({migrations.LOCK})")
+        else:
+            other.exec_driver_sql("PRAGMA journal_mode=WAL")
+            other.exec_driver_sql("CREATE TABLE theirs (x)")
+            other.exec_driver_sql("INSERT INTO theirs VALUES (1)")
+        with pytest.raises(StoreUnavailable, match=r"lock.*Next: find"):
+            migrations.upgrade(database_url, patience=0.2)
+    assert migrations.current(database_url) is None
+
+
+def test_a_failing_migration_leaves_nothing(database_url: str) -> None:
+    engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool)
+    with engine.begin() as c:
+        c.exec_driver_sql("CREATE TABLE token (x INTEGER)")  # the last one we make
+    with pytest.raises(Exception, match="token"):
+        migrations.upgrade(database_url)
+    with engine.connect() as c:
+        assert sa.inspect(c).get_table_names() == ["token"]
+    assert migrations.current(database_url) is None
+
+
+async def test_a_store_tells_an_older_or_newer_database(database_url: str) -> None:
+    store = await Store.open(database_url)
+    with pytest.raises(SchemaMismatch, match=r"no tables of ours.*needs 0001\. Next: run `rollback-bot db upgrade`"):
+        await store.check_schema()
+    with pytest.raises(SchemaMismatch, match="rollback-bot db upgrade"):
+        await store.load("r1")
+    await asyncio.to_thread(migrations.upgrade, database_url)
+    await store.check_schema()
+
+    await store.db.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '0999'")))
+    with pytest.raises(SchemaMismatch, match=r"0999, which this version \(revision 0001\) does not know"):
+        await store.check_schema()
+    await store.close()
+    for go in (migrations.upgrade, lambda url: migrations.downgrade(url, "base")):
+        with pytest.raises(SchemaMismatch, match="0999"):
+            await asyncio.to_thread(go, database_url)
+
+
+def test_the_package_folder_may_be_read_only(tmp_path: Path) -> None:
+    copy = tmp_path / "lib%20"  # a name that a configuration file would misread
+    root = Path(migrations.__file__).parents[1]
+    for name in ("bot", "migrations"):
+        for source in (root / name).rglob("*.py"):
+            target = copy / source.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+    before = {p for p in copy.rglob("*")}
+    for p in before:
+        p.chmod(p.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+    url = f"sqlite+aiosqlite:///{tmp_path / 'x.db'}"
+    code = (
+        f"import sys; sys.path.insert(0, {str(copy)!r})\nimport migrations as m; print(m.__file__, m.upgrade({url!r}))"
+    )
+    done = subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{copy}/migrations/__init__.py {migrations.head()}\n"
+    assert {p for p in copy.rglob("*")} == before
+
+
+async def test_threads_of_one_process_queue_as_well(tmp_path: Path) -> None:
+    urls = [f"sqlite+aiosqlite:///{tmp_path / name}.db" for name in "abcd"]
+    found = await asyncio.gather(*(asyncio.to_thread(migrations.upgrade, url) for url in urls))
+    assert found == [migrations.head()] * 4

@@ -1,0 +1,150 @@
+"""The catalogue names everything there is; what it does not know is a fault with a place and a guess."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.catalogue import Catalogue, Channels, Crew, HttpTarget, Role, Service, load_catalogue
+from bot.located import Faults
+
+GOOD = """
+services:
+  shop:
+    title: The shop
+    plan: careful
+    channels: {incident: ["#incidents", C0123], stakeholders: ["#status"], cdn: ["#edge"]}
+    targets:
+      api: {http: "https://api.internal:8080/v1/", timeout: 2s}
+      edge: {http: "http://127.0.0.1:9000"}
+    depends_on: [billing-api]
+    floor: "2.30"
+    limits: {rows_lost: 500, backup_age: 30.5, strict: true, mode: fast}
+  billing-api: {}
+roles:
+  commander: {people: [ana, ben]}
+  approver: {groups: [S012AB], on_call: {people: [cho], groups: [S034CD]}, break_glass: true}
+people: {ana: Ana Ruiz, ben: Ben, cho: Cho Lee}
+"""
+
+
+def test_a_catalogue_is_frozen_values_by_name() -> None:
+    catalogue = load_catalogue(GOOD, "rollback.yaml")
+    assert catalogue.services["shop"] == Service(
+        name="shop",
+        title="The shop",
+        plan="careful",
+        channels=Channels(("#incidents", "C0123"), ("#status",), ("#edge",)),
+        targets={"api": HttpTarget("https://api.internal:8080/v1", 2.0), "edge": HttpTarget("http://127.0.0.1:9000")},
+        depends_on=("billing-api",),
+        floor="2.30",
+        limits={"rows_lost": 500, "backup_age": 30.5, "strict": True, "mode": "fast"},
+    )
+    assert catalogue.services["billing-api"] == Service("billing-api", "Billing api")
+    assert catalogue.roles["approver"] == Role("approver", (), ("S012AB",), Crew(("cho",), ("S034CD",)), True)
+    assert catalogue.people == {"ana": "Ana Ruiz", "ben": "Ben", "cho": "Cho Lee"}
+    with pytest.raises(FrozenInstanceError):
+        catalogue.services = {}  # type: ignore[misc]
+
+
+def test_the_digest_is_of_the_meaning_not_of_the_text() -> None:
+    first = load_catalogue(GOOD, "a.yaml")
+    assert load_catalogue(b"# moved\n" + GOOD.replace("2s", "2000ms").encode(), "b.yaml").digest == first.digest
+    assert load_catalogue(GOOD.replace("2s", "3s"), "a.yaml").digest != first.digest
+    assert first.digest.startswith("sha256:")
+
+
+def said(text: str) -> list[str]:
+    with pytest.raises(Faults) as caught:
+        load_catalogue(text, "r.yaml")
+    return [str(f).removeprefix("r.yaml:") for f in caught.value.faults]
+
+
+def test_every_mistake_is_said_at_once_with_its_place() -> None:
+    assert said("""\
+services:
+  shop:
+    tilte: Shop
+    channels: {incident: #incidents
+      , cnd: ["#edge"]}
+    targets: {api: {http: "ftp://x", timeout: 5x}, b: {htp: "http://x"}, c: {http: "https://me:pw@x"}, d: {http: "http://[x"}}
+    depends_on: [biling, shop]
+    floor: 2.30
+    limits: {Rows: 500, l: [1]}
+  billing: {targets: 5}
+  Pay Ments: {}
+roles:
+  aprover: {people: [choo], on_call: {people: [chp]}}
+  dba: {}
+people: {cho: 5, ana: Ana}
+polcy: 1
+""") == [
+        "3:5: services.shop.tilte: unknown key 'tilte'; did you mean 'title'?",
+        "5:7: services.shop.channels.incident: must be a list, but nothing is given",
+        "5:9: services.shop.channels.cnd: unknown key 'cnd'; did you mean 'cdn'?",
+        "6:27: services.shop.targets.api.http: must be an address like https://api.internal:8080/base",
+        "6:47: services.shop.targets.api.timeout: must be a duration up to 30d, like 30s, 5m or 1h, not '5x'",
+        "6:55: services.shop.targets.b: 'http' is missing",
+        "6:56: services.shop.targets.b.htp: unknown key 'htp'; did you mean 'http'?",
+        "6:84: services.shop.targets.c.http: no credentials in an address; they come from the environment",
+        "6:114: services.shop.targets.d.http: Invalid IPv6 URL",
+        "7:18: services.shop.depends_on[0]: no service is named 'biling'; did you mean 'billing'?",
+        "7:26: services.shop.depends_on[1]: a service does not depend on itself",
+        "8:12: services.shop.floor: must be text; quote it: \"2.30\"",
+        "9:14: services.shop.limits.Rows: 'Rows': use a-z, 0-9 and '_', beginning with a letter",
+        "9:28: services.shop.limits.l: must be one number, text, true or false",
+        "10:22: services.billing.targets: must be a mapping, not 5",
+        "11:3: services.Pay Ments: 'Pay Ments': use a-z, 0-9 and '-', beginning with a letter",
+        "13:3: roles: there must be a role 'approver'; did you mean 'aprover'?",
+        "13:3: roles: there must be a role 'commander'",
+        "13:22: roles.aprover.people[0]: no person has the id 'choo'; did you mean 'cho'?",
+        "13:48: roles.aprover.on_call.people[0]: no person has the id 'chp'; did you mean 'cho'?",
+        "14:8: roles.dba: nobody holds role 'dba'; name people or groups",
+        "15:15: people.cho: must be text; quote it: \"5\"",
+        "16:1: polcy: unknown key 'polcy'",
+    ]  # fmt: skip
+
+
+ROLES = "roles: {commander: {people: [UANA]}, approver: {people: [UBEN]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "1:1: the file is empty"),
+        ("[]", "1:1: must be a mapping"),
+        (f"{ROLES}services: {{}}", "2:11: services: must not be empty"),
+        (f"{ROLES}services: {{a: 1}}", "2:15: services.a: must be a mapping, not 1"),
+        (
+            f"{ROLES}services: {{a: {{targets: {{t: {{http: 'http://a?x=1'}}}}}}}}",
+            "2:36: services.a.targets.t.http: an address has no ? or # part; paths are put behind it",
+        ),
+        ("x" * 300_000, "1:1: 300,000 bytes is too large; the limit is 262,144 (256 KiB)"),
+    ],
+)
+def test_one_mistake_is_one_line(text: str, line: str) -> None:
+    assert said(text) == [line]
+
+
+def test_people_of_the_workspace_need_not_be_listed() -> None:
+    catalogue = load_catalogue(f"{ROLES}services: {{a: {{}}}}", "r.yaml")
+    assert (catalogue.roles["commander"].people, catalogue.people) == (("UANA",), {})
+
+
+def test_services_may_call_their_targets_alike_so_that_one_plan_fits_all() -> None:
+    two = "services: {a: {targets: {api: {http: 'http://a'}}}, b: {targets: {api: {http: 'http://b'}}}}"
+    services = load_catalogue(ROLES + two, "r").services
+    assert [s.targets["api"].http for s in services.values()] == ["http://a", "http://b"]
+
+
+@settings(max_examples=100, deadline=2000)
+@given(st.text() | st.binary(), st.sampled_from(GOOD.splitlines()))
+def test_any_text_raises_faults_or_is_a_catalogue(junk: str | bytes, line: str) -> None:
+    broken = GOOD.replace(line, junk) if isinstance(junk, str) else GOOD.encode().replace(line.encode(), junk)
+    try:
+        assert isinstance(load_catalogue(broken, "r.yaml"), Catalogue)
+    except Faults as wrong:
+        assert wrong.faults

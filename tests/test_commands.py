@@ -1,0 +1,172 @@
+"""Every command has an answer: what is done, or who can and what to do instead. Nothing is written here."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import pytest
+
+from bot import commands as c
+from bot.catalogue import Release
+from bot.commands import COMMANDS, Answer, Asking, Command, answer
+from bot.policy import Actor, Person, Refusal, Why
+from bot.run import events as ev
+from bot.run.state import new_run
+from tests.run.harness import ANA, BEN, CHO, GUS, KIM, PEOPLE, T0, ZED, Play, act, check, gate, plan
+
+EXAMPLES: tuple[Command, ...] = (
+    c.Approve("one", "0123456789ab", "one shop"),
+    c.Decline("one", "later"),
+    c.BreakGlass("one", "0123456789ab", "everybody sleeps"),
+    c.Stop("wait"),
+    c.Resume(),
+    c.Abort("wrong service"),
+    c.Retry("one"),
+    c.Skip("one", "no need"),
+    c.Accept("one", "known"),
+    c.Undo("one", "go back"),
+    c.Restore("one", "at once"),
+    c.HandOver("one", "cho", 1_003_600.0, "tomorrow"),
+    c.Adopt("one", "by hand"),
+    c.Retarget(Release("2.3.9", images={"api": "sha256:1"}), "bad too"),
+    c.Admit(Release("2.4.2"), "has the fix"),
+    c.Agree("p1"),
+    c.Offer("kim"),
+    c.Take(),
+    c.Close("done"),
+)
+
+
+def asking(person: Person = ANA, now: float = T0) -> Asking:
+    return Asking(person, "cli", PEOPLE, now, "p1")
+
+
+@pytest.fixture
+def play() -> Play:
+    """One gated step, planned; one check."""
+    found = Play(plan(act("one", decision="one"), check("c"), decisions=[gate("one")]))
+    found.look()
+    return found
+
+
+def test_every_command_is_told_apart_by_its_word() -> None:
+    assert {type(e) for e in EXAMPLES} == set(get_args(get_args(Command)[0]))
+    assert len({e.do for e in EXAMPLES}) == len(EXAMPLES)
+
+
+@pytest.mark.parametrize("command", EXAMPLES, ids=lambda e: e.do)
+def test_a_command_survives_its_way_as_json(command: Command) -> None:
+    assert COMMANDS.validate_json(COMMANDS.dump_json(command)) == command
+    assert json.loads(COMMANDS.dump_json(command))["do"] == command.do
+
+
+@pytest.mark.parametrize("command", EXAMPLES, ids=lambda e: e.do)
+@pytest.mark.parametrize("person", [GUS, ZED], ids=["guest", "stranger"])
+def test_who_is_no_member_is_refused_before_anything_is_looked_at(play: Play, command: Command, person: Person) -> None:
+    found = answer(play.run, command, asking(person))
+    assert isinstance(found, Refusal) and found.why is Why.NOT_YOURS and found.text.endswith("Nothing was changed.")
+
+
+@pytest.mark.parametrize("command", EXAMPLES, ids=lambda e: e.do)
+def test_a_run_that_is_not_there_is_said_to_be_unknown(command: Command) -> None:
+    found = answer(new_run("r9"), command, asking())
+    assert found == Refusal(Why.UNKNOWN, "There is no run r9. `history` lists the runs.")
+
+
+@pytest.mark.parametrize("command", EXAMPLES, ids=lambda e: e.do)
+def test_every_command_on_a_run_that_is_over_is_refused_in_words(play: Play, command: Command) -> None:
+    play.do(ANA, c.Abort("wrong service"))
+    play.go("c", "cancelled")
+    assert play.run.closed is not None
+    for person in (ANA, KIM, CHO, BEN):
+        found = answer(play.run, command, asking(person, T0 + 1000))
+        assert isinstance(found, Refusal) and len(found.text) > 20
+
+
+@pytest.mark.parametrize("command", [e for e in EXAMPLES if getattr(e, "step", "") or getattr(e, "decision", "")])
+def test_what_is_not_in_the_run_is_said_to_be_unknown(command: Command) -> None:
+    play = Play(plan(act("two", decision="two"), decisions=[gate("two")]))
+    play.look()
+    found = answer(play.run, command, asking())
+    assert isinstance(found, Refusal) and found.why is Why.UNKNOWN
+    assert found.text in (
+        "There is no step 'one' in this run. `status` lists them.",
+        "There is no decision 'one'. Open now: two.",
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        c.Abort("  no "),
+        c.Skip("one", ""),
+        c.Accept("one", "ok"),
+        c.Restore("one", "x"),
+        c.HandOver("one", "cho", T0 + 60, ""),
+        c.Adopt("one", "-"),
+        c.Retarget(Release("1"), "bad"),
+        c.Admit(Release("1"), ""),
+        c.BreakGlass("one", "x", "!"),
+    ],
+    ids=lambda e: e.do,
+)
+def test_what_others_will_ask_about_needs_a_reason(play: Play, command: Command) -> None:
+    found = answer(play.run, command, asking())
+    assert isinstance(found, Refusal) and found.why is Why.BAD_INPUT and "needs a reason" in found.text
+
+
+def test_a_refusal_says_who_can(play: Play) -> None:
+    found = answer(play.run, c.Approve("one", play.run.card("one")), asking(BEN))
+    assert isinstance(found, Refusal) and found.why is Why.NOT_YOURS
+    assert found.who_can == ("cho", "dan", "kim") and "an approver" in found.text and "@cho" in found.text
+    found = answer(play.run, c.Abort("enough of it"), asking(KIM))
+    assert isinstance(found, Refusal) and found.who_can == ("ana",)
+    assert "@ana commands this run" in found.text and "after five minutes of silence" in found.text
+    found = answer(play.run, c.Take(), asking(CHO))
+    assert isinstance(found, Refusal) and set(found.who_can) == {"ana", "kim"}, "a guest cannot"
+
+
+def test_an_old_card_is_stale_and_a_closed_one_is_not_yet(play: Play) -> None:
+    found = answer(play.run, c.Approve("one", "0123456789ab"), asking(CHO))
+    assert isinstance(found, Refusal) and found.why is Why.STALE and "look again" in found.text
+    found = answer(play.run, c.BreakGlass("one", "0123456789ab", "no time"), asking(CHO))
+    assert isinstance(found, Refusal) and found.why is Why.STALE
+    waiting = Play(plan(act("one", decision="one"), decisions=[gate("one")]))
+    found = answer(waiting.run, c.Approve("one", ""), asking(CHO))
+    assert isinstance(found, Refusal) and found.why is Why.NOT_NOW
+    assert found.text == "This cannot be decided yet: what one would do is not known yet. Nothing was changed."
+
+
+def test_an_answer_holds_the_events_and_who_with_which_roles(play: Play) -> None:
+    found = answer(play.run, c.Approve("one", play.run.card("one")), asking(KIM))
+    assert isinstance(found, Answer)
+    kim = Actor("kim", "kim", ("approver", "commander"), "cli")
+    assert found.events == (ev.Approved("one", play.run.fingerprints("one"), kim, "approver", False),)
+    assert found.text == "Approved: One."
+
+
+def test_a_proposal_that_is_enough_by_itself_is_carried_out_at_once(play: Play) -> None:
+    found = answer(play.run, c.Skip("one", "no need"), asking(CHO))
+    assert isinstance(found, Answer) and found.text == "Done: skip one."
+    assert [e.kind for e in found.events] == ["proposed", "skipped"]
+    found = answer(play.run, c.Skip("one", "no need"), asking(ANA))
+    assert isinstance(found, Answer) and [e.kind for e in found.events] == ["proposed"]
+    assert found.text == "Proposed: skip one. Still needed: an approver (`agree p1`)."
+
+
+def test_what_the_rules_refuse_is_a_sentence_and_keeps_names_as_they_are_typed(play: Play) -> None:
+    found = answer(play.run, c.Retry("one"), asking())
+    assert found == Refusal(Why.NOT_NOW, "one is not waiting for a decision. Nothing was changed.")
+    found = answer(play.run, c.Resume(), asking())
+    assert found == Refusal(Why.NOT_NOW, "It is not stopped. Nothing was changed.")
+    found = answer(play.run, c.Close(), asking())
+    assert isinstance(found, Refusal) and found.text == "c is at work. Nothing was changed."
+
+
+def test_asking_changes_nothing(play: Play) -> None:
+    before = play.run
+    for command in EXAMPLES:
+        for person in PEOPLE:
+            answer(play.run, command, asking(person))
+    assert play.run is before

@@ -1,0 +1,211 @@
+"""One node: store, lease, executor and engine, and commands over a Unix socket.
+
+    python -m tests.torture.node '<json of Settings>'
+
+It is put together like the real one (`bot/wiring.py`), from the same pieces and the real HTTP adapter; what differs
+is said in `Settings`: a short lease, short waits, a mine, a sabotage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from bot.adapters.http import HttpClient, HttpTarget
+from bot.commands import COMMANDS
+from bot.engine import attempt as attempts
+from bot.engine.executor import AttemptId, Executor
+from bot.engine.reconciler import Engine
+from bot.lease import take
+from bot.policy import Refusal
+from bot.ports import Blob, Blobs, Http, Record
+from bot.redact import Redactor
+from bot.run import events as ev
+from bot.store import AlreadyOpen, Duplicate
+from tests.torture import edges, handlers
+from tests.torture.crew import PEOPLE, People
+from tests.torture.edges import Mine, MinedStore
+from tests.torture.handlers import WORLD, registry
+from tests.torture.sabotage import SABOTAGE, Pieces
+from tests.torture.world import TIMEOUT
+
+IN_STEP = 0.3
+"""Seconds that a pass may wait here; the product's minute would be dull."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a node is told. socket: where it takes commands; ttl: seconds of its lease."""
+
+    name: str
+    database: str
+    socket: str
+    world: str
+    ttl: float = 3.0
+    tick: float = 0.25
+    mine: str = ""
+    sabotage: str = ""
+
+    @property
+    def text(self) -> str:
+        """As the program takes it."""
+        return json.dumps(asdict(self))
+
+
+class NoBlobs:
+    """Nothing here is large."""
+
+    async def put(self, data: bytes, type: str) -> Blob:
+        """Is never called."""
+        raise KeyError("no blobs here")
+
+    async def get(self, blob: Blob) -> bytes:
+        """Has nothing."""
+        raise KeyError(blob.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """bot.ports.Ports."""
+
+    blobs: Blobs
+    http: Http
+
+
+@dataclass(slots=True)
+class Pass:
+    """What belongs to one pass: its adapter tells the world whose requests these are."""
+
+    attempt: AttemptId
+    adapters: list[HttpClient] = field(default_factory=list)
+
+
+_here: contextvars.ContextVar[Pass] = contextvars.ContextVar("here")
+
+
+@dataclass
+class Node:
+    """A running node."""
+
+    settings: Settings
+    engine: Engine | None = None
+
+    @property
+    def at_work(self) -> Engine:
+        """Its engine."""
+        assert self.engine is not None
+        return self.engine
+
+    def ports_of(self, service: str, record: Record) -> Wired:
+        """Like wiring's, with the attempt and this process named in every request."""
+        here = _here.get()
+        headers = {"X-Attempt": str(here.attempt), "X-Pid": str(os.getpid())}
+        adapter = HttpClient({WORLD: HttpTarget(self.settings.world, TIMEOUT, headers)})
+        here.adapters.append(adapter)
+        return Wired(NoBlobs(), adapter.bind(record))
+
+    async def run_pass(self, attempt: AttemptId) -> None:
+        """One pass, under its name."""
+        here = Pass(attempt)
+        _here.set(here)
+        try:
+            await self.at_work.run_pass(attempt)
+        finally:
+            for adapter in here.adapters:
+                await adapter.close()
+
+    def inside(self, what: str) -> None:
+        """Tells the world that a handler was entered or left."""
+        edges.tell(f"{self.settings.world}/{what}", {"attempt": str(_here.get().attempt), "pid": os.getpid()})
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Opens a run."""
+        said = await request.json()
+        created = ev.decode("created", said["created"])
+        assert isinstance(created, ev.Created)
+        try:
+            await self.at_work.create(said["run"], created, key=said["key"])
+        except (ValueError, Duplicate, AlreadyOpen) as e:
+            return web.json_response({"no": str(e)})
+        return web.json_response({"text": "opened"})
+
+    async def command(self, request: web.Request) -> web.Response:
+        """Carries out what a person asks."""
+        said: dict[str, Any] = await request.json()
+        person, key = PEOPLE[said["person"]], said["key"]
+        command = COMMANDS.validate_python(said["command"])
+        found = await self.at_work.command(said["run"], command, person, key, key, key=key)
+        if isinstance(found, Refusal):
+            return web.json_response({"no": found.text, "why": found.why})
+        return web.json_response({"text": found.text})
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Node]:
+    """Everything from the store to the loop, as in `bot.wiring`."""
+    attempts.IN_STEP, attempts.LOOK_AFTER = IN_STEP, 0.2
+    node = Node(settings)
+    handlers.inside = node.inside
+    store = await MinedStore.open(settings.database)
+    lease = await asyncio.to_thread(take, settings.database, version=settings.name, ttl=settings.ttl)
+    store.mine = Mine(settings.mine, settings.world)
+    node.engine = engine = Engine(
+        store, registry(), node.ports_of, People(), redactor=Redactor([]), node=lease.id, tick=settings.tick
+    )
+    executor = Executor(
+        settings.database, lease=lease, run_pass=node.run_pass, on_cancelled=engine.on_cancelled, drain=0.5
+    )
+    engine.use(executor)
+    if settings.sabotage:
+        SABOTAGE[settings.sabotage](Pieces(executor, lease))
+    await executor.launch()
+    loop = asyncio.create_task(engine.loop())
+    try:
+        yield node
+    finally:
+        loop.cancel()
+        await asyncio.wait([loop])
+        await executor.close()
+        lease.close()
+        await store.close()
+
+
+async def serve(settings: Settings) -> None:
+    """A node, until it is killed."""
+    async with running(settings) as node:
+        app = web.Application()
+        app.router.add_post("/create", node.create)
+        app.router.add_post("/command", node.command)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await asyncio.to_thread(Path(settings.socket).unlink, missing_ok=True)
+        await web.UnixSite(runner, settings.socket).start()
+        edges.tell(f"{settings.world}/ready", {"pid": os.getpid()})
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """The program."""
+    settings = Settings(**json.loads(sys.argv[1]))
+    logging.basicConfig(
+        level="INFO",
+        stream=sys.stderr,
+        format=f"%(asctime)s {settings.name} {os.getpid()} %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("alembic").setLevel("WARNING")
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()
