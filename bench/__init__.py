@@ -17,7 +17,9 @@ def report(name: str, ours: float, yardstick: float, unit: str, goal: float, *, 
     met = {"ours": ours <= goal, "ratio": ratio <= goal, "rate": ratio >= goal}[of]
     wanted = {"ours": f"<= {goal:g} {unit}", "ratio": f"<= {goal:g}x", "rate": f">= {goal:g}x"}[of]
     word = "met" if met else "short"
-    print(f"{name:<44} ours {ours:9.3f} {unit}  yardstick {yardstick:9.3f} {unit}  {ratio:7.2f}x  goal {wanted}  {word}")
+    print(
+        f"{name:<44} ours {ours:9.3f} {unit}  yardstick {yardstick:9.3f} {unit}  {ratio:7.2f}x  goal {wanted}  {word}"
+    )
 
 
 def median(values: Sequence[float]) -> float:

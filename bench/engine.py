@@ -16,13 +16,13 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import sqlalchemy as sa
@@ -240,7 +240,8 @@ async def idle(url: str, name: str, goal: float, runs: int = 5000, seconds: floa
         async with asyncio.timeout(300):
             while await made.store.due(time.time()):
                 await asyncio.sleep(0.2)
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     memory = 0.0
     for _ in range(3):
         for side, found in (("ours", ours), ("bare", theirs)):
@@ -331,8 +332,12 @@ async def everything(which: Collection[str]) -> None:
             for name in [w for w in ("clicks", "steps", "idle", "audit") if w in which]:
                 with contextlib.ExitStack() as stack:
                     lite = kind == "SQLite"
-                    os.makedirs(f"{folder}/{name}", exist_ok=True)
-                    url = f"sqlite+aiosqlite:///{folder}/{name}/bot.db" if lite else stack.enter_context(database(server, name))
+                    Path(folder, name).mkdir(exist_ok=True)  # noqa: ASYNC240
+                    url = (
+                        f"sqlite+aiosqlite:///{folder}/{name}/bot.db"
+                        if lite
+                        else stack.enter_context(database(server, name))
+                    )
                     if name == "clicks":
                         await clicks(url, kind, 20 if lite else 120)
                     elif name == "steps":

@@ -147,9 +147,7 @@ def _scalar(value: Json) -> Json:
     raise ValueError("must be one number, text, true or false")
 
 
-Limit = Annotated[
-    JsonValue, BeforeValidator(_scalar), WithJsonSchema({"type": ["boolean", "number", "string"]})
-]
+Limit = Annotated[JsonValue, BeforeValidator(_scalar), WithJsonSchema({"type": ["boolean", "number", "string"]})]
 
 
 class ChannelsFile(Strict):

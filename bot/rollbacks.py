@@ -93,7 +93,9 @@ class Rollbacks:
             return _impossible(created.impossible)
         return await self._create(created, key)
 
-    async def forward(self, run_id: str, reason: str, person: Person, via: str, *, key: str | None = None) -> Run | Refusal:
+    async def forward(
+        self, run_id: str, reason: str, person: Person, via: str, *, key: str | None = None
+    ) -> Run | Refusal:
         """Opens the run that takes an ended run back: the same plan, from and to swapped, its own gates."""
         if no := self._may_ask(person, await self.people.everyone(), reason):
             return no
@@ -162,9 +164,12 @@ class Rollbacks:
     async def _pick(
         self, service: Service, removed: Release, to: str | None
     ) -> tuple[Release, tuple[str, ...]] | Refusal:
-        found = await self.releases.candidates(service.name, removed=removed.version, floor=service.floor, now=self.clock())
+        found = await self.releases.candidates(
+            service.name, removed=removed.version, floor=service.floor, now=self.clock()
+        )
         good = [c for c in found if not c.passed_over]
-        passed = [f"Passed over: {c.release.version} ({c.passed_over})." for c in found if c.passed_over]
+        others = [c for c in found if c.passed_over and c.release.version != removed.version]
+        passed = [f"Passed over: {c.release.version} ({c.passed_over})." for c in others]
         if to is None:
             if not good:
                 return Refusal(Why.UNKNOWN, " ".join([f"No release of {service.name} to go back to.", *passed]))
@@ -172,7 +177,9 @@ class Rollbacks:
         named = next((c for c in found if c.release.version == to), None)
         if named is None:
             known = ", ".join(c.release.version for c in good) or "none"
-            return Refusal(Why.UNKNOWN, f"I know no release {to!r} of {service.name} to go back to. Candidates: {known}.")
+            return Refusal(
+                Why.UNKNOWN, f"I know no release {to!r} of {service.name} to go back to. Candidates: {known}."
+            )
         if named.passed_over:
             return Refusal(Why.NOT_NOW, f"Not {to}: {named.passed_over}.")
         return named.release, named.why
@@ -201,5 +208,5 @@ class Rollbacks:
 
 def _impossible(faults: Mapping[str, str]) -> Refusal:
     lines = "; ".join(f"{name}: {why}" for name, why in faults.items())
-    hint = "Give somebody the role, or open it with --despite: those decisions then need broken glass, which is told to all."
+    hint = "Give somebody the role, or open it with --despite: those decisions then need broken glass."
     return Refusal(Why.NOT_NOW, f"Nobody can pass {len(faults)} of the plan's decisions: {lines}. {hint}")

@@ -28,7 +28,9 @@ class Settings(BaseSettings):
         "sqlite+aiosqlite:///rollback.db",
         description="Where the log is kept: `sqlite+aiosqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
     )
-    blobs_url: str = Field("file:rollback-files", description="Where large values and by-hand files are kept: `file:<folder>`.")
+    blobs_url: str = Field(
+        "file:rollback-files", description="Where large values and by-hand files are kept: `file:<folder>`."
+    )
     catalogue: Path = Field(Path("rollback.yaml"), description="The catalogue: services, targets, roles, people.")
     plans: Path | None = Field(None, description="A folder of plans; one named like a built-in plan replaces it.")
     host: str = Field("127.0.0.1", description="Address the bot listens on.")
@@ -39,7 +41,9 @@ class Settings(BaseSettings):
         None, description="Signs what CI sends to `/v1/releases`; without it the webhook is refused."
     )
     tick: float = Field(1.0, gt=0, le=60, description="Seconds between two looks at what is due.")
-    lease: float = Field(30.0, ge=1, le=600, description="Seconds after which a node that is silent counts as dead (PostgreSQL).")
+    lease: float = Field(
+        30.0, ge=1, le=600, description="Seconds after which a node that is silent counts as dead (PostgreSQL)."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
     redact: str = Field(
         "", description="Names of further environment variables whose values are secrets, separated by commas."
@@ -47,9 +51,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _production_keeps_nothing_by_itself(self) -> Self:
-        if self.profile == "production":
-            if self.database_url.startswith("sqlite"):
-                raise ValueError("profile production needs PostgreSQL in ROLLBACK_DATABASE_URL, not SQLite")
+        if self.profile == "production" and self.database_url.startswith("sqlite"):
+            raise ValueError("profile production needs PostgreSQL in ROLLBACK_DATABASE_URL, not SQLite")
         return self
 
     @property

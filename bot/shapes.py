@@ -14,8 +14,14 @@ from typing import Any
 from bot.ports import Json
 
 _WORDS = {
-    "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
-    "null": "nothing", "array": "a list", "object": "a mapping", "any": "anything",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "nothing",
+    "array": "a list",
+    "object": "a mapping",
+    "any": "anything",
 }
 
 
@@ -70,7 +76,7 @@ class Shape:
 
     @property
     def words(self) -> str:
-        """"text or nothing"."""
+        """ "text or nothing"."""
         found: list[str] = []
         for way in self.ways:
             values = way.schema.get("enum")

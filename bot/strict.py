@@ -93,7 +93,11 @@ def read_as(
 
 
 def note(
-    error: ValidationError, data: Json, path: Path, report: Report, shape: Shape,
+    error: ValidationError,
+    data: Json,
+    path: Path,
+    report: Report,
+    shape: Shape,
     skip: Callable[[str, Path], bool] = lambda kind, at: False,
 ) -> None:
     """Report every line of a pydantic error about `data`, which stands at `path`, but those to `skip`."""
@@ -169,13 +173,19 @@ def _message(e: dict[str, Any], raw: str) -> str:
         "string_type": "must be text",
         "string_too_short": "must not be empty",
         "string_too_long": f"is longer than {ctx.get('max_length')} characters",
-        "int_type": "must be a whole number", "int_parsing": "must be a whole number",
+        "int_type": "must be a whole number",
+        "int_parsing": "must be a whole number",
         "int_from_float": "must be a whole number",
-        "float_type": "must be a number", "float_parsing": "must be a number",
-        "bool_type": "must be true or false", "bool_parsing": "must be true or false",
-        "list_type": "must be a list", "tuple_type": "must be a list",
-        "dict_type": "must be a mapping", "model_type": "must be a mapping",
-        "model_attributes_type": "must be a mapping", "dataclass_type": "must be a mapping",
+        "float_type": "must be a number",
+        "float_parsing": "must be a number",
+        "bool_type": "must be true or false",
+        "bool_parsing": "must be true or false",
+        "list_type": "must be a list",
+        "tuple_type": "must be a list",
+        "dict_type": "must be a mapping",
+        "model_type": "must be a mapping",
+        "model_attributes_type": "must be a mapping",
+        "dataclass_type": "must be a mapping",
         "too_short": "must not be empty" if ctx.get("min_length") == 1 else f"needs at least {ctx.get('min_length')}",
         "greater_than": f"must be more than {ctx.get('gt')}",
         "greater_than_equal": f"must be at least {ctx.get('ge')}",

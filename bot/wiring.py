@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -137,6 +137,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         known = {f: getattr(base, f) for f in Offline.__dataclass_fields__}
         bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, adapters=adapters)
         await engine.people_changed()
+        await base.releases.catch_up()
         yield bot
 
 
@@ -151,7 +152,20 @@ class Outside:
 
     async def files_behind(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Writes the by-hand file before each step acts, and whenever people or failures changed something."""
-        telling = (ev.Created, ev.Started, ev.Applied, ev.Undone, ev.Failed, ev.Approved, ev.Aborted, ev.HandedOver, ev.Closed)
+        telling = (
+            ev.Stopped,
+            ev.Resumed,
+            ev.Planned,
+            ev.Created,
+            ev.Started,
+            ev.Applied,
+            ev.Undone,
+            ev.Failed,
+            ev.Approved,
+            ev.Aborted,
+            ev.HandedOver,
+            ev.Closed,
+        )
         if any(isinstance(e, telling) for e in events):
             await asyncio.to_thread(self.files.put_anchor, f"by-hand/{run.id}.md", by_hand(run, self.clock()))
 
@@ -217,9 +231,11 @@ def one_folder() -> None:
 
     homes = {Path(p.__file__ or "").resolve().parent.parent for p in (bot, actions, checks, migrations)}
     if len(homes) != 1:
-        raise SettingsError(f"bot, actions, checks and migrations come from {len(homes)} folders: {sorted(map(str, homes))}")
+        raise SettingsError(
+            f"bot, actions, checks and migrations come from {len(homes)} folders: {sorted(map(str, homes))}"
+        )
 
 
 def digest_of(text: str) -> str:
-    """"sha256:<hex>" of a text."""
+    """ "sha256:<hex>" of a text."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

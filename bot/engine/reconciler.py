@@ -33,7 +33,7 @@ from bot.run.decide import Decision, Start, decide
 from bot.run.fold import evolve
 from bot.run.rules import refused
 from bot.run.state import Run
-from bot.store import Conflict, Duplicate, Progress, Store, Transaction, Transaction
+from bot.store import Conflict, Duplicate, Progress, Store, Transaction
 
 log = logging.getLogger(__name__)
 

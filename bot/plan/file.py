@@ -197,8 +197,7 @@ Member = Annotated[
     ),
 ]  # fmt: skip
 MemberItem = Annotated[
-    Annotated[Member, Tag("<step>")]
-    | Annotated[list[Member], Field(min_length=1), Tag("<list>")],
+    Annotated[Member, Tag("<step>")] | Annotated[list[Member], Field(min_length=1), Tag("<list>")],
     Discriminator(_item_kind),
 ]
 Option = Annotated[
@@ -209,8 +208,7 @@ Option = Annotated[
     ),
 ]  # fmt: skip
 Item = Annotated[
-    Annotated[Step, Tag("<step>")]
-    | Annotated[list[Step], Field(min_length=1), Tag("<list>")],
+    Annotated[Step, Tag("<step>")] | Annotated[list[Step], Field(min_length=1), Tag("<list>")],
     Discriminator(_item_kind),
 ]
 

@@ -192,8 +192,8 @@ async def history(stage: Stage) -> None:
     for version, days in (("2.3.9", 20), ("2.4.0", 6.2), ("2.4.1", 0.02)):
         digest = "sha256:" + version.replace(".", "").ljust(64, "0")
         at = str(time.time() - days * day)
-        await stage.type("ana", "release", "record", "shop", version, "--image", f"shop-api=registry.example/shop-api@{digest}",
-                         quiet=True)  # fmt: skip
+        image = f"shop-api=registry.example/shop-api@{digest}"
+        await stage.type("ana", "release", "record", "shop", version, "--image", image, quiet=True)
         await stage.type("ana", "release", "serving", "shop", version, "--at", at, quiet=True)
 
 

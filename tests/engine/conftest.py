@@ -42,7 +42,14 @@ class Desk:
         run_id = f"{service}-{next(self.refs)}"
         faults = impossible(plan, CREW, frozenset({by.id}))
         created = ev.Created(
-            service, plan, plan.digest, Release("2.4.1"), Release("2.4.0"), "checkout fails", Actor.of(by, "test"), impossible=faults
+            service,
+            plan,
+            plan.digest,
+            Release("2.4.1"),
+            Release("2.4.0"),
+            "checkout fails",
+            Actor.of(by, "test"),
+            impossible=faults,
         )
         await self.engine.create(run_id, created)
         return run_id
@@ -59,7 +66,7 @@ class Desk:
     async def until(self, run_id: str, true: Callable[[Run], object], within: float = 15.0) -> Run:
         """The run, once something holds of it."""
         async with asyncio.timeout(within):
-            while not true(run := await self.store.load(run_id)):
+            while not true(run := await self.store.load(run_id)):  # noqa: ASYNC110 - it waits for another process's word
                 await asyncio.sleep(0.01)
         return run
 

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -196,30 +196,35 @@ class DocIs(Check[IsParams]):
 
 def registry(world: World) -> Registry:
     """The handlers, bound to one world."""
-    return Registry.of(*(type(k.__name__, (k,), {"world": world, "__doc__": k.__doc__})() for k in (DocSet, DocHold, DocDrop, DocIs)))
+    return Registry.of(
+        *(type(k.__name__, (k,), {"world": world, "__doc__": k.__doc__})() for k in (DocSet, DocHold, DocDrop, DocIs))
+    )
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------
 
 
-def put(id: str, *docs: str, to: Json = "new", after: Collection[str] = (), **spec: object) -> StepSpec:
+def put(id: str, *docs: str, to: Json = "new", after: Collection[str] = (), **spec: Any) -> StepSpec:
     """A step that sets documents (its own id, where none is named)."""
-    params = {"docs": list(docs) or [id], "to": to, **{k: spec.pop(k) for k in ("bound", "once") if k in spec}}
+    params: dict[str, Json] = {"docs": list(docs) or [id], "to": to}
+    params |= {k: spec.pop(k) for k in ("bound", "once") if k in spec}
     uses = str(spec.pop("uses", "doc.set"))
     return StepSpec(
         id, id, "main", "action", uses, params, tuple(after), temporary=uses == "doc.hold",
-        destructive=uses == "doc.drop", needs=("http",), **spec,  # type: ignore[arg-type]
+        destructive=uses == "doc.drop", needs=("http",), **spec,
     )  # fmt: skip
 
 
-def check(id: str, doc: str, want: Json = "new", after: Collection[str] = (), **spec: object) -> StepSpec:
+def check(id: str, doc: str, want: Json = "new", after: Collection[str] = (), **spec: Any) -> StepSpec:
     """A step that checks a document."""
-    return StepSpec(id, id, "main", "check", "doc.is", {"doc": doc, "want": want}, tuple(after), needs=("http",), **spec)  # type: ignore[arg-type]
+    params: dict[str, Json] = {"doc": doc, "want": want}
+    return StepSpec(id, id, "main", "check", "doc.is", params, tuple(after), needs=("http",), **spec)
 
 
-def undo(id: str, of: StepSpec, after: Collection[str] = (), **spec: object) -> StepSpec:
+def undo(id: str, of: StepSpec, after: Collection[str] = (), **spec: Any) -> StepSpec:
     """A step that undoes another."""
-    return StepSpec(id, id, "main", "undo", of.uses, of.params, (of.id, *after), undo=of.id, needs=("http",), **spec)  # type: ignore[arg-type]
+    before = (of.id, *after)
+    return StepSpec(id, id, "main", "undo", of.uses, of.params, before, undo=of.id, needs=("http",), **spec)
 
 
 def start(after: Collection[str] = ()) -> StepSpec:
@@ -257,4 +262,22 @@ class Crew:
         return CREW
 
 
-__all__ = ["ANA", "BEN", "CHO", "CREW", "DEE", "EVE", "Crew", "Fatal", "Retryable", "World", "check", "gate", "plan", "put", "registry", "start", "undo"]
+__all__ = [
+    "ANA",
+    "BEN",
+    "CHO",
+    "CREW",
+    "DEE",
+    "EVE",
+    "Crew",
+    "Fatal",
+    "Retryable",
+    "World",
+    "check",
+    "gate",
+    "plan",
+    "put",
+    "registry",
+    "start",
+    "undo",
+]

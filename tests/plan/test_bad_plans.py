@@ -67,7 +67,12 @@ def test_what_cannot_be_read_is_refused(text: str | bytes, line: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[" * 200_000, "{a: " * 60_000, "- " * 100_000, "? " * 100_000, "[" + "*a," * 80_000, "k: 1\n" * 50_000,
+        "[" * 200_000,
+        "{a: " * 60_000,
+        "- " * 100_000,
+        "? " * 100_000,
+        "[" + "*a," * 80_000,
+        "k: 1\n" * 50_000,
         "x" * (50 << 20),
     ],
     ids=["lists", "mappings", "items", "keys", "aliases", "twice", "fifty-megabytes"],

@@ -111,9 +111,7 @@ def test_decisions_and_choices_are_what_people_decide(plan: Plan) -> None:
     assert plan.decisions == (
         Decision("start", "Start", ("start",), Gate((Requirement("commander"),), self_approval=True)),
         Decision("backend", "Bring the backend back", ("pause-workers", "deploy"), backend),
-        Decision(
-            "schema.keep", "Keep", ("schema.keep",), one_dba, "steps.advise.keep_proven", "schema", "keep"
-        ),
+        Decision("schema.keep", "Keep", ("schema.keep",), one_dba, "steps.advise.keep_proven", "schema", "keep"),
         Decision("schema.down", "Downgrade the schema", down, both, None, "schema", "down"),
     )
     assert plan.choices == (Choice("schema", "Database", ("keep", "down"), "advise"),)

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.torture.harness import Arena, Bout, fight
+from tests.torture.controls import CONTROLS
+from tests.torture.harness import Bout, fight
 from tests.torture.sabotage import SABOTAGE
 from tests.torture.verdicts import Case
 
@@ -35,6 +36,8 @@ def main() -> int:
     faults = bouts = 0
     home = Path(tempfile.mkdtemp(prefix="torture-"))
     _say(f"logs and databases of bouts with findings stay in {home}")
+    if args.controls:
+        return _controls(home)
     with _server(args.database) as server:
         while time.monotonic() < until and (not args.bouts or bouts < args.bouts):
             seed = args.seed + bouts
@@ -46,6 +49,20 @@ def main() -> int:
     counts = ", ".join(f"{n} {what}" for what, n in sorted(total.items()))
     _say(f"{bouts} bouts, {faults} findings; {counts}")
     return 1 if faults else 0
+
+
+def _controls(home: Path) -> int:
+    """Every control once, on SQLite."""
+    blind = 0
+    for c in CONTROLS:
+        folder = home / c.sabotage
+        folder.mkdir()
+        case, _ = asyncio.run(fight(c.bout(_database("sqlite", "", folder, 1)), folder))
+        found = Counter(f.rule for f in case.findings)
+        blind += c.rule not in found
+        _say(f"{c.sabotage}: {'seen' if c.rule in found else 'NOT SEEN'} as {c.rule!r}, of {dict(found)}")
+        _dump(case, folder)
+    return 1 if blind else 0
 
 
 def _bout(args: argparse.Namespace, seed: int, server: str, folder: Path, total: Counter[str]) -> int:
@@ -68,13 +85,13 @@ def _bout(args: argparse.Namespace, seed: int, server: str, folder: Path, total:
         again = f"--database {args.database} --nodes {args.nodes} --runs {args.runs} --kills {args.kills}"
         again += f" --freezes {args.freezes} --ttl {args.ttl:g} --seed {seed} --bouts 1"
         _say(f'  again: make torture ARGS="{again}"; logs in {folder}')
-        _dump(case, arena, folder)
+        _dump(case, folder)
     else:
         shutil.rmtree(folder)
     return len(case.findings)
 
 
-def _dump(case: Case, arena: Arena, folder: Path) -> None:
+def _dump(case: Case, folder: Path) -> None:
     """The journal and the log as text, beside the nodes' logs."""
     with (folder / "journal.txt").open("w") as out:
         for e in case.journal:
@@ -127,6 +144,7 @@ def _arguments() -> argparse.ArgumentParser:
     p.add_argument("--ttl", type=float, default=3.0, help="seconds of a node's lease (PostgreSQL)")
     p.add_argument("--limit", type=float, default=150.0, help="seconds after which an open run is a finding")
     p.add_argument("--sabotage", choices=("", *SABOTAGE), default="", help="break this promise, to see it found")
+    p.add_argument("--controls", action="store_true", help="only prove that the auditor sees faults put in on purpose")
     p.add_argument("--stop", action="store_true", help="end after the first bout with findings")
     return p
 

@@ -48,13 +48,13 @@ Wish = tuple[Person, c.Command]
 
 @dataclass
 class Crew:
-    """One crew for all runs of a bout. write: somebody else writes a document; value: what it is."""
+    """One crew for all runs of a bout. write: somebody else writes a document; careless: closes without looking."""
 
     random: Random
     say: Say
     write: Callable[[str, Json], None]
-    value: Callable[[str], Json]
     playful: bool = True
+    careless: bool = False
     done: Counter[tuple[str, str]] = field(default_factory=Counter)
     since: dict[str, float] = field(default_factory=dict)
 
@@ -93,8 +93,9 @@ class Crew:
             if asked.opened is not None and asked.spec.gate is not None:
                 yield from self._decide(run, name, asked)
         if finished(run) and self._long_enough(f"{run.id} finished {run.seq}", 0.3):
-            yield from self._debts(run, boss)
-            if not run.owing:
+            if not self.careless:
+                yield from self._debts(run, boss)
+            if self.careless or not run.owing:
                 yield boss, c.Close("all is well")
 
     def _debts(self, run: Run, boss: Person) -> Iterator[Wish]:

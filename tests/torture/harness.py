@@ -51,7 +51,7 @@ class Bout:
     """What is to happen. mines: of the first incarnations, in order; later ones are sampled while `kills` last.
 
     kills, freezes: how many at most; limit: seconds after which an open run is a finding; trouble: how often the
-    world misbehaves; plans: these instead of random ones.
+    world misbehaves; careless: the commander closes without looking; plans: these instead of random ones.
     """
 
     seed: int
@@ -64,6 +64,7 @@ class Bout:
     ttl: float = 3.0
     trouble: float = 0.03
     playful: bool = True
+    careless: bool = False
     size: int | None = None
     mines: tuple[str, ...] = ()
     sabotage: str = ""
@@ -252,7 +253,7 @@ class Arena:
     async def go(self) -> dict[str, str]:
         """Until every run is closed, or time is up: what is still open, and what it waits for."""
         runs = [await self.open(i) for i in range(len(self.bout.plans) or self.bout.runs)]
-        crew = Crew(self.random, self.say, self.world.foreign, self.world.value, self.bout.playful)
+        crew = Crew(self.random, self.say, self.world.foreign, self.bout.playful, self.bout.careless)
         began = time.monotonic()
         while time.monotonic() - began < self.bout.limit and not self.over:
             self.quiet = self.quiet or time.monotonic() - began > self.bout.limit / 2
