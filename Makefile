@@ -52,7 +52,7 @@ demo: $(READY) ## a shop, a bad release and a rollback, on this machine
 	$(BIN)/python -m bot.playground.demo $(ARGS)
 
 torture: $(READY) ## kill and freeze nodes in the middle of runs, then look for damage
-	$(BIN)/python -m bench.torture $(ARGS)
+	$(BIN)/python -m tests.torture $(ARGS)
 
 bench: $(READY) ## measure one thing: make bench BENCH=<name of a file in bench/>
 	@test -f "bench/$(BENCH).py" || { echo "make bench BENCH=<name>, of:" $(filter-out __init__,$(basename $(notdir $(wildcard bench/*.py)))); exit 2; }
