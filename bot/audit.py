@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
 
-from bot.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
 from bot.policy import Actor
 from bot.run import events as ev
 from bot.sentences import Names, details, sentence, who
 from bot.store import SealedRow, Store
+from bot.store.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
 
 What = Literal["gap", "prev", "hash", "cut", "missing run", "checkpoint", "index", "anchor", "line"]
 

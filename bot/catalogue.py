@@ -37,10 +37,10 @@ from pydantic import (
 
 from bot.contract import Json, canonical
 from bot.located import Path, Report
+from bot.located.shapes import Shape
+from bot.located.strict import Duration, Key, Slug, Strict, Text, Word, read_as
+from bot.located.yamltree import read
 from bot.policy import APPROVER, COMMANDER
-from bot.shapes import Shape
-from bot.strict import Duration, Key, Slug, Strict, Text, Word, read_as
-from bot.yamltree import read
 
 _KNOWN_KEYS = ConfigDict(extra="forbid")
 

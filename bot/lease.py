@@ -26,7 +26,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.database import parse_url
+from bot.store.database import parse_url
 
 TTL = 30.0
 """Seconds a node counts as alive after its last beat."""

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from bot.catalogue import Catalogue
 from bot.policy import Person
-from bot.rows import Token
 from bot.store import Store
+from bot.store.rows import Token
 
 TOKEN_LIFE = 12 * 3600.0
 """Seconds that a personal token is good for."""

@@ -23,7 +23,6 @@ from typing import Annotated, cast
 import sqlalchemy as sa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from bot import tables as t
 from bot.catalogue import Release
 from bot.contract import canonical
 from bot.ledger import (
@@ -45,9 +44,10 @@ from bot.ledger import (
     serving,
     timed,
 )
-from bot.rows import ReleaseRow, from_row, to_row
 from bot.run.state import Run
 from bot.store import Store
+from bot.store import tables as t
+from bot.store.rows import ReleaseRow, from_row, to_row
 
 __all__ = [
     "STABLE_AFTER", "BadRelease", "Candidate", "Choice", "Entry", "Registered", "Registration", "ReleaseConflict",

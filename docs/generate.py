@@ -24,9 +24,9 @@ from bot.cli import root
 from bot.cli.output import MEANINGS
 from bot.cli.root import SECTIONS
 from bot.contract import Action, AnyAction, AnyCheck, Output, Params
+from bot.located.shapes import Shape
 from bot.registry import Registry
 from bot.settings import Settings
-from bot.shapes import Shape
 
 HERE = Path(__file__).parent
 MADE = "<!-- Made by `python -m docs.generate`; change the code, not this page. -->"

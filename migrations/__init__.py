@@ -17,7 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from bot.database import LITE, UPGRADE, SchemaMismatch, connect_args, parse_url, place, plain_errors, prepare_lite
+from bot.store.database import LITE, UPGRADE, SchemaMismatch, connect_args, parse_url, place, plain_errors, prepare_lite
 
 LOCK = 0x726F6C6C00
 """PostgreSQL advisory lock of whoever migrates."""

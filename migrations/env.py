@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context
 
-from bot.tables import metadata
+from bot.store.tables import metadata
 
 
 def run(connection: sa.Connection) -> None:

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 import migrations
 from bot.audit import Report, code, export_jsonl, export_markdown, jsonl, prose, verify, verify_jsonl
 from bot.catalogue import Release
-from bot.chain import Checkpoint, Stored, checkpoint_hash, event_hash
 from bot.contract import Change, Edit, Effect, Receipt, Status, Verdict
 from bot.ports import Blob
 from bot.run import events as ev
 from bot.run.state import new_run
 from bot.sentences import Names, details, sentence, who
 from bot.store import Store
+from bot.store.chain import Checkpoint, Stored, checkpoint_hash, event_hash
 from tests.store.conftest import ANA, Sample
 
 AT = 1_763_900_000.5

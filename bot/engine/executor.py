@@ -42,8 +42,8 @@ from dbos import (
     error,
 )
 
-from bot.database import Transaction, parse_url
 from bot.lease import Lease
+from bot.store.database import Transaction, parse_url
 
 T = TypeVar("T")
 

@@ -17,6 +17,9 @@ from pydantic import ValidationError
 from bot.catalogue import Service
 from bot.contract import Action, AnyAction, AnyCheck, Json
 from bot.located import Document, Fault, Path, Report, dotted
+from bot.located.shapes import Shape
+from bot.located.strict import note
+from bot.located.yamltree import read
 from bot.plan.file import GateStep, UndoMember, Uses, UsesStep, WatchStep
 from bot.plan.gates import decisions
 from bot.plan.lookup import Lookup
@@ -25,9 +28,6 @@ from bot.plan.order import circles, ordered
 from bot.plan.outline import Found, FoundChoice, Said, outline
 from bot.plan.refs import mappings, replaced, texts, whole
 from bot.registry import Registry
-from bot.shapes import Shape
-from bot.strict import note
-from bot.yamltree import read
 
 CHECK_ONLY = ("within", "every", "passes")
 

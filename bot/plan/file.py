@@ -21,9 +21,9 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
+from bot.located.strict import NEITHER, Duration, Slug, Strict, Text
 from bot.plan.model import OnFail, Phase, StepSpec
 from bot.policy import ONE_APPROVER
-from bot.strict import NEITHER, Duration, Slug, Strict, Text
 
 MAX_STEPS = 500
 """Steps of a plan, options included."""

@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 from bot.catalogue import Release, Service
 from bot.contract import Action, AnyAction, AnyCheck, Json
 from bot.located import Path, Report, quoted
+from bot.located.shapes import Shape
 from bot.plan.file import Uses
 from bot.plan.outline import Found, Outline, Said
 from bot.plan.refs import ROOTS, compared, parse, whole
 from bot.registry import Registry
-from bot.shapes import Shape
 
 RELEASE = Shape.of(TypeAdapter(Release).json_schema())
 

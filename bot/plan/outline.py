@@ -14,6 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from bot.contract import Json
 from bot.located import Path, Report
+from bot.located.shapes import Shape
+from bot.located.strict import Slug, note, read_as
 from bot.plan.file import (
     MAX_STEPS,
     AnyMember,
@@ -27,8 +29,6 @@ from bot.plan.file import (
     Step,
     Work,
 )
-from bot.shapes import Shape
-from bot.strict import Slug, note, read_as
 
 _STEP: TypeAdapter[AnyStep] = TypeAdapter(Step)
 _SLUG: TypeAdapter[str] = TypeAdapter(Slug)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from bot.located import dotted, nearest, quoted
-from bot.shapes import Shape
+from bot.located.shapes import Shape
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from bot.audit import Finding, export_jsonl, export_markdown, verify
 from bot.blobs import FileBlobs
-from bot.chain import Checkpoint
 from bot.policy import Refusal
 from bot.store import Store
+from bot.store.chain import Checkpoint
 from bot.web.answers import No, as_json
 from bot.web.requests import in_query, one_of, word_in_address
 from bot.web.serves import Serves

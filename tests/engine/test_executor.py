@@ -21,10 +21,10 @@ import pytest
 import sqlalchemy as sa
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
-from bot import tables
-from bot.database import Transaction, open_database
 from bot.engine.executor import GRACE, AttemptId, Executor, beside
 from bot.lease import Lease, take
+from bot.store import tables
+from bot.store.database import Transaction, open_database
 
 _runs = itertools.count(1)
 

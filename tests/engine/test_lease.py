@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import tables
 from bot.lease import FENCED, AlreadyRunning, FileLease, RowLease, take
+from bot.store import tables
 
 TTL = 1.0
 """Seconds, where a test waits for beats; a process that really ends itself gets twice that."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bot.located.shapes import Shape
 from bot.plan.schema import catalogue_schema, plan_schema
-from bot.shapes import Shape
 from tests.plan.handlers import REGISTRY
 
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from bot.located import Faults, Report, nearest
-from bot.shapes import Shape
-from bot.yamltree import read
+from bot.located.shapes import Shape
+from bot.located.yamltree import read
 
 
 def test_only_true_and_false_are_booleans_and_dates_stay_text() -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import tables as t
-from bot.chain import ZERO
-from bot.database import Transaction
 from bot.run import events as ev
 from bot.run.decide import decide
 from bot.run.fold import evolve
 from bot.run.state import new_run
 from bot.store import AlreadyOpen, Conflict, Duplicate, Store
+from bot.store import tables as t
+from bot.store.chain import ZERO
+from bot.store.database import Transaction
 
 AT = 1_763_900_000.123456
 

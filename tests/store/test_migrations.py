@@ -16,10 +16,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 import migrations
-from bot.database import SchemaMismatch, StoreUnavailable
 from bot.run.state import new_run
 from bot.store import Store
-from bot.tables import metadata
+from bot.store.database import SchemaMismatch, StoreUnavailable
+from bot.store.tables import metadata
 
 AT = 1_763_900_000.0
 

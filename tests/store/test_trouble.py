@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 import migrations
-from bot.database import Lite, Transaction
 from bot.run import events as ev
 from bot.run.state import new_run
 from bot.store import Store, StoreUnavailable
+from bot.store.database import Lite, Transaction
 
 AT = 1_763_900_000.0
 

@@ -60,23 +60,18 @@ def closing(case: Case) -> None:
 
 def _debts(trace: Trace) -> list[str]:
     """Temporary steps in place that are nobody's."""
-    owed: dict[str, int] = {}
+    owed: set[str] = set()
     for r in trace.rows:
         step = r.body.get("step", "")
         spec = trace.specs.get(step)
         if r.kind == "apply started" and spec and spec["temporary"] and r.body["change"]["edits"]:
             if trace.attempts[step, r.body["n"]].doing == "apply":
-                owed[step] = r.seq
-        elif r.kind == "undone" or (r.kind in ("adopted", "accepted") and spec and _undoing(trace, step, r)):
-            owed.pop((spec or {}).get("undo") or step, None)
+                owed.add(step)
         elif r.kind == "handed over":
-            owed.pop(step, None)
-    return list(owed)
-
-
-def _undoing(trace: Trace, step: str, r: Row) -> bool:
-    mine = [a for (s, _), a in trace.applications.items() if s == step and a.attempts[0].started.seq < r.seq]
-    return trace.specs[step]["kind"] == "undo" or (bool(mine) and mine[-1].undoing)
+            owed.discard(step)
+        else:
+            owed.discard(trace.paid(r))
+    return sorted(owed)
 
 
 def said_once(case: Case) -> None:
@@ -230,13 +225,15 @@ def put_back(case: Case) -> None:
 def _undo_data(case: Case, trace: Trace, app: Application) -> None:
     first = _first_writes(case, app)
     for target, edit in app.first.items():
-        if target in first and first[target].before != edit["before"]:
-            was = first[target].before
-            case.fault("undo data", trace.id, f"{app.key}: {target} was {was!r}, the undo data say {edit['before']!r}")
+        said = next(r for r in app.began if target in {e["target"] for e in r.body["change"]["edits"]})
+        stood = [_value(case, target, said.seconds), *([first[target].before] if target in first else [])]
+        if edit["before"] not in stood:
+            text = f"{app.key}: {target} was {stood[0]!r}, the undo data say {edit['before']!r}"
+            case.fault("undo data", trace.id, text)
     mine = [a for (s, _), a in trace.applications.items() if s == app.step and not a.undoing and a.began]
     made = case.made.get((trace.id, app.step))
     if made is not None and mine and mine[-1] is app:
-        want = {t: e["before"] for t, e in app.first.items()}
+        want = befores(trace, app)
         if made != want:
             case.fault("undo data", trace.id, f"{app.key}: the run keeps {made} to put back, it must be {want}")
 
@@ -246,14 +243,21 @@ def _undone(case: Case, trace: Trace, app: Application) -> None:
         return
     case.counts["undos"] += 1
     left = {t for r in app.of("planned") for t in r.body["left"]}
-    first = _first_writes(case, app.source)
-    for target in app.source.first:
-        if target in left or target not in first:
+    for target, want in befores(trace, app.source).items():
+        if target in left or _stood(case, target, want, app.attempts[0].started.seconds, app.ended.seconds):
             continue
-        want = first[target].before
-        if not _stood(case, target, want, app.attempts[0].started.seconds, app.ended.seconds):
-            now = _value(case, target, app.ended.seconds)
-            case.fault("put back", trace.id, f"{app.key} is undone, but {target} is {now!r}; it was {want!r}")
+        now = _value(case, target, app.ended.seconds)
+        case.fault("put back", trace.id, f"{app.key} is undone, but {target} is {now!r}; it was {want!r}")
+
+
+def befores(trace: Trace, app: Application) -> dict[str, Json]:
+    """Target -> what an undo puts back: what was there before the application; and for a temporary step that was
+    still in place when it began, before the first one that put it there."""
+    found: dict[str, Json] = {}
+    for a in trace.standing(app):
+        for target, edit in a.first.items():
+            found.setdefault(target, edit["before"])
+    return found
 
 
 def _first_writes(case: Case, app: Application) -> dict[str, Entry]:

@@ -177,6 +177,26 @@ class Trace:
         """Attempts that never ended."""
         return list(self._busy.values())
 
+    def paid(self, r: Row) -> str:
+        """The step that this event says is taken back; empty for any other event."""
+        step = r.body.get("step", "")
+        if r.kind not in ("undone", "adopted", "accepted") or step not in self.specs:
+            return ""
+        mine = [a for (s, _), a in self.applications.items() if s == step and a.attempts[0].started.seq < r.seq]
+        undoing = bool(self.specs[step]["undo"]) or (bool(mine) and mine[-1].undoing)
+        return str(self.specs[step]["undo"] or step) if undoing else ""
+
+    def standing(self, app: Application) -> list[Application]:
+        """The forward applications whose work was in place, or half taken back, when this one began; itself last."""
+        if not self.specs[app.step]["temporary"]:
+            return [app]
+        before = [
+            a for (s, _), a in self.applications.items()
+            if s == app.step and not a.undoing and a.began and a.began[0].seq < app.began[0].seq
+        ]  # fmt: skip
+        paid = max((r.seq for r in self.rows if self.paid(r) == app.step and r.seq < app.began[0].seq), default=0)
+        return [*(a for a in before if a.began[0].seq > paid), app]
+
     def decision_of(self, a: Application) -> dict[str, Any] | None:
         """Who must be asked for an application: the plan's decision, or for an undo that people asked for the gate
         of the step again; nobody where a debt is restored."""

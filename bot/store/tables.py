@@ -25,7 +25,7 @@ event = sa.Table(
     sa.Column("prev", sa.Text, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
 )
-"""The truth: one row an event, each with the hash of the one before it (`bot/chain.py`)."""
+"""The truth: one row an event, each with the hash of the one before it (`bot/store/chain.py`)."""
 
 head = sa.Table(
     "head",

@@ -20,14 +20,14 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bot import tables as t
-from bot.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
-from bot.database import Database, SchemaMismatch, StoreUnavailable, Transaction, open_database, place
-from bot.rows import Head, Progress, ReleaseRow, Slot, Token, from_row, to_row, us
 from bot.run.decide import decide
 from bot.run.events import BadEvent, Event, decode, encode
 from bot.run.fold import evolve
 from bot.run.state import Run, new_run
+from bot.store import tables as t
+from bot.store.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
+from bot.store.database import Database, SchemaMismatch, StoreUnavailable, Transaction, open_database, place
+from bot.store.rows import Head, Progress, ReleaseRow, Slot, Token, from_row, to_row, us
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -398,7 +398,7 @@ async def _chunks(transaction: Transaction, query: sa.Select[Any]) -> AsyncItera
 
 
 def _sealed(lite: bool) -> sa.ColumnElement[bytes]:
-    """The hashed bytes, put together by the database (`bot/chain.py` says how)."""
+    """The hashed bytes, put together by the database (`bot/store/chain.py` says how)."""
     e = t.event.c
     form = sa.literal_column("'%s\n%s\n%s\n%s\n%s\n%s'", sa.Text)
     text = sa.func.format(form, e.prev, e.run, e.seq, e.at, e.kind, e.body)

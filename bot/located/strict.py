@@ -15,8 +15,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from bot.located import Path, Report, nearest, quoted
+from bot.located.shapes import Shape
 from bot.ports import Json
-from bot.shapes import Shape
 
 T = TypeVar("T")
 
