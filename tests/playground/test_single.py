@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.playground.shop import RELEASES, Fault, Shop
+from bot.playground.single import RELEASES, Fault, Shop
 
 
 class Customer:
@@ -195,7 +195,7 @@ async def test_a_fault_that_is_none_is_refused(customer: Customer, body: Any) ->
 
 async def started(*args: str) -> tuple[asyncio.subprocess.Process, str]:
     """The shop as a process, and its URL."""
-    command = (sys.executable, "-m", "bot.playground.shop", *args)
+    command = (sys.executable, "-m", "bot.playground.single", *args)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
@@ -227,7 +227,7 @@ async def test_a_taken_port_or_a_broken_state_is_said_in_a_line(tmp_path: Path) 
             (["--port", shop.url.rpartition(":")[2]], b"address already in use"),
             (["--state", str(state)], b"holds no state of a shop"),
         ):
-            command = (sys.executable, "-m", "bot.playground.shop", *args)
+            command = (sys.executable, "-m", "bot.playground.single", *args)
             process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
             _, said = await process.communicate()
             assert (process.returncode, said.count(b"\n")) == (1, 1), said

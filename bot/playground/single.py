@@ -1,6 +1,6 @@
 """A small shop to break and to roll back: three releases, one of which cannot take payments.
 
-    python -m bot.playground.shop --port 8081 --release 2.4.1
+    python -m bot.playground.single --port 8081 --release 2.4.1
 
     GET  /healthz      {"release", "status", "read_only", "errors"}: what serves now; errors: share of failed payments
                        (0 to 1), above a half the answer is 503
@@ -346,7 +346,7 @@ async def _run(shop: Shop) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m bot.playground.shop`: serves until SIGINT or SIGTERM, after one line that ends with its URL."""
+    """`python -m bot.playground.single`: serves until SIGINT or SIGTERM, after one line that ends with its URL."""
     parser = argparse.ArgumentParser(prog="shop", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="0 takes any free one")
     parser.add_argument("--release", choices=RELEASES, default="2.4.0", help="what it starts with, without a state")

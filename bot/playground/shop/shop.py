@@ -1,0 +1,241 @@
+"""The shop on its clusters: set up, deployed as CI does it, visited by customers, meddled with by colleagues.
+
+Invariants: everything listens on loopback and ends with the context; everybody but the set-up goes through the API of
+a cluster as themselves, so whatever is refused to them is refused by the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import aiohttp
+import yaml
+
+from bot.playground.cluster import Cluster, Registry
+from bot.playground.cluster.objects import Json
+from bot.playground.shop import catalogue, database, manifests, releases
+from bot.playground.shop.hands import Hands, NotDone
+from bot.playground.shop.manifests import KILL_SWITCH, NAMESPACE, SETTINGS, Site
+from bot.playground.shop.rights import USERS, rights
+from bot.playground.shop.traffic import Traffic
+from bot.playground.shop.truth import Truth, paused, running
+from bot.playground.workspace.clock import Clock
+
+ROLLED = ("shop-api-canary", "shop-api", "shop-worker")
+_PATIENCE = 30.0
+"""Seconds that a rollout may take here."""
+
+
+class Shop:
+    """`async with Shop(folder) as shop`. What it is for: see the package.
+
+    clusters: names, the first one has KEDA for its worker; deployed: what CI deploys at the start, one after the
+    other; schedule: of the cron; clock: of the clusters. `clusters` maps names to `Cluster`s, so `await
+    shop.clusters["us-1"].disconnect()` makes one unreachable and `.connect()` brings it back.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clusters: Sequence[str] = ("eu-1", "us-1"),
+        *,
+        deployed: Sequence[str] = ("2.4.0", "2.4.1"),
+        schedule: str = "* * * * *",
+        clock: Clock | None = None,
+    ) -> None:
+        self.folder, self.registry = folder, Registry()
+        self._deployed, self._schedule = deployed, schedule
+        self.clusters = {
+            name: Cluster(name, registry=self.registry, clock=clock, users=USERS, backoff=1.0) for name in clusters
+        }
+        self.images: dict[str, Mapping[str, str]] = {}
+        self._traffic: list[Traffic] = []
+        self._stack = contextlib.AsyncExitStack()
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Shop:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        database.create(self.database)
+        await self._stack.enter_async_context(self.registry)
+        self.images = {version: releases.push(self.registry, version) for version in releases.VERSIONS}
+        for cluster in self.clusters.values():
+            await self._stack.enter_async_context(cluster)
+            cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+            site = self._site(cluster)
+            cluster.apply(*rights(NAMESPACE), *manifests.around(site), manifests.application(site))
+            for name in ("shop-api", "shop-worker"):
+                cluster.metrics.set(NAMESPACE, "Deployment", name, 1.0)
+        self.kubeconfig.write_text(yaml.safe_dump(self.kubeconfig_of("bot")))
+        self.kubeconfig.chmod(0o600)
+        for version in self._deployed:
+            refused = await self.deploy(version)
+            if any(refused.values()):
+                raise NotDone(f"{version} was not deployed: {refused}")
+
+    def _site(self, cluster: Cluster) -> Site:
+        settings = f"{cluster.url}/as/shop/api/v1/namespaces/{NAMESPACE}/configmaps/{SETTINGS}"
+        scaled = cluster.name == next(iter(self.clusters))
+        return Site(cluster.name, settings, self.database, scaled, self._schedule)
+
+    # -- what the bot is told ----------------------------------------------------------------------------------------
+
+    @property
+    def database(self) -> Path:
+        """Where payments and jobs are."""
+        return self.folder / "shop.db"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The bot's, with a context for each cluster, named as it."""
+        return self.folder / "kubeconfig"
+
+    def kubeconfig_of(self, user: str) -> Json:
+        """Somebody else's, as a value: admin, bot, ci, dee, break-glass, nobody."""
+        parts = [cluster.kubeconfig_of(user, NAMESPACE) for cluster in self.clusters.values()]
+        merged = {key: [part[key][0] for part in parts] for key in ("clusters", "contexts")}
+        return {**parts[0], **merged}
+
+    @property
+    def releases(self) -> Mapping[str, Json]:
+        """Version -> the body of POST /v1/releases."""
+        return {version: releases.body(version, images) for version, images in self.images.items()}
+
+    def catalogue(
+        self,
+        roles: Mapping[str, Sequence[str]] = catalogue.ROLES,
+        people: Mapping[str, str] | None = None,
+        channels: Mapping[str, Sequence[str]] = catalogue.CHANNELS,
+    ) -> str:
+        """rollback.yaml with the shop in it. people: id -> name, {} where the workspace knows them."""
+        return catalogue.text(self.doors, roles, people, channels)
+
+    @property
+    def doors(self) -> Mapping[str, str]:
+        """Cluster -> `127.0.0.1:port` of the API there."""
+        return {name: cluster.address("shop-api", NAMESPACE) for name, cluster in self.clusters.items()}
+
+    # -- CI and Git --------------------------------------------------------------------------------------------------
+
+    async def deploy(self, version: str, *, by: str = "ci") -> Mapping[str, str]:
+        """Deploy as the pipeline does: try it dry, push to Git, apply, wait. Cluster -> why not, in its own words; ""
+        where it was done. What the dry run refuses is not pushed."""
+        said = await asyncio.gather(*(self._deploy(cluster, version, by) for cluster in self.clusters.values()))
+        return dict(zip(self.clusters, said, strict=True))
+
+    async def _deploy(self, cluster: Cluster, version: str, by: str) -> str:
+        wanted = manifests.release(self._site(cluster), version, self.images[version])
+        try:
+            async with Hands(cluster, by) as hands:
+                for manifest in wanted:
+                    await hands.apply(manifest, manifests.first_replicas(manifest), dry_run=True)
+                self.push(version, cluster.name)
+                for manifest in wanted:
+                    await hands.apply(manifest, manifests.first_replicas(manifest))
+        except NotDone as error:
+            return str(error)
+        for name in ROLLED:
+            try:
+                await cluster.rolled_out(name, NAMESPACE, _PATIENCE)
+            except TimeoutError:
+                return f"deployment/{name} is not rolled out after {_PATIENCE:.0f} s"
+        return ""
+
+    def push(self, version: str, *clusters: str) -> None:
+        """A commit that has Git say this version (for these clusters, else for all), as a `git revert` does. Argo CD
+        looks at it at once, as with a webhook."""
+        for name in clusters or self.clusters:
+            cluster = self.clusters[name]
+            site = self._site(cluster)
+            cluster.git.push(manifests.REPOSITORY, site.path, manifests.release(site, version, self.images[version]))
+            app = cluster.get("Application", "shop", "argocd")
+            marks = {**(app["metadata"].get("annotations") or {}), "argocd.argoproj.io/refresh": "normal"}
+            cluster.apply({**app, "metadata": {**app["metadata"], "annotations": marks}})
+
+    # -- colleagues --------------------------------------------------------------------------------------------------
+
+    async def scale(self, cluster: str, workload: str, replicas: int, *, by: str = "dee") -> None:
+        """Somebody rescales a Deployment by hand. NotDone."""
+        async with Hands(self.clusters[cluster], by) as hands:
+            await hands.merge("Deployment", NAMESPACE, workload, {"spec": {"replicas": replicas}}, "scale")
+
+    async def edit(self, cluster: str, key: str, value: str, *, by: str = "dee") -> None:
+        """Somebody edits a setting. NotDone."""
+        async with Hands(self.clusters[cluster], by) as hands:
+            await hands.merge("ConfigMap", NAMESPACE, SETTINGS, {"data": {key: value}})
+
+    async def kill_switch(self, on: bool = True, *, by: str = "dee") -> None:
+        """Somebody turns express checkout off, everywhere. NotDone."""
+        for name in self.clusters:
+            await self.edit(name, KILL_SWITCH, "true" if on else "false", by=by)
+
+    async def expire(self, version: str) -> None:
+        """The certificate with which a release pays runs out: it is bad from now on, wherever it runs."""
+
+        def write() -> None:
+            with database.Database(self.database) as db:
+                db.expire(version)
+
+        await asyncio.to_thread(write)
+
+    async def settle(self, cluster: str, name: str, *, by: str = "dee") -> None:
+        """Somebody runs the cron now: `kubectl create job --from=cronjob/shop-settle <name>`. NotDone."""
+        cron = self.clusters[cluster].get("CronJob", "shop-settle", NAMESPACE)
+        meta = {"name": name, "namespace": NAMESPACE}
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": cron["spec"]["jobTemplate"]["spec"]}
+        async with Hands(self.clusters[cluster], by) as hands:
+            await hands.create(job)
+
+    # -- customers, and what is true ---------------------------------------------------------------------------------
+
+    def traffic(self, per_second: float = 5.0) -> Traffic:
+        """Customers, for as long as it is a context."""
+        made = Traffic(lambda: [*self.doors.values()], per_second)
+        self._traffic.append(made)
+        return made
+
+    async def health(self, cluster: str) -> Json:
+        """What /healthz of one of its pods says. OSError, aiohttp.ClientError."""
+        url = f"http://{self.doors[cluster]}/healthz"
+        async with aiohttp.ClientSession() as http, http.get(url) as answer:
+            found: Json = await answer.json()
+            return found
+
+    async def truth(self, seconds: float = 3.0) -> Truth:
+        """How it really is, seen from inside. seconds: of traffic that are looked back on."""
+
+        def books() -> database.Books:
+            with database.Database(self.database) as db:
+                return db.books()
+
+        names = {image.partition("@")[2]: v for v, images in self.images.items() for image in images.values()}
+        thanked = {id for t in self._traffic for id in t.thanked}  # first: whoever pays meanwhile is not lost
+        counted = await asyncio.to_thread(books)
+        late = [t.of_late(seconds) for t in self._traffic]
+        tried = sum(s.total for s in late)
+        unpaid = sum(s.failed + s.broken for s in late)
+        return Truth(
+            running={name: running(cluster, names) for name, cluster in self.clusters.items()},
+            paused=tuple(place for cluster in self.clusters.values() for place in paused(cluster)),
+            failing=unpaid / tried if tried else None,
+            queued=counted.queued,
+            lost=(*counted.lost, *sorted(thanked - counted.payments)),
+            doubled=counted.doubled,
+        )
