@@ -90,8 +90,7 @@ def _queue(c: sa.Connection, patience: float) -> None:
 def _connection(url: str, patience: float, begin: str) -> Iterator[sa.Connection]:
     """A transaction on a connection of its own, with errors in plain words."""
     parsed = parse_url(url)
-    sync = parsed.set(drivername="sqlite") if parsed.drivername == LITE else parsed
-    engine = sa.create_engine(sync, poolclass=sa.NullPool, connect_args=connect_args(parsed, patience))
+    engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=connect_args(parsed, patience))
     if parsed.drivername == LITE:
         prepare_lite(engine, patience)
     with plain_errors(parsed), engine.execution_options(begin=begin).begin() as c:

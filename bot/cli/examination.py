@@ -1,0 +1,254 @@
+"""What `doctor` looks at, from the settings to Slack: each thing by itself, so that one fault hides no other.
+
+Invariant: nothing is posted and nothing that counts is changed; no bot need run, and one that runs is not disturbed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+from pydantic import SecretStr
+
+import actions
+import checks
+from bot import wiring
+from bot.blobs import BlobsUnavailable, FileBlobs
+from bot.catalogue import Catalogue, Release, Service
+from bot.engine.reconciler import impossible
+from bot.located import Faults
+from bot.people import CatalogueDirectory, Directory
+from bot.plan.compile import compile_plan
+from bot.plan.model import Plan
+from bot.plan.named import Plans
+from bot.policy import COMMANDER, Actor, Person
+from bot.registry import Registry
+from bot.run import events as ev
+from bot.settings import Settings, SettingsError, read_settings
+from bot.slack.directory import SlackDirectory
+from bot.slack.doctor import Finding, Slack, examine
+from bot.slack.render import screen
+from bot.slack.sample import stages
+from bot.store import SchemaMismatch, Store, StoreUnavailable
+
+ASKED = 3.0
+"""Seconds to wait for a bot that may be running."""
+
+
+async def everything() -> AsyncIterator[Finding]:
+    """One finding after another; it goes on after faults as far as it can."""
+    try:
+        settings = read_settings()
+        files = wiring.files_of(settings)
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            yield Finding("settings", "fault", line, "correct it; docs/settings.md lists every setting")
+        return
+    yield Finding("settings", "ok", f"profile {settings.profile}, Slack {settings.slack}")
+    yield await _files(files)
+    running, found = await _bot(settings)
+    for finding in found:
+        yield finding
+    yield await _pager(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        store, finding = await _database(settings, stack)
+        yield finding
+        try:
+            catalogue = wiring.read_catalogue(settings.catalogue)
+        except (SettingsError, Faults) as error:
+            yield Finding("catalogue", "fault", str(error), "correct it; `rollback-bot plan lint` looks at it again")
+            return
+        yield Finding(
+            "catalogue", "ok", f"services: {', '.join(catalogue.services)}; roles: {', '.join(catalogue.roles)}"
+        )
+        slack = told(settings, running)
+        plans, found = _plans(settings, catalogue)
+        for finding in [*found, *await _people(catalogue, plans, slack, store), *await _targets(settings, catalogue)]:
+            yield finding
+        if slack is None:
+            yield Finding("slack", "ok", "off, as set; docs/slack.md says how to switch it on")
+            return
+        async for finding in examine(slack, catalogue, time.time, cards(catalogue, plans)):
+            yield finding
+
+
+def told(settings: Settings, running: bool) -> Slack | None:
+    """What the settings say about Slack; None where it is off."""
+    if settings.slack == "off":
+        return None
+    return Slack(
+        settings.slack, settings.slack_url, _clear(settings.slack_bot_token), _clear(settings.slack_app_token),
+        _clear(settings.slack_signing_secret), settings.slack_team, settings.url if running else "",
+    )  # fmt: skip
+
+
+def _clear(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret is not None else ""
+
+
+# -- what the bot stands on --------------------------------------------------------------------------------------------
+
+
+async def _files(files: FileBlobs) -> Finding:
+    try:
+        await files.ping()
+    except BlobsUnavailable as error:
+        return Finding("files", "fault", str(error), "let the bot's user write there, or change ROLLBACK_BLOBS_URL")
+    return Finding("files", "ok", f"{files.folder} can be written")
+
+
+async def _pager(settings: Settings) -> Finding:
+    pager = wiring.pager_of(settings)
+    if pager is None:
+        return Finding("pager", "ok", "off, as set; who is waited for is mentioned in the channel")
+    if fault := await pager.ping():
+        return Finding("pager", "fault", fault, "correct ROLLBACK_PAGE_URL or ROLLBACK_PAGE_KEY; docs/operators.md")
+    return Finding("pager", "ok", f"{pager.url} takes this key; nobody was called")
+
+
+async def _bot(settings: Settings) -> tuple[bool, list[Finding]]:
+    """(whether a bot runs, and what it says of itself)"""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15.0, connect=ASKED)) as session,
+            session.get(f"{settings.url.rstrip('/')}/readyz") as answer,
+        ):
+            lines = (await answer.text()).splitlines()
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False, [Finding("bot", "ok", f"none answers at {settings.url}; looking without it")]
+    parts = (line.partition(": ") for line in lines)
+    own = {name: fault for name, _, fault in parts if fault not in ("", "fine") and "/" not in name}
+    found = [Finding(f"bot: {name}", "fault", fault, "see its log") for name, fault in own.items()]
+    return True, found or [Finding("bot", "ok", f"runs at {settings.url}")]
+
+
+async def _database(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[Store | None, Finding]:
+    try:
+        store = await Store.open(settings.database_url)
+        stack.push_async_callback(store.close)
+        await store.check_schema()
+    except StoreUnavailable as error:
+        return None, Finding("database", "fault", str(error), "start it, or correct ROLLBACK_DATABASE_URL")
+    except SchemaMismatch as error:
+        return None, Finding("database", "fault", str(error), "`rollback-bot db upgrade`, with this version of the bot")
+    return store, Finding("database", "ok", "answers, and has the schema that this version needs")
+
+
+async def _targets(settings: Settings, catalogue: Catalogue) -> list[Finding]:
+    found: list[Finding] = []
+    for service, client in wiring.adapters_of(settings, catalogue).items():
+        try:
+            for target, fault in (await client.ping()).items():
+                hint = f"let this host reach it, or correct services.{service}.targets.{target} in the catalogue"
+                bad = Finding(f"target {service}/{target}", "fault", fault, hint)
+                found.append(bad if fault else Finding(f"target {service}/{target}", "ok", "answers"))
+        finally:
+            await client.close()
+    return found
+
+
+# -- who decides -------------------------------------------------------------------------------------------------------
+
+
+def _plans(settings: Settings, catalogue: Catalogue) -> tuple[Mapping[str, Plan], list[Finding]]:
+    """Service -> its plan, of those whose plan compiles."""
+    plans, registry = Plans(settings.plans), Registry.discover(actions, checks)
+    good: dict[str, Plan] = {}
+    found: list[Finding] = []
+    for name, service in catalogue.services.items():
+        try:
+            text, source = plans.text(service.plan)
+            good[name] = compile_plan(
+                text, source=source, registry=registry, service=service, roles=frozenset(catalogue.roles)
+            )
+        except (LookupError, Faults) as error:
+            hint = f"`rollback-bot plan lint {service.plan} --service {name}`"
+            found.append(Finding(f"plan of {name}", "fault", str(error).splitlines()[0], hint))
+    return good, found
+
+
+async def _people(
+    catalogue: Catalogue, plans: Mapping[str, Plan], slack: Slack | None, store: Store | None
+) -> list[Finding]:
+    if slack is None:
+        directory: Directory = CatalogueDirectory(catalogue)
+    elif store is None:
+        return [Finding("people", "look", "not looked at: what is known of them is kept in the database")]
+    else:
+        there = SlackDirectory(catalogue, slack.client, store, time.time, team=slack.team)
+        await there.start()
+        if there.state:
+            return [Finding("people", "fault", there.state, "see token and scopes, below")]
+        directory = there
+    everyone = await directory.everyone()
+    return [
+        *(_role(catalogue, name, everyone) for name in catalogue.roles),
+        *(_decisions(name, plan, everyone) for name, plan in plans.items()),
+    ]
+
+
+def _role(catalogue: Catalogue, name: str, everyone: Sequence[Person]) -> Finding:
+    holders = [p for p in everyone if name in p.roles and p.kind == "member"]
+    schedule = catalogue.roles[name].on_call
+    label = f"role {name}"
+    if not holders:
+        return Finding(label, "fault", "nobody holds it", f"name people or groups under roles.{name} of the catalogue")
+    names = ", ".join("@" + p.name for p in holders[:5]) + (", …" if len(holders) > 5 else "")
+    if (schedule.people or schedule.groups) and not any(name in p.on_call for p in holders):
+        hint = f"look at roles.{name}.on_call of the catalogue: only who holds the role as well can be on call for it"
+        return Finding(label, "look", f"{len(holders)} ({names}), nobody of them on call", hint)
+    return Finding(label, "ok", f"{len(holders)}: {names}")
+
+
+def _decisions(service: str, plan: Plan, everyone: Sequence[Person]) -> Finding:
+    """Whether every decision can be passed, whichever commander asks for the rollback (and is barred from it)."""
+    label, asking = f"decisions of {service}", [p for p in everyone if COMMANDER in p.roles and p.kind == "member"]
+    stuck = {p.name: faults for p in asking if (faults := impossible(plan, everyone, frozenset({p.id})))}
+    if not asking:
+        return Finding(label, "fault", "there is no commander who could ask", "see role commander, above")
+    if not stuck:
+        count = sum(d.gate is not None for d in plan.decisions)
+        return Finding(label, "ok", f"all {count} of plan {plan.name} can be passed, whichever commander asks")
+    name, faults = min(stuck.items(), key=lambda s: len(s[1]))
+    text = "; ".join(f"{decision} {why}" for decision, why in faults.items())
+    hint = "give the role to more people in the catalogue; until then such a rollback needs broken glass"
+    return Finding(label, "look" if len(stuck) < len(asking) else "fault", f"if @{name} asks: {text}", hint)
+
+
+# -- what Slack would be shown -----------------------------------------------------------------------------------------
+
+
+def cards(catalogue: Catalogue, plans: Mapping[str, Plan]) -> Mapping[str, Sequence[Any]]:
+    """What each message of each service's rollback is made of, in every state of a run: name -> blocks."""
+    found: dict[str, Sequence[Any]] = {}
+    for name, plan in plans.items():
+        service = catalogue.services[name]
+        for state, run in stages(_created(service, plan), time.time()):
+            shown = screen(run, now=run.at, channels=service.channels, roles=catalogue.roles)
+            for post in shown.posts:
+                if post.message.blocks:
+                    found.setdefault(f"{name}, {post.slot}, {state}", post.message.blocks)
+    return _distinct(found)
+
+
+def _created(service: Service, plan: Plan) -> ev.Created:
+    by = Actor("U0DOCTOR00", "doctor", (COMMANDER,), "doctor")
+    removed, target = Release("2.4.1"), Release("2.4.0")
+    return ev.Created(
+        service.name, plan, plan.digest, removed, target, "a look at the cards", by, channel="C0DOCTOR00",
+        channels=service.channels, evidence=("served 6 d 4 h",),
+    )  # fmt: skip
+
+
+def _distinct(found: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    """Each once: most cards look the same in several states."""
+    seen: list[Sequence[Any]] = []
+    kept: dict[str, Sequence[Any]] = {}
+    for name, blocks in found.items():
+        if blocks not in seen:
+            seen.append(blocks)
+            kept[name] = blocks
+    return kept

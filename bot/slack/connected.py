@@ -1,0 +1,145 @@
+"""Everything of Slack in one process, put together and kept going: people, channels, what is heard, what is shown.
+
+Invariants:
+- nothing of it is ever needed for the bot to start, to go on, or to end: a Slack that is away is a word in `/readyz`;
+- at the end first nothing more is heard, then what was heard is answered, then nothing more is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.audit import export_markdown, html
+from bot.blobs import FileBlobs
+from bot.catalogue import Catalogue
+from bot.eta import Estimates
+from bot.lease import Lease
+from bot.ports import Blob
+from bot.run import events as ev
+from bot.run.state import Run
+from bot.settings import Settings
+from bot.slack.answers import Tells
+from bot.slack.app import PATH, SlackApp
+from bot.slack.asks import Asks
+from bot.slack.calls import quiet_client
+from bot.slack.channels import SlackChannels
+from bot.slack.directory import SlackDirectory
+from bot.slack.looks import Looks
+from bot.slack.places import Places, SlackServes
+from bot.slack.post import Screen
+from bot.slack.publisher import Publisher
+from bot.slack.render import screen
+from bot.slack.socket import Socket
+from bot.store import Store
+
+
+class Slack:
+    """Slack, for one bot. clock: seconds since the epoch."""
+
+    def __init__(
+        self, settings: Settings, catalogue: Catalogue, store: Store, files: FileBlobs, clock: Callable[[], float]
+    ) -> None:
+        self.settings, self.catalogue, self.store, self.files, self.clock = settings, catalogue, store, files, clock
+        token = settings.slack_bot_token
+        self.client: AsyncWebClient = quiet_client(token.get_secret_value() if token else "", settings.slack_url)
+        self.people = SlackDirectory(catalogue, self.client, store, clock, team=settings.slack_team)
+        self.channels = SlackChannels(self.client, clock)
+        self.estimates = Estimates(store)
+        self.publisher: Publisher | None = None
+        self.app: SlackApp | None = None
+        self.socket: Socket | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self, bot: SlackServes, lease: Lease, people_changed: Callable[[], Awaitable[None]]) -> None:
+        """Begins to show and to hear."""
+        self.people.on_change = people_changed
+        self.publisher = Publisher(
+            self.store, self.client, self.screen_of, lease, self.contents, clock=self.clock, ttl=self.settings.lease
+        )
+        places = Places(bot, self.channels)
+        looks = Looks(bot, places, self.client)
+        asks = Asks(bot, self.people, self.client, places, looks, Tells(self.client), self.publisher.hint)
+        secret = self.settings.slack_signing_secret
+        self.app = SlackApp(asks, secret.get_secret_value() if secret else "")
+        self._begin("people", self.people.run())
+        self._begin("publisher", self.publisher.run())
+        if self.settings.slack == "socket":
+            token = self.settings.slack_app_token
+            self.socket = Socket(self.app.bolt, token.get_secret_value() if token else "", self.settings.slack_url)
+            self._begin("socket", self.socket.run())
+
+    async def close(self) -> None:
+        """Everything down; what was heard is answered first."""
+        await self._end("socket")
+        if self.socket is not None:
+            await self.socket.close()
+        if self.app is not None:
+            await self.app.close()
+        await self._end("publisher")
+        await self._end("people")
+
+    @property
+    def posts(self) -> Mapping[str, Callable[[web.Request], Awaitable[web.Response]]]:
+        """Path -> who answers Slack's own requests; none in Socket Mode."""
+        if self.settings.slack != "http" or self.app is None:
+            return {}
+        return {PATH: self.app.handle}
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """What is wrong, by part; one part that is fine where nothing is."""
+        found = {"slack": self.people.state}
+        if self.socket is not None and self.socket.state:
+            found["slack"] = f"Socket Mode: {self.socket.state}"
+        if self.publisher is not None:
+            for place, text in self.publisher.faults().items():
+                found["slack" if place == "slack" else f"slack {place}"] = text
+        return found
+
+    async def watch(self, run: Run, events: Sequence[ev.Event]) -> None:
+        """Something happened (a watcher of the engine)."""
+        if self.publisher is not None:
+            self.publisher.hint(run.id)
+
+    async def screen_of(self, run: Run) -> Screen:
+        """What a run is to look like now."""
+        if run.created is None:
+            return Screen(())
+        now = self.clock()
+        return screen(
+            run, now=now, eta=await self.estimates.of(run, now), progress=await self.store.progress(run.id),
+            channels=run.created.channels, notices=await self.store.notices(run.id), roles=self.catalogue.roles,
+            marks=await self.store.marks(run.id),
+        )  # fmt: skip
+
+    async def contents(self, run_id: str, what: str) -> bytes:
+        """The bytes of an upload. LookupError where there are none."""
+        if what == "audit.md":
+            return export_markdown(await self.store.events(run_id)).encode()
+        if what == "timeline.html":
+            return html(await self.store.events(run_id)).encode()
+        for step in (await self.store.load(run_id)).steps.values():
+            for kept in step.receipt.evidence.values() if step.receipt else ():
+                if isinstance(kept, Mapping) and kept.get("digest") == what:
+                    return await self.files.get(_blob(kept))
+        raise LookupError(f"run {run_id} has no {what[:40]}")
+
+    def _begin(self, name: str, work: Any) -> None:
+        self._tasks[name] = asyncio.create_task(work, name=f"slack {name}")
+
+    async def _end(self, name: str) -> None:
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _blob(kept: Mapping[str, Any]) -> Blob:
+    return Blob(str(kept["digest"]), int(kept["size"]), str(kept["type"]))

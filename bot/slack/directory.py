@@ -1,0 +1,323 @@
+"""Who there is, as Slack says: members of its user groups hold the catalogue's roles.
+
+Invariants:
+- nobody waits for Slack: answers come from what is known, which a background task keeps fresh (user groups are Tier 2:
+  one listing a minute, sooner when an event says that something changed); only somebody without a role, not seen
+  lately, is looked up at once, for at most `PATIENCE` seconds;
+- what is known is kept in the database, so that while Slack is away, or the bot has just started, people are who they
+  were, by command line too; how old that is, is logged and told in `state`;
+- a person of another team, a guest, a bot or somebody deactivated is that before any role is looked at; who cannot
+  be found is a stranger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.catalogue import Catalogue, Crew
+from bot.policy import Person
+from bot.slack.channels import BROKEN, words
+from bot.store import Known, Store, StoreUnavailable
+from bot.view import duration
+
+log = logging.getLogger(__name__)
+
+EVERY = 60.0
+"""Seconds between two looks at the user groups."""
+FRESH = 600.0
+"""Seconds that what is known of one person is good for, unless an event says otherwise."""
+PATIENCE = 2.0
+"""Seconds that looking somebody up may take while a click waits for it."""
+SETTLE = 0.2
+"""Seconds in which further changes are awaited before looking again."""
+MOST = 5000
+"""People remembered; those without a role are forgotten first."""
+NAME = "slack/people"
+"""What the database keeps this under."""
+
+Kind = Literal["member", "guest", "bot", "stranger", "deactivated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One person as Slack last told of them. at: when, in seconds since the epoch."""
+
+    id: str
+    name: str
+    kind: Kind
+    at: float
+
+    @classmethod
+    def of(cls, user: Mapping[str, Any], team: str, at: float) -> Account:
+        """From Slack's user object. team: ours."""
+        profile = user.get("profile") or {}
+        name = profile.get("display_name") or user.get("name") or profile.get("real_name") or user["id"]
+        return cls(str(user["id"]), str(name), _kind(user, team), at)
+
+
+def _kind(user: Mapping[str, Any], team: str) -> Kind:
+    if user.get("is_stranger") or user.get("team_id") != team or user.get("id") == "USLACKBOT":
+        return "stranger"
+    if user.get("deleted"):
+        return "deactivated"
+    if user.get("is_bot") or user.get("is_workflow_bot"):
+        return "bot"
+    return "guest" if user.get("is_restricted") or user.get("is_ultra_restricted") else "member"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything that is known. groups: members by id and by handle of a user group; at: as of when, 0 for never."""
+
+    team: str
+    groups: Mapping[str, frozenset[str]]
+    accounts: Mapping[str, Account]
+    at: float
+
+
+class SlackDirectory:
+    """`bot.people.Directory` over Slack. clock: seconds since the epoch; team: ours, asked of Slack where empty.
+
+    Without a client it knows only what the database kept.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        client: AsyncWebClient | None,
+        store: Store,
+        clock: Callable[[], float],
+        *,
+        team: str = "",
+        every: float = EVERY,
+    ) -> None:
+        self.catalogue, self.client, self.store, self.clock, self.every = catalogue, client, store, clock, every
+        self.on_change: Callable[[], Awaitable[None]] = _nothing
+        self.fault = "has not been asked yet"
+        self._seen = Seen(team, {}, {}, 0.0)
+        self._loaded = False
+        self._wanted = team
+        self._stale: set[str] = set()
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    # -- who there is ----------------------------------------------------------------------------------------------
+
+    @property
+    def team(self) -> str:
+        """Our team's id, empty while Slack has never told."""
+        return self._seen.team
+
+    @property
+    def state(self) -> str:
+        """What is wrong, empty where nothing is."""
+        if not self.fault:
+            return ""
+        age = f"as of {duration(self.clock() - self._seen.at)} ago" if self._seen.at else "nobody is known yet"
+        return f"people: {self.fault}; {age}"
+
+    async def everyone(self) -> Sequence[Person]:
+        """Everybody with a role, as last known."""
+        await self._load()
+        found = (self._seen.accounts.get(id) for id in self._with_roles(self._seen.groups))
+        return [self._person(a) for a in found if a is not None]
+
+    async def person(self, id: str) -> Person:
+        """One person, looked up if they were never seen; a stranger where Slack knows nobody, or does not answer."""
+        await self._load()
+        known = self._seen.accounts.get(id)
+        kept_fresh = self._with_roles(self._seen.groups)
+        if known is None or (self.clock() - known.at > FRESH and id not in kept_fresh):
+            known = await self._look_up(id) or known
+        return self._person(known) if known is not None else Person(id, id, kind="stranger")
+
+    def id_of(self, word: str) -> str:
+        """The id of somebody known by this name; the word itself where there is none, or more than one."""
+        found = [a.id for a in self._seen.accounts.values() if a.name == word and a.kind == "member"]
+        return found[0] if len(found) == 1 else word
+
+    def _person(self, a: Account) -> Person:
+        roles = self.catalogue.roles.values()
+        groups = self._seen.groups
+        holds = frozenset(r.name for r in roles if a.id in _members(Crew(r.people, r.groups), groups))
+        on_call = frozenset(r.name for r in roles if a.id in _members(r.on_call, groups))
+        return Person(a.id, a.name, holds, a.kind, on_call)
+
+    def _with_roles(self, groups: Mapping[str, frozenset[str]]) -> list[str]:
+        crews = [c for r in self.catalogue.roles.values() for c in (Crew(r.people, r.groups), r.on_call)]
+        return list(dict.fromkeys(id for c in crews for id in sorted(_members(c, groups))))
+
+    async def _look_up(self, id: str) -> Account | None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                team = self._seen.team or await self._our_team()
+                found = await self._account(id, team)
+        except BROKEN as error:
+            log.warning("Slack cannot say who %s is: %s", id[:40], words(error))
+            return None
+        if found is not None:
+            accounts = {**self._seen.accounts, id: found}
+            self._seen = replace(self._seen, team=team, accounts=self._bounded(accounts, self._seen.groups))
+        return found
+
+    # -- keeping it fresh ------------------------------------------------------------------------------------------
+
+    async def start(self, patience: float = 5.0) -> None:
+        """Knows what there is to know: from Slack if it answers in time (seconds), else from the database."""
+        await self._load()
+        try:
+            async with asyncio.timeout(patience):
+                await self.refresh()
+        except TimeoutError:
+            self._failed("no answer in time")
+
+    def changed(self, user: str = "") -> None:
+        """Something changed, as an event says: one person, or the groups."""
+        if user:
+            self._stale.add(user)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Refreshes once a minute, and soon after each change, until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.every * random.uniform(0.8, 1.2)):  # noqa: S311
+                    await self._wake.wait()
+            if self._wake.is_set():
+                await asyncio.sleep(SETTLE)
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(self.every):
+                    await self.refresh()
+            except TimeoutError:
+                self._failed("no answer in time")
+            except Exception:
+                log.exception("cannot refresh the people")
+
+    async def refresh(self) -> None:
+        """Asks Slack once; what is known stays as it is where Slack does not answer."""
+        if self.client is None:
+            return
+        async with self._turn:
+            before = self._roles()
+            stale, self._stale = self._stale, set()
+            try:
+                self._seen = await self._ask(stale)
+            except BROKEN as error:
+                self._stale |= stale
+                self._failed(words(error))
+                return
+            self.fault = ""
+            await self._keep()
+            if self._roles() != before:
+                await self.on_change()
+
+    async def _ask(self, stale: Collection[str]) -> Seen:
+        team = await self._our_team()
+        groups = await self._groups()
+        now = self.clock()
+        accounts = dict(self._seen.accounts)
+        known_to_change = {i for i in stale if i in accounts}
+        for id in [*self._with_roles(groups), *known_to_change]:
+            old = accounts.get(id)
+            if old is None or id in stale or now - old.at > FRESH:
+                found = await self._account(id, team)
+                accounts[id] = found or Account(id, id, "stranger", now)
+                self._seen = replace(self._seen, accounts=dict(accounts))  # where Slack stops answering, this is kept
+        return Seen(team, groups, self._bounded(accounts, groups), now)
+
+    async def _our_team(self) -> str:
+        if self.client is None:
+            return self._seen.team
+        team = str((await self.client.auth_test())["team_id"])
+        if self._wanted and team != self._wanted:
+            log.error("the bot token belongs to team %s, but ROLLBACK_SLACK_TEAM says %s", team, self._wanted)
+        return self._wanted or team
+
+    async def _groups(self) -> dict[str, frozenset[str]]:
+        if self.client is None or not any(r.groups or r.on_call.groups for r in self.catalogue.roles.values()):
+            return {}
+        answer = await self.client.usergroups_list(include_users=True)
+        found: dict[str, frozenset[str]] = {}
+        for group in cast(list[dict[str, Any]], answer["usergroups"]):
+            if not group.get("date_delete"):
+                found[str(group["id"])] = found[str(group["handle"])] = frozenset(group.get("users") or ())
+        return found
+
+    async def _account(self, id: str, team: str) -> Account | None:
+        if self.client is None:
+            return None
+        try:
+            answer = await self.client.users_info(user=id)
+        except SlackApiError as error:
+            if words(error) in ("user_not_found", "user_not_visible", "invalid_arguments"):
+                return None
+            raise
+        return Account.of(cast(dict[str, Any], answer["user"]), team, self.clock())
+
+    def _bounded(self, accounts: Mapping[str, Account], groups: Mapping[str, frozenset[str]]) -> Mapping[str, Account]:
+        if len(accounts) <= MOST:
+            return accounts
+        needed = set(self._with_roles(groups))
+        newest = sorted(accounts.values(), key=lambda a: (a.id not in needed, -a.at))
+        return {a.id: a for a in newest[:MOST]}
+
+    def _roles(self) -> frozenset[Person]:
+        found = (self._seen.accounts.get(id) for id in self._with_roles(self._seen.groups))
+        return frozenset(self._person(a) for a in found if a is not None)
+
+    def _failed(self, why: str) -> None:
+        if self.fault != why:
+            self.fault = why
+            log.warning("Slack does not tell who there is; going on with what is known (%s)", self.state)
+
+    # -- what the database keeps -----------------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        if self._loaded:
+            return
+        kept = await self.store.known(NAME)
+        if kept is not None and not self._seen.at:
+            self._seen = _read(kept.body, self._wanted)
+        self._loaded = True
+
+    async def _keep(self) -> None:
+        try:
+            await self.store.put_known(Known(NAME, _written(self._seen), self._seen.at))
+        except StoreUnavailable as error:
+            log.warning("cannot keep who there is: %s", error)
+
+
+def _members(crew: Crew, groups: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    return frozenset(crew.people).union(*(groups.get(g.removeprefix("@"), frozenset()) for g in crew.groups))
+
+
+def _written(seen: Seen) -> str:
+    groups = {name: sorted(ids) for name, ids in sorted(seen.groups.items())}
+    accounts = [[a.id, a.name, a.kind, a.at] for a in seen.accounts.values()]
+    return json.dumps({"team": seen.team, "groups": groups, "accounts": accounts, "at": seen.at}, ensure_ascii=False)
+
+
+def _read(text: str, team: str) -> Seen:
+    """What was kept; nothing where it cannot be read (another version wrote it): Slack will tell it again."""
+    try:
+        body = json.loads(text)
+        accounts = {a[0]: Account(*a) for a in body["accounts"]}
+        groups = {name: frozenset(ids) for name, ids in body["groups"].items()}
+        return Seen(team or body["team"], groups, accounts, body["at"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return Seen(team, {}, {}, 0.0)
+
+
+async def _nothing() -> None:
+    """Nobody wants to know."""

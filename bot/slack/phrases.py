@@ -1,0 +1,190 @@
+"""Words that several cards share: who, whether, since when, what became of it. Pure.
+
+`Scene` is all that a card may look at. Nothing here depends on the clock: what has happened says when, and the
+reader's client says how long ago that is; so a card changes when something happened, and at no other time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bot import view
+from bot.catalogue import Role
+from bot.eta import Eta
+from bot.policy import Actor, Gate, missing
+from bot.run.state import Asked, PastHalt, Proposal, Run, Step
+from bot.slack.blocks import Mrkdwn, group, joined, mark, person, when
+from bot.store.chain import Checkpoint
+from bot.store.rows import Progress
+
+MENTIONED = 8
+"""People and groups in one call for help."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be drawn. roles: of the catalogue, for whom to call; marks: checkpoints of the record by moment."""
+
+    run: Run
+    eta: Eta | None = None
+    progress: Mapping[str, Progress] = field(default_factory=dict)
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    marks: Mapping[float, Checkpoint] = field(default_factory=dict)
+
+    @cached_property
+    def seen(self) -> view.RunView:
+        """The run as every way in shows it, as of its last event."""
+        return view.view(self.run, self.run.at)
+
+    @cached_property
+    def steps(self) -> Mapping[str, view.StepView]:
+        """The same, by step."""
+        return {s.id: s for s in self.seen.steps}
+
+    @cached_property
+    def decisions(self) -> Mapping[str, view.DecisionView]:
+        """The same, by decision."""
+        return {d.name: d for d in self.seen.decisions}
+
+    def title(self, step: str) -> str:
+        """What people call a step."""
+        return self.run.steps[step].spec.title
+
+    @cached_property
+    def start(self) -> Asked | None:
+        """The decision that is taken on the root card: the first one, if it only lets the rest begin."""
+        gated = [a for a in self.run.asked.values() if a.spec.gate is not None]
+        first = gated[0] if gated else None
+        only_asks = first is not None and all(self.run.steps[m].spec.kind == "gate" for m in first.spec.members)
+        return first if only_asks else None
+
+    def named(self, a: Asked) -> str:
+        """What people call a decision: of a choice, the choice."""
+        titles = (c.title for c in self.run.plan.choices if c.id == a.spec.choice)
+        return next(titles, a.spec.title)
+
+    def call(self, roles: Iterable[str], everybody: bool = False) -> Mrkdwn:
+        """Mentions of who is on call for these roles, of all who hold them if nobody is (or `everybody`)."""
+        found: list[Mrkdwn] = []
+        for name in roles:
+            role = self.roles.get(name)
+            if role is None:
+                continue
+            crew = role.on_call if (role.on_call.people or role.on_call.groups) and not everybody else role
+            found += [person(p) for p in crew.people if p not in self.run.barred]
+            found += [group(g) for g in crew.groups]
+        return joined(list(dict.fromkeys(found))[:MENTIONED], " ")
+
+
+def recorded(scene: Scene, at: float | None) -> str:
+    """How far the record was at a moment, and its heads: what `docs/audit.md` compares. Empty where none was kept."""
+    mark_ = scene.marks.get(at) if at is not None else None
+    if mark_ is None:
+        return ""
+    return f"Record: {mark_.seq} entries, head {mark_.hash[:12]} · checkpoint {mark_.n}, {mark_.chain[:12]}"
+
+
+def who(actor: Actor | None) -> Mrkdwn:
+    """A mention of somebody; "nobody"."""
+    return person(actor.id, actor.name) if actor is not None else Mrkdwn("nobody")
+
+
+def people(actors: Iterable[Actor]) -> Mrkdwn:
+    """ "@ben, @cho and @eli"."""
+    return listed([who(a) for a in actors])
+
+
+def listed(words: Sequence[str]) -> Mrkdwn:
+    """ "a, b and c"."""
+    return joined([joined(words[:-1], ", "), words[-1]], " and ") if len(words) > 1 else joined(words)
+
+
+def because(reason: str) -> str:
+    """ ": reason", or nothing."""
+    return f": {reason}" if reason else ""
+
+
+def sentence(text: str) -> str:
+    """Text that begins with a capital and ends with a full stop."""
+    return stopped(text[:1].upper() + text[1:])
+
+
+def stopped(text: str) -> str:
+    """Text that ends with a full stop."""
+    text = text.strip()
+    return f"{text}{'' if text.endswith(('.', '…', '?')) else '.'}" if text else ""
+
+
+def barred(run: Run) -> str:
+    """ "@ana or @dee": whose yes does not count, by name: a mention would call them."""
+    known = [run.created.by if run.created else None, run.commander]
+    known += [s.taken.by for s in run.successions if s.taken is not None]
+    names = {a.id: a.name for a in known if a is not None}
+    return " or ".join(f"@{names.get(i, i)}" for i in sorted(run.barred))
+
+
+def needed(gate: Gate, asked: Asked) -> str:
+    """Whose yes is still wanted: "a dba and an approver"."""
+    return Gate(missing(gate, asked.ballots) or gate.by).words
+
+
+def worked(s: Step) -> str:
+    """ " in 48 s", where a step has begun and ended."""
+    seconds = s.ended - s.began if s.ended is not None and s.began is not None else 0.0
+    return f" in {view.duration(seconds)}" if seconds >= 1 else ""
+
+
+def standing_of(scene: Scene, s: Step) -> str:
+    """Its state as one of `view.STATES`; one that is only looked at again stands as it did before."""
+    asked = scene.run.decision_of(s)
+    again = s.attempt is not None and s.attempt.doing == "plan" and s.change is not None and not s.adopting
+    waits = again and asked is not None and asked.opened is not None
+    return "to be decided" if waits else scene.steps[s.spec.id].state
+
+
+def step_state(scene: Scene, s: Step) -> str:
+    """Its state in words: "done in 48 s"."""
+    state = standing_of(scene, s)
+    return state + (worked(s) if s.end == "done" and s.spec.kind != "gate" else "")
+
+
+def outcome(scene: Scene, step: str) -> Mrkdwn:
+    """What came of a step, in one line."""
+    s = scene.run.steps[step]
+    detail = scene.steps[step].detail if not s.open or s.halt is not None else ""
+    return mark("{}: {}{}", s.spec.title, step_state(scene, s), f" ({detail})" if detail else "")
+
+
+def debts(scene: Scene) -> Mrkdwn:
+    """What is temporarily in place, in one sentence; empty where nothing is."""
+    found = [scene.title(d.step) for d in scene.run.debts.values()]
+    return mark("Still in place: {}.", listed(found)) if found else Mrkdwn("")
+
+
+def resolved(h: PastHalt) -> Mrkdwn:
+    """What people did about a halt."""
+    over = h.over
+    if over is None:
+        return Mrkdwn("")
+    words = {
+        "retried": "tried again by {}{}", "skipped": "skipped by {}{}", "accepted": "accepted as it is by {}{}",
+        "undo asked": "to be undone, asked by {}{}", "adopt asked": "done by hand, says {}{}",
+        "retargeted": "another release was chosen by {}{}",
+    }  # fmt: skip
+    if over.by is None:
+        return mark("Over since {}.", when(over.at))
+    how = mark(words.get(over.kind, "over: {}{}"), who(over.by), because(over.words))
+    return mark("At {}: {}", when(over.at), how)
+
+
+def proposal(scene: Scene, p: Proposal) -> str:
+    """What a proposal is about: "go back to 2.3.9 instead of 2.4.0"."""
+    version = p.release.version if p.release else "another release"
+    step = scene.title(p.step) if p.step in scene.run.steps else p.step
+    words: dict[str, str] = {
+        "retarget": f"go back to {version} instead", "admit": f"let release {version} through the freeze",
+        "skip": f"skip {step}", "accept": f"accept {step} as it is", "forward": "roll forward again",
+    }  # fmt: skip
+    return words.get(p.what, p.what)

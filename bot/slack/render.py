@@ -1,0 +1,120 @@
+"""Everything that Slack shows of a run, from its state alone: `screen`. Pure.
+
+Invariants:
+- the same run gives the same screen; time alone changes it only at `again` (a promised update);
+- a slot's name never means something else later, and a card that people can answer stays on the screen, without
+  buttons, once it is answered;
+- calls that mention people are posted once (`fixed`); nothing that is redrawn would have to notify anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bot.catalogue import Channels, Role
+from bot.eta import Eta
+from bot.run.state import Run
+from bot.slack import cards, decisions, ends, stakeholders
+from bot.slack.blocks import cut, escape, fit, message, section
+from bot.slack.phrases import Scene
+from bot.slack.post import Message, Post, Screen
+from bot.slack.root import root
+from bot.store.chain import Checkpoint
+from bot.store.rows import Notice, Progress
+
+ROOT = "root"
+NOTICE = 2_800
+"""Characters of one block of a notice."""
+
+
+def screen(
+    run: Run,
+    *,
+    now: float,
+    eta: Eta | None = None,
+    progress: Mapping[str, Progress] | None = None,
+    channels: Channels,
+    notices: Sequence[Notice] = (),
+    roles: Mapping[str, Role] | None = None,
+    marks: Mapping[float, Checkpoint] | None = None,
+) -> Screen:
+    """The messages of a run. progress: last line by step; channels: of the service; roles: of the catalogue, for
+    whom to call; marks: the run's checkpoints by moment (`Store.marks`). Empty where it has no channel."""
+    channel = incident_channel(run, channels)
+    if run.created is None or not channel:
+        return Screen(())
+    scene = Scene(run, eta, progress or {}, roles or {}, marks or {})
+    told, again = stakeholders.posts(scene, channels.stakeholders, now)
+    posts = [Post(ROOT, channel, root(scene)), *_thread(scene, channel), *_calls(scene, channel), *told]
+    posts += [_notice(n) for n in notices]
+    posts += _ends(scene, channel)
+    return Screen(tuple(posts), again)
+
+
+def incident_channel(run: Run, channels: Channels) -> str:
+    """Where the run is shown: where it was asked for, else the service's first incident channel."""
+    asked_in = run.created.channel if run.created is not None else ""
+    return asked_in or next(iter(channels.incident), "")
+
+
+def _thread(scene: Scene, channel: str) -> Iterator[Post]:
+    """What stands under the root card, in the order in which it came up."""
+    run = scene.run
+
+    def post(slot: str, shown: Message) -> Post:
+        return Post(slot, channel, shown, ROOT, "decision")
+
+    for s, files in ends.kept(run):
+        yield Post(f"step.{s.spec.id}", channel, ends.evidence(scene, s, files), ROOT, "news", True, files=files)
+    for c in decisions.cards(scene):
+        yield post(f"decision.{c.name}", decisions.card(scene, c))
+    for slot, h in cards.halts(run):
+        yield post(slot, cards.halt(scene, h, slot))
+    for p in run.proposals.values():
+        yield post(f"proposal.{p.id}", cards.proposed(scene, p))
+    for past in run.past:
+        if not cards.at_once(past):
+            yield post(f"proposal.{past.proposal.id}", cards.settled(scene, past))
+    for i, s_ in enumerate(run.successions, 1):
+        yield post(f"command.{i}", cards.succession(scene, s_, f"command.{i}"))
+    if run.aborted:
+        yield post("debts", cards.owed(scene))
+    if any(s.verdict is not None or not s.open for s in ends.checks(run)):
+        yield Post("checklist", channel, ends.checklist(scene), ROOT)
+    if ends.begun(run):
+        yield Post("by-hand", channel, ends.by_hand(scene), ROOT)
+
+
+def _calls(scene: Scene, channel: str) -> Iterator[Post]:
+    """Posts in the channel that mention people: each once, while it is still true."""
+    run = scene.run
+    for slot, h in cards.halts(run):
+        if h.over is None and run.open and h.halt.cause != "undone":
+            yield Post(f"{slot}.call", channel, cards.halt_call(scene, h), urgency="decision", fixed=True)
+    for c in decisions.every(scene):
+        paged = [a.paged for a in c.open if a.paged is not None]
+        called = paged or [a.reminded for a in c.open if a.reminded is not None]
+        if called:
+            shown = cards.wanted(scene, c.open, c.title, everybody=bool(paged))
+            slot = f"{'page' if paged else 'remind'}.{c.name}.{min(called):.0f}"
+            yield Post(slot, channel, shown, urgency="decision", fixed=True)
+        if (a := c.decided) is not None and a.glass is not None:
+            shown = cards.glass(scene, a, c.title)
+            yield Post(f"glass.{c.name}.{a.decided:.0f}", channel, shown, urgency="decision", fixed=True)
+
+
+def _notice(n: Notice) -> Post:
+    """What an action had to say, in a channel of its own choice."""
+    said = cut(n.text.strip(), 4 * NOTICE) or "(an empty notice)"
+    parts = [escape(said[i : i + NOTICE]) for i in range(0, len(said), NOTICE)][:4]
+    shown = message(*(section(fit(p, NOTICE)) for p in parts if p.strip()))
+    return Post(f"notice.{n.name}", n.channel, shown, urgency="news", fixed=True)
+
+
+def _ends(scene: Scene, channel: str) -> Iterator[Post]:
+    run = scene.run
+    if run.restored is not None and run.open:  # where the end came first, that says it
+        shown = ends.restored(scene)
+        yield Post(f"restored.{run.restored:.0f}", channel, shown, urgency="news", fixed=True)
+    if run.closed is not None:
+        yield Post("end", channel, ends.end(scene), urgency="decision", files=ends.files())

@@ -1,0 +1,252 @@
+"""The root card: one look says where the rollback stands and what is waited for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bot import view
+from bot.run.decide import RELEASING
+from bot.run.rules import begun
+from bot.run.state import Run, Step
+from bot.slack.blocks import (
+    TASKS,
+    Mrkdwn,
+    Piece,
+    State,
+    actions,
+    button,
+    context,
+    cut,
+    fit,
+    joined,
+    mark,
+    menu,
+    message,
+    plan,
+    section,
+    task,
+    when,
+)
+from bot.slack.phrases import Scene, because, debts, needed, sentence, standing_of, step_state, who
+from bot.slack.post import Message
+from bot.slack.press import Press
+
+PLAN_TEXT = 6_000
+"""Characters of the plan block; the rest of the card has the other half of what Slack allows."""
+
+_SIGNS: dict[str, State] = {
+    "to do": "pending", "to be decided": "pending", "approved": "pending", "not done": "pending",
+    "looking": "in_progress", "at work": "in_progress", "in effect soon": "in_progress",
+    "stopped": "error", "failed, went on": "error",
+}  # fmt: skip
+
+
+def root(scene: Scene) -> Message:
+    """The card that everything else of the run hangs under."""
+    run = scene.run
+    lines = [mark("*{}* · {}", view.title(run), standing(scene)), *_facts(scene)]
+    steps = _plan(scene)
+    return message(
+        section(joined(fit(line, 700) for line in lines)),
+        *([steps] if steps else []),
+        *actions("root", run.id, *_buttons(scene)),
+        context(mark("Run {} · since {} · plan {}", run.id, when(run.created_at, day=True), run.plan.name)),
+    )
+
+
+def standing(scene: Scene) -> Mrkdwn:
+    """Where it stands and who is waited for."""
+    run = scene.run
+    if run.closed is not None:
+        by = mark(" by {}", who(run.closed.by)) if run.closed.by else Mrkdwn("")
+        took = view.duration((run.closed_at or run.at) - run.created_at)
+        return mark("{}{} after {}{}", run.closed.outcome, by, took, because(run.closed.note))
+    if run.aborted:
+        left = len(run.owing)
+        todo = f"{left} to be restored or handed over" if left else "nothing left in place"
+        return mark("being aborted by {}{}; {}", who(run.aborted), because(run.abort_reason), todo)
+    if run.stopped:
+        return mark("stopped by {}: nothing new starts", who(run.stopped))
+    if run.halted:
+        more = f" (and {len(run.halted) - 1} more)" if len(run.halted) > 1 else ""
+        return mark("waiting for {}: {} stopped{}", who(run.commander), run.halted[0].spec.title, more)
+    busy = [s.spec.title for s in run.in_flight if s.attempt is not None and s.attempt.doing != "plan"]
+    parts = [mark("at work: {}", ", ".join(busy[:3]) + ("…" if len(busy) > 3 else ""))] if busy else []
+    parts += list(_waiting(scene))[:2]
+    if run.restored is not None:
+        parts = [mark("{} again since {}", _runs(run), when(run.restored)), *(parts or [Mrkdwn("watching")])]
+    if not parts and all(not s.open for s in run.steps.values()):
+        return mark("every step has ended; waiting for {} to close it", who(run.commander))
+    return joined(parts, "; ") or Mrkdwn("going on")
+
+
+def _waiting(scene: Scene) -> Iterator[Mrkdwn]:
+    run, seen = scene.run, set()
+    for a in run.asked.values():
+        if a.opened is None or a.spec.gate is None or (a.spec.choice or a.spec.name) in seen:
+            continue
+        seen.add(a.spec.choice or a.spec.name)
+        if scene.start is not None and a.spec.name == scene.start.spec.name and run.purpose in RELEASING:
+            commander = a.spec.gate.roles == {"commander"}
+            yield mark("waiting for {} to start", who(run.commander) if commander else needed(a.spec.gate, a))
+            continue
+        since = when(a.opened)
+        yield mark("waiting for {} since {}: {}", needed(a.spec.gate, a), since, scene.named(a))
+
+
+def _runs(run: Run) -> str:
+    return f"runs {run.target.version}" if run.target is not None else "runs"
+
+
+def _facts(scene: Scene) -> Iterator[Mrkdwn]:
+    run, created = scene.run, scene.run.created
+    if created is None:
+        return
+    yield mark("Reason: {} · Commander {}", cut(created.reason, 500), who(run.commander))
+    if run.tried:
+        yield mark("Tried before and given up: {}.", ", ".join(f"{r.version} ({why})" for r, why in run.tried))
+    if created.evidence and not run.tried:
+        yield joined((sentence(e) for e in created.evidence), " ")
+    if run.admitted:
+        yield mark("Let through the freeze: {}.", ", ".join(r.version for r in run.admitted))
+    yield _time(scene)
+    yield _preflight(run)
+    if run.impossible and run.open:
+        names = {n: scene.named(run.asked[n]) if n in run.asked else n for n in run.impossible}
+        stuck = "; ".join(f"{names[n]}: {why}" for n, why in run.impossible.items())
+        yield mark("Nobody can pass at the moment: {}. Break-glass is possible.", stuck)
+    if not run.aborted or run.closed:
+        yield debts(scene) if run.closed or run.stopped else Mrkdwn("")
+
+
+def _time(scene: Scene) -> Mrkdwn:
+    run, eta = scene.run, scene.eta
+    if not run.open or run.aborted or run.restored is not None:
+        return Mrkdwn("")
+    expected = Mrkdwn("")
+    if eta is not None and eta.between is not None:
+        expected = mark("Expected between {} and {}.", when(eta.between[0]), when(eta.between[1] + 59))
+    elif eta is not None:
+        expected = mark("{}", sentence(eta.text))
+    return joined([expected, _on_call(scene)], " ")
+
+
+def _on_call(scene: Scene) -> Mrkdwn:
+    """Who is on call for what is still to be decided."""
+    start = scene.start.spec.name if scene.start else ""
+    open = [a.spec for a in scene.run.asked.values() if a.decided is None and a.spec.gate and a.spec.name != start]
+    roles = dict.fromkeys(r.role for d in open if d.gate for r in d.gate.by)
+    found = [mark("{} ({})", called, role) for role in roles if (called := scene.call([role]))]
+    return mark("People on call: {}.", joined(found, ", ")) if found else Mrkdwn("")
+
+
+def _preflight(run: Run) -> Mrkdwn:
+    looks = [s for s in run.steps.values() if s.spec.phase == "preflight" and s.spec.kind == "check"]
+    if not looks:
+        return Mrkdwn("")
+    over = [s for s in looks if not s.open or s.halt is not None]
+    fine = [s for s in over if s.end == "done" and s.verdict is not None and s.verdict.status == "pass"]
+    others = [f"{s.spec.title}: {_seen(s)}" for s in over if s not in fine]
+    if len(over) < len(looks):
+        head = f"Preflight: {len(over)} of {len(looks)} looked at, {len(fine)} fine."
+    else:
+        head = f"Preflight: {len(fine)} of {len(looks)} fine."
+    return mark("{}{}", head, f" Look at: {'; '.join(others)}." if others else "")
+
+
+def _seen(s: Step) -> str:
+    """What a look found, and what it should have found."""
+    v = s.verdict
+    return f"{cut(v.observed, 120)}, expected {cut(v.expected, 80)}" if v is not None else cut(s.note, 120)
+
+
+# -- steps -------------------------------------------------------------------------------------------------------------
+
+
+def _plan(scene: Scene) -> Piece | None:
+    """Every step but the looks before, by track. Of more than Slack takes, ended ones go first."""
+    steps = [s for s in scene.run.steps.values() if s.spec.phase != "preflight" and s.end != "not needed"]
+    tracks = dict.fromkeys(s.spec.track for s in steps)
+    ordered = [s for t in tracks for s in steps if s.spec.track == t]
+    if not ordered:
+        return None
+    left_out = 0
+    if len(ordered) > TASKS:
+        ended = [s for s in ordered if not s.open][: len(ordered) - TASKS + 1]
+        kept = [s for s in ordered if s not in ended][: TASKS - 1]
+        left_out, ordered = len(ordered) - len(kept), kept
+    room = PLAN_TEXT // (len(ordered) + 1)
+    tasks = [_task(scene, s, room) for s in ordered]
+    if left_out:
+        tasks.append(task("more", f"and {left_out} more steps: `/rollback status` shows them", "in_progress"))
+    over = sum(not s.open for s in steps)
+    return plan(f"{over} of {len(steps)} steps have ended", tasks)
+
+
+def _task(scene: Scene, s: Step, room: int) -> Piece:
+    state = standing_of(scene, s)
+    title = cut(f"{s.spec.track.capitalize()} · {s.spec.title}: {step_state(scene, s)}", min(room, 120))
+    left = room - len(title)
+    detail = cut(_detail(scene, s), left) if left > 12 else ""
+    if not s.open:
+        return task(s.spec.id, title, _SIGNS.get(state, "complete"), output=detail)
+    return task(s.spec.id, title, _SIGNS.get(state, "complete"), details=detail)
+
+
+def _detail(scene: Scene, s: Step) -> str:
+    """What it says about itself; the last progress line while it is at work."""
+    row = scene.progress.get(s.spec.id)
+    if s.attempt is not None and s.attempt.doing != "plan" and row is not None and row.at >= s.attempt.since:
+        return row.text + (f" ({row.done} of {row.total})" if row.done is not None and row.total is not None else "")
+    if s.open and s.halt is None and s.verdict is not None:
+        return f"{s.verdict.status}: {s.verdict.observed}; expected {s.verdict.expected}"
+    waits = s.halt is None and s.attempt is None and not s.applying
+    return "" if s.open and waits else scene.steps[s.spec.id].detail
+
+
+# -- buttons -----------------------------------------------------------------------------------------------------------
+
+
+def _more(run: Run) -> list[tuple[str, Press]]:
+    """What else can be asked of the run, but its end; at most four."""
+    preview, offer = (
+        ("Preview every change", Press("preview", run.id)),
+        ("Hand command over…", Press("ask-offer", run.id)),
+    )
+    if run.purpose not in RELEASING:
+        return [preview, offer]
+    other = ("Let a fix through…", Press("ask-admit", run.id))
+    if not begun(run):
+        other = ("Smaller plan…", Press("ask-replan", run.id))
+    return [preview, ("Another release…", Press("ask-retarget", run.id)), other, offer]
+
+
+def _buttons(scene: Scene) -> Iterator[Piece | None]:
+    run = scene.run
+    if run.closed is not None:
+        if run.purpose in ("rollback", "forward"):
+            yield menu([("Roll forward again…" if run.purpose == "rollback" else "Take it back again…",
+                         Press("ask-forward", run.id))])  # fmt: skip
+        return
+    if run.aborted:
+        yield None
+        return
+    more = _more(run)
+    if run.stopped:
+        yield button("Resume", Press("resume", run.id), "primary")
+        yield button("Abort…", Press("ask-abort", run.id), "danger")
+        yield menu(more)
+        return
+    ended = all(not s.open for s in run.steps.values())
+    start = scene.start
+    if ended:
+        yield button("Close…", Press("ask-close", run.id), "primary")
+    elif start is not None and start.opened is not None and start.spec.gate is not None:
+        typed = start.spec.gate.typed_phrase
+        press = Press("ask-approve" if typed else "approve", run.id, start.spec.name, run.card(start.spec.name))
+        yield button(f"{start.spec.title.removesuffix('…')}{'…' if typed else ''}", press, "primary")
+        if start.spec.name in run.impossible:
+            glass = Press("ask-break-glass", run.id, start.spec.name, run.card(start.spec.name))
+            more = [*more[:3], ("Break glass…", glass)]
+    yield button("Stop", Press("stop", run.id))
+    yield menu([*more, ("Abort…", Press("ask-abort", run.id))])

@@ -1,0 +1,182 @@
+"""What is typed behind `/rollback`, read as it was meant. Pure.
+
+    /rollback                                       a form
+    /rollback shop                                  the same, filled in
+    /rollback shop to 2.4.0 because checkout fails  straight to the card
+    /rollback VERB [RUN] ... [because ...]          everything else; RUN is a run's id or a service
+
+Words that mean nothing here get a guess. What is missing (a reason, a step) is asked for in a form, by whoever reads
+this; nothing here knows a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.located import nearest
+from bot.words import Unclear, because, sentence
+
+COMMAND = "/rollback"
+EXAMPLE = f"{COMMAND} shop to 2.4.0 because checkout fails"
+
+Shape = Literal["run", "subject", "release", "person", "debt"]
+
+_VERBS: dict[str, tuple[Shape, str]] = {
+    "status": ("run", "where it stands"),
+    "preview": ("release", "what would be done, step by step; `preview shop to 2.4.0` before there is a run"),
+    "stop": ("run", "nothing new starts"),
+    "resume": ("run", "go on after a stop"),
+    "abort": ("run", "end it; what is temporary is then restored or handed over"),
+    "retarget": ("release", "go back to another release from here on: `retarget 2.3.9 because ...`"),
+    "admit": ("release", "let one release, the fix, through the freeze"),
+    "retry": ("subject", "try a step that stopped again: `retry STEP`"),
+    "skip": ("subject", "leave a step out: `skip STEP because ...`"),
+    "accept": ("subject", "accept a failing check: `accept STEP because ...`"),
+    "undo": ("subject", "take back what a step did"),
+    "restore": ("subject", "undo something temporary now"),
+    "hand-over": ("debt", "it becomes a person's: `hand-over STEP to @ben until 18:00 because ...`"),
+    "adopt": ("subject", "a step was done by hand: look, and record it"),
+    "agree": ("subject", "yes to a proposal"),
+    "offer": ("person", "hand the command to another commander: `offer @dee`"),
+    "take": ("run", "take command"),
+    "close": ("run", "end a run that does not close itself"),
+    "forward": ("run", "roll forward again after a rollback has ended"),
+    "replan": ("subject", "by another plan, before anything has begun: `replan PLAN because ...`"),
+    "freeze": ("run", "refuse new releases of a service without a rollback: `freeze shop because ...`"),
+    "thaw": ("run", "let a frozen service take releases again: `thaw shop because ...`"),
+    "history": ("run", "earlier runs"),
+    "audit": ("run", "the record, verified"),
+    "token": ("run", "a personal token for the command line; `token revoke` ends yours"),
+    "help": ("run", "this"),
+}
+_SUBJECTS = {"agree": "PROPOSAL", "replan": "PLAN"}
+_ALSO = {"handover": "hand-over", "hand": "hand-over", "show": "status", "cancel": "abort", "pause": "stop",
+         "continue": "resume", "?": "help", "--help": "help", "list": "history"}  # fmt: skip
+_PERSON = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")
+_NAMED = re.compile(r"<([@#])[A-Z0-9]+\|([^<>|]+)>")
+_LINK = re.compile(r"<((?:https?|mailto):[^<>|]+)(?:\|[^<>]*)?>")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody wants. do: a verb, or `open` for a rollback; run: a word for the run, empty for the one that this
+    channel is about; subject: step, release or proposal; to: a person; until: a time in words. Empty: not said."""
+
+    do: str
+    run: str = ""
+    subject: str = ""
+    to: str = ""
+    until: str = ""
+    reason: str = ""
+
+
+def said(text: str, services: Collection[str]) -> Said:
+    """What these words mean. Unclear says what would have been understood. services: names in the catalogue."""
+    words, reason = because(_plain(text).split())
+    reason = _readable(reason)
+    if not words:
+        return Said("open", reason=reason)
+    verb = _ALSO.get(words[0].lower(), words[0].lower())
+    if verb in _VERBS:
+        return _verb(verb, words[1:], reason)
+    service = next((s for s in services if s.lower() == verb), None)
+    if service is None:
+        raise Unclear(f"I do not understand `{_shown(words[0])}`{_guess(verb, services)}")
+    wanted = sentence([service, *words[1:]], EXAMPLE)
+    return Said("open", service, wanted.to or "", reason=reason)
+
+
+def person(word: str) -> str:
+    """The id in `<@U…|name>`; any other word as it is, without its @."""
+    found = _PERSON.fullmatch(word)
+    return found[1] if found else word.removeprefix("@")
+
+
+def help_lines() -> list[str]:
+    """Everything that is understood, a line each, in Slack's markup."""
+    first = [f"`{COMMAND}`  a form", f"`{EXAMPLE}`  straight to the card"]
+    rest = [f"`{COMMAND} {verb}`  {what}" for verb, (_, what) in _VERBS.items()]
+    last = "In a channel with one open rollback these mean that one; else name a run or a service behind the verb."
+    return [*first, *rest, f"{last} Decisions are made on their cards."]
+
+
+def _verb(verb: str, words: Sequence[str], reason: str) -> Said:
+    match _VERBS[verb][0]:
+        case "run":
+            _at_most(verb, words, 1, "[RUN]")
+            return Said(verb, words[0] if words else "", reason=reason)
+        case "subject":
+            _at_most(verb, words, 2, f"[RUN] {_SUBJECTS.get(verb, 'STEP')}")
+            run, subject = _last(words)
+            return Said(verb, run, subject, reason=reason)
+        case "release":
+            return _release(verb, words, reason)
+        case "person":
+            plain = [w for w in words if w.lower() != "to"]
+            _at_most(verb, plain, 2, "[RUN] @PERSON")
+            run, to = _last(plain)
+            return Said(verb, run, to=person(to), reason=reason)
+        case "debt":
+            return _debt(verb, words, reason)
+
+
+def _release(verb: str, words: Sequence[str], reason: str) -> Said:
+    """`[RUN] [to] VERSION`; for a preview a word alone is a run or a service."""
+    plain = [w for w in words if w.lower() != "to"]
+    _at_most(verb, plain, 2, "[RUN] to VERSION")
+    if verb == "preview" and len(plain) == 1 and len(words) == 1:
+        return Said(verb, plain[0], reason=reason)
+    run, version = _last(plain)
+    return Said(verb, run, version, reason=reason)
+
+
+def _debt(verb: str, words: Sequence[str], reason: str) -> Said:
+    """`[RUN] STEP to PERSON until TIME`."""
+    rest, until = _after(words, "until")
+    rest, to = _after(rest, "to")
+    _at_most(verb, rest, 2, "[RUN] STEP to @PERSON until TIME")
+    run, subject = _last(rest)
+    return Said(verb, run, subject, person(" ".join(to)), " ".join(until), reason)
+
+
+def _after(words: Sequence[str], word: str) -> tuple[list[str], list[str]]:
+    """The words before and behind one word."""
+    place = next((i for i, w in enumerate(words) if w.lower() == word), len(words))
+    return list(words[:place]), list(words[place + 1 :])
+
+
+def _last(words: Sequence[str]) -> tuple[str, str]:
+    """(run, subject): one word alone is the subject."""
+    return (words[0], words[1]) if len(words) > 1 else ("", words[0] if words else "")
+
+
+def _at_most(verb: str, words: Sequence[str], n: int, shape: str) -> None:
+    if len(words) > n:
+        extra = _shown(" ".join(words[n:]))
+        raise Unclear(f"I do not understand `{extra}` behind {verb}. Write `{COMMAND} {verb} {shape}`.")
+
+
+def _guess(word: str, services: Collection[str]) -> str:
+    near = nearest(word, [*_VERBS, *(s.lower() for s in services)])
+    listed = f"`{COMMAND} help` lists what I do."
+    if near:
+        return f". Did you mean `{COMMAND} {near}`? {listed}"
+    names = ", ".join(sorted(services)[:10])
+    return f". Services are {names}. {listed}"
+
+
+def _shown(text: str) -> str:
+    return text.replace("`", "'")[:60]
+
+
+def _readable(reason: str) -> str:
+    """Mentions and links as people read them: a reason is recorded, and read elsewhere too."""
+    return _LINK.sub(r"\1", _NAMED.sub(r"\1\2", reason))
+
+
+def _plain(text: str) -> str:
+    """As it was typed: Slack escapes & < > where commands are escaped."""
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

@@ -1,0 +1,106 @@
+"""For those who only want to know how it stands: plain words, no steps, no names of ours. Pure.
+
+- The impact is the reason that was given, in the words of who gave it.
+- No return time while people have still to decide anything; afterwards a range.
+- A promised next update is kept: at each promised moment there is a new post, whatever happened meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bot.eta import Eta
+from bot.run.state import Run
+from bot.slack.blocks import Mrkdwn, cut, joined, mark, message, section, when
+from bot.slack.phrases import Scene, sentence
+from bot.slack.post import Message, Post
+
+QUARTER, HOUR, DAY = 900.0, 3600.0, 86400.0
+
+
+def posts(scene: Scene, channels: tuple[str, ...], now: float) -> tuple[list[Post], float | None]:
+    """The card and the news for each channel, and when the next promised post is due."""
+    run = scene.run
+    start = started(scene)
+    if run.created is None or start is None or run.purpose not in ("rollback", "forward"):
+        return [], None
+    passed, upcoming = promise(start, now)
+    due = upcoming if _promises(run) else None
+    found = []
+    for i, channel in enumerate(channels):
+        at = f".at{i}" if i else ""
+        found.append(Post(f"stakeholders{at}", channel, _message(scene, due)))
+        for name, text in _news(scene, passed, due):
+            found.append(Post(f"stakeholders.{name}{at}", channel, text, urgency="news", fixed=True))
+    return found, due
+
+
+def started(scene: Scene) -> float | None:
+    """Since when there is something to tell: the commander has started it, or nobody had to."""
+    if scene.start is None:
+        return scene.run.created_at
+    return scene.start.decided
+
+
+def promise(start: float, now: float) -> tuple[int, float]:
+    """How many promised moments have passed, and when the next one is: each quarter of an hour at first, after an
+    hour each hour, after a day each day."""
+    passed = 0
+    offset = 0.0
+    while True:
+        offset += QUARTER if offset < HOUR else HOUR if offset < DAY else DAY
+        if start + offset > now:
+            return passed, start + offset
+        passed += 1
+
+
+def _promises(run: Run) -> bool:
+    return run.open and (run.restored is None or bool(run.halted))
+
+
+def _news(scene: Scene, passed: int, due: float | None) -> Iterator[tuple[str, Message]]:
+    """What is told anew, as edits notify nobody. Of the promised ones only the last that is due; the rest is moot."""
+    run = scene.run
+    if passed and due is not None:
+        yield str(passed), _message(scene, due)
+    if run.restored is not None and run.open:
+        yield "restored", _message(scene, due)
+    if run.aborted and run.open:
+        yield "aborted", _message(scene, due)
+    if run.closed is not None:
+        yield "end", _message(scene, None)
+
+
+def _message(scene: Scene, due: float | None) -> Message:
+    update = mark("Next update by {}.", when(due)) if due is not None else Mrkdwn("")
+    return message(section(joined([mark("*{}*", scene.run.service.capitalize()), joined(_said(scene), " "), update])))
+
+
+def _said(scene: Scene) -> Iterator[Mrkdwn]:
+    run, created = scene.run, scene.run.created
+    if created is None:
+        return
+    version = run.target.version if run.target is not None else ""
+    reason = cut(created.reason, 600)
+    was = mark("The problem was: {}", sentence(reason))
+    if run.closed is not None and run.closed.outcome == "verified":
+        yield mark("Resolved: {} runs version {}, was watched, and works. {}", run.service, version, was)
+    elif run.closed is not None and run.restored is not None:
+        yield mark("{} runs version {} again; the work on it has ended. {}", run.service, version, was)
+    elif run.closed is not None or run.aborted:
+        yield mark("{} The change to version {} was called off.", sentence(reason), version)
+        yield Mrkdwn("What was prepared for it is being put back." if run.open else "This was the last post about it.")
+    elif run.restored is not None:
+        yield mark("{} runs version {} again since {}; we are watching it. {}", run.service, version,
+                   when(run.restored), was)  # fmt: skip
+    else:
+        back = run.purpose == "rollback"
+        yield mark("{} {} {}.", sentence(reason), "We are going back to the previous version," if back else
+                   "We are moving on again to version", version)  # fmt: skip
+        yield _return(scene.eta, waits=bool(run.halted) or run.stopped is not None)
+
+
+def _return(eta: Eta | None, waits: bool) -> Mrkdwn:
+    if eta is None or eta.between is None or waits:
+        return Mrkdwn("We cannot say yet when it will be back.")
+    return mark("Expected back between {} and {}.", when(eta.between[0]), when(eta.between[1] + 59))

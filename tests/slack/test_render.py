@@ -1,0 +1,685 @@
+"""Each card in each state, as a person reads it. After a wanted change: pytest --inline-snapshot=fix."""
+
+# ruff: noqa: E501 - the lines are those that people read
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from inline_snapshot import snapshot
+
+from bot.catalogue import Release
+from bot.eta import Eta
+from bot.playground.workspace.plaintext import plain
+from bot.policy import Actor
+from bot.run import events as ev
+from bot.store.chain import Checkpoint
+from tests.slack import scenes
+from tests.slack.scenes import Tape
+
+
+def read(tape: Tape, slot: str) -> str:
+    """One message as it reads in Slack, with names for ids."""
+    names = {p.id: p.name for p in scenes.PEOPLE}
+    blocks = [dict(b) for b in tape.post(slot).message.blocks]
+    return plain(blocks, lambda i: names.get(i, i))
+
+
+def test_the_root_card_waits_for_the_commander() -> None:
+    assert read(scenes.preflight(), "root") == snapshot("""\
+Rollback of shop: 2.4.1 → 2.4.0 · waiting for @ana to start
+Reason: checkout fails since 14:02; carts are kept · Commander @ana
+2.4.0 served 6 d 4 h, error rate 0.02 %; image, build, config and schema snapshot found. Passed over: 2.4.0-rc2 (banned: INC-4188).
+About 5-8 min of work and 3 decisions by people. People on call: @SONCALL (approver), @ben (dba).
+Preflight: 1 of 2 fine. Look at: Backups: the newest backup is 26 min old, expected at most 30 min.
+0 of 14 steps have ended
+  [to do] Prepare · Start rollback: to be decided
+  [to do] Prepare · Freeze deployments: to do
+  [to do] Prepare · Evidence: to do
+  [to do] Backend · Pause workers: to do
+  [to do] Backend · Deploy 2.4.0: to do
+  [to do] Backend · Settings: to do
+  [to do] Backend · Keep the schema: to do
+  [to do] Backend · Downgrade: to do
+  [to do] Backend · Restore a backup: to do
+  [to do] Verify · Health: to do
+  [to do] Verify · Payments journey: to do
+  [to do] Verify · Watch: to do
+  [to do] Close · Re-enable workers: to do
+  [to do] Close · Lift the freeze: to do
+[ Start rollback ] [ Stop ] ( ⋯ Preview every change · Another release… · Smaller plan… · Hand command over… · Abort… )
+Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
+""")
+
+
+def test_a_decision_lists_what_it_would_do() -> None:
+    assert read(scenes.asked_backend(), "decision.backend") == snapshot("""\
+Decision 2 of 3: Bring the backend back
+1. Pause workers: 1 deployment to 0 replicas, 1 cron job suspended
+    Careful: 17 queued jobs are of a kind that 2.4.0 cannot read: they are parked
+    queued jobs: 214 jobs · missed schedules: 14:30
+    `shop-worker/replicas` 6 → 0
+    `shop-settle/suspend` false → true
+2. Deploy 2.4.0: 4 workloads in eu-1 and us-1 to sha256:9f3c…, with their settings of 2.4.0
+    `{eu-1,us-1}/shop-api/image` sha256:77aa → sha256:9f3c
+3. Settings: 4 keys back; left alone: checkout.kill_switch, changed by dee at 14:05
+    `config/PAY_URL` https://new?a=1&b=2 → https://old
+Reversible.
+Asked: an approver, not @ana.
+[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Skip one of them… · Break glass… · Abort… )\
+""")
+
+
+def test_the_ways_of_a_choice_stand_on_one_card() -> None:
+    assert read(scenes.asked_backend(), "decision.schema") == snapshot("""\
+Decision 3 of 3: Database schema 0042 → 0041
+Keep: nothing lost, 0 min. Not proven: 2.4.0 has never run on 0042
+Down: read-only for about 1 min; drops orders.coupon_id and table coupons
+    Careful: 312 rows written since 13:40 would go; they are exported first
+    rows lost: 312 rows (more than 500 rows asks again)
+    `schema/revision` 0042 → 0041
+    also: export what is lost
+Cannot be undone: Downgrade.
+Restore: backup of 13:45 to a new database, then switched to; about 9 min
+    minutes lost: 26 min (more than 30 min asks again) · rows lost: 1940 rows (more than 2000 rows asks again)
+    `shop/connection` db-1 → db-1-restored
+    also: create from backup
+Reversible.
+Asked for keep: a dba.
+Asked for down: a dba and an approver, and the phrase "down shop" typed.
+Asked for restore: a dba and an approver, and the phrase "restore shop" typed.
+Not @ana: whoever asked for it or commanded it does not approve it.
+Keep is not proven: 2.4.0 has never run on 0042.
+[ Keep ] [ Down… ] ( ⋯ Restore… · Not now · Break glass: keep… · Break glass: down… · Break glass: restore… )\
+""")
+
+
+def test_the_evidence_that_was_kept_is_named() -> None:
+    assert read(scenes.asked_backend(), "step.evidence") == snapshot("""\
+Evidence kept in 15 s: 41,200 log lines, 6 metrics of the last 60 min.
+Files: logs.jsonl.gz.\
+""")
+
+
+def test_stakeholders_read_plain_words_and_no_promise_of_return() -> None:
+    assert read(scenes.asked_backend(), "stakeholders") == snapshot("""\
+Shop
+Checkout fails since 14:02; carts are kept. We are going back to the previous version, 2.4.0. We cannot say yet when it will be back.
+Next update by 14:17 UTC.\
+""")
+
+
+def test_by_hand_says_how_to_go_on_without_the_bot() -> None:
+    assert read(scenes.asked_backend(), "by-hand") == snapshot("""\
+By hand: if the bot is away, go on from here. This text follows the run.
+# By hand: Rollback of shop: 2.4.1 → 2.4.0
+
+Written 2026-11-25 14:02 UTC for run shop-1f. Waiting for an approver since 0 s: bring the backend back.
+If the bot is away, go on from here. When it is back, `rollback-bot adopt` records what you did.
+
+## Still in place (give it back in the end)
+
+- Freeze deployments (freeze) is in place since 14:02:20 UTC: CI and 2 deploy paths refuse new releases of shop; this run passes
+    - put back ci/shop: locked → open
+
+## Left to do, in this order
+
+- Pause workers (workers.pause): 1 deployment to 0 replicas, 1 cron job suspended
+    - shop-worker/replicas: 6 → 0
+    - shop-settle/suspend: false → true
+- Deploy 2.4.0 (release.deploy): 4 workloads in eu-1 and us-1 to sha256:9f3c…, with their settings of 2.4.0
+    - {eu-1,us-1}/shop-api/image: sha256:77aa → sha256:9f3c
+- Settings (settings.restore): 4 keys back; left alone: checkout.kill_switch, changed by dee at 14:05
+    - config/PAY_URL: https://new?a=1&b=2 → https://old
+- Keep the schema (schema.keep): nothing lost, 0 min. Not proven: 2.4.0 has never run on 0042
+- Downgrade (schema.downgrade): read-only for about 1 min; drops orders.coupon_id and table coupons
+    - schema/revision: 0042 → 0041
+- Restore a backup (database.restore): backup of 13:45 to a new database, then switched to; about 9 min
+    - shop/connection: db-1 → db-1-restored
+- Health (health.serving)
+- Payments journey (journeys.pass)
+- Re-enable workers (workers.pause)
+- Lift the freeze (deploys.freeze)
+- Watch (watch)
+""")
+
+
+def test_a_decision_that_waits_pages_everybody_of_the_role() -> None:
+    assert read(scenes.reminded(), "page.backend.1795615656") == snapshot("""\
+@cho @eli @SAPPROVERS Rollback of shop: 2.4.1 → 2.4.0 still waits for an approver since 14:02 UTC: Bring the backend back.
+The card is in the thread.\
+""")
+
+
+def test_work_and_its_progress_are_on_the_root_card() -> None:
+    assert read(scenes.deploying(), "root") == snapshot("""\
+Rollback of shop: 2.4.1 → 2.4.0 · at work: Deploy 2.4.0; waiting for a dba since 14:02 UTC: Database schema 0042 → 0041
+Reason: checkout fails since 14:02; carts are kept · Commander @ana
+2.4.0 served 6 d 4 h, error rate 0.02 %; image, build, config and schema snapshot found. Passed over: 2.4.0-rc2 (banned: INC-4188).
+About 5-8 min of work and 3 decisions by people. People on call: @ben (dba), @SONCALL (approver).
+Preflight: 1 of 2 fine. Look at: Backups: the newest backup is 26 min old, expected at most 30 min.
+4 of 14 steps have ended
+  [done] Prepare · Start rollback: done
+  [done] Prepare · Freeze deployments: done in 3 s
+      CI and 2 deploy paths refuse new releases of shop; this run passes
+  [done] Prepare · Evidence: done in 15 s
+      41,200 log lines, 6 metrics of the last 60 min
+  [done] Backend · Pause workers: done in 21 s
+      workers drained
+  [under way] Backend · Deploy 2.4.0: at work
+      pods ready (9 of 12)
+  [to do] Backend · Settings: approved
+  [to do] Backend · Keep the schema: to be decided
+  [to do] Backend · Downgrade: to be decided
+  [to do] Backend · Restore a backup: to be decided
+  [to do] Verify · Health: to do
+  [to do] Verify · Payments journey: to do
+  [to do] Verify · Watch: to do
+  [to do] Close · Re-enable workers: to do
+  [to do] Close · Lift the freeze: to do
+[ Stop ] ( ⋯ Preview every change · Another release… · Let a fix through… · Hand command over… · Abort… )
+Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
+""")
+
+
+def test_a_decided_card_says_who_when_after_how_long_and_what_came_of_it() -> None:
+    assert read(scenes.deploying(), "decision.backend") == snapshot("""\
+Bring the backend back · approved by @cho (approver) at 14:03 UTC after 38 s
+• Pause workers: done in 21 s (workers drained)
+• Deploy 2.4.0: at work
+• Settings: approved\
+""")
+
+
+def test_after_drift_the_differences_come_first_and_the_dropped_approval_is_named() -> None:
+    assert read(scenes.drifted(), "decision.backend") == snapshot("""\
+Decision 2 of 3: Bring the backend back
+Changed since it was looked at. No longer valid: the approval of @cho. What differs:
+• eu-1/shop-beta/image: now also sha256:77aa -> sha256:9f3c
+1. Deploy 2.4.0: 4 workloads in eu-1 and us-1 to sha256:9f3c…, with their settings of 2.4.0
+    `{eu-1,us-1}/shop-api/image` sha256:77aa → sha256:9f3c
+    `eu-1/shop-beta/image` sha256:77aa → sha256:9f3c
+2. Settings: 4 keys back; left alone: checkout.kill_switch, changed by dee at 14:05
+    `config/PAY_URL` https://new?a=1&b=2 → https://old
+Reversible.
+Asked: an approver, not @ana.
+[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Skip one of them… · Break glass… · Abort… )\
+""")
+
+
+def test_a_halt_says_what_happened_what_is_true_and_what_next() -> None:
+    assert read(scenes.halted(), "halt.deploy.1") == snapshot("""\
+Deploy 2.4.0 stopped at 14:08 UTC: 1 of 6 pods ready after 5 min; last event: ImagePullBackOff (registry answered 403).
+What is true now: `eu-1/shop-api/image` is sha256:77aa; `eu-1/shop-api/ready` is 5 of 6 run 2.4.1
+Still in place: Freeze deployments and Pause workers.
+Next: Renew the pull secret.
+[ Try again ] [ Skip… ] ( ⋯ Undo this step… · It was done by hand… · Another release… · Abort… )\
+""")
+
+
+def test_a_halt_calls_the_commander_and_who_decides() -> None:
+    assert read(scenes.halted(), "halt.deploy.1.call") == snapshot("""\
+@ana @SONCALL: Rollback of shop: 2.4.1 → 2.4.0, Deploy 2.4.0 stopped at 14:08 UTC: 1 of 6 pods ready after 5 min; last event: ImagePullBackOff (registry answered 403).
+It waits for a decision; the card is in the thread.\
+""")
+
+
+def test_a_halt_stands_on_the_root_card() -> None:
+    assert read(scenes.halted(), "root") == snapshot("""\
+Rollback of shop: 2.4.1 → 2.4.0 · waiting for @ana: Deploy 2.4.0 stopped
+Reason: checkout fails since 14:02; carts are kept · Commander @ana
+2.4.0 served 6 d 4 h, error rate 0.02 %; image, build, config and schema snapshot found. Passed over: 2.4.0-rc2 (banned: INC-4188).
+About 5-8 min of work and 3 decisions by people. People on call: @ben (dba), @SONCALL (approver).
+Preflight: 1 of 2 fine. Look at: Backups: the newest backup is 26 min old, expected at most 30 min.
+4 of 14 steps have ended
+  [done] Prepare · Start rollback: done
+  [done] Prepare · Freeze deployments: done in 3 s
+      CI and 2 deploy paths refuse new releases of shop; this run passes
+  [done] Prepare · Evidence: done in 15 s
+      41,200 log lines, 6 metrics of the last 60 min
+  [done] Backend · Pause workers: done in 21 s
+      workers drained
+  [failed] Backend · Deploy 2.4.0: stopped
+      1 of 6 pods ready after 5 min; last event: ImagePullBackOff (registry answered 403)
+  [to do] Backend · Settings: approved
+  [to do] Backend · Keep the schema: to be decided
+  [to do] Backend · Downgrade: to be decided
+  [to do] Backend · Restore a backup: to be decided
+  [to do] Verify · Health: to do
+  [to do] Verify · Payments journey: to do
+  [to do] Verify · Watch: to do
+  [to do] Close · Re-enable workers: to do
+  [to do] Close · Lift the freeze: to do
+[ Stop ] ( ⋯ Preview every change · Another release… · Let a fix through… · Hand command over… · Abort… )
+Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
+""")
+
+
+def test_a_proposal_has_one_button() -> None:
+    assert read(scenes.skip_proposed(), "proposal.p2") == snapshot("""\
+Proposed: skip Payments journey by @ana at 14:08 UTC: the payment sandbox is down
+Asked: an approver, not @ana.
+[ Agree ]\
+""")
+
+
+def test_a_choice_names_yes_and_not_now_so_far() -> None:
+    assert read(scenes.partly_approved(), "decision.schema") == snapshot("""\
+Decision 3 of 3: Database schema 0042 → 0041
+Keep: nothing lost, 0 min. Not proven: 2.4.0 has never run on 0042
+Down: read-only for about 1 min; drops orders.coupon_id and table coupons
+    Careful: 312 rows written since 13:40 would go; they are exported first
+    rows lost: 312 rows (more than 500 rows asks again)
+    `schema/revision` 0042 → 0041
+    also: export what is lost
+Cannot be undone: Downgrade.
+Restore: backup of 13:45 to a new database, then switched to; about 9 min
+    minutes lost: 26 min (more than 30 min asks again) · rows lost: 1940 rows (more than 2000 rows asks again)
+    `shop/connection` db-1 → db-1-restored
+    also: create from backup
+Reversible.
+@ben said not now at 14:04 UTC: not proven
+Yes to down from @ben (dba) at 14:04 UTC.
+Asked for keep: a dba.
+Still asked for down: an approver, and the phrase "down shop" typed.
+Asked for restore: a dba and an approver, and the phrase "restore shop" typed.
+Not @ana: whoever asked for it or commanded it does not approve it.
+Keep is not proven: 2.4.0 has never run on 0042.
+[ Keep ] [ Down… ] ( ⋯ Restore… · Not now · Break glass: keep… · Break glass: down… · Break glass: restore… )\
+""")
+
+
+def test_a_chosen_way_is_named() -> None:
+    assert read(scenes.watching(), "decision.schema") == snapshot("""\
+Database schema 0042 → 0041: keep · approved by @ben (dba) at 14:04 UTC after 2 min 22 s
+• Keep the schema: done (nothing was changed)\
+""")
+
+
+def test_the_checklist_is_a_table() -> None:
+    assert read(scenes.watching(), "checklist") == snapshot("""\
+Verification: 2 of 2 pass.
+check            | now                                   | expected          | evidence
+Health           | pass: 200 in 80 ms, error rate 0.03 % | 200, below 0.05 % | samples 20
+Payments journey | pass: 4 of 4 in 812 ms                | 4 of 4            | journeys 4
+Watch            | at work                               | -                 | -\
+""")
+
+
+def test_it_runs_again_with_work_and_waiting_apart() -> None:
+    assert read(scenes.watching(), "restored.1795615497") == snapshot("""\
+shop runs 2.4.0 again. Watching until 14:20 UTC; then it counts as verified.
+Back after 2 min 57 s (1 min 59 s work, 58 s waiting for decisions).\
+""")
+
+
+def test_stakeholders_hear_that_it_runs() -> None:
+    assert read(scenes.watching(), "stakeholders.restored") == snapshot("""\
+Shop
+shop runs version 2.4.0 again since 14:04 UTC; we are watching it. The problem was: Checkout fails since 14:02; carts are kept.\
+""")
+
+
+def test_the_end_says_how_long_it_took_and_where_the_record_is() -> None:
+    assert read(scenes.verified(), "end") == snapshot("""\
+shop runs 2.4.0 and is verified.
+Back after 2 min 57 s (1 min 59 s work, 58 s waiting for decisions), then watched for 15 min 6 s.
+Nothing is paused or held any more.
+CI refuses 2.4.1 until a newer release is registered.
+Record: 74 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
+( ⋯ Roll forward again… )\
+""")
+
+
+def test_the_root_card_of_a_verified_run() -> None:
+    assert read(scenes.verified(), "root") == snapshot("""\
+Rollback of shop: 2.4.1 → 2.4.0 · verified after 18 min 3 s
+Reason: checkout fails since 14:02; carts are kept · Commander @ana
+2.4.0 served 6 d 4 h, error rate 0.02 %; image, build, config and schema snapshot found. Passed over: 2.4.0-rc2 (banned: INC-4188).
+Preflight: 1 of 2 fine. Look at: Backups: the newest backup is 26 min old, expected at most 30 min.
+12 of 12 steps have ended
+  [done] Prepare · Start rollback: done
+  [done] Prepare · Freeze deployments: done in 3 s
+      CI and 2 deploy paths refuse new releases of shop; this run passes
+  [done] Prepare · Evidence: done in 15 s
+      41,200 log lines, 6 metrics of the last 60 min
+  [done] Backend · Pause workers: done in 21 s
+      workers drained
+  [done] Backend · Deploy 2.4.0: done in 48 s
+      12 of 12 pods ready
+  [done] Backend · Settings: done in 2 s
+      4 keys back
+  [done] Backend · Keep the schema: done
+      nothing was changed
+  [done] Verify · Health: done
+      200 in 80 ms, error rate 0.03 %
+  [done] Verify · Payments journey: done
+      4 of 4 in 812 ms
+  [done] Verify · Watch: done in 15 min
+      error rate 0.02 %
+  [done] Close · Re-enable workers: done in 5 s
+      6 replicas, cron resumed
+  [done] Close · Lift the freeze: done in 1 s
+      narrowed to a ban on 2.4.1
+( ⋯ Roll forward again… )
+Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
+""")
+
+
+def test_stakeholders_hear_the_end() -> None:
+    assert read(scenes.verified(), "stakeholders.end") == snapshot("""\
+Shop
+Resolved: shop runs version 2.4.0, was watched, and works. The problem was: Checkout fails since 14:02; carts are kept.\
+""")
+
+
+def test_a_failing_check_can_be_accepted() -> None:
+    assert read(scenes.check_failed(), "halt.health.1") == snapshot("""\
+Health stopped at 14:04 UTC: fail: error rate 3 %; expected below 0.05 %.
+Still in place: Freeze deployments and Pause workers.
+Next: Try again, or accept it with a reason.
+[ Try again ] [ Accept… ] ( ⋯ Skip… · Another release… · Abort… )\
+""")
+
+
+def test_a_stopped_run_offers_to_go_on_or_to_give_up() -> None:
+    assert read(scenes.stopped(), "root") == snapshot("""\
+Rollback of shop: 2.4.1 → 2.4.0 · stopped by @ana: nothing new starts
+Reason: checkout fails since 14:02; carts are kept · Commander @ana
+2.4.0 served 6 d 4 h, error rate 0.02 %; image, build, config and schema snapshot found. Passed over: 2.4.0-rc2 (banned: INC-4188).
+About 5-8 min of work and 3 decisions by people. People on call: @ben (dba), @SONCALL (approver).
+Preflight: 1 of 2 fine. Look at: Backups: the newest backup is 26 min old, expected at most 30 min.
+Still in place: Freeze deployments and Pause workers.
+4 of 14 steps have ended
+  [done] Prepare · Start rollback: done
+  [done] Prepare · Freeze deployments: done in 3 s
+      CI and 2 deploy paths refuse new releases of shop; this run passes
+  [done] Prepare · Evidence: done in 15 s
+      41,200 log lines, 6 metrics of the last 60 min
+  [done] Backend · Pause workers: done in 21 s
+      workers drained
+  [under way] Backend · Deploy 2.4.0: at work
+      pods ready (9 of 12)
+  [to do] Backend · Settings: approved
+  [to do] Backend · Keep the schema: to be decided
+  [to do] Backend · Downgrade: to be decided
+  [to do] Backend · Restore a backup: to be decided
+  [to do] Verify · Health: to do
+  [to do] Verify · Payments journey: to do
+  [to do] Verify · Watch: to do
+  [to do] Close · Re-enable workers: to do
+  [to do] Close · Lift the freeze: to do
+[ Resume ] [ Abort… ] ( ⋯ Preview every change · Another release… · Let a fix through… · Hand command over… )
+Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
+""")
+
+
+def test_each_debt_of_an_aborted_run_is_restored_or_handed_over() -> None:
+    assert read(scenes.aborted(), "debts") == snapshot("""\
+Aborted by @ana: 2.4.0 is bad too. No new step starts. Restore each of these, or hand it over:
+Freeze deployments since 14:02 UTC: CI and 2 deploy paths refuse new releases of shop; this run passes.
+[ Restore… ] [ Hand over… ]
+Pause workers since 14:03 UTC: 1 deployment to 0 replicas, 1 cron job suspended.
+[ Restore… ] [ Hand over… ]\
+""")
+
+
+def test_a_decision_of_an_aborted_run_is_not_asked() -> None:
+    assert read(scenes.aborted(), "decision.schema") == snapshot(
+        "Decision 3 of 3: Database schema 0042 → 0041 · not decided: the run is being aborted"
+    )
+
+
+def test_a_debt_that_is_handed_over_names_its_owner() -> None:
+    assert read(scenes.handed_over(), "debts") == snapshot("""\
+Aborted by @ana: 2.4.0 is bad too. No new step starts. Restore each of these, or hand it over:
+Freeze deployments since 14:02 UTC: CI and 2 deploy paths refuse new releases of shop; this run passes.
+Handed over: @dee sees to it until 2026-11-26 14:08 UTC.
+Pause workers since 14:03 UTC: 1 deployment to 0 replicas, 1 cron job suspended.
+Being restored.
+[ Hand over… ]\
+""")
+
+
+def test_the_end_of_an_aborted_run_names_what_is_left() -> None:
+    assert read(scenes.abort_ended(), "end") == snapshot("""\
+Rollback of shop: 2.4.1 → 2.4.0: aborted, debts handed over.
+It took 6 min 38 s (5 min 40 s work, 58 s waiting for decisions).
+Still in place: Freeze deployments since 14:02 UTC; @dee sees to it until 2026-11-26 14:08 UTC.
+Record: 54 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
+( ⋯ Roll forward again… )\
+""")
+
+
+def test_stakeholders_hear_that_it_was_called_off() -> None:
+    assert read(scenes.aborted(), "stakeholders.aborted") == snapshot("""\
+Shop
+Checkout fails since 14:02; carts are kept. The change to version 2.4.0 was called off. What was prepared for it is being put back.
+Next update by 14:17 UTC.\
+""")
+
+
+def test_broken_glass_is_announced() -> None:
+    assert read(scenes.glass_broken(), "glass.schema.1795615445") == snapshot("""\
+Break-glass in Rollback of shop: 2.4.1 → 2.4.0: @cho opened Database schema 0042 → 0041 (keep) alone at 14:04 UTC.
+Reason: No dba answers, customers cannot pay.
+To be reviewed by Fri 27 Nov 2026 at the latest. @ben @eli\
+""")
+
+
+def test_a_gate_opened_alone_says_so() -> None:
+    assert read(scenes.glass_broken(), "decision.schema") == snapshot("""\
+Database schema 0042 → 0041: keep · opened alone by @cho at 14:04 UTC after 1 min 30 s (break-glass): no dba answers, customers cannot pay
+• Keep the schema: approved\
+""")
+
+
+def test_command_is_offered_with_a_button() -> None:
+    assert read(scenes.command_offered(), "command.1") == snapshot("""\
+@ana offers command to @dee at 14:03 UTC. Until then @ana commands.
+[ Take command ]\
+""")
+
+
+def test_command_that_was_taken_is_told() -> None:
+    assert read(scenes.command_taken(), "command.1") == snapshot("@dee commands since 14:03 UTC, from @ana.")
+
+
+def test_another_release_needs_agreement() -> None:
+    assert read(scenes.retarget_proposed(), "proposal.p2") == snapshot("""\
+Proposed: go back to 2.3.9 instead by @ana at 14:08 UTC: 2.4.0 fails as well
+Asked: an approver. Agreed so far: @ana.
+[ Agree ]\
+""")
+
+
+def test_an_agreed_proposal_says_who() -> None:
+    assert read(scenes.retargeted(), "proposal.p2") == snapshot(
+        "Proposed: go back to 2.3.9 instead by @ana: 2.4.0 fails as well · agreed by @ana and @cho at 14:08 UTC"
+    )
+
+
+def test_a_halt_that_ended_says_how() -> None:
+    assert read(scenes.retargeted(), "halt.deploy.1") == snapshot("""\
+Deploy 2.4.0 stopped at 14:08 UTC: 1 of 6 pods ready after 5 min; last event: ImagePullBackOff (registry answered 403).
+At 14:08 UTC: another release was chosen by @ana: 2.4.0 fails as well\
+""")
+
+
+def test_the_root_card_names_what_was_given_up() -> None:
+    assert read(scenes.retargeted(), "root") == snapshot("""\
+Rollback of shop: 2.4.1 → 2.3.9 · going on
+Reason: checkout fails since 14:02; carts are kept · Commander @ana
+Tried before and given up: 2.4.0 (2.4.0 fails as well).
+About 5-8 min of work and 3 decisions by people. People on call: @SONCALL (approver), @ben (dba).
+Preflight: 1 of 2 fine. Look at: Backups: the newest backup is 26 min old, expected at most 30 min.
+4 of 14 steps have ended
+  [done] Prepare · Start rollback: done
+  [done] Prepare · Freeze deployments: done in 3 s
+      CI and 2 deploy paths refuse new releases of shop; this run passes
+  [done] Prepare · Evidence: done in 15 s
+      41,200 log lines, 6 metrics of the last 60 min
+  [done] Backend · Pause workers: done in 21 s
+      workers drained
+  [under way] Backend · Deploy 2.4.0: looking
+  [to do] Backend · Settings: to do
+  [to do] Backend · Keep the schema: to do
+  [to do] Backend · Downgrade: to do
+  [to do] Backend · Restore a backup: to do
+  [to do] Verify · Health: to do
+  [to do] Verify · Payments journey: to do
+  [to do] Verify · Watch: to do
+  [to do] Close · Re-enable workers: to do
+  [to do] Close · Lift the freeze: to do
+[ Stop ] ( ⋯ Preview every change · Another release… · Let a fix through… · Hand command over… · Abort… )
+Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
+""")
+
+
+def test_an_undo_has_a_card_of_its_own() -> None:
+    assert read(scenes.undo_asked(), "decision.undo.deploy") == snapshot("""\
+Decision 4 of 4: Undo: Deploy 2.4.0
+Deploy 2.4.0: back to 2.4.1
+    `{eu-1,us-1}/shop-api/image` sha256:9f3c → sha256:77aa
+Reversible.
+Asked: an approver, not @ana.
+[ Undo: Deploy 2.4.0 ] [ Not now ] ( ⋯ Show commands · Skip… · Break glass… · Abort… )\
+""")
+
+
+def test_a_decision_nobody_can_pass_says_so() -> None:
+    assert read(scenes.impossible(), "decision.backend") == snapshot("""\
+Decision 2 of 3: Bring the backend back
+1. Pause workers: 1 deployment to 0 replicas, 1 cron job suspended
+    Careful: 17 queued jobs are of a kind that 2.4.0 cannot read: they are parked
+    queued jobs: 214 jobs · missed schedules: 14:30
+    `shop-worker/replicas` 6 → 0
+    `shop-settle/suspend` false → true
+2. Deploy 2.4.0: 4 workloads in eu-1 and us-1 to sha256:9f3c…, with their settings of 2.4.0
+    `{eu-1,us-1}/shop-api/image` sha256:77aa → sha256:9f3c
+3. Settings: 4 keys back; left alone: checkout.kill_switch, changed by dee at 14:05
+    `config/PAY_URL` https://new?a=1&b=2 → https://old
+Reversible.
+Asked: an approver, not @ana.
+Nobody can pass this at the moment: needs an approver; found 0 of 1 approver. Break-glass is possible.
+[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Skip one of them… · Break glass… · Abort… )\
+""")
+
+
+def test_a_notice_of_an_action_is_posted_where_it_wants() -> None:
+    assert read(scenes.noticed(), "notice.cdn") == snapshot("Purge /index.html & /sw.js of shop <E123>")
+
+
+def test_a_message_is_these_blocks() -> None:
+    assert scenes.skip_proposed().post("proposal.p2").message.blocks == snapshot(
+        (
+            {
+                "block_id": "b0",
+                "type": "section",
+                "text": {
+                    "type": "mrkdwn",
+                    "text": """\
+*Proposed: skip Payments journey* by <@UANA> at <!date^1795615714^{time}|14:08 UTC>: the payment sandbox is down
+Asked: an approver, not @ana.\
+""",
+                    "verbatim": True,
+                },
+            },
+            {
+                "block_id": "proposal.p2|shop-1f",
+                "type": "actions",
+                "elements": [
+                    {
+                        "type": "button",
+                        "text": {"type": "plain_text", "text": "Agree", "emoji": False},
+                        "action_id": "do:agree:p2",
+                        "value": "agree|p2|",
+                        "style": "primary",
+                    }
+                ],
+            },
+        )
+    )
+
+
+def test_a_message_is_complete_in_its_text() -> None:
+    assert scenes.asked_backend().post("decision.backend").message.text == snapshot("""\
+*Decision 2 of 3: Bring the backend back*
+1. *Pause workers*: 1 deployment to 0 replicas, 1 cron job suspended
+    *Careful*: 17 queued jobs are of a kind that 2.4.0 cannot read: they are parked
+    queued jobs: 214 jobs · missed schedules: 14:30
+    `shop-worker/replicas` 6 → 0
+    `shop-settle/suspend` false → true
+2. *Deploy 2.4.0*: 4 workloads in eu-1 and us-1 to sha256:9f3c…, with their settings of 2.4.0
+    `{eu-1,us-1}/shop-api/image` sha256:77aa → sha256:9f3c
+3. *Settings*: 4 keys back; left alone: checkout.kill_switch, changed by dee at 14:05
+    `config/PAY_URL` https://new?a=1&amp;b=2 → https://old
+Reversible.
+Asked: an approver, not @ana.
+To press: Bring the backend back · Not now · Show commands · Skip one of them… · Break glass… · Abort…\
+""")
+
+
+def test_a_promised_update_is_posted_at_its_time_and_says_the_next_one() -> None:
+    tape = scenes.asked_backend()
+    due = tape.screen().again
+    assert due is not None
+    tape.now = due
+    assert read(tape, "stakeholders.1") == snapshot("""\
+Shop
+Checkout fails since 14:02; carts are kept. We are going back to the previous version, 2.4.0. We cannot say yet when it will be back.
+Next update by 14:32 UTC.\
+""")
+    assert tape.screen().again == due + 900
+
+
+def test_a_return_time_is_given_only_once_nothing_is_to_be_decided() -> None:
+    tape = scenes.deploying()
+    tape.eta = Eta(240.0, 660.0, 0, 3, "expected between 14:07 and 14:15 UTC", (tape.now + 240, tape.now + 660))
+    assert read(tape, "stakeholders") == snapshot("""\
+Shop
+Checkout fails since 14:02; carts are kept. We are going back to the previous version, 2.4.0. Expected back between 14:07 UTC and 14:15 UTC.
+Next update by 14:17 UTC.\
+""")
+    assert "Expected between" in read(tape, "root")
+
+
+def test_a_decided_card_and_the_end_say_how_far_the_record_was() -> None:
+    tape = scenes.verified()
+    decided, closed = tape.run.asked["backend"].decided, tape.run.closed_at
+    assert decided is not None and closed is not None
+    chain = "9a0b1c2d" * 8
+    tape.marks = {decided: Checkpoint(12, "shop-1f", 31, "5e1f00aa" * 8, "0" * 64, chain),
+                  closed: Checkpoint(15, "shop-1f", 74, "7c1e90ab" * 8, chain, "b00c" * 16)}  # fmt: skip
+    assert read(tape, "decision.backend").splitlines()[-1] == snapshot(
+        "Record: 31 entries, head 5e1f00aa5e1f · checkpoint 12, 9a0b1c2d9a0b"
+    )
+    assert "Record" not in read(tape, "decision.schema"), "nothing is said of what is not known"
+    assert read(tape, "end").splitlines()[-2] == snapshot(
+        "Record: 74 entries, head 7c1e90ab7c1e · checkpoint 15, b00cb00cb00c. `rollback-bot audit shop-1f verify` checks it."
+    )
+
+
+def test_the_end_says_who_refuses_what_may_not_come_back() -> None:
+    tape = scenes.verified()
+    thaw = tape.run.steps["thaw"]
+    banned = replace(thaw, spec=replace(thaw.spec, id="ban", kind="action", uses="release.ban", undo=None))
+    steps = {**tape.run.steps, "ban": banned}
+    assert tape.run.created is not None
+
+    def end(**differs: Any) -> str:
+        other = scenes.verified()
+        other.run = replace(tape.run, steps=steps, **differs)
+        return read(other, "end")
+
+    removed = Release("2.4.1", images={"api": "r/api@sha256:" + "1" * 64})
+    created = replace(tape.run.created, removed=removed)
+    assert "CI and the clusters refuse 2.4.1 until a newer release is registered." in end(created=created)
+    assert "CI refuses 2.4.1 until" in end(), "it has no image that a cluster could refuse"
+    bad = (Release("2.4.0"), "fails as well")
+    both = end(target=Release("2.3.9"), tried=(bad,), created=created)
+    assert "CI and the clusters refuse 2.4.1 until" in both and "CI refuses 2.4.0 until" in both
+    by_hand = end(created=created, closed=ev.Closed("closed", Actor.of(scenes.ANA, "slack")))
+    assert "The clusters refuse 2.4.1 until" in by_hand
+    assert "refuse" not in end(created=replace(tape.run.created, follows="shop-00"))

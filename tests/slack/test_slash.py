@@ -1,0 +1,74 @@
+"""What is typed behind /rollback, read as it was meant."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.slack.slash import Said, help_lines, person, said
+from bot.words import Unclear
+
+SERVICES = ("shop", "billing")
+
+
+@pytest.mark.parametrize(("text", "meant"), [
+    ("", Said("open")),
+    ("shop", Said("open", "shop")),
+    ("Shop", Said("open", "shop")),
+    ("shop to 2.4.0", Said("open", "shop", "2.4.0")),
+    ("shop to 2.4.0 because  checkout\u00a0fails", Said("open", "shop", "2.4.0", reason="checkout fails")),
+    ("shop because a &lt; b &amp; c", Said("open", "shop", reason="a < b & c")),
+    ("shop because <@U0BEN00001|ben> saw <https://x.example/a|this> in <#C0INC04211|inc>",
+     Said("open", "shop", reason="@ben saw https://x.example/a in #inc")),
+    ("STATUS", Said("status")),
+    ("show shop", Said("status", "shop")),
+    ("stop because I look", Said("stop", reason="I look")),
+    ("abort shop-1a2b3c because over", Said("abort", "shop-1a2b3c", reason="over")),
+    ("skip deploy because x", Said("skip", subject="deploy", reason="x")),
+    ("skip shop deploy because x", Said("skip", "shop", "deploy", reason="x")),
+    ("retarget to 2.3.9 because x", Said("retarget", subject="2.3.9", reason="x")),
+    ("retarget shop 2.3.9", Said("retarget", "shop", "2.3.9")),
+    ("preview", Said("preview")),
+    ("preview shop", Said("preview", "shop")),
+    ("preview to 2.3.9", Said("preview", subject="2.3.9")),
+    ("preview shop to 2.3.9", Said("preview", "shop", "2.3.9")),
+    ("offer <@U0DEE00001|dee>", Said("offer", to="U0DEE00001")),
+    ("offer to @dee", Said("offer", to="dee")),
+    ("hand-over quiesce to <@U0BEN00001> until 18:00 because x",
+     Said("hand-over", subject="quiesce", to="U0BEN00001", until="18:00", reason="x")),
+    ("handover shop quiesce", Said("hand-over", "shop", "quiesce")),
+    ("agree ab12cd", Said("agree", subject="ab12cd")),
+    ("token revoke", Said("token", "revoke")),
+])  # fmt: skip
+def test_words_are_read_as_they_were_meant(text: str, meant: Said) -> None:
+    assert said(text, SERVICES) == meant
+
+
+@pytest.mark.parametrize(("text", "guess"), [
+    ("stauts", "Did you mean `/rollback status`?"),
+    ("shopp", "Did you mean `/rollback shop`?"),
+    ("xyzzy", "Services are billing, shop."),
+    ("stop shop now", "`now` behind stop. Write `/rollback stop [RUN]`"),
+    ("shop 2.4.0", "I do not understand '2.4.0'"),
+])  # fmt: skip
+def test_what_means_nothing_gets_a_guess(text: str, guess: str) -> None:
+    with pytest.raises(Unclear) as caught:
+        said(text, SERVICES)
+    assert guess in str(caught.value)
+
+
+@given(st.text())
+def test_any_words_are_understood_or_refused(text: str) -> None:
+    try:
+        assert said(text, SERVICES).do
+    except Unclear as e:
+        assert 0 < len(str(e)) < 400
+
+
+def test_a_person_is_an_id_or_a_name() -> None:
+    assert [person(w) for w in ("<@U1A|ben>", "<@W1A>", "@ben", "U1A")] == ["U1A", "W1A", "ben", "U1A"]
+
+
+def test_help_fits_into_one_answer() -> None:
+    assert sum(map(len, help_lines())) < 3500
