@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.adapters.http import HttpClient, HttpTarget
-from bot.playground.shop import Shop
+from bot.playground.single import Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports
 

@@ -8,7 +8,7 @@ import pytest
 
 from actions.release_switch import ReleaseSwitch, ReleaseSwitchParams
 from bot.contract import Change, Edit, Fatal, NotYet, Receipt, Retryable
-from bot.playground.shop import Fault, Shop
+from bot.playground.single import Fault, Shop
 from bot.testing import PortsFor, TestCtx, assert_lifecycle
 
 BACK = ReleaseSwitchParams(target="shop", release="2.4.0")

@@ -6,7 +6,7 @@ import pytest
 
 from actions.service_quiesce import ServiceQuiesce, ServiceQuiesceParams
 from bot.contract import Change, Edit, Fatal, Receipt, Retryable
-from bot.playground.shop import Fault, Shop
+from bot.playground.single import Fault, Shop
 from bot.testing import PortsFor, TestCtx, assert_lifecycle
 
 SHOP = ServiceQuiesceParams(target="shop")

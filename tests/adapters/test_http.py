@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from bot.adapters.http import ANSWER_LIMIT, HttpClient, HttpTarget
-from bot.playground.shop import Fault, Shop
+from bot.playground.single import Fault, Shop
 from bot.ports import Http, Json, ReadOnly, Unreachable
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

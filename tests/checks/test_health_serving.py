@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from bot.contract import Status, Verdict
-from bot.playground.shop import Fault, Shop
+from bot.playground.single import Fault, Shop
 from bot.testing import PortsFor, run_check
 from checks.health_serving import HealthServing, HealthServingParams
 

@@ -1,0 +1,260 @@
+"""Refuse new releases of a service while it is rolled back, on every deploy path that can be made to.
+
+A guard in each cluster refuses new workloads and changed pod templates, of anybody but the bot and the break-glass
+group; scaling passes. CI asks the bot (docs/ci.md), which reads the answer from the run's own record. What neither
+stops is said, never left out.
+
+Invariants:
+- nothing is called frozen before every cluster has refused a trial;
+- a cluster that cannot be reached is named, the others are frozen all the same, and the step does not end well;
+- undo takes away what this freeze put there and nothing else; a guard that somebody changed is theirs to decide on.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from bot.contract import (
+    Action,
+    Change,
+    Ctx,
+    Edit,
+    Fact,
+    Fatal,
+    Json,
+    NotYet,
+    Params,
+    ReadCtx,
+    Receipt,
+    Retryable,
+    Value,
+)
+from bot.ports import Unreachable
+from bot.ports.kubernetes import Cluster, Denied, Place, Thing
+
+LOST = "clusters not reached"
+
+
+class DeploysFreezeParams(Params):
+    """What to freeze, and which deploy paths there are besides the clusters."""
+
+    service: str = Field(min_length=1, description="Service whose new releases are refused.")
+    admitted: list[str] = Field(
+        [], description="Image digests that pass all the same: the fix that people let through."
+    )
+    asked: list[str] = Field(["CI"], description="Deploy paths that ask the bot before they deploy (docs/ci.md).")
+    uncovered: list[str] = Field(
+        ["changes of ConfigMaps and Secrets"], description="Deploy paths that nothing stops; people are told."
+    )
+
+    @property
+    def guard(self) -> str:
+        """Name of the guard in each cluster."""
+        return f"rollback-freeze-{self.service}"
+
+    def rules(self, cluster: Cluster) -> dict[str, Json]:
+        """What the guard of a cluster refuses."""
+        found: dict[str, Json] = {"service": self.service, "digests": [*sorted(self.admitted)]}
+        if cluster.selector:
+            found["selector"] = cluster.selector
+        if cluster.break_glass:
+            found["groups"] = [*cluster.break_glass]
+        found["message"] = f"{self.service} is frozen while it is rolled back; who may: its incident's commander"
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The guards that there are. there: cluster -> its guard, None for none; lost: cluster -> why not reached."""
+
+    clusters: Sequence[Cluster]
+    there: Mapping[str, Thing | None]
+    lost: Mapping[str, str]
+
+
+class DeploysFreeze(Action[DeploysFreezeParams]):
+    """Refuses new releases of a service on every deploy path it can, until it is undone."""
+
+    name = "deploys.freeze"
+    needs = frozenset({"kubernetes"})
+    temporary = True
+    Params = DeploysFreezeParams
+
+    async def plan(self, ctx: ReadCtx, p: DeploysFreezeParams) -> Change:
+        seen = await _look(ctx, p)
+        edits = []
+        for c in seen.clusters:
+            if c.name in seen.there:
+                now, rules = _in_force(seen.there[c.name]), p.rules(c)
+                edits += [Edit(Place(c.name, "guard", p.guard).target("rules"), now, rules)] if now != rules else []
+        if seen.lost and not edits:
+            raise Unreachable(f"{_listed_lost(seen.lost)}; every other cluster refuses new releases already")
+        facts, warnings = _facts(seen, p), _warnings(seen, p)
+        if not edits:
+            return Change(_already(seen, p), facts=facts, warnings=warnings)
+        return Change(_summary(len(edits), p), tuple(edits), facts=facts, warnings=warnings)
+
+    async def observe(self, ctx: ReadCtx, p: DeploysFreezeParams, targets: Collection[str]) -> Mapping[str, Value]:
+        clusters = {c.name: c for c in ctx.ports.kubernetes.clusters}
+        places = [Place.of(t) for t in targets]
+        found = await asyncio.gather(*map(ctx.ports.kubernetes.get, places))
+        return {
+            target: _standing(thing, p.rules(clusters[place.cluster]))
+            for target, place, thing in zip(targets, places, found, strict=True)
+        }
+
+    async def apply(self, ctx: Ctx, p: DeploysFreezeParams, change: Change) -> Receipt:
+        clusters = {c.name: c for c in ctx.ports.kubernetes.clusters}
+        for e in change.edits:
+            await _put(ctx, e, p.rules(clusters[Place.of(e.target).cluster]))
+        put = [Place.of(e.target) for e in change.edits if e.after is not None]
+        await _all_bite(ctx, put)
+        if lost := [str(name) for f in change.facts if f.name == LOST for name in _names(f.value)]:
+            done = f"{_and([p.cluster for p in put])} refuses" if len(put) == 1 else f"{len(put)} clusters refuse"
+            raise Fatal(
+                f"{done} new releases of {p.service}; {_and(lost)} could not be reached and may still take them",
+                "try again when it is back: what is frozen stays frozen; skip goes on without it",
+            )
+        if not put:
+            names = _and([Place.of(e.target).cluster for e in reversed(change.edits)])
+            return Receipt(f"{names}: new releases of {p.service} are taken again")
+        return Receipt(change.summary)
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
+
+
+async def _look(ctx: ReadCtx, p: DeploysFreezeParams) -> Seen:
+    clusters = ctx.ports.kubernetes.clusters
+
+    async def one(name: str) -> Thing | Unreachable | None:
+        try:
+            return await ctx.ports.kubernetes.get(Place(name, "guard", p.guard))
+        except Unreachable as error:
+            return error
+        except Denied as error:
+            raise Fatal(
+                f"{name}: {error}", "give the bot the right, see docs/operators.md; or skip the freeze"
+            ) from error
+
+    answers = zip(clusters, await asyncio.gather(*(one(c.name) for c in clusters)), strict=True)
+    there: dict[str, Thing | None] = {}
+    lost: dict[str, str] = {}
+    for cluster, answer in answers:
+        if isinstance(answer, Unreachable):
+            lost[cluster.name] = str(answer)
+        else:
+            there[cluster.name] = answer
+    return Seen(clusters, there, lost)
+
+
+def _in_force(thing: Thing | None) -> Value:
+    """The rules that a guard enforces; None where it is half put there, or half gone, and so enforces nothing."""
+    now = _standing(thing, None)
+    if thing is not None and now is not None and thing.facts.get("altered"):
+        what = ", ".join(_names(thing.facts["altered"]))
+        raise Fatal(
+            f"{thing.place} is there, and not as the bot made it: {what} differs",
+            "find out who changed it; delete policy and binding by hand, then try again",
+        )
+    return now
+
+
+def _standing(thing: Thing | None, ours: Value) -> Value:
+    """Where a guard stands. One that is only half there counts as ours, so that an undo clears it away."""
+    if thing is None:
+        return None
+    altered = thing.facts.get("altered")
+    if altered == ["binding"]:
+        return ours
+    rules = thing.fields.get("rules")
+    return {"rules": rules, "altered": altered} if altered else rules
+
+
+# -- acting ----------------------------------------------------------------------------------------------------------
+
+
+async def _put(ctx: Ctx, e: Edit, ours: Value) -> None:
+    """One guard to where the edit leads. What somebody else has made of it meanwhile is left as it is."""
+    place = Place.of(e.target)
+    try:
+        now = _standing(await ctx.ports.kubernetes.get(place), ours)
+        if now not in (e.before, e.after, ours):
+            raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
+        await ctx.ports.kubernetes.guard(place.cluster, place.name, None if e.after is None else _json(e.after))
+    except Unreachable as error:
+        raise Retryable(str(error)) from error
+    except Denied as error:
+        raise Fatal(str(error), "give the bot the right (docs/operators.md), then try again") from error
+
+
+async def _all_bite(ctx: Ctx, places: Sequence[Place]) -> None:
+    """NotYet until a trial was refused in each cluster."""
+    try:
+        bites = await asyncio.gather(*(ctx.ports.kubernetes.bites(p.cluster, p.name) for p in places))
+    except Unreachable as error:
+        raise Retryable(str(error)) from error
+    except Denied as error:
+        raise Fatal(str(error), "the guard is there, but nobody saw it refuse; look, then skip or try again") from error
+    if not all(bites):
+        slow = [p.cluster for p, bit in zip(places, bites, strict=True) if not bit]
+        text = f"{_and(slow)} does not refuse yet" if len(slow) == 1 else f"{_and(slow)} do not refuse yet"
+        raise NotYet(text, after=0.5, done=sum(bites), total=len(bites))
+
+
+# -- in words --------------------------------------------------------------------------------------------------------
+
+
+def _summary(count: int, p: DeploysFreezeParams) -> str:
+    refuse = "1 cluster refuses" if count == 1 else f"{count} clusters refuse"
+    parts = [f"{refuse} new releases of {p.service}", *_others(p)]
+    return "; ".join(parts)
+
+
+def _already(seen: Seen, p: DeploysFreezeParams) -> str:
+    what = "every cluster refuses them already, which is not ours to lift" if seen.clusters else "there is no cluster"
+    return "; ".join([f"new releases of {p.service}: {what}", *_others(p)])
+
+
+def _others(p: DeploysFreezeParams) -> list[str]:
+    found = [f"{_and(p.asked)} {'asks' if len(p.asked) == 1 else 'ask'}"] if p.asked else []
+    return [*found, *([f"not covered: {', '.join(p.uncovered)}"] if p.uncovered else [])]
+
+
+def _facts(seen: Seen, p: DeploysFreezeParams) -> tuple[Fact, ...]:
+    enforced = [c.name for c in seen.clusters if c.name in seen.there]
+    found = [
+        Fact("enforced", len(enforced), f"paths: {', '.join(enforced)}" if enforced else "paths"),
+        Fact("asked", len(p.asked), f"paths: {', '.join(p.asked)}" if p.asked else "paths"),
+        Fact("not covered", len(p.uncovered), f"paths: {', '.join(p.uncovered)}" if p.uncovered else "paths"),
+    ]
+    groups = sorted({g for c in seen.clusters for g in c.break_glass})
+    found += [Fact("passes", ", ".join(["the bot", *groups]))]
+    found += [Fact("admitted", len(p.admitted), "images of a fix")] if p.admitted else []
+    return (*found, *([Fact(LOST, [*seen.lost])] if seen.lost else []))
+
+
+def _warnings(seen: Seen, p: DeploysFreezeParams) -> tuple[str, ...]:
+    found = [f"not reached, so not frozen: {_listed_lost(seen.lost)}"] if seen.lost else []
+    found += [f"nothing stops {what}" for what in p.uncovered]
+    return tuple(found)
+
+
+def _listed_lost(lost: Mapping[str, str]) -> str:
+    return "; ".join(why if why.startswith(name) else f"{name}: {why}" for name, why in lost.items())
+
+
+def _names(value: Json) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list) else []
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _json(value: Value) -> Json:
+    if not isinstance(value, dict):
+        raise Fatal(f"{value!r} are no rules of a guard", "look at the record; this is a fault of the bot")
+    return value

@@ -1,0 +1,59 @@
+"""Lift the freeze that an ended run has left in the clusters, when a commander says so.
+
+What a run has frozen it lifts itself (`undo: freeze`). This is for one that was aborted and handed its freeze over:
+nothing can be undone in an ended run.
+
+Invariants: only this service's freeze is lifted, never a ban; one that somebody has changed is left to people.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from pydantic import Field
+
+from bot.contract import Action, Change, Ctx, Edit, Fatal, Params, ReadCtx, Receipt, Retryable, Value
+from bot.ports import Unreachable
+from bot.ports.kubernetes import Denied, Place
+
+
+class DeploysThawParams(Params):
+    """Whose freeze to lift."""
+
+    service: str = Field(min_length=1, description="Service that takes new releases again.")
+
+
+class DeploysThaw(Action[DeploysThawParams]):
+    """Lifts the freeze that an ended run has left behind."""
+
+    name = "deploys.thaw"
+    needs = frozenset({"kubernetes"})
+    Params = DeploysThawParams
+
+    async def plan(self, ctx: ReadCtx, p: DeploysThawParams) -> Change:
+        places = [Place(c.name, "guard", f"rollback-freeze-{p.service}") for c in ctx.ports.kubernetes.clusters]
+        found = await asyncio.gather(*map(ctx.ports.kubernetes.get, places))
+        there = [thing for thing in found if thing is not None]
+        if altered := [str(t.place) for t in there if t.facts.get("altered") not in (None, ["binding"])]:
+            what = f"not as the bot made it: {', '.join(altered)}"
+            raise Fatal(what, "find out who changed it; delete policy and binding by hand")
+        edits = tuple(Edit(t.place.target("rules"), r, None) for t in there if (r := t.fields.get("rules")) is not None)
+        if not edits:
+            return Change(f"no cluster refuses new releases of {p.service}")
+        where = ", ".join(Place.of(e.target).cluster for e in edits)
+        return Change(f"{where}: {p.service} takes new releases again", edits)
+
+    async def observe(self, ctx: ReadCtx, p: DeploysThawParams, targets: Collection[str]) -> Mapping[str, Value]:
+        found = await asyncio.gather(*(ctx.ports.kubernetes.get(Place.of(t)) for t in targets))
+        return {t: thing.fields.get("rules") if thing else None for t, thing in zip(targets, found, strict=True)}
+
+    async def apply(self, ctx: Ctx, p: DeploysThawParams, change: Change) -> Receipt:
+        for e in change.edits:
+            place = Place.of(e.target)
+            rules = e.after if isinstance(e.after, dict) else None
+            try:
+                await ctx.ports.kubernetes.guard(place.cluster, place.name, rules)
+            except Unreachable as error:
+                raise Retryable(str(error)) from error
+            except Denied as error:
+                raise Fatal(str(error), "look at what the cluster says, then try again") from error
+        return Receipt(change.summary)

@@ -1,0 +1,180 @@
+"""Keep releases out that a rollback has removed: each cluster refuses their images, of anybody but break-glass.
+
+The freeze narrows to this at the end. A guard a release, `rollback-ban-<service>-<version>`, so that bans of several
+rollbacks never touch each other; `release.unban` takes one away when a newer release is registered. The ledger's own
+ban, which CI is told of (docs/ci.md), is written when the run ends.
+
+Invariants:
+- only digests that the restored release does not have are refused: what both share goes on being deployed;
+- nothing is called banned before every cluster has refused a trial;
+- a cluster that cannot be reached is named, the others refuse all the same, and the step does not end well.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from pydantic import Field
+
+from bot.contract import (
+    Action,
+    Change,
+    Ctx,
+    Edit,
+    Fact,
+    Fatal,
+    Json,
+    NotYet,
+    Params,
+    ReadCtx,
+    Receipt,
+    Retryable,
+    Value,
+)
+from bot.ports import Unreachable
+from bot.ports.kubernetes import Cluster, Denied, Place, Thing
+
+LOST = "clusters not reached"
+_PLAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?")
+
+
+class ReleaseBanParams(Params):
+    """Which images to keep out."""
+
+    service: str = Field(min_length=1, description="Service whose releases these are.")
+    releases: dict[str, list[str]] = Field(description="Digests that may not come back, by version of their release.")
+
+    def guard(self, version: str) -> str:
+        """Name of a version's guard in each cluster; what no name may hold is replaced by a digest of the version."""
+        plain = _PLAIN.fullmatch(version) and ".." not in version and ".-" not in version and "-." not in version
+        return f"rollback-ban-{self.service}-{version if plain else hashlib.sha256(version.encode()).hexdigest()[:12]}"
+
+    def guards(self, cluster: Cluster) -> dict[str, dict[str, Json]]:
+        """Name -> what it refuses; nothing for a release that has no image of its own."""
+        return {self.guard(v): self._rules(cluster, v, digests) for v, digests in self.releases.items() if digests}
+
+    def _rules(self, cluster: Cluster, version: str, digests: Sequence[str]) -> dict[str, Json]:
+        found: dict[str, Json] = {"service": self.service, "banned": [*sorted(digests)]}
+        if cluster.selector:
+            found["selector"] = cluster.selector
+        if cluster.break_glass:
+            found["groups"] = [*cluster.break_glass]
+        found["message"] = f"{self.service} {version} was rolled back and is banned until a newer release is registered"
+        return found
+
+
+class ReleaseBan(Action[ReleaseBanParams]):
+    """Keeps removed releases out of every cluster until a newer one is registered."""
+
+    name = "release.ban"
+    needs = frozenset({"kubernetes"})
+    Params = ReleaseBanParams
+
+    async def plan(self, ctx: ReadCtx, p: ReleaseBanParams) -> Change:
+        edits: list[Edit] = []
+        lost: dict[str, str] = {}
+        for cluster in ctx.ports.kubernetes.clusters:
+            try:
+                edits += await _missing(ctx, p, cluster)
+            except Unreachable as error:
+                lost[cluster.name] = str(error)
+            except Denied as error:
+                hint = "give the bot the right (docs/operators.md), then try again; or skip the ban"
+                raise Fatal(f"{cluster.name}: {error}", hint) from error
+        if lost and not edits:
+            raise Unreachable(f"{'; '.join(lost.values())}; every other cluster refuses them already")
+        versions = ", ".join(v for v, digests in p.releases.items() if digests)
+        shared = [v for v, digests in p.releases.items() if not digests]
+        facts = (*_facts(p), *([Fact(LOST, [*lost])] if lost else []))
+        warnings = tuple(
+            [f"not reached, so not banned there: {'; '.join(lost.values())}"] * bool(lost)
+            + [f"{v} has no image of its own: nothing in a cluster can tell it from what runs" for v in shared]
+        )
+        if not edits:
+            return Change(_already(ctx, p, versions), facts=facts, warnings=warnings)
+        where = ", ".join(dict.fromkeys(Place.of(e.target).cluster for e in edits))
+        return Change(f"{where}: refuse {p.service} {versions}", tuple(edits), facts=facts, warnings=warnings)
+
+    async def observe(self, ctx: ReadCtx, p: ReleaseBanParams, targets: Collection[str]) -> Mapping[str, Value]:
+        ours = _ours(ctx, p)
+        places = {t: Place.of(t) for t in targets}
+        found = await asyncio.gather(*map(ctx.ports.kubernetes.get, places.values()))
+        return {t: _standing(thing, ours.get(t)) for t, thing in zip(places, found, strict=True)}
+
+    async def apply(self, ctx: Ctx, p: ReleaseBanParams, change: Change) -> Receipt:
+        ours = _ours(ctx, p)
+        try:
+            for e in change.edits:
+                place = Place.of(e.target)
+                now = _standing(await ctx.ports.kubernetes.get(place), ours.get(e.target))
+                if now not in (e.before, e.after):
+                    raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
+                await ctx.ports.kubernetes.guard(place.cluster, place.name, _json(e.after))
+            await _all_bite(ctx, [Place.of(e.target) for e in change.edits if e.after is not None])
+        except Unreachable as error:
+            raise Retryable(str(error)) from error
+        except Denied as error:
+            raise Fatal(str(error), "look at what the cluster says, then try again, or skip the ban") from error
+        if lost := [str(v) for f in change.facts if f.name == LOST and isinstance(f.value, list) for v in f.value]:
+            raise Fatal(f"{', '.join(lost)} could not be reached: nothing is banned there", "try again when it is back")
+        return Receipt(change.summary)
+
+
+async def _missing(ctx: ReadCtx, p: ReleaseBanParams, cluster: Cluster) -> list[Edit]:
+    """Edits that one cluster lacks. Unreachable, Denied."""
+    guards = p.guards(cluster)
+    places = [Place(cluster.name, "guard", name) for name in guards]
+    found = await asyncio.gather(*map(ctx.ports.kubernetes.get, places))
+    edits = []
+    for place, thing in zip(places, found, strict=True):
+        now, rules = _standing(thing, None), guards[place.name]
+        if now is not None and thing is not None and thing.facts.get("altered"):
+            hint = "find out who changed it; delete policy and binding by hand, then try again"
+            raise Fatal(f"{place} is there, and not as the bot made it", hint)
+        edits += [Edit(place.target("rules"), now, rules)] if now != rules else []
+    return edits
+
+
+def _ours(ctx: ReadCtx, p: ReleaseBanParams) -> dict[str, Json]:
+    """Target -> the rules that this step gives it."""
+    clusters = ctx.ports.kubernetes.clusters
+    return {
+        Place(c.name, "guard", name).target("rules"): rules for c in clusters for name, rules in p.guards(c).items()
+    }
+
+
+def _standing(thing: Thing | None, ours: Value) -> Value:
+    """Where a guard stands. One that is only half there counts as ours, so that an undo clears it away."""
+    if thing is None:
+        return None
+    altered = thing.facts.get("altered")
+    if altered == ["binding"]:
+        return ours
+    rules = thing.fields.get("rules")
+    return {"rules": rules, "altered": altered} if altered else rules
+
+
+async def _all_bite(ctx: Ctx, places: Sequence[Place]) -> None:
+    bites = await asyncio.gather(*(ctx.ports.kubernetes.bites(p.cluster, p.name) for p in places))
+    if not all(bites):
+        slow = ", ".join(dict.fromkeys(p.cluster for p, bit in zip(places, bites, strict=True) if not bit))
+        raise NotYet(f"waiting until {slow} refuses it", after=0.5, done=sum(bites), total=len(bites))
+
+
+def _facts(p: ReleaseBanParams) -> list[Fact]:
+    return [Fact(f"banned images of {v}", len(digests), "digests") for v, digests in p.releases.items()]
+
+
+def _already(ctx: ReadCtx, p: ReleaseBanParams, versions: str) -> str:
+    if not versions:
+        return f"no release of {p.service} has an image that only it has: there is nothing that a cluster could refuse"
+    if not ctx.ports.kubernetes.clusters:
+        return f"{p.service} has no cluster; CI is told of the ban on {versions}"
+    return f"every cluster refuses {p.service} {versions} already"
+
+
+def _json(value: Value) -> Json:
+    if value is None or isinstance(value, dict):
+        return value
+    raise Fatal(f"{value!r} are no rules of a guard", "look at the record; this is a fault of the bot")

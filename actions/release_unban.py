@@ -1,0 +1,76 @@
+"""End the ban on one release: its guard is taken out of every cluster.
+
+The bot opens a run of plan `unban` for this when a newer release is registered, or when a person lifts the ban.
+
+Invariants:
+- only the guards of this release are touched, other bans stay;
+- a guard that somebody has changed is not taken away: people look first.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from pydantic import Field
+
+from bot.contract import Action, Change, Ctx, Edit, Fatal, Json, Params, ReadCtx, Receipt, Retryable, Value
+from bot.ports import Unreachable
+from bot.ports.kubernetes import Changed, Denied, Place, Thing, digest
+
+
+class ReleaseUnbanParams(Params):
+    """Whose ban ends."""
+
+    service: str = Field(min_length=1, description="Service whose release it is.")
+    version: str = Field(description="The release whose ban ends.")
+    images: dict[str, str] = Field(description="Its images by digest; guards that ban no others are taken away.")
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """What may be deployed again."""
+        return frozenset(digest(image) for image in self.images.values())
+
+
+class ReleaseUnban(Action[ReleaseUnbanParams]):
+    """Takes the guards of one banned release out of every cluster."""
+
+    name = "release.unban"
+    needs = frozenset({"kubernetes"})
+    Params = ReleaseUnbanParams
+
+    async def plan(self, ctx: ReadCtx, p: ReleaseUnbanParams) -> Change:
+        clusters = ctx.ports.kubernetes.clusters
+        found = await asyncio.gather(*(ctx.ports.kubernetes.list(c.name, "guard") for c in clusters))
+        guards = [g for things in found for g in things if _bans(g, p)]
+        if altered := [str(g.place) for g in guards if g.facts.get("altered") not in (None, ["binding"])]:
+            what = f"not as the bot made it: {', '.join(altered)}"
+            raise Fatal(what, "find out who changed it; delete policy and binding by hand")
+        if not guards:
+            return Change(f"no cluster bans {p.service} {p.version}")
+        where = ", ".join(g.place.cluster for g in guards)
+        edits = tuple(Edit(g.place.target("rules"), g.fields["rules"], None) for g in guards)
+        return Change(f"{where}: {p.service} {p.version} is no longer banned", edits)
+
+    async def observe(self, ctx: ReadCtx, p: ReleaseUnbanParams, targets: Collection[str]) -> Mapping[str, Value]:
+        found = await asyncio.gather(*(ctx.ports.kubernetes.get(Place.of(t)) for t in targets))
+        return {t: thing.fields.get("rules") if thing else None for t, thing in zip(targets, found, strict=True)}
+
+    async def apply(self, ctx: Ctx, p: ReleaseUnbanParams, change: Change) -> Receipt:
+        for e in change.edits:
+            place = Place.of(e.target)
+            rules: Json = e.after if isinstance(e.after, dict) else None
+            try:
+                await ctx.ports.kubernetes.guard(place.cluster, place.name, rules)
+            except (Unreachable, Changed) as error:
+                raise Retryable(str(error)) from error
+            except Denied as error:
+                raise Fatal(str(error), "look at what the cluster says, then try again") from error
+        return Receipt(change.summary)
+
+
+def _bans(guard: Thing, p: ReleaseUnbanParams) -> bool:
+    """Whether it is a ban of this service, and bans nothing but this release's images."""
+    rules = guard.fields.get("rules")
+    if not isinstance(rules, dict) or rules.get("service") != p.service:
+        return False
+    banned = rules.get("banned")
+    return isinstance(banned, list) and bool(banned) and {str(d) for d in banned} <= p.digests

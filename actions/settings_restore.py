@@ -1,0 +1,204 @@
+"""Put back what the removed release changed in the service's ConfigMaps, key by key.
+
+Three values decide: what the target served with, what the removed release served with, and what stands there now. A
+key that the removed release changed and that still holds its value goes back. What people have set since is left
+alone and named, with who set it and when. Pods that read their settings only at their start are the business of
+`release.deploy`, which replaces them.
+"""
+
+import asyncio
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+from pydantic import Field
+
+from bot.contract import (
+    INLINE_LIMIT,
+    Action,
+    Change,
+    Ctx,
+    Edit,
+    Fact,
+    Fatal,
+    Json,
+    Outgoing,
+    Params,
+    ReadCtx,
+    Receipt,
+    Retryable,
+    Value,
+    canonical,
+)
+from bot.ports import Blob, Unreachable
+from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Place, Thing, digest
+
+TEXT = "text/plain; charset=utf-8"
+_RIGHTS = "give the bot the right, or lift what forbids it; then try again"
+
+Settings = Mapping[str, Json]
+
+
+class SettingsRestoreParams(Params):
+    """Between which two releases."""
+
+    settings: Blob | None = Field(None, description="The target's settings, as they were when it served.")
+    outgoing: list[Outgoing] = Field(description="The releases that have to go, with their images and settings.")
+
+
+class SettingsRestore(Action[SettingsRestoreParams]):
+    """Restores the keys of ConfigMaps that the removed release changed."""
+
+    name = "settings.restore"
+    needs = frozenset({"kubernetes", "blobs"})
+    Params = SettingsRestoreParams
+
+    async def plan(self, ctx: ReadCtx, p: SettingsRestoreParams) -> Change:
+        known = [release.settings for release in p.outgoing if release.settings is not None]
+        if p.settings is None or not known:
+            which = "target" if p.settings is None else "removed release"
+            said = f"the settings that the {which} served with are not recorded"
+            return Change(f"{said}: nothing is restored", warnings=(f"{said}; compare them by hand",))
+        was, to = [await _read(ctx, blob) for blob in known], await _read(ctx, p.settings)
+        maps, lost = await _maps(ctx)
+        edits: list[Edit] = []
+        left: list[Fact] = []
+        for thing in maps:
+            for target, befores, after in _differing(thing, was, to):
+                now = _field(thing, target)
+                if now == after:
+                    continue
+                if now in befores:
+                    edits.append(Edit(target, await _kept(ctx, now), await _kept(ctx, after)))
+                else:
+                    left.append(Fact(f"left alone: {_short(target)}", _changed(thing, target)))
+        warnings = [f"{name} cannot be reached ({why}): not part of this" for name, why in lost.items()]
+        if lost and not edits:
+            raise Unreachable("; ".join(f"{name} could not be reached ({why})" for name, why in lost.items()))
+        if not edits:
+            said = "nothing else is to be restored" if left else "no setting differs between the two releases"
+            return Change(said, facts=tuple(left), warnings=tuple(warnings))
+        if not await _restarts(ctx, p, {Place.of(e.target).cluster for e in edits}):
+            warnings.append("no pod is replaced by this: what reads its settings at its start keeps the old ones")
+        keys = list(dict.fromkeys(e.target.split("/", 4)[4] for e in edits))
+        count = f"{', '.join(keys[:6])}{f' and {len(keys) - 6} more' if len(keys) > 6 else ''}"
+        where = ", ".join(sorted({Place.of(e.target).cluster for e in edits}))
+        return Change(f"restore {count} in {where}", tuple(edits), facts=tuple(left), warnings=tuple(warnings))
+
+    async def observe(self, ctx: ReadCtx, p: SettingsRestoreParams, targets: Collection[str]) -> Mapping[str, Value]:
+        found = await _now(ctx, targets)
+        return {t: await _kept(ctx, _field(found[Place.of(t)], t)) for t in targets}
+
+    async def apply(self, ctx: Ctx, p: SettingsRestoreParams, change: Change) -> Receipt:
+        try:
+            there = await _now(ctx, change.targets)
+            for place, thing in there.items():
+                ours = [e for e in change.edits if Place.of(e.target) == place]
+                await _write(ctx, place, thing, ours)
+        except Unreachable as error:
+            raise Retryable(str(error)) from error
+        return Receipt(change.summary)
+
+
+# -- what there is ---------------------------------------------------------------------------------------------------
+
+
+async def _maps(ctx: ReadCtx) -> tuple[list[Thing], dict[str, str]]:
+    """The service's ConfigMaps, and cluster -> why it could not be reached."""
+    found: list[Thing] = []
+    lost: dict[str, str] = {}
+    for cluster in ctx.ports.kubernetes.clusters:
+        try:
+            found += await ctx.ports.kubernetes.list(cluster.name, "configmap") if cluster.settings else []
+        except Unreachable as error:
+            lost[cluster.name] = str(error)
+        except Denied as error:
+            raise Fatal(str(error), _RIGHTS) from error
+    return found, lost
+
+
+async def _now(ctx: ReadCtx, targets: Collection[str]) -> Mapping[Place, Thing | None]:
+    places = sorted({Place.of(t) for t in targets}, key=str)
+    try:
+        return dict(zip(places, await asyncio.gather(*map(ctx.ports.kubernetes.get, places)), strict=True))
+    except Denied as error:
+        raise Fatal(str(error), _RIGHTS) from error
+
+
+async def _restarts(ctx: ReadCtx, p: SettingsRestoreParams, clusters: Collection[str]) -> bool:
+    """Whether workloads there still hold a removed image, so that their pods will be replaced."""
+    bad = {digest(image) for release in p.outgoing for image in release.images.values()} - {""}
+    asked = [(cluster, kind) for cluster in clusters for kind in WORKLOADS]
+    try:
+        lists: Sequence[Sequence[Thing]] = await asyncio.gather(*(ctx.ports.kubernetes.list(*a) for a in asked))
+    except (Unreachable, Denied):
+        return True  # not known: nothing is claimed
+    return any(digest(str(v)) in bad for things in lists for t in things for v in t.fields.values())
+
+
+async def _read(ctx: ReadCtx, blob: Blob) -> Settings:
+    try:
+        found: Settings = json.loads(await ctx.ports.blobs.get(blob))
+    except (KeyError, ValueError) as error:
+        hint = "look after what ROLLBACK_BLOBS_URL names, then try again"
+        raise Fatal(f"the recorded settings of a release cannot be read: {error}", hint) from error
+    return found
+
+
+# -- what differs ----------------------------------------------------------------------------------------------------
+
+
+def _differing(thing: Thing, was: Sequence[Settings], to: Settings) -> list[tuple[str, list[Json], Json]]:
+    """(target, with each outgoing release, with the target) of each key; of no map that a snapshot does not know."""
+    root = thing.place.target("data/")
+    knew = [w for w in was if any(t.startswith(root) for t in w)]
+    if not knew or not any(t.startswith(root) for t in to):
+        return []
+    keys = sorted(t for t in to.keys() | set().union(*knew) if t.startswith(root))
+    return [(t, [w.get(t) for w in knew], to.get(t)) for t in keys if any(w.get(t) != to.get(t) for w in knew)]
+
+
+def _changed(thing: Thing, target: str) -> str:
+    by = thing.by.get(target.removeprefix(thing.place.target("")))
+    return f"changed by {by.manager} at {by.at:%H:%M} UTC" if by is not None else "changed by somebody else"
+
+
+def _short(target: str) -> str:
+    cluster, _, name, _, key = target.split("/", 4)
+    return f"{cluster} {name}/{key}"
+
+
+def _field(thing: Thing | None, target: str) -> Json:
+    return thing.fields.get(target.removeprefix(thing.place.target(""))) if thing is not None else None
+
+
+async def _kept(ctx: ReadCtx, value: Json) -> Value:
+    """The value as a change may hold it: above 4 KiB by reference."""
+    if isinstance(value, str) and len(canonical(value).encode()) > INLINE_LIMIT:
+        return await ctx.ports.blobs.put(value.encode(), TEXT)
+    return value
+
+
+# -- making it so ----------------------------------------------------------------------------------------------------
+
+
+async def _write(ctx: Ctx, place: Place, thing: Thing | None, edits: Sequence[Edit]) -> None:
+    """One request a ConfigMap, over exactly what was approved."""
+    if thing is None:
+        raise Fatal(f"{place} is gone", "somebody deleted it; undo or skip this step")
+    todo: dict[str, Json] = {}
+    for e in edits:
+        now = await _kept(ctx, _field(thing, e.target))
+        if now not in (e.before, e.after):
+            raise Fatal(f"{_short(e.target)}: {_changed(thing, e.target)}", "ask who, then try again or undo")
+        if now != e.after:
+            after = e.after
+            whole = (await ctx.ports.blobs.get(after)).decode() if isinstance(after, Blob) else after
+            todo[e.target.removeprefix(place.target(""))] = whole
+    if not todo:
+        return
+    try:
+        await ctx.ports.kubernetes.write(thing, todo)
+    except Changed as error:
+        raise Retryable(str(error), after=1) from error
+    except Denied as error:
+        raise Fatal(f"{place}: {error}", _RIGHTS) from error

@@ -1,0 +1,297 @@
+"""Implements `bot.ports.kubernetes.Kubernetes` for the clusters of one service; `bind` makes the copy that may write.
+
+Invariants:
+- `record` is awaited right before each changing call, with the kubectl command a person would have typed; if it
+  raises, nothing is sent. Dry runs and access reviews change nothing and are not recorded;
+- a write is one JSON patch that tests what was seen, whole or not at all: a lost answer is `Unreachable`, and sending
+  it again finds its own change and writes nothing twice;
+- a failed `test`, a conflict and an object that is gone are Changed, with the field, what it holds now and who set it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.adapters.kubernetes import pods, resources, rights
+from bot.adapters.kubernetes.connection import JSON_PATCH, Connection, Missing, Query, Refused
+from bot.adapters.kubernetes.fields import Read, command, patch, read
+from bot.adapters.kubernetes.guards import Guards
+from bot.contract import Retryable
+from bot.ports import Json, ReadOnly, Record, Unreachable
+from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Kind, Place, Pod, Said, Thing
+
+LOG_LIMIT = 1024 * 1024
+LOG_LINES = "10000"
+"""The last ones of a container; `limitBytes` would give the first."""
+REFRESH = "argocd.argoproj.io/refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTarget:
+    """A cluster of the catalogue and how it is reached. context: of the kubeconfig; timeout: seconds a request."""
+
+    cluster: Cluster
+    context: str
+    timeout: float = 10.0
+
+
+@dataclass
+class _Shared:
+    """What all copies of an adapter have in common. me: cluster -> our user name there; refreshing: applications."""
+
+    connections: dict[str, Connection]
+    me: dict[str, str]
+    refreshing: set[Place]
+
+
+async def _unbound(command: str) -> None:
+    raise ReadOnly(f"no attempt is under way that could record: {command}")
+
+
+class Clusters:
+    """The clusters of one service. kubeconfig: as for `Connection`. Nothing is opened before the first call."""
+
+    def __init__(
+        self,
+        targets: Sequence[ClusterTarget],
+        kubeconfig: str = "",
+        record: Record = _unbound,
+        *,
+        _shared: _Shared | None = None,
+    ) -> None:
+        ordered = sorted(targets, key=lambda t: (t.cluster.wave, t.cluster.name))
+        self._targets = {t.cluster.name: t for t in ordered}
+        self._kubeconfig, self._record = kubeconfig, record
+        self._shared = _shared or _Shared(
+            {name: Connection(name, t.context, t.timeout, kubeconfig) for name, t in self._targets.items()}, {}, set()
+        )
+
+    def bind(self, record: Record) -> Clusters:
+        """The same clusters and connections, writing only after `record`."""
+        return Clusters([*self._targets.values()], self._kubeconfig, record, _shared=self._shared)
+
+    async def close(self) -> None:
+        """End every connection, those of the copies too. Harmless again."""
+        for connection in self._shared.connections.values():
+            await connection.close()
+
+    async def ping(self) -> Mapping[str, str]:
+        """Cluster -> what is wrong with it; empty where it answers and knows us. Reads only."""
+        return dict(zip(self._targets, await asyncio.gather(*map(self._fault, self._targets)), strict=True))
+
+    @property
+    def clusters(self) -> Sequence[Cluster]:
+        """In the order of their waves."""
+        return [t.cluster for t in self._targets.values()]
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def list(self, cluster: str, kind: Kind) -> Sequence[Thing]:
+        """See the port."""
+        known = self._target(cluster).cluster
+        if kind == "guard":
+            return await self._guards(cluster).every()
+        resource = resources.RESOURCES[kind]
+        spaces = {space for space, _ in self._applications(cluster)} if kind == "application" else {known.namespace}
+        query: Query = [("labelSelector", known.selector)] if known.selector and kind in WORKLOADS else []
+        found: list[Thing] = []
+        for space in sorted(spaces):
+            try:
+                bodies = await self._connection(cluster).every(resource.path(space), query=query)
+            except Missing:  # the cluster has no such kind: KEDA or Argo CD is not installed
+                continue
+            found += [read(Place(cluster, kind, body["metadata"]["name"]), body) for body in bodies]
+        if kind == "configmap":
+            return [thing for thing in found if thing.place.name in known.settings]
+        if kind == "application":
+            names = {name for _, name in self._applications(cluster)}
+            return [thing for thing in found if thing.place.name in names]
+        return found
+
+    async def get(self, place: Place) -> Thing | None:
+        """See the port."""
+        if place.kind == "guard":
+            return await self._guards(place.cluster).get(place.name)
+        body = await self._connection(place.cluster).find(self._path(place))
+        return read(place, body) if body is not None else None
+
+    async def pods(self, place: Place) -> Sequence[Pod]:
+        """See the port."""
+        body = await self._connection(place.cluster).find(self._path(place))
+        if body is None:
+            return []
+        space = self._target(place.cluster).cluster.namespace
+        if place.kind == "cronjob":
+            jobs = await self._connection(place.cluster).every(resources.JOBS.path(space))
+            query = pods.of_jobs(body, jobs)
+        else:
+            query = pods.of_workload(body)
+        if not query:
+            return []
+        found = await self._connection(place.cluster).every(
+            resources.PODS.path(space), query=[("labelSelector", query)]
+        )
+        return [pods.read(pod) for pod in found]
+
+    async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[Said]:
+        """See the port."""
+        space = self._target(cluster).cluster.namespace
+        found = await self._connection(cluster).every(resources.EVENTS.path(space))
+        starts = tuple(about)
+        said = [pods.said(e) for e in found if not starts or e["involvedObject"].get("name", "").startswith(starts)]
+        return sorted(said, key=lambda s: s.at, reverse=True)
+
+    async def logs(self, cluster: str, pod: str, *, previous: bool = False, since: float = 3600) -> str:
+        """See the port."""
+        path = resources.PODS.path(self._target(cluster).cluster.namespace, pod)
+        body = await self._connection(cluster).find(path)
+        names = [c["name"] for c in body["spec"]["containers"]] if body is not None else []
+        parts = []
+        for name in names:
+            query = [("container", name), ("sinceSeconds", str(max(1, int(since)))), ("tailLines", LOG_LINES)]
+            try:
+                text = await self._connection(cluster).text(
+                    "GET", f"{path}/log", query=[*query, *([("previous", "true")] if previous else [])]
+                )
+            except Refused as error:
+                if error.status not in (400, 404):  # 400: it has not started, or there is no previous one
+                    raise self._connection(cluster).failure(error) from error
+                continue
+            parts.append(text if len(names) == 1 else f"==> {name} <==\n{text}")
+        return "\n".join(parts).encode()[-LOG_LIMIT:].decode(errors="ignore")
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    async def write(self, seen: Thing, fields: Mapping[str, Json]) -> Thing:
+        """See the port."""
+        place = seen.place
+        if place.kind == "guard":
+            await self.guard(place.cluster, place.name, fields.get("rules"))
+            return await self._guards(place.cluster).get(place.name) or Thing(place, "")
+        thing = seen if isinstance(seen, Read) else await self._as_seen(seen, fields)
+        operations = patch(thing, fields)
+        if not any(o["op"] != "test" for o in operations):
+            return thing
+        target, resource = self._target(place.cluster), resources.RESOURCES[place.kind]
+        path = self._path(place)
+        await self._record(
+            command(target.context, self._space(place), _typed(place, resource), thing, fields, operations)
+        )
+        try:
+            body = await self._connection(place.cluster).send("PATCH", path, body=operations, sort=JSON_PATCH)
+        except Refused as error:
+            if error.status == 404:
+                raise Changed(f"{place} is gone") from error
+            if error.status == 409 or (error.status == 422 and not error.causes):
+                raise Changed(await self._what_changed(thing, fields)) from error
+            raise self._connection(place.cluster).failure(error) from error
+        return read(place, body)
+
+    async def refreshed(self, place: Place) -> Thing | None:
+        """See the port. The request is one changing call; after a restart it is asked for again, which is harmless."""
+        thing = await self.get(place)
+        if not isinstance(thing, Read):
+            raise Changed(f"{place} is gone")
+        asked = f"annotation/{REFRESH}"
+        if asked in thing.fields:
+            self._shared.refreshing.add(place)
+            return None
+        if place in self._shared.refreshing:
+            self._shared.refreshing.discard(place)
+            return thing
+        await self.write(thing, {asked: "normal"})
+        self._shared.refreshing.add(place)
+        return None
+
+    # -- guards and rights -------------------------------------------------------------------------------------------
+
+    async def guard(self, cluster: str, name: str, rules: Json) -> None:
+        """See the port. ValueError for what are no rules."""
+        await self._guards(cluster).put(name, rules)
+
+    async def bites(self, cluster: str, name: str) -> bool:
+        """See the port. Tried on a workload that is there, so it needs no right but the one to patch."""
+        return await self._guards(cluster).bites(name)
+
+    async def missing_rights(self, cluster: str) -> Sequence[str]:
+        """See the port. What a cluster does not have (KEDA, Argo CD) needs no rights."""
+        return await rights.missing(self._connection(cluster), self._target(cluster).cluster)
+
+    async def _fault(self, cluster: str) -> str:
+        try:
+            await self._guards(cluster).me(anew=True)
+        except (Unreachable, Denied, Retryable, Missing, Changed) as error:
+            return str(error)
+        return ""
+
+    # -- how ---------------------------------------------------------------------------------------------------------
+
+    def _target(self, cluster: str) -> ClusterTarget:
+        if cluster in self._targets:
+            return self._targets[cluster]
+        near = difflib.get_close_matches(cluster, self._targets, 1)
+        known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self._targets) or 'none'}"
+        raise LookupError(f"the catalogue has no cluster {cluster!r}; {known}")
+
+    def _applications(self, cluster: str) -> Sequence[tuple[str, str]]:
+        """(namespace, name) of the catalogued applications."""
+        parts = (each.partition("/") for each in self._target(cluster).cluster.applications)
+        return [(space, name) for space, _, name in parts]
+
+    def _space(self, place: Place) -> str:
+        known = self._target(place.cluster).cluster
+        if place.kind != "application":
+            return known.namespace
+        found = [space for space, name in self._applications(place.cluster) if name == place.name]
+        if not found:
+            raise LookupError(f"the catalogue has no application {place.name!r} in {place.cluster}")
+        return found[0]
+
+    def _path(self, place: Place) -> str:
+        return resources.RESOURCES[place.kind].path(self._space(place), place.name)
+
+    def _connection(self, cluster: str) -> Connection:
+        self._target(cluster)
+        return self._shared.connections[cluster]
+
+    def _guards(self, cluster: str) -> Guards:
+        return Guards(self._connection(cluster), self._target(cluster).cluster.namespace, self._record, self._shared.me)
+
+    async def _as_seen(self, seen: Thing, wanted: Mapping[str, Json]) -> Read:
+        """The object as it is, if the fields still are as they were seen."""
+        now = await self.get(seen.place)
+        if not isinstance(now, Read):
+            raise Changed(f"{seen.place} is gone")
+        if other := _differing(seen, now, wanted):
+            raise Changed(other)
+        return now
+
+    async def _what_changed(self, seen: Read, wanted: Mapping[str, Json]) -> str:
+        now = await self.get(seen.place)
+        if now is None:
+            return f"{seen.place} is gone"
+        return _differing(seen, now, wanted) or f"{seen.place} has changed since it was read"
+
+
+def _typed(place: Place, resource: resources.Resource) -> str:
+    """How a person calls it: `deployment/shop-api`."""
+    return f"{resource.qualified if resource.extension else place.kind}/{place.name}"
+
+
+def _differing(seen: Thing, now: Thing, wanted: Collection[str]) -> str:
+    """Which of the fields no longer holds what was seen; empty if they all do."""
+    for name in wanted:
+        was, there = seen.fields.get(name), now.fields.get(name)
+        if was != there:
+            by = now.by.get(name)
+            who = f", set by {by.manager} at {by.at:%H:%M}" if by is not None else ""
+            return f"{seen.place.target(name)} is {_show(there)} now{who}; it was {_show(was)}"
+    return ""
+
+
+def _show(value: Json) -> str:
+    return "absent" if value is None else value if isinstance(value, str) else json.dumps(value)

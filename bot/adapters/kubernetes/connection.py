@@ -1,0 +1,226 @@
+"""One cluster over `kubernetes.aio`: a request and its answer as plain JSON, and every way in which it can fail.
+
+Invariants:
+- the client takes more than a second to import, so it is imported on the first request, outside the event loop;
+- a request is sent once; only where the cluster did not know us (401) is the kubeconfig read anew and it is sent again;
+- a refusal is told in the cluster's own words: 429, and 503 with Retry-After, are Retryable (the cluster took
+  nothing), another 5xx is Unreachable (it may have), 409 is Changed, 404 is Missing, anything else is Denied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bot.contract import Retryable
+from bot.ports import Unreachable
+from bot.ports.kubernetes import Changed, Denied
+
+Body = Mapping[str, Any]
+"""An object of the API, as JSON has it."""
+Query = Sequence[tuple[str, str]]
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+PAGE = 500
+"""Objects of one page of a list."""
+_RESTARTS = 3
+"""How often a list is begun again whose pages have expired."""
+
+
+@dataclass
+class Refused(Exception):
+    """The cluster answered, and not with what was wanted.
+
+    words: the message of its Status; causes: whether the Status names what is wrong with the body (a failed `test` of
+    a JSON patch does not); after: seconds of Retry-After, where given.
+    """
+
+    status: int
+    words: str
+    causes: bool = False
+    after: float | None = None
+
+    def __str__(self) -> str:
+        return self.words
+
+
+class Missing(LookupError):
+    """There is no such object, or the cluster has no such kind."""
+
+
+class Connection:
+    """One context of a kubeconfig. timeout: seconds for a whole request; kubeconfig: paths parted by ':', "" for
+    KUBECONFIG, ~/.kube/config or, where neither is there, the service account of the pod that this runs in."""
+
+    def __init__(self, cluster: str, context: str, timeout: float, kubeconfig: str = "") -> None:
+        self.cluster, self.context = cluster, context
+        self._timeout, self._kubeconfig = timeout, kubeconfig
+        self._client: Any = None
+        self._retired: Any = None
+        self._opening = asyncio.Lock()
+
+    async def close(self) -> None:
+        """End its connections. Harmless again."""
+        await self._retire(self._client)
+        await self._retire(None)
+
+    async def ask(
+        self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
+    ) -> Any:
+        """The answer, as JSON. Missing, Changed, Denied, Retryable, Unreachable. sort: the media type of the body."""
+        try:
+            return await self.send(method, path, query=query, body=body, sort=sort)
+        except Refused as error:
+            raise self.failure(error) from error
+
+    async def find(self, path: str) -> Body | None:
+        """One object, None if there is none. Denied, Retryable, Unreachable."""
+        try:
+            found: Body = await self.ask("GET", path)
+        except Missing:
+            return None
+        return found
+
+    def failure(self, error: Refused) -> Exception:
+        """A refusal as the port tells it."""
+        text = f"{self.cluster}: {error}"
+        if error.status == 404:
+            return Missing(text)
+        if error.status == 409:
+            return Changed(text)
+        if error.status == 429 or (error.status == 503 and error.after is not None):
+            return Retryable(text, after=error.after if error.after is not None else 5.0)
+        return Unreachable(f"{text} ({error.status})") if error.status >= 500 else Denied(text)
+
+    async def send(
+        self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
+    ) -> Any:
+        """The answer, as JSON. Refused, Unreachable."""
+        return json.loads(await self.text(method, path, query=query, body=body, sort=sort))
+
+    async def text(
+        self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
+    ) -> str:
+        """The answer as text. Refused, Unreachable."""
+        for again in (False, True):
+            client = await self._open()
+            try:
+                return await self._once(client, method, path, query, body, sort)
+            except Refused as error:
+                if error.status != 401 or again:
+                    raise
+                await self._retire(client)  # tokens are renewed by whoever writes the kubeconfig
+        raise AssertionError("the second attempt returns or raises")
+
+    async def every(self, path: str, *, query: Query = ()) -> list[Body]:
+        """All items of a list, page by page. Missing, Denied, Retryable, Unreachable."""
+        for _ in range(_RESTARTS):
+            found: list[Body] = []
+            more = ""
+            try:
+                while True:
+                    page = [*query, ("limit", str(PAGE)), *([("continue", more)] if more else [])]
+                    answer = await self.send("GET", path, query=page)
+                    found += answer.get("items") or ()
+                    more = (answer.get("metadata") or {}).get("continue") or ""
+                    if not more:
+                        return found
+            except Refused as error:
+                if error.status != 410:  # the pages that were left have expired: from the beginning
+                    raise self.failure(error) from error
+        raise Unreachable(f"{self.cluster}: the list changes faster than it can be read")
+
+    async def _once(self, client: Any, method: str, path: str, query: Query, body: object, sort: str) -> str:
+        unsure = "" if method == "GET" else "; whether it took the change is unknown"
+        headers = {"Accept": "application/json, */*", "Content-Type": sort}
+        request = await client.param_serialize(
+            method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        try:
+            limit = aiohttp.ClientTimeout(total=self._timeout)
+            answer = await client.call_api(*request, _request_timeout=limit)
+            raw = await answer.read()
+        except aiohttp.ClientConnectorError as error:
+            where = f"{error.host}:{error.port}"
+            raise Unreachable(f"{self.cluster}: no connection to {where} ({_cause(error)})") from error
+        except TimeoutError as error:
+            raise Unreachable(f"{self.cluster}: no answer within {self._timeout:g} s{unsure}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(f"{self.cluster}: the connection broke before the answer was whole{unsure}") from error
+        text: str = raw.decode(errors="replace")
+        if not 200 <= answer.status < 300:
+            raise _refused(answer.status, text, answer.headers)
+        return text
+
+    async def _retire(self, client: Any) -> None:
+        """Use it no more; it ends when the next one retires, since others may still wait for its answers."""
+        if client is None or client is self._client:
+            self._client = None
+            before, self._retired = self._retired, client
+            if before is not None:
+                await before.close()
+
+    async def _open(self) -> Any:
+        async with self._opening:
+            if self._client is None:
+                self._client = await self._made()
+            return self._client
+
+    async def _made(self) -> Any:
+        kubernetes = await asyncio.to_thread(_imported)
+        configuration = kubernetes.client.Configuration()
+        configuration.api_key = {}
+        files = self._files()
+        try:
+            if files:
+                await kubernetes.config.load_kube_config(
+                    files, self.context, client_configuration=configuration, persist_config=False
+                )
+            else:
+                kubernetes.config.load_incluster_config(client_configuration=configuration)
+            client = kubernetes.client.ApiClient(configuration)
+        except Exception as error:  # whatever is wrong with it; only the library's own words surely hold no secret
+            said = str(error) if isinstance(error, kubernetes.config.ConfigException) else type(error).__name__
+            place = files or "the kubeconfig (there is none, and this is no pod)"
+            raise Unreachable(f"{self.cluster}: context {self.context!r} of {place}: {said}") from error
+        client.user_agent = "rollback-bot"
+        return client
+
+    def _files(self) -> str:
+        named = self._kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        found = [path for path in named.split(os.pathsep) if path and Path(path).expanduser().is_file()]
+        if not found and self._kubeconfig:
+            raise Unreachable(f"{self.cluster}: there is no kubeconfig at {self._kubeconfig}")
+        return os.pathsep.join(found)
+
+
+def _imported() -> Any:
+    import kubernetes.aio.client
+    import kubernetes.aio.config
+
+    return kubernetes.aio
+
+
+def _refused(status: int, text: str, headers: Mapping[str, str]) -> Refused:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        said = {}
+    said = said if isinstance(said, dict) else {}
+    words = said.get("message") or text.strip()[:300] or f"it answered {status} and said nothing"
+    after = headers.get("Retry-After") or ""
+    causes = (said.get("details") or {}).get("causes")
+    return Refused(status, str(words), bool(causes), float(after) if after.isdigit() else None)
+
+
+def _cause(error: aiohttp.ClientConnectorError) -> str:
+    why = (error.os_error.strerror or str(error.os_error) or type(error).__name__).lower()
+    return "nothing answers there" if why.startswith("connect call failed") else why

@@ -1,0 +1,388 @@
+"""Objects of the API as things with named fields, and a change of fields as one JSON patch over what was seen.
+
+Pure. Invariants:
+- an absent field is not in `fields`; what the API server leaves out because it is the default (`paused: false`) is
+  absent;
+- a patch first tests everything that it is going to change, containers and variables by their place in the list
+  included, so that it is done whole over exactly what was seen, or not at all;
+- a secret's value is never looked at: a variable from a Secret is shown as where it comes from.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bot.adapters.kubernetes.connection import Body
+from bot.ports import Json
+from bot.ports.kubernetes import Kind, Place, Rollout, Thing, Writer
+
+Operation = dict[str, Any]
+"""One operation of RFC 6902."""
+Path = tuple[str | int, ...]
+"""Where something is in an object: keys, and indices of lists."""
+
+_SOURCES = {
+    "secret": ("secretKeyRef", "name"),
+    "configmap": ("configMapKeyRef", "name"),
+    "field": ("fieldRef", "fieldPath"),
+    "resource": ("resourceFieldRef", "resource"),
+}
+_SCALARS: Mapping[str, Path] = {
+    "replicas": ("spec", "replicas"),
+    "paused": ("spec", "paused"),
+    "suspend": ("spec", "suspend"),
+}
+_SCALARS_OF: Mapping[Kind, tuple[str, ...]] = {
+    "deployment": ("replicas", "paused"),
+    "statefulset": ("replicas",),
+    "cronjob": ("suspend",),
+}
+_MAPS: Mapping[str, Path] = {
+    "annotation": ("metadata", "annotations"),
+    "label": ("metadata", "labels"),
+    "data": ("data",),
+}
+_DOTTED: tuple[Kind, ...] = ("scaledobject", "application")
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Thing):
+    """A thing with the object that it was read from, which a patch is made against."""
+
+    body: Body = field(default_factory=dict, repr=False, compare=False)
+
+
+def read(place: Place, body: Body) -> Read:
+    """The thing that an object is."""
+    meta = body["metadata"]
+    fields = dict(_fields(place.kind, body))
+    return Read(
+        place,
+        meta.get("resourceVersion", ""),
+        fields,
+        _facts(place.kind, body),
+        _rollout(place.kind, body),
+        _writers(place.kind, body, fields),
+        body,
+    )
+
+
+# -- fields ----------------------------------------------------------------------------------------------------------
+
+
+def _fields(kind: Kind, body: Body) -> Iterator[tuple[str, Json]]:
+    for name in _SCALARS_OF.get(kind, ()):
+        value = _at(body, _SCALARS[name])
+        if value is not None and not (name == "paused" and value is False):
+            yield name, value
+    for path in _containers(kind, body):
+        container = _at(body, path)
+        yield f"image/{container['name']}", container.get("image", "")
+        for variable in container.get("env") or ():
+            yield f"env/{container['name']}/{variable['name']}", _value(variable)
+    for prefix, path in _MAPS.items():
+        if prefix == "data" and kind != "configmap":
+            continue
+        for key, value in (_at(body, path) or {}).items():
+            yield f"{prefix}/{key}", value
+    if kind in _DOTTED:
+        yield from _dotted("spec", body.get("spec") or {})
+
+
+def _dotted(path: str, value: Any) -> Iterator[tuple[str, Json]]:
+    yield path, value
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if "." not in key:
+            yield from _dotted(f"{path}.{key}", inner)
+
+
+def _template(kind: Kind) -> Path:
+    return ("spec", "jobTemplate", "spec", "template", "spec") if kind == "cronjob" else ("spec", "template", "spec")
+
+
+def _containers(kind: Kind, body: Body) -> Iterator[Path]:
+    """Where its containers are, those that run first included."""
+    if kind in ("deployment", "statefulset", "daemonset", "cronjob"):
+        for name in ("initContainers", "containers"):
+            path = (*_template(kind), name)
+            yield from ((*path, i) for i in range(len(_at(body, path) or ())))
+
+
+def _value(variable: Body) -> Json:
+    """A variable as handlers see it."""
+    source = variable.get("valueFrom") or {}
+    for word, (name, first) in _SOURCES.items():
+        if name in source:
+            given = dict(source[name])
+            given.pop("apiVersion", None)
+            return {word: given.pop(first, ""), **given}
+    return variable.get("value") or ""
+
+
+def _variable(name: str, value: Json) -> Operation:
+    """The same, as the API has it. ValueError for what is no variable."""
+    if isinstance(value, str):
+        return {"name": name, "value": value}
+    if isinstance(value, dict):
+        for word, (source, first) in _SOURCES.items():
+            if word in value:
+                given = {first if key == word else key: inner for key, inner in value.items()}
+                return {"name": name, "valueFrom": {source: given}}
+    raise ValueError(f"{name}: {value!r} is no value of an environment variable")
+
+
+def _at(body: Any, path: Path) -> Any:
+    for key in path:
+        if isinstance(key, int):
+            body = body[key] if isinstance(body, list) and key < len(body) else None
+        else:
+            body = body.get(key) if isinstance(body, dict) else None
+    return body
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def patch(seen: Read, wanted: Mapping[str, Json]) -> list[Operation]:
+    """The JSON patch that sets these fields (None: removes); empty where nothing differs. ValueError, LookupError
+    for a field that the object has no place for."""
+    draft = _Draft(seen.place.kind, seen.body)
+    for name, value in wanted.items():
+        if seen.fields.get(name) != value:
+            draft.set(name, value)
+    return [*draft.tests, *draft.changes]
+
+
+class _Draft:
+    """A patch in the making. `after`: the object as the changes so far leave it, since each counts from there."""
+
+    def __init__(self, kind: Kind, body: Body) -> None:
+        self._kind, self._body = kind, body
+        self._after: Any = copy.deepcopy(body)
+        self.tests: list[Operation] = []
+        self.changes: list[Operation] = []
+
+    def set(self, name: str, value: Json) -> None:
+        head, _, rest = name.partition("/")
+        if head in _SCALARS:
+            self._put(_SCALARS[head], value)
+        elif head in _MAPS and rest:
+            self._put((*_MAPS[head], rest), value)
+        elif head == "image":
+            self._put((*self._container(rest), "image"), value)
+        elif head == "env":
+            container, _, variable = rest.partition("/")
+            self._env(self._container(container), variable, value)
+        elif self._kind in _DOTTED and head.startswith("spec"):
+            self._put(tuple(head.split(".")), value)
+        else:
+            raise LookupError(f"a {self._kind} has no field {name!r}")
+
+    def _container(self, name: str) -> Path:
+        for path in _containers(self._kind, self._body):
+            if _at(self._body, path)["name"] == name:
+                self._test((*path, "name"), name)
+                return path
+        raise LookupError(f"there is no container {name!r}")
+
+    def _put(self, path: Path, value: Json) -> None:
+        """Test what is there, or that the first part that is missing is; then change it."""
+        before = _at(self._body, path)
+        self._test(path if before is not None else _first_missing(self._body, path), before)
+        if value is None and before is not None:
+            self._do({"op": "remove", "path": pointer(path)}, path, None)
+        elif value is not None and before is not None:
+            self._do({"op": "replace", "path": pointer(path), "value": value}, path, value)
+        elif value is not None:
+            at = _first_missing(self._after, path)
+            for key in reversed(path[len(at) :]):
+                value = {str(key): value}
+            self._do({"op": "add", "path": pointer(at), "value": value}, at, value)
+
+    def _env(self, container: Path, name: str, value: Json) -> None:
+        path: Path = (*container, "env")
+        before, now = _at(self._body, path), _at(self._after, path)
+        if (i := _index(before, name)) is None:
+            self._test(path, before)  # that it is not among them
+            if value is None:
+                return
+            fresh = _variable(name, value)
+            if now is None:
+                self._do({"op": "add", "path": pointer(path), "value": [fresh]}, path, [fresh])
+            else:
+                self._do({"op": "add", "path": pointer((*path, "-")), "value": fresh}, (*path, len(now)), fresh)
+            return
+        self._test((*path, i), before[i])
+        at = (*path, _index(now, name) or 0)
+        if value is None:
+            self._do({"op": "remove", "path": pointer(at)}, at, None)
+        else:
+            fresh = _variable(name, value)
+            self._do({"op": "replace", "path": pointer(at), "value": fresh}, at, fresh)
+
+    def _test(self, path: Path, value: Any) -> None:
+        operation = {"op": "test", "path": pointer(path), "value": value}
+        if operation not in self.tests:
+            self.tests.append(operation)
+
+    def _do(self, operation: Operation, path: Path, value: Any) -> None:
+        self.changes.append(operation)
+        where, key = _at(self._after, path[:-1]), path[-1]
+        if value is None:
+            del where[key]
+        elif isinstance(where, list) and key == len(where):
+            where.append(copy.deepcopy(value))
+        else:
+            where[key] = copy.deepcopy(value)
+
+
+def pointer(path: Path) -> str:
+    """A path as RFC 6901 writes it."""
+    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def _first_missing(body: Body, path: Path) -> Path:
+    return next((path[:n] for n in range(1, len(path)) if _at(body, path[:n]) is None), path)
+
+
+def _index(env: Any, name: str) -> int | None:
+    """The last of that name counts, as for the kubelet."""
+    return max((i for i, variable in enumerate(env or ()) if variable["name"] == name), default=None)
+
+
+def command(context: str, namespace: str, target: str, thing: Thing, wanted: Mapping[str, Json],
+            operations: Sequence[Operation]) -> str:  # fmt: skip
+    """What a person would have typed for these changes."""
+    start = ["kubectl", "--context", context, "-n", namespace]
+    changed = {name: value for name, value in wanted.items() if thing.fields.get(name) != value}
+    if changed and all(name.startswith("image/") for name in changed):
+        images = (f"{name.removeprefix('image/')}={value}" for name, value in changed.items())
+        return shlex.join([*start, "set", "image", target, *images])
+    if changed.keys() == {"replicas"} and changed["replicas"] is not None:
+        return shlex.join([*start, "scale", target, f"--replicas={changed['replicas']}"])
+    doing = json.dumps([o for o in operations if o["op"] != "test"], ensure_ascii=False)
+    return shlex.join([*start, "patch", target, "--type=json", "-p", doing])
+
+
+# -- what else is known ----------------------------------------------------------------------------------------------
+
+
+def _rollout(kind: Kind, body: Body) -> Rollout | None:
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    seen = (status.get("observedGeneration") or 0) >= (body["metadata"].get("generation") or 0)
+
+    def n(name: str) -> int:
+        return int(status.get(name) or 0)
+
+    if kind == "deployment":
+        wanted, updated = int(spec.get("replicas", 1)), n("updatedReplicas") if seen else 0
+        failed = _deadline(status) if seen else ""
+        return Rollout(wanted, updated, n("availableReplicas"), max(0, n("replicas") - updated), seen, failed)
+    if kind == "statefulset":
+        kept = int(_at(spec, ("updateStrategy", "rollingUpdate", "partition")) or 0)
+        wanted, updated = int(spec.get("replicas", 1)), n("updatedReplicas") if seen else 0
+        due = max(0, wanted - kept)
+        failed = _by_hand(spec) if seen and updated < due else ""
+        old = max(0, n("replicas") - updated - kept)
+        return Rollout(due, min(updated, due), n("readyReplicas"), old, seen, failed)
+    if kind == "daemonset":
+        wanted, updated = n("desiredNumberScheduled"), n("updatedNumberScheduled") if seen else 0
+        failed = _by_hand(spec) if seen and updated < wanted else ""
+        return Rollout(
+            wanted, updated, n("numberAvailable"), max(0, n("currentNumberScheduled") - updated), seen, failed
+        )
+    return None
+
+
+def _deadline(status: Body) -> str:
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
+            return f"ProgressDeadlineExceeded: {condition.get('message', '')}"
+    return ""
+
+
+def _by_hand(spec: Body) -> str:
+    manual = _at(spec, ("updateStrategy", "type")) == "OnDelete"
+    return "OnDelete: its pods are replaced only when somebody deletes them" if manual else ""
+
+
+_FACTS: Mapping[Kind, Mapping[str, Path]] = {
+    "cronjob": {
+        "schedule": ("spec", "schedule"),
+        "time_zone": ("spec", "timeZone"),
+        "starting_deadline": ("spec", "startingDeadlineSeconds"),
+        "concurrency": ("spec", "concurrencyPolicy"),
+        "last_schedule": ("status", "lastScheduleTime"),
+        "last_success": ("status", "lastSuccessfulTime"),
+    },
+    "hpa": {
+        "min": ("spec", "minReplicas"),
+        "max": ("spec", "maxReplicas"),
+        "replicas": ("status", "currentReplicas"),
+        "desired": ("status", "desiredReplicas"),
+    },
+    "scaledobject": {"min": ("spec", "minReplicaCount"), "max": ("spec", "maxReplicaCount")},
+    "application": {
+        "sync": ("status", "sync", "status"),
+        "revision": ("status", "sync", "revision"),
+        "health": ("status", "health", "status"),
+        "images": ("status", "summary", "images"),
+        "operation": ("status", "operationState", "phase"),
+        "message": ("status", "operationState", "message"),
+        "reconciled": ("status", "reconciledAt"),
+    },
+    "configmap": {"immutable": ("immutable",)},
+    "deployment": {"strategy": ("spec", "strategy", "type"), "deadline": ("spec", "progressDeadlineSeconds")},
+    "statefulset": {"strategy": ("spec", "updateStrategy", "type")},
+    "daemonset": {"strategy": ("spec", "updateStrategy", "type")},
+}
+
+
+def _facts(kind: Kind, body: Body) -> dict[str, Json]:
+    found = {name: _at(body, path) for name, path in _FACTS.get(kind, {}).items()}
+    if kind == "cronjob":
+        found["active"] = [job["name"] for job in _at(body, ("status", "active")) or ()] or None
+    aim = _at(body, ("spec", "scaleTargetRef"))
+    if kind in ("hpa", "scaledobject") and aim:
+        found["target"] = f"{aim.get('kind', 'Deployment').lower()}/{aim['name']}"
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _writers(kind: Kind, body: Body, fields: Mapping[str, Json]) -> dict[str, Writer]:
+    """Who set each field last, as far as the cluster knows."""
+    entries = [
+        e for e in body["metadata"].get("managedFields") or () if e.get("time") and e.get("subresource") != "status"
+    ]
+    entries.sort(key=lambda e: str(e["time"]))
+    found = {}
+    for name in fields:
+        path = _managed(kind, body, name)
+        for entry in entries:
+            if path and _at(entry.get("fieldsV1") or {}, path) is not None:
+                found[name] = Writer(entry.get("manager", ""), datetime.fromisoformat(entry["time"]))
+    return found
+
+
+def _managed(kind: Kind, body: Body, name: str) -> Path:
+    """Where `fieldsV1` of managedFields keeps a field."""
+    head, _, rest = name.partition("/")
+    if head in _SCALARS:
+        return tuple(f"f:{key}" for key in _SCALARS[head])
+    if head in _MAPS:
+        return (*(f"f:{key}" for key in _MAPS[head]), f"f:{rest}")
+    if head in ("image", "env"):
+        container, _, variable = rest.partition("/")
+        among = next(p[-2] for p in _containers(kind, body) if _at(body, p)["name"] == container)
+        start = (*(f"f:{key}" for key in _template(kind)), f"f:{among}", _key(container))
+        return (*start, "f:image") if head == "image" else (*start, "f:env", _key(variable))
+    return tuple(f"f:{key}" for key in head.split("."))
+
+
+def _key(name: str) -> str:
+    return "k:" + json.dumps({"name": name}, separators=(",", ":"))

@@ -1,0 +1,96 @@
+"""Pods and events as values: whose pods they are, and what keeps one from running. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.adapters.kubernetes.connection import Body
+from bot.ports.kubernetes import Pod, Said
+
+_STARTING = ("ContainerCreating", "PodInitializing")
+_OPERATORS = {"In": "in", "NotIn": "notin"}
+
+
+def of_workload(body: Body) -> str:
+    """The label selector of its pods; empty where it selects none."""
+    selector = (body.get("spec") or {}).get("selector") or {}
+    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for each in selector.get("matchExpressions") or ():
+        match each["operator"]:
+            case "Exists":
+                terms.append(each["key"])
+            case "DoesNotExist":
+                terms.append(f"!{each['key']}")
+            case operator:
+                terms.append(f"{each['key']} {_OPERATORS[operator]} ({','.join(each['values'])})")
+    return ",".join(terms)
+
+
+def of_jobs(cronjob: Body, jobs: Sequence[Body]) -> str:
+    """The label selector of the pods of a CronJob's jobs; empty where there are none."""
+    uid = cronjob["metadata"].get("uid")
+    names = [
+        job["metadata"]["name"]
+        for job in jobs
+        if any(owner.get("uid") == uid for owner in job["metadata"].get("ownerReferences") or ())
+    ]
+    return f"job-name in ({','.join(sorted(names))})" if names else ""
+
+
+def read(body: Body) -> Pod:
+    """A pod."""
+    spec, status, meta = body["spec"], body.get("status") or {}, body["metadata"]
+    containers = status.get("containerStatuses") or ()
+    going = meta.get("deletionTimestamp") is not None
+    return Pod(
+        meta["name"],
+        tuple(c["image"] for c in (*(spec.get("initContainers") or ()), *spec["containers"])),
+        any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        "Terminating" if going else status.get("phase", "Unknown"),
+        sum(int(c.get("restartCount") or 0) for c in containers),
+        next(_waiting(status), ""),
+    )
+
+
+def _waiting(status: Body) -> Iterator[str]:
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        state = container.get("state") or {}
+        wait, end = state.get("waiting") or {}, state.get("terminated") or {}
+        if wait.get("reason") and wait["reason"] not in _STARTING:
+            yield _said(wait)
+        elif end.get("exitCode"):
+            yield f"{end.get('reason') or 'Error'}: exit code {end['exitCode']}"
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            yield _said(condition)
+
+
+def _said(state: Body) -> str:
+    message = " ".join(str(state.get("message") or "").split())
+    return f"{state.get('reason', 'Waiting')}: {message}" if message else str(state.get("reason", "Waiting"))
+
+
+def said(body: Body) -> Said:
+    """An event."""
+    about, series = body["involvedObject"], body.get("series") or {}
+    times = (
+        series.get("lastObservedTime"),
+        body.get("lastTimestamp"),
+        body.get("eventTime"),
+        body.get("firstTimestamp"),
+    )
+    at = next((t for t in times if t), None) or body["metadata"].get("creationTimestamp")
+    return Said(
+        _moment(at),
+        f"{about.get('kind', '').lower()}/{about.get('name', '')}",
+        body.get("reason") or "",
+        " ".join(str(body.get("message") or "").split()),
+        body.get("type") == "Warning",
+        int(series.get("count") or body.get("count") or 1),
+    )
+
+
+def _moment(text: Any) -> datetime:
+    return datetime.fromisoformat(str(text)) if text else datetime.fromtimestamp(0, UTC)

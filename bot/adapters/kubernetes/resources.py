@@ -1,0 +1,51 @@
+"""Where the API keeps each kind, and what the bot must be allowed to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.ports.kubernetes import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource of the API. verbs: those that the adapter uses on it; extension: not every cluster has it."""
+
+    group: str
+    version: str
+    plural: str
+    verbs: tuple[str, ...]
+    extension: bool = False
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """Where the API has it; a namespace of "" for what has none."""
+        start = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        within = f"/namespaces/{namespace}" if namespace else ""
+        return f"{start}{within}/{self.plural}" + (f"/{name}" if name else "")
+
+    @property
+    def qualified(self) -> str:
+        """As kubectl and RBAC name it: `deployments.apps`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+_WRITTEN = ("get", "list", "patch")
+
+RESOURCES: Mapping[Kind, Resource] = {
+    "deployment": Resource("apps", "v1", "deployments", _WRITTEN),
+    "statefulset": Resource("apps", "v1", "statefulsets", _WRITTEN),
+    "daemonset": Resource("apps", "v1", "daemonsets", _WRITTEN),
+    "cronjob": Resource("batch", "v1", "cronjobs", _WRITTEN),
+    "configmap": Resource("", "v1", "configmaps", _WRITTEN),
+    "hpa": Resource("autoscaling", "v2", "horizontalpodautoscalers", ("get", "list")),
+    "scaledobject": Resource("keda.sh", "v1alpha1", "scaledobjects", _WRITTEN, extension=True),
+    "application": Resource("argoproj.io", "v1alpha1", "applications", _WRITTEN, extension=True),
+}
+PODS = Resource("", "v1", "pods", ("get", "list"))
+LOGS = Resource("", "v1", "pods/log", ("get",))
+EVENTS = Resource("", "v1", "events", ("list",))
+JOBS = Resource("batch", "v1", "jobs", ("list",))
+_GUARDING = ("get", "list", "create", "patch", "delete")
+POLICY = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", _GUARDING)
+BINDING = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", _GUARDING)

@@ -1,0 +1,41 @@
+"""Which rights the bot lacks in a cluster: asked of the cluster itself, right by right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from bot.adapters.kubernetes.connection import Connection
+from bot.adapters.kubernetes.resources import BINDING, EVENTS, JOBS, LOGS, PODS, POLICY, RESOURCES, Resource
+from bot.ports.kubernetes import Cluster
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+async def missing(connection: Connection, cluster: Cluster) -> Sequence[str]:
+    """`patch deployments.apps in shop`, for each right that the adapter would use and has not."""
+    everywhere = [r for r in (*RESOURCES.values(), PODS, LOGS, EVENTS, JOBS) if not r.extension]
+    wanted = [*((r, cluster.namespace) for r in everywhere), (POLICY, ""), (BINDING, "")]
+    spaces = sorted({each.partition("/")[0] for each in cluster.applications})
+    for resource, where in ((RESOURCES["scaledobject"], [cluster.namespace]), (RESOURCES["application"], spaces)):
+        if where and await connection.find(f"/apis/{resource.group}/{resource.version}") is not None:
+            wanted += [(resource, space) for space in where]
+    asked = [(verb, resource, space) for resource, space in wanted for verb in resource.verbs]
+    may = await asyncio.gather(*(_may(connection, *question) for question in asked))
+    return [
+        f"{verb} {resource.qualified}{f' in {space}' if space else ''}"
+        for (verb, resource, space), allowed in zip(asked, may, strict=True)
+        if not allowed
+    ]
+
+
+async def _may(connection: Connection, verb: str, resource: Resource, space: str) -> bool:
+    plural, _, part = resource.plural.partition("/")
+    wanted = {"verb": verb, "group": resource.group, "resource": plural, "subresource": part, "namespace": space}
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {key: value for key, value in wanted.items() if value}},
+    }
+    answer = await connection.ask("POST", _REVIEWS, body=body)
+    return bool(answer["status"].get("allowed"))

@@ -1,0 +1,120 @@
+"""What handlers may do to the outside world: small Protocols, and the values that pass through them.
+
+Adapters implement the Protocols; wiring puts them together as `Ports`. A handler sees only the ports that it
+declares in `needs`, and of a port only the targets that the catalogue names. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from pydantic import ConfigDict, Field, JsonValue
+
+from bot.ports.notices import Notices as Notices
+from bot.ports.people import Channels as Channels
+from bot.ports.people import People as People
+from bot.ports.people import Trouble as Trouble
+from bot.ports.registry import ImageRegistry as ImageRegistry
+
+if TYPE_CHECKING:
+    from bot.ports.kubernetes import Kubernetes  # which needs what stands here
+
+Json = JsonValue
+"""Anything JSON can say."""
+
+Record = Callable[[str], Awaitable[None]]
+"""Called by an adapter right before each changing call, with the command a person would have typed.
+
+It appends to the run's log, so it is the fence as well: if it raises, the call must not be made. While something
+is only being planned or checked it always raises `ReadOnly`: a preview cannot write.
+"""
+
+
+class ReadOnly(Exception):
+    """A changing call was tried where only reading is allowed (plan, observe, a check)."""
+
+
+class Unreachable(Exception):
+    """The target did not answer, or not in time: nothing is known about what it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A value too large for the log (above 4 KiB), kept in `Blobs` under its SHA-256.
+
+    digest: "sha256:<64 hex>"; size: bytes; type: media type.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # so that a JSON object is never mistaken for a reference
+
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", description="SHA-256 of the bytes.")]
+    size: Annotated[int, Field(description="How many bytes.")]
+    type: Annotated[str, Field(description="Their media type.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer over HTTP. headers: names in lower case; json: None where the body is not JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    json: Json = None
+
+    @property
+    def etag(self) -> str | None:
+        """The version of the document that was read, for `If-Match`; None where the server gives none."""
+        return self.headers.get("etag")
+
+
+class Blobs(Protocol):
+    """Values above 4 KiB, by digest; written before the event that names them."""
+
+    async def put(self, data: bytes, type: str) -> Blob:
+        """Keep the bytes (again is harmless) and return their reference."""
+        ...
+
+    async def get(self, blob: Blob) -> bytes:
+        """The bytes; KeyError if they are not there, ValueError if they do not match the digest."""
+        ...
+
+
+class Http(Protocol):
+    """HTTP endpoints of catalogued targets, by name; a path is always below the target's URL."""
+
+    async def get(self, target: str, path: str) -> Reply:
+        """Read. Raises Unreachable after the target's timeout, LookupError for a target not catalogued."""
+        ...
+
+    async def put(
+        self, target: str, path: str, body: Json, *, if_match: str | None = None, key: str | None = None
+    ) -> Reply:
+        """Write the document. `if_match`: only over this version; `key` goes along as Idempotency-Key."""
+        ...
+
+
+class Ports(Protocol):
+    """Everything that handlers may ask for, by the names that `needs` uses."""
+
+    @property
+    def blobs(self) -> Blobs: ...
+
+    @property
+    def http(self) -> Http: ...
+
+    @property
+    def kubernetes(self) -> Kubernetes: ...
+
+    @property
+    def registry(self) -> ImageRegistry: ...
+
+    @property
+    def channels(self) -> Channels: ...
+
+    @property
+    def people(self) -> People: ...
+
+    @property
+    def notices(self) -> Notices: ...

@@ -1,0 +1,223 @@
+"""Kubernetes as handlers see it: objects with named fields that are read, and written over what was read.
+
+An edit's target is a place and a field, `eu-1/deployment/shop-api/image/app`; the same words name the object and the
+part of it everywhere: in plans, on cards, in the record. The adapter alone knows the paths of the API behind them.
+
+Fields, by kind (absent ones are None):
+- deployment, statefulset, daemonset: `replicas`, `paused`, `image/<container>`, `env/<container>/<NAME>`;
+- cronjob: `suspend`, `image/<container>`, `env/<container>/<NAME>`;
+- configmap: `data/<key>`; every kind: `annotation/<name>`, `label/<name>`;
+- scaledobject (KEDA), application (Argo CD): the dotted path below the object, `spec.syncPolicy.automated`;
+- guard (an admission policy of ours with its binding): `rules`, what it refuses, as JSON.
+
+An environment variable's value is its text, or an object naming where it comes from
+(`{"secret": name, "key": key}`): a secret's value is never read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol, cast, get_args
+
+from bot.ports import Json
+
+Kind = Literal[
+    "deployment", "statefulset", "daemonset", "cronjob", "configmap", "scaledobject", "hpa", "application", "guard"
+]
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+WORKLOADS: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob")
+"""Kinds that run pods from a template."""
+OURS = "rollback-bot"
+"""The bot's own name as a `Writer`."""
+
+
+def digest(image: str) -> str:
+    """ "sha256:<64 hex>" of an image that is pinned by digest; empty for one that is not."""
+    found = DIGEST.search(image.partition("@")[2])
+    return found.group() if found else ""
+
+
+class Changed(Exception):
+    """Somebody has changed a field since it was read: nothing was written."""
+
+
+class Denied(Exception):
+    """The cluster refuses it; the message is the cluster's own (RBAC, admission, validation)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A target of the catalogue. workers: `deployment/shop-worker`, what may mutate data; settings: names of the
+    ConfigMaps that belong to the service; applications: `argocd/shop`; wave: rolled one wave after another; selector:
+    of the labels that the service's workloads have, "" where the namespace holds nothing else; break_glass: groups of
+    the cluster that no guard refuses."""
+
+    name: str
+    namespace: str
+    wave: int = 1
+    workers: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    applications: tuple[str, ...] = ()
+    selector: str = ""
+    break_glass: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One object: `eu-1/deployment/shop-api`."""
+
+    cluster: str
+    kind: Kind
+    name: str
+
+    @classmethod
+    def of(cls, target: str) -> Place:
+        """The object that an edit's target is part of. ValueError."""
+        cluster, kind, name, *_ = target.split("/")
+        if kind not in get_args(Kind):
+            raise ValueError(f"{target!r} names nothing in a cluster")
+        return cls(cluster, cast(Kind, kind), name)
+
+    def __str__(self) -> str:
+        return f"{self.cluster}/{self.kind}/{self.name}"
+
+    def target(self, field: str) -> str:
+        """What an edit of the field names."""
+        return f"{self}/{field}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far a workload's pods are: seen: the controller has seen the newest template (until then no pod counts as
+    updated); failed: why it cannot finish (deadline exceeded), empty while it may."""
+
+    wanted: int
+    updated: int
+    ready: int
+    old: int = 0
+    seen: bool = True
+    failed: str = ""
+
+    @property
+    def fresh(self) -> int:
+        """How many ready pods run the newest template, at least: `ready` counts old ones too."""
+        return max(0, min(self.updated, self.ready - self.old))
+
+    @property
+    def complete(self) -> bool:
+        """Every pod runs the newest template and is ready, and no old one is left."""
+        return self.seen and not self.old and self.updated == self.wanted and self.ready >= self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who set a field last. manager: as the cluster knows it (`kubectl-edit`, `argocd-controller`)."""
+
+    manager: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """An object as it was read. fields: by the names above, only those that are set; by: field -> who set it last,
+    where the cluster knows; facts: read only, by kind, only those that are known:
+
+    - cronjob: schedule, time_zone, starting_deadline (seconds), concurrency, last_schedule, last_success (RFC 3339),
+      active (names of running jobs);
+    - hpa, scaledobject: target (`deployment/shop-api`), min, max; hpa also replicas, desired;
+    - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339);
+    - deployment, statefulset, daemonset: strategy; configmap: immutable;
+    - guard: altered, where it no longer says what its rules say (`binding`: it is not in force).
+    """
+
+    place: Place
+    version: str
+    fields: Mapping[str, Json] = field(default_factory=dict)
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    rollout: Rollout | None = None
+    by: Mapping[str, Writer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of a workload. waiting: why a container does not run (`ImagePullBackOff: ...`), empty if it does."""
+
+    name: str
+    images: tuple[str, ...]
+    ready: bool
+    phase: str
+    restarts: int = 0
+    waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event of the cluster about an object."""
+
+    at: datetime
+    about: str
+    reason: str
+    text: str
+    warning: bool
+    count: int = 1
+
+
+class Kubernetes(Protocol):
+    """The clusters of one service. Reading and writing raise Unreachable (no answer: nothing is known), Denied;
+    LookupError for a cluster that the catalogue does not name."""
+
+    @property
+    def clusters(self) -> Sequence[Cluster]:
+        """In the order of their waves."""
+        ...
+
+    async def list(self, cluster: str, kind: Kind) -> Sequence[Thing]:
+        """The service's objects of the kind: workloads by the target's selector, ConfigMaps and applications as
+        catalogued, guards of ours; autoscalers of the whole namespace. None where the cluster has no such kind."""
+        ...
+
+    async def get(self, place: Place) -> Thing | None:
+        """One object; None if there is none."""
+        ...
+
+    async def write(self, seen: Thing, fields: Mapping[str, Json]) -> Thing:
+        """Sets fields (None: removes) in one request, over the values that were seen: Changed if one differs."""
+        ...
+
+    async def guard(self, cluster: str, name: str, rules: Json) -> None:
+        """Puts an admission policy of ours and its binding there, or takes both away (rules None).
+
+        rules: `{"service", "selector"?, "digests": [admitted], "groups"?: [...], "users"?: [...], "message"?}` freezes:
+        new workloads and changed pod templates are refused, except of the bot, of those groups and users, and where
+        every image is admitted. `"banned": [digests]` instead of `"digests"` bans: templates that hold one of them are
+        refused, the bot's too. The same name again with other rules takes their place; the same rules do nothing.
+        """
+        ...
+
+    async def bites(self, cluster: str, name: str) -> bool:
+        """Whether the cluster refuses already what the guard refuses, by a dry run that stores nothing. It takes about
+        a second until a new one does. Denied where there is no workload to try it on."""
+        ...
+
+    async def refreshed(self, place: Place) -> Thing | None:
+        """An Argo CD application after a refresh from Git; None while it is still refreshing."""
+        ...
+
+    async def pods(self, place: Place) -> Sequence[Pod]:
+        """The pods of a workload."""
+        ...
+
+    async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[Said]:
+        """Events of the namespace, newest first; about: only of objects whose names begin so."""
+        ...
+
+    async def logs(self, cluster: str, pod: str, *, previous: bool = False, since: float = 3600) -> str:
+        """What a pod's containers wrote, at most 1 MiB; since: seconds back."""
+        ...
+
+    async def missing_rights(self, cluster: str) -> Sequence[str]:
+        """What the bot may not do there and would have to ("patch deployments"), asked of the cluster itself."""
+        ...

@@ -1,0 +1,138 @@
+"""What CI asks before it deploys, and what it leaves behind where people have it deploy all the same.
+
+Invariants: who cannot be answered is refused: an unknown service, a malformed digest, a bad token are errors, never a
+yes. An override is recorded before it is answered.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from dataclasses import asdict, dataclass
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from bot.catalogue import Service
+from bot.policy import Actor, Refusal, Why
+from bot.releases import BadRelease
+from bot.run import events as ev
+from bot.web.answers import No, as_json
+from bot.web.requests import PERSON, click_key, read_body, word_in_address
+from bot.web.serves import Serves
+
+log = logging.getLogger(__name__)
+
+PATH = "/v1/freezes/"
+_DIGEST = re.compile(r"(?:\S+@)?(sha256:[0-9a-f]{64})")
+_VERSION = re.compile(r"[^\s/]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Why something is deployed in spite of a freeze or a ban, what, and who says so where a pipeline asks."""
+
+    reason: str
+    who: str = ""
+    version: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """Why a person freezes or thaws."""
+
+    reason: str
+
+
+_OVERRIDE, _BECAUSE = TypeAdapter(Override), TypeAdapter(Because)
+
+
+class Freezes:
+    """The handlers of /v1/freezes."""
+
+    def __init__(self, bot: Serves) -> None:
+        self.bot = bot
+
+    async def show(self, request: web.Request) -> web.Response:
+        """How a service stands; with ?version= or ?digest= (several may be given) whether that may be deployed."""
+        service = self._service(request)
+        freeze = await self.bot.rollbacks.freeze(service.name)
+        version = request.query.get("version", "")
+        if version and not _VERSION.fullmatch(version):
+            raise No(400, Why.BAD_INPUT, "?version= is none; write it as it was registered, like 2.4.1.")
+        digests = [_digest(word) for word in request.query.getall("digest", [])]
+        if unknown := sorted(set(request.query) - {"version", "digest"}):
+            raise No(400, Why.BAD_INPUT, f"?{unknown[0]}= is not known here; ask with ?digest= or ?version=.")
+        body = {
+            "service": service.name, "state": "locked" if freeze.locked else "open", "run": freeze.run,
+            "who": freeze.who, "why": freeze.why, "since": freeze.since,
+            "banned": [asdict(b) for b in freeze.banned], "admitted": [asdict(a) for a in freeze.admitted],
+        }  # fmt: skip
+        answer = freeze.answer(version, digests)
+        asked = {"allowed": answer.allowed} if version or digests else {}
+        return as_json(body | asked | {"reason": answer.reason})
+
+    async def override(self, request: web.Request) -> web.Response:
+        """Records that something is deployed all the same; in the run that froze the service, else in the log."""
+        service = self._service(request)
+        given = await read_body(_OVERRIDE, request)
+        reason, who = self.bot.redactor.text(given.reason.strip()), self.bot.redactor.text(given.who.strip())
+        if not reason:
+            raise BadRelease("reason: an override needs a reason. Nothing was recorded.")
+        person = request.get(PERSON)
+        via = "http" if person is not None else "ci"
+        by = Actor.of(person, via) if person is not None else Actor("ci", who or "CI", (), via)
+        what = ", ".join(w for w in (given.version, _digest(given.digest) if given.digest else "") if w)
+        run = (await self.bot.rollbacks.freeze(service.name)).run
+        why = await self.bot.engine.submit(run, ev.FreezeOverridden(what, reason, by)) if run else "nothing is frozen"
+        log.warning("%s: %s deploys %s in spite of it: %s", service.name, by.name, what or "something", reason)
+        kept = "the bot's log" if why else run
+        text = f"Recorded in {kept}. A cluster's guard is not lifted by this."
+        return as_json({"recorded": kept, "text": text}, status=201)
+
+    async def freeze(self, request: web.Request) -> web.Response:
+        """A commander freezes a service by hand."""
+        reason = (await read_body(_BECAUSE, request)).reason
+        found = await self.bot.rollbacks.hold(
+            self._service(request).name, reason, request[PERSON], "cli", key=click_key(request)
+        )
+        if isinstance(found, Refusal):
+            raise No.of(found)
+        said = f"{found.service} is being frozen. `rollback-bot thaw {found.service}` lifts it."
+        return as_json({"run": found.id, "text": said}, status=201)
+
+    async def thaw(self, request: web.Request) -> web.Response:
+        """A commander lifts a freeze."""
+        reason = (await read_body(_BECAUSE, request)).reason
+        service = self._service(request).name
+        found = await self.bot.rollbacks.thaw(service, reason, request[PERSON], "cli", key=click_key(request))
+        if isinstance(found, Refusal):
+            raise No.of(found)
+        return as_json({"run": found, "text": f"{service} takes new releases again, in a moment."}, status=201)
+
+    def _service(self, request: web.Request) -> Service:
+        name = word_in_address(request, "service")
+        service = self.bot.catalogue.services.get(name)
+        if service is None:
+            known = ", ".join(sorted(self.bot.catalogue.services))
+            raise No(404, Why.UNKNOWN, f"There is no service {name!r} in the catalogue; there are {known}.")
+        return service
+
+
+def is_ci(bot: Serves, request: web.Request) -> bool:
+    """Whether a pipeline asks about a freeze, with the token that all pipelines share."""
+    token = bot.settings.ci_token
+    asks = request.method == "GET" or request.path.endswith("/overrides")
+    if token is None or not request.path.startswith(PATH) or not asks:
+        return False
+    given = request.headers.get("Authorization", "")
+    return hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token.get_secret_value()}".encode())
+
+
+def _digest(word: str) -> str:
+    found = _DIGEST.fullmatch(word)
+    if found is None:
+        raise No(400, Why.BAD_INPUT, "A digest is sha256:<64 hex digits>, alone or behind <repository>@.")
+    return found[1]
