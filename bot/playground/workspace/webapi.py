@@ -63,6 +63,8 @@ class WebApi:
             case Fault(kind="error"):
                 return _refusal(SlackError(fault.error))
             case Fault(kind="delay"):
+                if not request.content_type.startswith("multipart/"):
+                    await request.read()  # so that it is done even if nobody waits for the answer any more
                 await self._core.state.clock.sleep(fault.seconds)
                 return await answer()
         response = await answer()

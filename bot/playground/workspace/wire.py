@@ -68,7 +68,7 @@ def spec(text: str) -> Mapping[str, Arg]:
 async def read_arguments(request: web.Request) -> Json:
     """Every argument of a call, wherever it stood. SlackError for a body that cannot be read."""
     found: Json = dict(request.query)
-    if request.method != "POST" or not request.can_read_body:
+    if request.method != "POST" or not request.body_exists:
         return found
     kind = request.content_type
     if kind == "application/json":

@@ -1,0 +1,116 @@
+"""What is told of a rollback while it goes on: a line for each thing that people do and that Slack shows.
+
+Invariant: it tells what stands in the workspace, read as a person reads it, and what customers are told; nothing of it
+comes from inside the bot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import textwrap
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from bot.playground.demo.stage import HERE, Stage
+from bot.playground.workspace import Post
+
+WIDTH = 118
+_LOOK = 0.25
+_CUSTOMERS, _SAME = 5.0, 20.0
+"""Seconds between two words about payments; the same while nothing changes."""
+_TASK = re.compile(r"^  \[(to do|under way|done|failed)\] (.*)$")
+_FOLLOWED = ("checklist", "by-hand", "stakeholders")
+"""Slots that are edited in place all the time: told once, when they appear."""
+
+
+class Live:
+    """Tells while it is a context. say: takes one line."""
+
+    def __init__(self, stage: Stage, say: Callable[[str], None]) -> None:
+        self._stage, self._say = stage, say
+        self._began = time.monotonic()
+        self._known: dict[str, str] = {}
+        self._tasks: dict[str, str] = {}
+        self._loop: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Live:
+        self._began = time.monotonic()
+        self._loop = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+
+    def tell(self, who: str, what: str) -> None:
+        """One thing that happened; later lines of it are set under its first."""
+        at = int(time.monotonic() - self._began)
+        head = f"{at // 60:02d}:{at % 60:02d}  {who:<10} "
+        for i, line in enumerate(what.splitlines() or [""]):
+            for j, part in enumerate(textwrap.wrap(line, WIDTH - len(head)) or [""]):
+                self._say((head if i == j == 0 else " " * len(head)) + part)
+
+    # -- watching ------------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        told, share = 0.0, -1.0
+        while True:
+            self.look()
+            late = self._stage.traffic.of_late(_CUSTOMERS)
+            now = (late.failed + late.broken) / max(late.total, 1)
+            if time.monotonic() - told > (_CUSTOMERS if abs(now - share) > 0.1 else _SAME):
+                told, share = time.monotonic(), now
+                self.tell("customers", payments(self._stage, _CUSTOMERS))
+            await asyncio.sleep(_LOOK)
+
+    def look(self) -> None:
+        """Tell what is new in the channels."""
+        for channel in (HERE, "status", "shop-private"):
+            for post in self._stage.workspace.driver.read(channel):
+                if post.by == "rollback":
+                    self._post(post)
+
+    def _post(self, post: Post) -> None:
+        slot = str((post.metadata or {}).get("event_payload", {}).get("slot", ""))
+        if slot == "root":
+            self._root(post)
+            return
+        words = post.plain
+        before = self._known.get(post.ts)
+        self._known[post.ts] = words
+        if before == words or (before is not None and slot.startswith(_FOLLOWED)):
+            return
+        where = "thread" if post.is_reply else f"#{post.channel}"
+        lines = [line for line in words.splitlines() if line.strip()]
+        if slot.startswith(_FOLLOWED[:2]):
+            lines = lines[:1]
+        self.tell(where[:10], "\n".join(lines))
+
+    def _root(self, post: Post) -> None:
+        lines = post.plain.splitlines()
+        head = lines[0]
+        if self._known.get(post.ts) != head:
+            first = post.ts not in self._known
+            self._known[post.ts] = head
+            told = [line for line in lines if not line.startswith(" ")] if first else [head]
+            self.tell("card", "\n".join(told))
+        for line in lines:
+            if (found := _TASK.match(line)) and found[1] != "to do":
+                name = found[2].partition(":")[0]
+                if self._tasks.get(name) != found[2]:
+                    self._tasks[name] = found[2]
+                    self.tell("  step", found[2])
+
+
+def payments(stage: Stage, seconds: float) -> str:
+    """How customers fared: "41 of 50 payments fail"."""
+    late = stage.traffic.of_late(seconds)
+    bad = late.failed + late.broken
+    return f"{bad} of {late.total} payments fail" if late.total else "nobody paid"

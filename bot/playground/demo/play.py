@@ -1,0 +1,65 @@
+"""One story from the first word to the last, told as it goes, with what is true before and after."""
+
+from __future__ import annotations
+
+import sys
+
+from bot.playground.demo import verdict
+from bot.playground.demo.live import Live, payments
+from bot.playground.demo.stage import HERE, SHORT_WATCH, DemoFailed, Stage
+from bot.playground.demo.story import BAD, STORIES, Story, bad_release
+from bot.playground.shop.truth import Truth
+
+
+def say(text: str) -> None:
+    """One piece of it."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+async def play(name: str = "rollback") -> None:
+    """Plays a story. DemoFailed where something did not come out as it must."""
+    story = STORIES[name]
+    say(f"== {story.title[0].upper()}{story.title[1:]} ==")
+    say("A Slack workspace, two Kubernetes clusters, a shop and the bot, on this machine; nothing else is touched.")
+    watch = SHORT_WATCH.split(",")[0].removeprefix("for: ")
+    say(f"The plan is the standard one, with a short watch ({watch}, not 15m).")
+    async with Stage() as stage:
+        try:
+            async with Live(stage, say) as live:
+                say("")
+                await bad_release(stage, live)
+                before = await _standing(stage)
+                await story.tell(stage, live)
+                truth = await verdict.settled(stage, story.serves)
+                live.look()
+            await _afterwards(stage, story, before, truth)
+        except DemoFailed:
+            say(f"\n--- the end of the bot's log ---\n{stage.log_end()}")
+            raise
+
+
+async def _standing(stage: Stage) -> str:
+    """Health and traffic in a line."""
+    pages = {c: await stage.shop.health(c) for c in stage.shop.clusters}
+    health = ", ".join(f"{c} {page['release']} {page['status']}" for c, page in pages.items())
+    return f"{health}; {payments(stage, verdict.LATE)}"
+
+
+async def _afterwards(stage: Stage, story: Story, before: str, truth: Truth) -> None:
+    say(f"\n== The channel and its thread ==\n{stage.workspace.driver.transcript(HERE)}")
+    say(f"\n== Before and after ==\nbefore: {before}\nafter:  {await _standing(stage)}")
+    say(f"\n== The record ==\n{await verdict.chain(stage)}")
+    say(f"\n== CI tries to deploy {BAD} again ==")
+    _, why = await stage.may_deploy(BAD)
+    say(f"asks first: {why}")
+    for cluster, words in (await stage.shop.deploy(BAD)).items():
+        say(f"tries all the same, {cluster}: {words or 'it was deployed'}")
+    found = [*verdict.faults(truth, story.serves), *verdict.twice(stage, story.deploys), *verdict.posted_twice(stage)]
+    found += await verdict.kept_out(stage, BAD)
+    found += [f"afterwards: {x}" for x in verdict.faults(await stage.shop.truth(verdict.LATE), story.serves)]
+    if found:
+        raise DemoFailed("it did not end right:\n" + verdict.listed(found))
+    clusters = " and ".join(stage.shop.clusters)
+    say(f"\nThe shop serves {story.serves} in {clusters} and takes payments. Nothing is paused, lost or")
+    say(f"done twice, CI cannot bring {BAD} back, and the record verifies.")

@@ -1,0 +1,250 @@
+"""Everything that a rollback needs, set up on loopback: workspace, clusters, shop, customers, and the bot as a process.
+
+Invariants: all of it lies in one folder and ends with the context; the bot is told by its environment alone, as an
+operator tells it, and hears of releases from CI alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import yaml
+
+from bot.playground.free_port import free_port
+from bot.playground.shop.shop import Shop
+from bot.playground.shop.traffic import Traffic
+from bot.playground.workspace import Workspace
+
+COMMAND = (sys.executable, "-m", "bot.cli")
+HERE = "inc-4211"
+"""The incident's channel."""
+DAY = 86400.0
+SERVED = {"2.3.9": 26 * DAY, "2.4.0": 6.2 * DAY}
+"""Seconds for which these have served, as CI says."""
+ROLES: dict[str, dict[str, Any]] = {
+    "commander": {"groups": ["@commanders"]},
+    "approver": {"groups": ["@approvers"], "on_call": {"groups": ["S0ONCALL01"]}},
+}
+CHANNELS = {"incident": [f"#{HERE}", "#shop-private"], "stakeholders": ["#status"]}
+WATCH = "for: 15m, every: 30s, passes: 20"
+SHORT_WATCH = "for: 8s, every: 2s, passes: 3"
+_SECRET, _CI_TOKEN = "demo-webhook-secret", "demo-pipeline-token"
+_START = 60.0
+"""Seconds that a bot may take to be ready on a busy machine."""
+
+
+class DemoFailed(Exception):
+    """Something did not come out as it must."""
+
+
+@dataclass
+class Stage:
+    """`async with Stage() as stage`. watch: how long the standard plan watches here; per_second: payments."""
+
+    watch: str = SHORT_WATCH
+    per_second: float = 5.0
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rollback-demo-")))
+    port: int = field(default_factory=free_port)
+    bot: asyncio.subprocess.Process | None = None
+    starts: int = 0
+    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+    _shop: Shop | None = None
+    _traffic: Traffic | None = None
+
+    def __post_init__(self) -> None:
+        self.workspace = Workspace()
+
+    @property
+    def shop(self) -> Shop:
+        """The shop. LookupError before the context is entered."""
+        if self._shop is None:
+            raise LookupError("the stage is not set")
+        return self._shop
+
+    @property
+    def traffic(self) -> Traffic:
+        """The customers. LookupError before the context is entered."""
+        if self._traffic is None:
+            raise LookupError("the stage is not set")
+        return self._traffic
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Stage:
+        try:
+            await self._set()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _set(self) -> None:
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        await self._stack.enter_async_context(self.workspace)
+        self._shop = await self._stack.enter_async_context(
+            Shop(self.folder / "shop", deployed=("2.3.9",), schedule="*/5 * * * *")
+        )
+        self._traffic = await self._stack.enter_async_context(self._shop.traffic(self.per_second))
+        told = yaml.safe_load(self._shop.catalogue(people={}))
+        told["roles"] = ROLES
+        told["services"]["shop"]["channels"] = CHANNELS
+        (self.folder / "rollback.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+        (self.folder / "plans").mkdir()
+        (self.folder / "plans" / "standard.yaml").write_text(self._plan())
+        await self.host("db", "upgrade")
+        self._stack.push_async_callback(self.stop)
+        await self.serve()
+
+    def _plan(self) -> str:
+        """The standard plan, with a watch that can be waited for."""
+        text = resources.files("bot").joinpath("plans", "standard.yaml").read_text(encoding="utf-8")
+        if WATCH not in text:
+            raise DemoFailed(f"the standard plan no longer says {WATCH!r}: adapt the demo")
+        return text.replace(WATCH, self.watch)
+
+    # -- the bot -----------------------------------------------------------------------------------------------------
+
+    def env(self, token: str = "") -> dict[str, str]:
+        """The surroundings of the bot, and of a shell on its host."""
+        app = self.workspace.app
+        own = {
+            "ROLLBACK_DATABASE_URL": f"sqlite:///{self.folder}/rollback.db",
+            "ROLLBACK_BLOBS_URL": f"file:{self.folder}/files",
+            "ROLLBACK_CATALOGUE": f"{self.folder}/rollback.yaml",
+            "ROLLBACK_PLANS": f"{self.folder}/plans",
+            "ROLLBACK_KUBECONFIG": str(self.shop.kubeconfig),
+            "ROLLBACK_PORT": str(self.port),
+            "ROLLBACK_URL": f"http://127.0.0.1:{self.port}",
+            "ROLLBACK_SLACK": "socket",
+            "ROLLBACK_SLACK_URL": self.workspace.api_url,
+            "ROLLBACK_SLACK_BOT_TOKEN": app.bot_token,
+            "ROLLBACK_SLACK_APP_TOKEN": app.app_token,
+            "ROLLBACK_WEBHOOK_SECRET": _SECRET,
+            "ROLLBACK_CI_TOKEN": _CI_TOKEN,
+            "ROLLBACK_TICK": "0.5",
+        }
+        keep = {k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK_")}
+        return {**keep, **own, **({"ROLLBACK_TOKEN": token} if token else {})}
+
+    async def host(self, *words: str, token: str = "") -> str:
+        """What `rollback-bot` says to somebody on the bot's host. DemoFailed unless it ends well."""
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, *words, env=self.env(token), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 120)
+        if process.returncode != 0:
+            said = (out + err).decode().strip()
+            raise DemoFailed(f"rollback-bot {' '.join(words)} ended with {process.returncode}: {said}")
+        return out.decode().strip()
+
+    async def serve(self) -> None:
+        """Starts the bot, and waits until it is ready and hears Slack. DemoFailed with the end of its log."""
+        with self.log.open("ab") as log:
+            self.bot = await asyncio.create_subprocess_exec(*COMMAND, "serve", env=self.env(), stdout=log, stderr=log)
+        self.starts += 1
+        deadline = time.monotonic() + _START
+        async with aiohttp.ClientSession() as http:
+            while time.monotonic() < deadline and self.bot.returncode is None:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with http.get(f"http://127.0.0.1:{self.port}/readyz") as answer:
+                        if answer.status == 200 and len(self.workspace.sockets) > 0:
+                            return
+                await asyncio.sleep(0.1)
+        raise DemoFailed(f"the bot did not start:\n{self.log_end()}")
+
+    async def kill(self) -> None:
+        """SIGKILL: no goodbye, nothing flushed. Harmless again."""
+        if self.bot is not None and self.bot.returncode is None:
+            self.bot.kill()
+            await self.bot.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL for a bot that does not listen."""
+        if self.bot is not None and self.bot.returncode is None:
+            self.bot.terminate()
+            try:
+                await asyncio.wait_for(self.bot.wait(), 15)
+            except TimeoutError:
+                await self.kill()
+
+    @property
+    def log(self) -> Path:
+        """What the bot writes."""
+        return self.folder / "bot.log"
+
+    def log_end(self, characters: int = 4000) -> str:
+        """The end of the bot's log."""
+        return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
+
+    # -- CI ----------------------------------------------------------------------------------------------------------
+
+    async def release(self, version: str) -> None:
+        """CI deploys a release where it does not run yet, and registers it; returns when the bot has seen it serve and
+        has kept its settings. DemoFailed."""
+        if not (await self.shop.truth()).serves(version):
+            said = await self.shop.deploy(version)
+            if any(said.values()):
+                raise DemoFailed(f"CI could not deploy {version}: {said}")
+        body = {**self.shop.releases[version]}
+        if version in SERVED:
+            body["serving_since"] = datetime.fromtimestamp(time.time() - SERVED[version], UTC).isoformat()
+        sent = json.dumps(body).encode()
+        at = str(int(time.time()))
+        mac = hmac.new(_SECRET.encode(), f"v0:{at}:".encode() + sent, hashlib.sha256).hexdigest()
+        headers = {"X-Rollback-Timestamp": at, "X-Rollback-Signature": f"v0={mac}", "Content-Type": "application/json"}
+        async with aiohttp.ClientSession() as http, http.post(self._at("releases"), data=sent, headers=headers) as got:
+            if got.status not in (200, 201):
+                raise DemoFailed(f"{version} was not registered: {await got.text()}")
+        await self._seen_serving(version)
+
+    async def _seen_serving(self, version: str) -> None:
+        token = await self.token("ana")
+        deadline = time.monotonic() + _START
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
+            while time.monotonic() < deadline:
+                async with http.get(self._at("releases/shop")) as answer:
+                    listed = (await answer.json())["releases"]
+                found = next((r for r in listed if r["version"] == version), None)
+                if found is not None and found["serving"] and found["release"]["settings"]:
+                    return
+                await asyncio.sleep(0.2)
+        raise DemoFailed(f"the bot did not see {version} serve:\n{self.log_end()}")
+
+    async def may_deploy(self, version: str) -> tuple[bool, str]:
+        """What CI is told that asks before it deploys: whether, and why."""
+        headers = {"Authorization": f"Bearer {_CI_TOKEN}"}
+        url = self._at(f"freezes/shop?version={version}")
+        async with aiohttp.ClientSession(headers=headers) as http, http.get(url) as answer:
+            found = await answer.json()
+            return bool(found["allowed"]), str(found["reason"])
+
+    async def token(self, person: str) -> str:
+        """A personal token for the command line, as the host issues it; once a person."""
+        kept = self.folder / f"token-{person}"
+        if not kept.exists():
+            kept.write_text((await self.host("token", person)).split()[-1])
+        return kept.read_text()
+
+    def _at(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}/v1/{path}"
