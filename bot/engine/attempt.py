@@ -5,15 +5,17 @@ Order is everything here: intent first (`ApplyStarted`, which is also the undo d
 process that comes back from the dead writes nothing and changes nothing.
 
 A handler may say NotYet, Retryable or Fatal. Anything else is an unknown outcome: look where the targets stand,
-halt, show people. An exception in a check is `unknown`.
+halt, show people. `Unreachable` while only looking (planning, observing) is Retryable: nothing can have been done. An
+exception in a check is `unknown`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -34,7 +36,7 @@ from bot.contract import (
 )
 from bot.narrow import narrow
 from bot.plan.model import StepSpec, resolve
-from bot.ports import Ports, ReadOnly, Record
+from bot.ports import Ports, ReadOnly, Record, Unreachable
 from bot.redact import SecretInChange
 from bot.registry import Registry
 from bot.run import events as ev
@@ -59,10 +61,11 @@ class Log(Protocol):
     async def load(self, run: str) -> Run: ...
     async def submit(self, run: str, *events: ev.Event) -> str | None: ...
     async def progress(self, run: str, step: str, text: str, done: int | None, total: int | None) -> None: ...
+    async def rest(self, seconds: float) -> bool: ...
 
 
-PortsOf = Callable[[str, Record], Ports]
-"""(service, record) -> the ports of that service's targets, writing only through `record`."""
+PortsOf = Callable[[Run, Record], Ports]
+"""(run, record) -> the ports of the run's service, as things stand in the run; writing only through `record`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Acting:
     note: Callable[[str, Json], Awaitable[None]]
     say: Callable[[str, int | None, int | None], Awaitable[None]]
     memo: dict[str, Json] = field(default_factory=dict)
+    insisted: str = ""
 
     async def report(self, text: str, done: int | None = None, total: int | None = None) -> None:
         """Shows progress."""
@@ -141,16 +145,16 @@ class Attempt:
         baseline = self.run.steps[spec.baseline].output if spec.baseline else None
         return Reading(self._ports(spec, _read_only), self._now(), baseline)
 
-    def acting(self, spec: StepSpec) -> Acting:
-        """A context that may write, each command recorded first."""
-        key = f"{self.run.id}/{self.id}/{self.step.application}"
+    def acting(self, spec: StepSpec, *, looking: bool = False) -> Acting:
+        """A context that may write, each command recorded first. looking: it may not, for what is done already."""
+        record, note = (_read_only, _no_note) if looking else (self._record, self._note)
+        key = f"{self.run.id}/{self.id}/{self.step.turn}"
         baseline = self.run.steps[spec.baseline].output if spec.baseline else None
-        return Acting(
-            self._ports(spec, self._record), self._now(), baseline, key, self._note, self._say, dict(self.step.memo)
-        )
+        return Acting(self._ports(spec, record), self._now(), baseline, key, note, self._say,
+                      dict(self.step.memo), self.step.insisted)  # fmt: skip
 
     def _ports(self, spec: StepSpec, record: Record) -> Ports:
-        return narrow(self.ports_of(self.run.service, record), spec.needs)
+        return narrow(self.ports_of(self.run, record), spec.needs)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.clock(), UTC)
@@ -225,13 +229,16 @@ class Attempt:
             return source.made.undo_from(await self._observe(source.spec, source.made.targets), self.step.leave)
         action = self._action(self.step.spec)
         params = self.params(self.step.spec)
-        async with asyncio.timeout(self.step.spec.timeout):
-            return await action.plan(self.reading(self.step.spec), params), {}
+        with _only_looking():
+            async with asyncio.timeout(self.step.spec.timeout):
+                change = await action.plan(self.reading(self.step.spec), params)
+        return change.on_top_of(()), {}  # as when planned ahead: an edit that alters nothing is none
 
     async def _observe(self, spec: StepSpec, targets: Collection[str]) -> Mapping[str, Value]:
         action = self._action(spec)
-        async with asyncio.timeout(spec.timeout):
-            return await action.observe(self.reading(spec), self.params(spec), targets)
+        with _only_looking():
+            async with asyncio.timeout(spec.timeout):
+                return await action.observe(self.reading(spec), self.params(spec), targets)
 
     def _action(self, spec: StepSpec) -> AnyAction:
         action = self.registry.actions.get(spec.uses)
@@ -256,7 +263,8 @@ class Attempt:
             raise Fatal(f"not done yet: {there}", "finish it by hand and adopt it again, or try again")
         known = self.step.change or change
         seen = await self._observe(self.step.spec, known.targets) if known.targets else {}
-        await self.write(ev.Adopted(self.id, self.n, seen, change.summary))
+        told = await self._told(change)
+        await self.write(ev.Adopted(self.id, self.n, seen, change.summary, told.output))
 
     # -- acting ----------------------------------------------------------------------------------------------------
 
@@ -265,7 +273,8 @@ class Attempt:
         if change is None:
             return
         action, params = self._action(self.step.spec), self.params(self.step.spec)
-        ctx = self.acting(self.step.spec)
+        begun = replace(self, step=(await self.log.load(self.run.id)).steps[self.id])  # its key and memo, as begun
+        ctx = begun.acting(self.step.spec)
         receipt = await self._in_step(ctx, lambda: action.apply(ctx, params, change))
         if self.run.undoes(self.step) is None:
             _fits(action.Output, receipt.output)
@@ -288,7 +297,7 @@ class Attempt:
             await self.write(ev.Drifted(self.id, self.n, change, print_, beyond))
             return None
         if change.is_noop:
-            done = Receipt(change.summary)
+            done = await self._told(change)
             over = ev.Undone(self.id, self.n, done, {}) if undoing else ev.Applied(self.id, self.n, done)
             await self.write(ev.Planned(self.id, self.n, change, print_), over)
             return None
@@ -296,8 +305,21 @@ class Attempt:
         await self.write(*([] if step.change == change else [ev.Planned(self.id, self.n, change, print_)]), begun)
         return change
 
+    async def _told(self, change: Change) -> Receipt:
+        """What a step hands on that has nothing (more) to do: where its action declares an Output, `apply` gives it,
+        for a change that holds nothing and on ports that only read."""
+        action, nothing = self._action(self.step.spec), Change(change.summary)
+        if action.Output is None or self.run.undoes(self.step) is not None:
+            return Receipt(change.summary)
+        ctx, params = self.acting(self.step.spec, looking=True), self.params(self.step.spec)
+        with _only_looking():
+            receipt: Receipt = await self._in_step(ctx, lambda: action.apply(ctx, params, nothing))
+        _fits(action.Output, receipt.output)
+        return receipt
+
     async def _in_step(self, ctx: Acting, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Calls until it no longer says NotYet, for at most IN_STEP seconds of waiting; then NotYet goes on."""
+        """Calls until it no longer says NotYet, for at most IN_STEP seconds of waiting and while this process
+        goes on; then NotYet is how the pass ends, and whoever is there when it is due takes over."""
         until = self.clock() + IN_STEP
         while True:
             try:
@@ -306,11 +328,12 @@ class Attempt:
                 if self.clock() + e.after > until:
                     raise
                 await ctx.report(str(e), e.done, e.total)
-                await asyncio.sleep(e.after)
+                if not await self.log.rest(e.after):
+                    raise
 
     async def _arrived(self, change: Change) -> Mapping[str, Value]:
         seen = await self._observe(self.step.spec, change.targets)
-        short = [e for e in change.edits if seen.get(e.target) != e.after]
+        short = [e for e in change.edits if not e.arrived(seen.get(e.target))]
         if short:
             text = f"{short[0].target} is {seen.get(short[0].target)!r}, not yet {short[0].after!r}"
             raise NotYet(text, after=LOOK_AFTER, done=len(change.edits) - len(short), total=len(change.edits))
@@ -363,6 +386,19 @@ def together(seen: Mapping[str, Verdict]) -> Verdict:
 
 async def _read_only(command: str) -> None:
     raise ReadOnly(f"tried while only looking: {command}")
+
+
+async def _no_note(name: str, value: Json) -> None:
+    raise ReadOnly(f"tried while only looking: once({name!r})")
+
+
+@contextlib.contextmanager
+def _only_looking() -> Iterator[None]:
+    """Who does not answer is asked again: nothing can have been done."""
+    try:
+        yield
+    except Unreachable as e:
+        raise Retryable(str(e)) from e
 
 
 def _fits(kind: Any, data: Mapping[str, Json]) -> None:

@@ -1,4 +1,4 @@
-"""The seam to DBOS: in_tx, dispatch, cancel, lost; and launch and close around them.
+"""The seam to DBOS: in_tx, dispatch, cancel, rest, lost; and launch and close around them.
 
 The log is the truth. DBOS runs one pass of one attempt, in one process, and delivers cancellation; it decides nothing
 and keeps nothing that could not be thrown away. One attempt is one DBOS workflow of one preemptible step, and its id
@@ -18,6 +18,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import logging
@@ -142,7 +143,7 @@ class Executor:
         self._sweeper: asyncio.Task[None] | None = None
         self._pace: asyncio.Task[None] | None = None
         self._busy_until = 0.0
-        self._closing = False
+        self._closing = asyncio.Event()
 
     # -- from launch to close ------------------------------------------------------------------------------------
 
@@ -152,7 +153,7 @@ class Executor:
         RuntimeError if another executor of this process is open, or this one was closed.
         """
         global _here
-        if _here is not None or self._closing:
+        if _here is not None or self._closing.is_set():
             raise RuntimeError("one executor at a time in a process, and each only once: DBOS is global")
         _quieten()
         _here = self
@@ -169,7 +170,7 @@ class Executor:
                 )
                 self._client = await asyncio.to_thread(self._new_client)
         except BaseException:
-            self._closing = True
+            self._closing.set()
             await self._end(0)
             raise
         self._sweeper = asyncio.create_task(self._sweep_now_and_then(), context=contextvars.Context())
@@ -201,10 +202,11 @@ class Executor:
         )
 
     async def close(self) -> None:
-        """Begin nothing more, wait `drain` seconds for the passes begun, and leave the rest to takeover."""
-        if _here is not self or self._closing:
+        """Begin nothing more, wait `drain` seconds for the passes begun, and leave the rest to takeover. A pass that
+        only waits (`rest`) ends at once."""
+        if _here is not self or self._closing.is_set():
             return
-        self._closing = True
+        self._closing.set()
         own = [task for task in (self._sweeper, self._pace) if task is not None]
         for task in own:
             task.cancel()
@@ -236,7 +238,7 @@ class Executor:
             loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
             _here = None
 
-    # -- the four verbs -----------------------------------------------------------------------------------------
+    # -- the verbs ----------------------------------------------------------------------------------------------
 
     def in_tx(self, attempts: Sequence[AttemptId]) -> Callable[[Transaction], Awaitable[None]] | None:
         """PostgreSQL: what puts the attempts into the queue within the caller's transaction. None: nothing to do."""
@@ -267,7 +269,7 @@ class Executor:
         Starting again what was started does nothing. While closing it does nothing either: `lost` of the next
         process starts them.
         """
-        if (repair or not self._queued) and not self._closing:
+        if (repair or not self._queued) and not self._closing.is_set():
             await asyncio.gather(*(_outside(self._start, a) for a in attempts))
 
     async def cancel(self, attempt: AttemptId) -> None:
@@ -278,6 +280,14 @@ class Executor:
     def live(self) -> bool:
         """Whether this process may still begin an effect. Never blocks."""
         return self._lease.live()
+
+    async def rest(self, seconds: float) -> bool:
+        """Wait so long in the middle of a pass. False, and at once, when this process is about to end: so is the pass
+        then, with what it knows written down."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        return not self._closing.is_set()
 
     async def lost(self, attempts: Sequence[AttemptId], now: float) -> list[tuple[AttemptId, str]]:
         """Which of these attempts, running by the log, will never report, and why; now: seconds, of any clock.
@@ -323,7 +333,7 @@ class Executor:
     def _hurry(self) -> None:
         """Something was handed over, and more is likely to follow: look into the queue more often for a while."""
         self._busy_until = time.monotonic() + BUSY
-        if not self._closing and (self._pace is None or self._pace.done()):
+        if not self._closing.is_set() and (self._pace is None or self._pace.done()):
             self._pace = asyncio.create_task(self._hurrying(), context=contextvars.Context())
 
     async def _hurrying(self) -> None:
@@ -339,7 +349,7 @@ class Executor:
 
     async def _one_attempt(self, a: AttemptId) -> None:
         task = asyncio.current_task()
-        if self._closing or task is None:
+        if self._closing.is_set() or task is None:
             raise asyncio.CancelledError  # stays pending under an executor that is about to be gone
         self._begun[a] = task
         try:
@@ -398,7 +408,7 @@ async def _outside(call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T
 
 
 def beside(url: str) -> str:
-    """Where DBOS's SQLite file lies: `sqlite+aiosqlite:////d/bot.db` -> `sqlite:////d/bot.dbos.db`. ValueError."""
+    """Where DBOS's SQLite file lies: `sqlite:////d/bot.db` -> `sqlite:////d/bot.dbos.db`. ValueError."""
     path = Path(parse_url(url).database or "")
     return f"sqlite:///{path.with_suffix(f'.dbos{path.suffix}')}"
 

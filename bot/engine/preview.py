@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from bot.contract import Change, Fatal, Retryable, Verdict
 from bot.engine.attempt import Attempt, PortsOf
 from bot.plan.model import StepSpec
-from bot.ports import Unreachable
 from bot.registry import Registry
 from bot.run import events as ev
 from bot.run.fold import evolve
@@ -39,6 +38,9 @@ class _Nowhere:
 
     async def progress(self, run: str, step: str, text: str, done: int | None, total: int | None) -> None:
         return None
+
+    async def rest(self, seconds: float) -> bool:
+        return False
 
 
 async def preview(
@@ -71,7 +73,7 @@ async def preview(
 async def _plan(attempt: Attempt) -> Forecast:
     try:
         change, _ = await attempt.fresh()
-    except (Fatal, Retryable, Unreachable, LookupError, TimeoutError) as e:
+    except (Fatal, Retryable, LookupError, TimeoutError) as e:
         return Forecast(attempt.step.spec, why_not=f"cannot be said now: {e}")
     return Forecast(attempt.step.spec, change)
 

@@ -33,12 +33,15 @@ from bot.run.decide import Decision, Start, decide
 from bot.run.fold import evolve
 from bot.run.rules import refused
 from bot.run.state import Run
-from bot.store import Conflict, Duplicate, Progress, Store, Transaction
+from bot.store import Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction
 
 log = logging.getLogger(__name__)
 
 ROUNDS = 200
 """More follow-ups than this from one event mean that decide() does not come to rest: a fault of ours."""
+PATIENCE, AGAIN = 60.0, 0.5
+"""Seconds for which an attempt insists that its word is written down while the database does not answer, and between
+two tries. A node that cannot renew its lease ends before that."""
 SAMPLED = (ev.Created, ev.Approved, ev.BrokeGlass, ev.Aborted, ev.Closed)
 """Kinds after which the run's head goes into the chain of checkpoints."""
 
@@ -58,6 +61,7 @@ class Hands(Protocol):
     async def dispatch(self, attempts: Sequence[AttemptId]) -> None: ...
     async def cancel(self, attempt: AttemptId) -> None: ...
     async def lost(self, attempts: Sequence[AttemptId], now: float) -> list[tuple[AttemptId, str]]: ...
+    async def rest(self, seconds: float) -> bool: ...
     def live(self) -> bool: ...
 
 
@@ -66,7 +70,8 @@ Watcher = Callable[[Run, Sequence[ev.Event]], Awaitable[None]]
 
 
 class Engine:
-    """Runs runs. clock: seconds since the epoch; tick: seconds between looks at what is due."""
+    """Runs runs. clock: seconds since the epoch; tick: seconds between looks at what is due; glass: the roles that may
+    break the glass, empty where each may."""
 
     def __init__(
         self,
@@ -77,13 +82,14 @@ class Engine:
         *,
         redactor: Redactor,
         node: str,
+        glass: frozenset[str] = frozenset(),
         watchers: Iterable[Watcher] = (),
         clock: Callable[[], float] = time.time,
         tick: float = 1.0,
     ) -> None:
         self.store, self.registry, self.ports_of, self.people = store, registry, ports_of, people
         self.redactor, self.node, self.clock, self.tick = redactor, node, clock, tick
-        self.watchers = tuple(watchers)
+        self.glass, self.watchers = glass, tuple(watchers)
         self._hands: Hands | None = None
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._said: dict[tuple[str, str], float] = {}
@@ -118,7 +124,7 @@ class Engine:
         while True:
             async with self._turn(run_id):
                 run = await self.store.load(run_id)
-                found = answer(run, command, Asking(person, via, everyone, self.clock(), ref))
+                found = answer(run, command, Asking(person, via, everyone, self.clock(), ref, self.glass))
                 if isinstance(found, Refusal):
                     return found
                 try:
@@ -130,20 +136,30 @@ class Engine:
                 return found
 
     async def submit(self, run_id: str, *events: ev.Event) -> str | None:
-        """Appends what an attempt says. Returns why it is refused, or may no longer be relied on; or None."""
+        """Appends what an attempt says. Returns why it is refused, or may no longer be relied on; or None. While the
+        database does not answer it tries again: what was done must not be forgotten over a short absence."""
+        until = asyncio.get_running_loop().time() + PATIENCE
         while True:
-            async with self._turn(run_id):
-                run = now = await self.store.load(run_id)
-                for e in events:
-                    if why := refused(now, e):
-                        return why
-                    now = evolve(now, e, self.clock())
-                try:
-                    await self._append(run, events)
-                except Conflict:
-                    continue
-                # A process that stood still since it asked is dead to the others: it may change nothing any more.
-                return None if self.hands.live() else "this node has lost its lease"
+            try:
+                return await self._submit(run_id, events)
+            except Conflict:
+                continue
+            except StoreUnavailable as e:
+                if not self.hands.live() or asyncio.get_running_loop().time() > until:
+                    raise
+                log.warning("run %s: what an attempt says cannot be written down yet: %s", run_id, e)
+                await asyncio.sleep(AGAIN)
+
+    async def _submit(self, run_id: str, events: Sequence[ev.Event]) -> str | None:
+        async with self._turn(run_id):
+            run = now = await self.store.load(run_id)
+            for e in events:
+                if why := refused(now, e):
+                    return why
+                now = evolve(now, e, self.clock())
+            await self._append(run, events)
+        # A process that stood still since it asked is dead to the others: it may change nothing any more.
+        return None if self.hands.live() else "this node has lost its lease"
 
     async def load(self, run_id: str) -> Run:
         """The run as it is now."""
@@ -155,6 +171,10 @@ class Engine:
         if now - self._said.get((run, step), 0.0) >= 1.0:
             self._said[run, step] = now
             await self.store.put_progress(Progress(run, step, self.redactor.text(text), done, total, now))
+
+    async def rest(self, seconds: float) -> bool:
+        """Lets a pass wait so long. False, and at once, where this process is about to end."""
+        return await self.hands.rest(seconds)
 
     async def _append(self, run: Run, events: Sequence[ev.Event], *, key: str | None = None) -> Run:
         """Writes events, what follows from them, and the attempts they set free: all or nothing."""

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.plan.model import Condition, StepSpec, step_of
+from bot.plan.model import Condition, StepSpec
 from bot.run import events as ev
 from bot.run.state import Asked, Run, Step, touches
+
+RELEASING = ("rollback", "forward")
+"""Purposes of runs that bring a release back; any other closes itself when it has nothing left to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ def _ending(run: Run) -> Iterator[ev.Event]:
         yield ev.Restored()
     if run.restored is not None and not run.debts and finished(run) and _passed(checks):
         yield ev.Closed("verified")
+    elif run.purpose not in RELEASING and not run.debts and finished(run):
+        yield ev.Closed("closed")
 
 
 def finished(run: Run) -> bool:
@@ -155,7 +160,7 @@ def _late(run: Run, now: float) -> Iterator[ev.Event]:
             why = f"not done after {s.spec.timeout:g} s: {s.note or 'no word from it'}"
             yield ev.Failed(s.spec.id, s.n, "timeout", why, "look at the target, then try again")
         elif ref := lacking(run, s):
-            hint = f"try {step_of(ref)} again, or skip this step"
+            hint = "skip this step; what it is for must be done by hand" if s.spec.changes else "skip this step"
             yield ev.Failed(s.spec.id, s.n, "fatal", f"needs {ref}, and there is none", hint)
 
 
@@ -229,7 +234,7 @@ def _foreseen(run: Run, earlier: Step) -> bool:
 
 
 def _ready(run: Run, s: Step) -> bool:
-    return all(not run.steps[a].open for a in s.spec.after)
+    return not run.awaited(s)
 
 
 def _holds_now(run: Run, s: Step) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from bot.catalogue import Release
+from bot.catalogue import Channels, Release
 from bot.contract import Change, Json, Receipt, Value, Verdict, canonical
 from bot.plan.model import Plan
 from bot.policy import Actor
@@ -52,6 +52,10 @@ class Created:
     evidence: tuple[str, ...] = ()
     follows: str = ""
     """The run whose change this one takes back (rolling forward again)."""
+    instead_of: str = ""
+    """The run whose place this one takes: the same rollback by another plan, before anything had begun."""
+    channels: Channels = field(default_factory=Channels)
+    """Where the service's people read; `channel` is where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Aborted:
     kind: ClassVar[str] = "aborted"
     by: Actor
     reason: str
+    instead: str = ""
+    """The plan of the run that takes this one's place; only where nothing has begun yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,16 @@ class FixAdmitted:
 
     kind: ClassVar[str] = "fix admitted"
     release: Release
+    reason: str
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeOverridden:
+    """Something is deployed in spite of the freeze: what (version, digest; empty if nobody said), and why."""
+
+    kind: ClassVar[str] = "freeze overridden"
+    deployed: str
     reason: str
     by: Actor
 
@@ -463,6 +479,7 @@ class Adopted:
     n: int
     observed: Mapping[str, Value]
     summary: str
+    output: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,8 +492,8 @@ class Unknown:
 
 
 Event = (
-    Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | FixAdmitted | CommandTaken
-    | CommandOffered | PeopleChanged | Restored | Closed
+    Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | FixAdmitted
+    | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed
     | Approved | Declined | BrokeGlass | Taken | Reminded | Paged
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded

@@ -6,14 +6,16 @@ function a kind; what follows from every event (which decisions are open) is wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
-from bot.contract import Status, merged
+from bot.contract import Change, Receipt, Status, merged
 from bot.plan.model import Decision
 from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Actor, Gate
 from bot.run import events as ev
+from bot.run.again import redone, widened
+from bot.run.past import dropped, remembered
 from bot.run.state import (
     Asked,
     Attempt,
@@ -44,7 +46,9 @@ def evolve(run: Run, event: ev.Event, at: float) -> Run:
     after = fold(run, event, at) if fold else run
     by = getattr(event, "by", None)
     commands = isinstance(by, Actor) and after.commander is not None and by.id == after.commander.id
-    after = replace(after, seq=run.seq + 1, at=at, commander_seen=at if commands else after.commander_seen)
+    seen = at if commands else after.commander_seen
+    after = replace(after, seq=run.seq + 1, at=at, commander_seen=seen, spent=run.spent_until(at))
+    after = remembered(run, after, event, at)
     return _refresh(after, at) if fold and not isinstance(event, ev.Recorded | ev.Noted) else after
 
 
@@ -92,38 +96,28 @@ def _agreed(run: Run, e: ev.Agreed, at: float) -> Run:
 
 def _retargeted(run: Run, e: ev.Retargeted, at: float) -> Run:
     tried = ((run.target, e.reason),) if run.target else ()
-    again = _redone(run)
+    again = redone(run)
     asked = {n: a for n, a in run.asked.items() if n not in {f"undo.{i}" for i in again}}
     run = replace(
         run, target=e.target, tried=(*run.tried, *tried), restored=None, proposals={}, asked=asked
     )  # fmt: skip
+    return _again(run, again)
+
+
+def _again(run: Run, again: Collection[str]) -> Run:
+    """These steps are done anew, whatever was said about them so far; what of them is at work comes to rest first."""
     busy = [i for i in again if (a := run.steps[i].attempt) is not None and a.doing != "plan"]
     run = _set(run, *(replace(run.steps[i], reset=True) if i in busy else _anew(run.steps[i]) for i in again))
-    for name in [n for n, a in asked.items() if again.intersection(a.spec.members)]:
+    for name in [n for n, a in run.asked.items() if set(again).intersection(a.spec.members)]:
         run = _void(run, name)
     return _cancel(run, "superseded", busy)
 
 
-def _redone(run: Run) -> set[str]:
-    """Steps that another target makes necessary again: those that depend on it, except what is a standing debt;
-    every way of a choice that one of them belongs to; and what was paused for them, where it is no more."""
-    on_target = run.plan.on_target
-    choices = {a.spec.choice for a in run.asked.values() if a.spec.choice and on_target.intersection(a.spec.members)}
-    ways = {i for a in run.asked.values() if a.spec.choice in choices for i in a.spec.members}
-    again = {i for i in on_target | ways if not _standing(run, i)}
-    undos = [s for i, s in run.steps.items() if i in again and s.spec.undo]
-    partly = {s.spec.undo for s in undos if s.applying}
-    whole = {s.spec.undo for s in undos if s.end in ("done", "accepted", "adopted") and s.spec.undo not in run.debts}
-    return again | {u for u in partly | whole if u is not None}
-
-
-def _standing(run: Run, i: str) -> bool:
-    return i in run.debts and run.steps[i].spec.temporary
-
-
 def _admitted(run: Run, e: ev.FixAdmitted, at: float) -> Run:
+    """What refuses new releases is widened for this one: its undo still leads to what was there before the run."""
     waiting = {k: p for k, p in run.proposals.items() if p.what != "admit" or p.release != e.release}
-    return replace(run, admitted=(*run.admitted, e.release), proposals=waiting)
+    run = replace(run, admitted=(*run.admitted, e.release), proposals=waiting)
+    return _again(run, widened(run))
 
 
 def _offered(run: Run, e: ev.CommandOffered, at: float) -> Run:
@@ -182,21 +176,20 @@ def _paged(run: Run, e: ev.Paged, at: float) -> Run:
 def _release(run: Run, asked: Asked, at: float) -> Run:
     free = [replace(s, released=s.released or s.change) for s in run.members(asked.spec.name)]
     run = _set(run, *(_finish(s, "done", at) if s.spec.kind == "gate" else s for s in free))
-    return _ask(run, replace(asked, decided=at, opened=None))
+    waited = None if asked.opened is None else at - asked.opened
+    return _ask(run, replace(asked, decided=at, opened=None, waited=waited, dropped=None))
 
 
 def _look_again(run: Run, decision: str) -> Run:
     return _set(run, *(replace(s, stale=s.change is not None) for s in run.members(decision)))
 
 
-def _void(run: Run, decision: str) -> Run:
+def _void(run: Run, decision: str, differences: tuple[str, ...] = ()) -> Run:
     """Drops the approvals: what was shown is not what would happen now."""
     asked = run.asked[decision]
     run = _set(run, *(replace(s, released=None) for s in run.members(decision)))
-    return _ask(
-        run,
-        replace(asked, votes=(), decided=None, opened=None, reminded=None, paged=None, glass=None, taken=""),
-    )
+    asked = replace(asked, dropped=dropped(asked, differences), votes=(), decided=None, opened=None, waited=None)
+    return _ask(run, replace(asked, reminded=None, paged=None, glass=None, taken=""))
 
 
 # -- attempts --------------------------------------------------------------------------------------------------------
@@ -214,7 +207,7 @@ def _planned(run: Run, e: ev.Planned, at: float) -> Run:
     asked = run.decision_of(s)
     voting = asked is not None and bool(asked.votes) and s.released is None
     shown = s.released or (s.change if voting else None)
-    beyond = shown is not None and bool(e.change.beyond(shown))
+    beyond = e.change.beyond(shown) if shown is not None else ()
     if not voting or beyond or s.change is None:
         s = replace(s, change=e.change, fingerprint=e.fingerprint)
     s = replace(s, stale=False, left=e.left)
@@ -225,7 +218,7 @@ def _planned(run: Run, e: ev.Planned, at: float) -> Run:
         hint = "hand it over, or put them right and try again" if run.aborted else "accept leaves them as they are"
         s = replace(_over(s), halt=Halt("left", f"changed by others since: {seen}", at, hint))
     run = _set(run, s)
-    return _void(run, asked.spec.name) if beyond and asked is not None else run
+    return _void(run, asked.spec.name, beyond) if beyond and asked is not None else run
 
 
 def _drifted(run: Run, e: ev.Drifted, at: float) -> Run:
@@ -237,7 +230,7 @@ def _drifted(run: Run, e: ev.Drifted, at: float) -> Run:
         s = replace(s, halt=Halt("drift", f"changed under us {s.drifts} times: {'; '.join(e.differences)}", at, hint))
     run = _set(run, replace(s, released=None))
     asked = run.decision_of(s)
-    return _void(run, asked.spec.name) if asked else run
+    return _void(run, asked.spec.name, e.differences) if asked else run
 
 
 def _apply_started(run: Run, e: ev.ApplyStarted, at: float) -> Run:
@@ -245,10 +238,20 @@ def _apply_started(run: Run, e: ev.ApplyStarted, at: float) -> Run:
     s = replace(s, applying=True, replan=False, change=e.change, fingerprint=e.fingerprint, stale=False)
     if run.undoes(s) is not None:
         return _set(run, s)
-    so_far = s.made if run.steps[e.step].applying or e.step in run.debts else None
+    begun = run.steps[e.step].applying
+    if begun and s.made is not None and _redirects(s.made, e.change):
+        s = replace(s, redirected=s.redirected + 1, memo={})
+    so_far = s.made if begun or e.step in run.debts else None
     edits = merged(so_far.edits if so_far else (), e.change.edits)
     run = _set(run, replace(s, made=merge(so_far, e.change, edits)))
     return _owe(run, s, at) if e.change.edits else run
+
+
+def _redirects(made: Change, now: Change) -> bool:
+    """Whether what people approved half-way is not a rest of what had begun: another value, or another effect."""
+    begun = {e.target: e.after for e in made.edits}
+    other = any(begun.get(e.target, e.after) != e.after for e in now.edits)
+    return other or not set(now.effects) <= set(made.effects)
 
 
 def _recorded(run: Run, e: ev.Recorded, at: float) -> Run:
@@ -386,10 +389,13 @@ def _undo_asked(run: Run, e: ev.UndoAsked, at: float) -> Run:
     old = run.asked.get(s.spec.decision) if s.spec.decision else None
     name = f"undo.{e.step}"
     gate = None if e.debt or old is None else old.spec.gate
+    refused = s.undoing and s.halt is not None and s.halt.cause == "fatal"
     s = replace(
         _cleared(s),
         application=s.application + 1,
+        redirected=0,
         undoing=True,
+        insisted=e.reason if e.debt and refused else "",
         end=None,
         ended=None,
         change=None,
@@ -426,7 +432,7 @@ def _adopted(run: Run, e: ev.Adopted, at: float) -> Run:
     if s.made is None and (s.change is None or s.change.edits):  # as planned, so it can be undone, and is owed
         s = replace(s, made=s.change)
         run = _owe(run, s, at)
-    return _ended(run, replace(s, note=e.summary), "adopted", at)
+    return _ended(run, replace(s, note=e.summary, receipt=Receipt(e.summary, output=e.output)), "adopted", at)
 
 
 # -- shared ----------------------------------------------------------------------------------------------------------
@@ -442,7 +448,7 @@ def _refresh(run: Run, at: float) -> Run:
     for name, asked in run.asked.items():
         opened = (asked.opened if asked.opened is not None else at) if _can_be_decided(run, asked) else None
         if opened != asked.opened:
-            changed[name] = replace(asked, opened=opened)
+            changed[name] = replace(asked, opened=opened, shown=asked.shown or opened is not None)
     return replace(run, asked={**run.asked, **changed}) if changed else run
 
 
@@ -465,7 +471,7 @@ def _can_be_decided(run: Run, asked: Asked) -> bool:
 
 def _decidable(run: Run, s: Step) -> bool:
     if s.spec.kind == "gate":
-        return all(not run.steps[a].open for a in s.spec.after)
+        return not run.awaited(s)
     return s.change is not None and s.halt is None and not overlapping(run, s)
 
 

@@ -100,7 +100,8 @@ def _decide(run: Run, e: ev.Approved | ev.BrokeGlass) -> str | None:
     if run.aborted:
         return "this run is being aborted"
     if asked.decided is not None:
-        return "this was decided already"
+        by = [v.by for v in asked.votes] or ([asked.glass] if asked.glass is not None else [])
+        return f"this was decided already{', by ' if by else ''}{' and '.join(f'@{a.name}' for a in by)}"
     if asked.spec.gate is None:
         return "nobody has to be asked here"
     if asked.opened is None:
@@ -153,7 +154,21 @@ def _resume(run: Run, e: ev.Resumed) -> str | None:
 
 
 def _abort(run: Run, e: ev.Aborted) -> str | None:
-    return "it is being aborted already" if run.aborted else None
+    if run.aborted:
+        return "it is being aborted already"
+    at_work = begun(run) if e.instead else ""
+    return f"{at_work} has begun: another plan cannot take this one's place any more" if at_work else None
+
+
+def begun(run: Run) -> str:
+    """A step that people let begin, that has begun to change something, or was done; empty before all that."""
+    acts = (s for s in run.steps.values() if s.spec.changes or s.spec.kind == "gate")
+    return next((s.spec.id for s in acts if s.applying or s.application > 1 or s.made is not None or _acted(s)), "")
+
+
+def _acted(s: Step) -> bool:
+    at_work = s.attempt is not None and s.attempt.doing in ("apply", "undo")
+    return at_work or s.began is not None or s.end in ("done", "adopted", "accepted", "failed")
 
 
 def _live(run: Run, e: object) -> str | None:

@@ -16,10 +16,10 @@ from functools import cached_property
 from typing import Literal
 
 from bot.catalogue import Release
-from bot.contract import Change, Edit, Json, Receipt, Value, Verdict, canonical
+from bot.contract import Change, Edit, Json, Outgoing, Receipt, Value, Verdict, canonical
 from bot.plan.model import Decision, Plan, StepSpec
 from bot.policy import Actor, Gate, Vote, satisfied
-from bot.run.events import AttemptKind, Closed, Created
+from bot.run.events import AttemptKind, Closed, CommandTaken, Created
 
 End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed"]
 """How a step ended. failed: it failed, and its plan says to go on."""
@@ -51,7 +51,8 @@ class Halt:
 class Step:
     """One step as it stands. Times in seconds since the epoch.
 
-    application: counts do, undo and redo; undoing: this application takes back what the step did before.
+    application: counts do, undo and redo; undoing: this application takes back what the step did before;
+    redirected: how often in this application what had begun became something else (each has its own memo and key).
     change, fingerprint: what it would do (or does); stale: to be planned again before people rely on it.
     released: the change that people (or nobody, where none are asked) let pass. applying: effects may be there.
     made: what its last forward application did, merged over attempts; None where there is nothing to undo.
@@ -59,6 +60,7 @@ class Step:
 
     spec: StepSpec
     application: int = 1
+    redirected: int = 0
     undoing: bool = False
     n: int = 0
     attempt: Attempt | None = None
@@ -92,6 +94,8 @@ class Step:
     adopting: bool = False
     reset: bool = False
     commands: tuple[str, ...] = ()
+    insisted: str = ""
+    """Why a person wants it taken back although the handler refused to."""
 
     @property
     def open(self) -> bool:
@@ -104,6 +108,11 @@ class Step:
         if self.verdict is not None and self.end is not None:
             return self.verdict.data
         return self.receipt.output if self.receipt is not None and self.end in ("done", "adopted") else {}
+
+    @property
+    def turn(self) -> str:
+        """What is being done, under one name over all its attempts: "2", or "2.1" where it was redirected once."""
+        return f"{self.application}.{self.redirected}" if self.redirected else str(self.application)
 
     @property
     def deadline(self) -> float | None:
@@ -122,8 +131,19 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was said before the decision had to be asked anew. differences: how the change goes beyond what was
+    approved, one line each; empty where it was planned anew for another reason (another target, say)."""
+
+    votes: tuple[Given, ...]
+    glass: Actor | None = None
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """A decision as it stands. opened: since when people can decide it (None: not now)."""
+    """A decision as it stands. opened: since when people can decide it (None: not now). shown: whether it ever was
+    open; waited: seconds from then until it was decided; dropped: what no longer holds, until it is decided again."""
 
     spec: Decision
     votes: tuple[Given, ...] = ()
@@ -135,6 +155,9 @@ class Asked:
     glass: Actor | None = None
     taken: str = ""
     """Why nobody had to be asked, or the reason given when the glass was broken."""
+    shown: bool = False
+    waited: float | None = None
+    dropped: Dropped | None = None
 
     @property
     def ballots(self) -> list[Vote]:
@@ -172,6 +195,54 @@ class Proposal:
         return [Vote(a.id, frozenset(a.roles)) for a in self.votes]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How something that waited for people ended. kind: of the event that ended it; words: the reason given."""
+
+    at: float
+    kind: str
+    by: Actor | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PastHalt:
+    """A halt of a step, and how it was resolved. over None: it still waits."""
+
+    step: str
+    halt: Halt
+    over: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastProposal:
+    """A proposal that is no longer open. done: what it asked for was done."""
+
+    proposal: Proposal
+    over: Outcome
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """Command that was offered to `to`, or taken. taken None: not (yet)."""
+
+    to: str
+    by: Actor | None
+    at: float
+    taken: CommandTaken | None = None
+    taken_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds until the service was back: in which something was at work or its effect awaited, and in which nothing
+    was and people could decide. The rest it stood still: stopped, or halted."""
+
+    work: float = 0.0
+    waiting: float = 0.0
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything there is to know about a run, after `seq` events."""
@@ -194,10 +265,14 @@ class Run:
     debts: Mapping[str, Debt] = field(default_factory=dict)
     proposals: Mapping[str, Proposal] = field(default_factory=dict)
     impossible: Mapping[str, str] = field(default_factory=dict)
+    halts: tuple[PastHalt, ...] = ()
+    past: tuple[PastProposal, ...] = ()
+    successions: tuple[Succession, ...] = ()
     stopped: Actor | None = None
     aborted: Actor | None = None
     abort_reason: str = ""
     restored: float | None = None
+    spent: Spent = Spent()
     closed: Closed | None = None
     closed_at: float | None = None
 
@@ -243,6 +318,22 @@ class Run:
         """Whether a halted step holds up the whole run."""
         return any(s.spec.on_fail == "halt" for s in self.halted)
 
+    def spent_until(self, at: float) -> Spent:
+        """How the time was spent if nothing more happens before `at`."""
+        passed = max(0.0, at - self.at)
+        if not self.open or self.restored is not None:
+            return self.spent
+        if self.in_flight or any(self._awaited(s) for s in self.steps.values()):
+            return replace(self.spent, work=self.spent.work + passed)
+        if any(a.opened is not None and a.spec.gate is not None for a in self.asked.values()):
+            return replace(self.spent, waiting=self.spent.waiting + passed)
+        return self.spent
+
+    def _awaited(self, s: Step) -> bool:
+        """Whether the step has begun, and goes on by itself when its time has come."""
+        held = self.stopped is not None or (self.aborted is not None and not s.undoing)
+        return s.began is not None and s.open and s.halt is None and not held
+
     @cached_property
     def superseded(self) -> bool:
         """Whether something is still at work for a target that was given up."""
@@ -282,6 +373,14 @@ class Run:
         spec = self.asked[name].spec
         return f"{spec.option or spec.name} {self.service}"
 
+    def awaited(self, step: Step) -> list[str]:
+        """The steps that must end before this one acts; one that is not needed hands on what it would wait for."""
+        found: list[str] = []
+        for i in step.spec.after:
+            earlier = self.steps[i]
+            found += [i] if earlier.open else self.awaited(earlier) if earlier.end == "not needed" else []
+        return found
+
     def decision_of(self, step: Step) -> Asked | None:
         """The decision that frees this application of the step; None where nobody is asked."""
         name = _decision(step)
@@ -305,6 +404,26 @@ class Run:
             return self.steps[step.spec.undo]
         return step if step.undoing else None
 
+    @property
+    def let_through(self) -> tuple[str, ...]:
+        """Digests of the images that people have let through the freeze."""
+        return tuple(sorted({d for r in self.admitted for d in r.digests}))
+
+    @property
+    def kept_out(self) -> Mapping[str, tuple[str, ...]]:
+        """Version -> digests that may not come back, of the release that was removed and of those tried in vain; what
+        the restored one has as well is not among them."""
+        good = self.target.digests if self.target is not None else frozenset()
+        return {r.version: tuple(sorted(r.digests - good)) for r in self.outgoing}
+
+    @property
+    def outgoing(self) -> tuple[Release, ...]:
+        """The release that is removed, and the targets that were tried in vain."""
+        if self.created is None or self.target is None:
+            return ()
+        found = (self.created.removed, *(tried for tried, _ in self.tried))
+        return tuple(r for r in found if r.version != self.target.version)
+
     def value(self, ref: str) -> Json:
         """The value of a reference ("target.version", "steps.x.y"). LookupError where there is none (yet)."""
         head, *rest = ref.split(".")
@@ -315,13 +434,28 @@ class Run:
             return step.output[rest[-1]]
         if self.created is None:
             raise LookupError(ref)
+        if head == "run":
+            return self._decided(rest[0])
         if head in ("target", "removed"):
             release = self.target if head == "target" else self.created.removed
             found: Json = getattr(release, rest[0])
             return dict(found) if isinstance(found, Mapping) else found
         if rest[0] == "limits":
             return self.created.limits[rest[1]]
+        if rest[0] == "channels":
+            return list(getattr(self.created.channels, rest[1]))
         return self.created.service
+
+    def _decided(self, what: str) -> Json:
+        if what == "purpose":
+            return self.purpose
+        if what == "admitted":
+            return [*self.let_through]
+        if what == "banned":
+            return {version: [*digests] for version, digests in self.kept_out.items()}
+        known = (Outgoing(version=r.version, commit=r.commit, images=dict(r.images), settings=r.settings)
+                 for r in self.outgoing)  # fmt: skip
+        return [r.model_dump(mode="json") for r in known]
 
 
 def new_run(id: str) -> Run:

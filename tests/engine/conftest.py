@@ -70,9 +70,9 @@ class Desk:
                 await asyncio.sleep(0.01)
         return run
 
-    async def step(self, run_id: str, step: str, true: Callable[[Step], object]) -> Step:
+    async def step(self, run_id: str, step: str, true: Callable[[Step], object], within: float = 15.0) -> Step:
         """A step, once something holds of it."""
-        return (await self.until(run_id, lambda r: true(r.steps[step]))).steps[step]
+        return (await self.until(run_id, lambda r: true(r.steps[step]), within)).steps[step]
 
     async def kinds(self, run_id: str) -> list[str]:
         """The kinds of events, in order."""

@@ -410,6 +410,24 @@ async def test_closing_waits_for_a_pass_and_cuts_off_what_lasts_too_long_for_tak
     assert engine.begun == {ends: 1, stays: 1, late: 1}
 
 
+async def test_a_pass_that_only_waits_holds_up_no_closing(url: str, lease: Lease, engine: Engine) -> None:
+    went_on: list[bool] = []
+
+    async def waits(_: AttemptId) -> None:
+        for seconds in (0.01, 600.0):
+            went_on.append(await executor.rest(seconds))
+
+    engine.does["waits"] = waits
+    a = attempt("waits")
+    async with engine.on(url, lease, drain=600.0) as executor:
+        await hand_over(executor, url, a)
+        await eventually(lambda: went_on)
+        async with asyncio.timeout(5):
+            await executor.close()
+    assert went_on == [True, False]
+    assert engine.ended == {a: "done"} and rows(url, a)[0].status == "SUCCESS"
+
+
 async def test_one_executor_at_a_time_in_a_process(url: str, lease: Lease, engine: Engine) -> None:
     async with engine.on(url, lease) as executor:
         with pytest.raises(RuntimeError, match="one executor at a time"):

@@ -25,6 +25,7 @@ from bot.contract import (
     Fact,
     Fatal,
     NotYet,
+    Output,
     Params,
     ReadCtx,
     Receipt,
@@ -35,14 +36,16 @@ from bot.contract import (
 )
 from bot.plan.model import Decision, Plan, StepSpec
 from bot.policy import Gate, Person, Requirement
-from bot.ports import Blob, Blobs, Json, Ports, Record, Reply
+from bot.ports import Blob, Json, Ports, Record, Reply
 from bot.registry import Registry
+from bot.run.state import Run
+from bot.testing import ports
 
 
 @dataclass
 class World:
-    """Documents by name, every write in order, and knobs: fail (name -> exceptions to raise first), hold (name ->
-    event to wait for inside apply), settle (name -> looks until a write is in effect)."""
+    """Documents by name, every write in order, and knobs: fail (name, or "get <name>" -> exceptions to raise first),
+    hold (name -> event to wait for inside apply), settle (name -> looks until a write is in effect)."""
 
     docs: dict[str, Json] = field(default_factory=dict)
     writes: list[tuple[str, Json, str | None]] = field(default_factory=list)
@@ -53,9 +56,9 @@ class World:
     facts: dict[str, int] = field(default_factory=dict)
     plans: Counter[str] = field(default_factory=Counter)
 
-    def ports(self, service: str, record: Record) -> Ports:
+    def ports(self, run: Run, record: Record) -> Ports:
         """As wiring makes them."""
-        return _Ports(_Docs(self, record))
+        return ports(http=_Docs(self, record), blobs=_NoBlobs())
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class _Docs:
     record: Record
 
     async def get(self, target: str, path: str) -> Reply:
+        if waiting := self.world.fail.get(f"get {path}"):
+            raise waiting.pop(0)
         value = self.world.docs.get(path)
         return Reply(200, {"etag": _tag(value)}, json.dumps(value), value)
 
@@ -86,12 +91,6 @@ class _NoBlobs:
         raise KeyError(blob.digest)
 
 
-@dataclass(frozen=True)
-class _Ports:
-    http: _Docs
-    blobs: Blobs = field(default_factory=_NoBlobs)
-
-
 def _tag(value: Json) -> str:
     return json.dumps(value)
 
@@ -105,12 +104,19 @@ class SetParams(Params):
     once: bool = Field(False, description="also makes a call that does not converge by itself")
 
 
+class Written(Output):
+    """What later steps may read."""
+
+    docs: int = Field(description="how many documents it set")
+
+
 class DocSet(Action[SetParams]):
     """Sets documents."""
 
     name = "doc.set"
     needs = frozenset({"http"})
     Params = SetParams
+    Output = Written
     world: ClassVar[World]
 
     async def plan(self, ctx: ReadCtx, p: SetParams) -> Change:

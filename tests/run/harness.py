@@ -283,7 +283,7 @@ class Play:
         elif change.edits or left:
             assert self.write(ev.Failed(s.spec.id, s.n, "fatal", "not done yet", "finish it by hand")) is None
         else:
-            assert self.write(ev.Adopted(s.spec.id, s.n, {}, "done by hand")) is None
+            assert self.write(ev.Adopted(s.spec.id, s.n, {}, "done by hand", _gives(s))) is None
 
     def _act(self, s: Step, outcome: Outcome) -> None:
         """A pass may be in its middle: what it has begun it does not begin again."""
@@ -312,9 +312,7 @@ class Play:
             seen: dict[str, Value] = {e.target: self.world.get(e.target) for e in s.change.edits}
             assert self.write(ev.Undone(s.spec.id, s.n, Receipt("put back"), seen)) is None
         else:
-            gives = (s.spec.params or {}).get("gives", {})
-            assert isinstance(gives, dict)
-            assert self.write(ev.Applied(s.spec.id, s.n, Receipt("done", output=gives))) is None
+            assert self.write(ev.Applied(s.spec.id, s.n, Receipt("done", output=_gives(s)))) is None
 
     def _begin(self, s: Step) -> bool:
         """What comes before the first effect; whether that was all."""
@@ -326,7 +324,7 @@ class Play:
         elif s.released is not None and (beyond := change.beyond(s.released)):
             assert self.write(ev.Drifted(s.spec.id, s.n, change, print_, beyond)) is None
         elif change.is_noop:
-            done = Receipt(change.summary)
+            done = Receipt(change.summary, output=_gives(s))
             undoing = self.run.undoes(s) is not None
             over = ev.Undone(s.spec.id, s.n, done, {}) if undoing else ev.Applied(s.spec.id, s.n, done)
             assert self.write(planned, over) is None
@@ -373,6 +371,13 @@ class Play:
     def events(self, kind: type[ev.Event]) -> Iterator[Any]:
         """The events of one kind."""
         return (m.event for m in self.moments if isinstance(m.event, kind))
+
+
+def _gives(s: Step) -> Mapping[str, Json]:
+    """What the step's action hands on, whether or not there was something to do."""
+    gives = (s.spec.params or {}).get("gives", {})
+    assert isinstance(gives, dict)
+    return gives
 
 
 def encode_decode(e: ev.Event) -> ev.Event:

@@ -18,7 +18,7 @@ from bot import commands as c
 from bot.catalogue import Release
 from bot.contract import Json
 from bot.plan.model import REF, Choice, Condition, Decision, OnFail, Plan, StepSpec
-from bot.policy import Gate, Person, Refusal, Vote, may_vote
+from bot.policy import Actor, Gate, Person, Refusal, Vote, may_vote
 from bot.ports import Blob
 from bot.run import events as ev
 from bot.run.decide import finished
@@ -28,7 +28,7 @@ from tests.run.harness import NAMED, PEOPLE, Outcome, Play
 
 TARGETS = ("a", "b", "c", "d")
 RELEASES = tuple(Release(v) for v in ("2.3.9", "2.3.8", "2.3.7"))
-FIX = Release("2.4.2")
+FIX = Release("2.4.2", images={"api": f"registry.example/api@sha256:{'2' * 64}"})
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,8 @@ class _Maker:
             sets[r.choice(TARGETS)] = {REF: "target.version"}
         elif refs and (known := self.known(step)) and r.random() < 0.3:
             sets[r.choice(TARGETS)] = {REF: f"steps.{known}.out"}
+        elif refs and r.random() < 0.15:
+            sets[r.choice(TARGETS)] = {REF: "run.admitted"}
         for name, value, chance in (
             ("limit", 5, 0.2),
             ("effect", "post", 0.2),
@@ -270,6 +272,9 @@ def move(play: Play, r: Random) -> str:
     if chance < 0.885:
         play.write(ev.PeopleChanged({"start": "nobody is left"} if r.random() < 0.5 else {}))
         return "people change"
+    if chance < 0.89:
+        play.write(ev.FreezeOverridden("2.4.3", "cannot wait", Actor("ci", "CI")))
+        return "CI goes on all the same"
     if chance < 0.95:
         play.wait(r.choice((0.5, 5.0, 31.0, 61.0, 301.0, 700.0)))
         return "time passes"

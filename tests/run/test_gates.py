@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from bot.catalogue import Release
-from bot.commands import Agree, Approve, BreakGlass, Decline, Resume, Retarget, Retry, Skip, Stop
+from bot.commands import (
+    Agree,
+    Answer,
+    Approve,
+    Asking,
+    BreakGlass,
+    Decline,
+    Resume,
+    Retarget,
+    Retry,
+    Skip,
+    Stop,
+    answer,
+)
 from bot.contract import Change, Edit
 from bot.plan.model import REF, Choice
-from bot.policy import Actor, Gate, Requirement
+from bot.policy import Actor, Gate, Refusal, Requirement
 from bot.run import events as ev
 from tests.run.harness import (
     ANA,
@@ -17,6 +30,7 @@ from tests.run.harness import (
     COMMANDER,
     DAN,
     KIM,
+    PEOPLE,
     TWO,
     TYPED,
     Play,
@@ -359,6 +373,15 @@ def test_broken_glass_opens_a_decision_alone_and_is_kept() -> None:
     assert asked.glass is not None and asked.glass.id == "ana" and asked.taken == "everybody sleeps"
     play.go_all()
     assert play.world == {"a": "new", "b": "new"}
+
+
+def test_only_the_roles_that_may_break_the_glass_do() -> None:
+    play = group()
+    command = BreakGlass("both", play.run.card("both"), "everybody sleeps")
+    no = answer(play.run, command, Asking(ANA, "test", PEOPLE, play.now, "p0", frozenset({"dba"})))
+    assert isinstance(no, Refusal) and no.who_can == ("ben", "dan")
+    yes = answer(play.run, command, Asking(BEN, "test", PEOPLE, play.now, "p0", frozenset({"dba"})))
+    assert isinstance(yes, Answer)
 
 
 def test_a_decision_can_be_made_while_the_run_is_stopped_but_nothing_starts() -> None:

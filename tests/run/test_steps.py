@@ -234,11 +234,20 @@ def test_a_step_whose_condition_does_not_hold_is_not_needed() -> None:
     assert play.run.asked["late"].opened is None
 
 
+def test_a_step_that_is_not_needed_passes_on_what_it_would_have_waited_for() -> None:
+    when = Condition("target.version", True, "never")
+    play = Play(plan(act("freeze"), act("allow", after=["freeze"], when=when), act("pause", after=["allow"])))
+    assert play.step("allow").end == "not needed"
+    assert play.step("pause").n == 0, "the freeze is not in place yet"
+    play.go("freeze")
+    assert play.step("pause").n == 1
+
+
 def test_a_value_that_never_came_halts_what_needs_it_and_says_which() -> None:
     play = Play(plan(check("pre", on_fail="continue"), act("one", {"a": {REF: "steps.pre.out"}}, ["pre"])))
     play.go("pre", "broken")
     halt = play.halt("one")
-    assert halt.error == "needs steps.pre.out, and there is none" and halt.hint.startswith("try pre again, or skip")
+    assert halt.error == "needs steps.pre.out, and there is none" and halt.hint.startswith("skip this step")
     play.do(CHO, Skip("one", "not worth it"))
     assert play.step("one").end == "skipped"
 
@@ -256,6 +265,21 @@ def test_a_value_reaches_the_steps_that_name_it() -> None:
     )
     play.go_all()
     assert play.world == {"one": "new", "a": "db-2", "b": "2.4.0", "c": 5}
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_step_with_nothing_to_do_hands_on_its_output_all_the_same(by_hand: bool) -> None:
+    one, two = act("one", gives={"id": "db-2"}, decision="one"), act("two", {"a": {REF: "steps.one.id"}}, ["one"])
+    play = Play(plan(one, two, decisions=[gate("one")]), world={"one": "old" if by_hand else "new"})
+    play.look()
+    if by_hand:
+        play.world["one"] = "new"
+        play.do(ANA, Adopt("one", "did it on the console"))
+    else:
+        play.approve("one", CHO)
+    play.go_all()
+    assert play.step("one").end == ("adopted" if by_hand else "done")
+    assert play.world["a"] == "db-2" and not [e for e in play.events(ev.ApplyStarted) if e.step == "one"]
 
 
 def test_what_was_done_by_hand_is_seen_before_it_is_believed() -> None:

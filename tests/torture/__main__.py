@@ -106,7 +106,7 @@ def _dump(case: Case, folder: Path) -> None:
 
 def _database(kind: str, server: str, folder: Path, seed: int) -> str:
     if kind == "sqlite":
-        return f"sqlite+aiosqlite:///{folder / 'bot.db'}"
+        return f"sqlite:///{folder / 'bot.db'}"
     name = f"torture_{seed}_{os.getpid()}"
     with psycopg.connect(server.replace("+psycopg", "", 1), autocommit=True) as c:
         c.execute(f"create database {name}".encode())

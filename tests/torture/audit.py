@@ -151,10 +151,11 @@ def quiet(case: Case) -> None:
 
 
 def once(case: Case) -> None:
-    """Each document changes once an application; each post is made once, or its repetition is explained."""
+    """Each document changes once a key (an application, or what people made of it half-way); each post is made once,
+    or its repetition is explained."""
     writes: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for e, trace, a in _effects(case):
-        key = trace.applications[a.step, a.application].key
+        key, _ = trace.key_of(a)
         if e.key != key:
             case.fault("once", trace.id, f"{e.attempt} used the key {e.key!r}, its own is {key!r}")
         writes[key, e.path].append(e)
@@ -177,7 +178,8 @@ def _twice(case: Case, key: str, one: Entry, two: Entry) -> None:
     assert one.attempt is not None
     trace = case.traces[one.attempt.run]
     a = trace.attempts[one.attempt.step, one.attempt.n]
-    noted = [r for r in trace.applications[a.step, a.application].of("noted") if r.seq <= two.seen]
+    _, since = trace.key_of(a)
+    noted = [r for r in trace.applications[a.step, a.application].of("noted") if since < r.seq <= two.seen]
     ended = a.ended.kind if a.ended else "nothing"
     if noted:
         case.fault("once", trace.id, f"{key} posted again by {two.attempt} although event {noted[0].seq} notes it")
@@ -202,7 +204,8 @@ def in_place(case: Case) -> None:
                     case.fault(
                         "lost", trace.id, f"{app.key} is applied, but {target} is {now!r}, not {edit['after']!r}"
                     )
-            posts = [e for e in case.journal if e.what == "post" and e.key == app.key]
+            key, _ = trace.key_of(app.attempts[-1])
+            posts = [e for e in case.journal if e.what == "post" and e.key == key]
             if app.began[-1].body["change"]["effects"] and not posts:
                 case.fault("lost", trace.id, f"{app.key} is applied, but its post was never made")
 
@@ -226,9 +229,10 @@ def _undo_data(case: Case, trace: Trace, app: Application) -> None:
     first = _first_writes(case, app)
     for target, edit in app.first.items():
         said = next(r for r in app.began if target in {e["target"] for e in r.body["change"]["edits"]})
-        stood = [_value(case, target, said.seconds), *([first[target].before] if target in first else [])]
+        looked = trace.attempts[app.step, said.body["n"]].started.seconds
+        stood = _values(case, target, looked, said.seconds) + ([first[target].before] if target in first else [])
         if edit["before"] not in stood:
-            text = f"{app.key}: {target} was {stood[0]!r}, the undo data say {edit['before']!r}"
+            text = f"{app.key}: {target} was {stood}, the undo data say {edit['before']!r}"
             case.fault("undo data", trace.id, text)
     mine = [a for (s, _), a in trace.applications.items() if s == app.step and not a.undoing and a.began]
     made = case.made.get((trace.id, app.step))
@@ -263,7 +267,7 @@ def befores(trace: Trace, app: Application) -> dict[str, Json]:
 def _first_writes(case: Case, app: Application) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for e in case.journal:
-        if e.what == "put" and e.changed and e.key == app.key:
+        if e.what == "put" and e.changed and app.owns(e.key):
             found.setdefault(e.path, e)
     return found
 
@@ -286,6 +290,11 @@ def _value(case: Case, path: str, at: float) -> Json:
         if e.path == path and e.at <= at:
             found = e.after
     return found
+
+
+def _values(case: Case, path: str, since: float, until: float) -> list[Json]:
+    """Everything that a document was within that time."""
+    return [_value(case, path, since), *(e.after for e in _writes(case) if e.path == path and since < e.at <= until)]
 
 
 def alone(case: Case) -> None:

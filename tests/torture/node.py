@@ -29,14 +29,16 @@ from bot.engine.executor import AttemptId, Executor
 from bot.engine.reconciler import Engine
 from bot.lease import take
 from bot.policy import Refusal
-from bot.ports import Blob, Blobs, Http, Record
+from bot.ports import Blob, Ports, Record
 from bot.redact import Redactor
 from bot.run import events as ev
+from bot.run.state import Run
 from bot.store import AlreadyOpen, Duplicate
+from bot.testing import ports
 from tests.torture import edges, handlers
 from tests.torture.crew import PEOPLE, People
 from tests.torture.edges import Mine, MinedStore
-from tests.torture.handlers import WORLD, registry
+from tests.torture.handlers import WORLD
 from tests.torture.sabotage import SABOTAGE, Pieces
 from tests.torture.world import TIMEOUT
 
@@ -75,14 +77,6 @@ class NoBlobs:
         raise KeyError(blob.digest)
 
 
-@dataclass(frozen=True, slots=True)
-class Wired:
-    """bot.ports.Ports."""
-
-    blobs: Blobs
-    http: Http
-
-
 @dataclass(slots=True)
 class Pass:
     """What belongs to one pass: its adapter tells the world whose requests these are."""
@@ -107,13 +101,13 @@ class Node:
         assert self.engine is not None
         return self.engine
 
-    def ports_of(self, service: str, record: Record) -> Wired:
+    def ports_of(self, run: Run, record: Record) -> Ports:
         """Like wiring's, with the attempt and this process named in every request."""
         here = _here.get()
         headers = {"X-Attempt": str(here.attempt), "X-Pid": str(os.getpid())}
         adapter = HttpClient({WORLD: HttpTarget(self.settings.world, TIMEOUT, headers)})
         here.adapters.append(adapter)
-        return Wired(NoBlobs(), adapter.bind(record))
+        return ports(blobs=NoBlobs(), http=adapter.bind(record))
 
     async def run_pass(self, attempt: AttemptId) -> None:
         """One pass, under its name."""
@@ -161,7 +155,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
     lease = await asyncio.to_thread(take, settings.database, version=settings.name, ttl=settings.ttl)
     store.mine = Mine(settings.mine, settings.world)
     node.engine = engine = Engine(
-        store, registry(), node.ports_of, People(), redactor=Redactor([]), node=lease.id, tick=settings.tick
+        store, handlers.registry(), node.ports_of, People(), redactor=Redactor([]), node=lease.id, tick=settings.tick
     )
     executor = Executor(
         settings.database, lease=lease, run_pass=node.run_pass, on_cancelled=engine.on_cancelled, drain=0.5

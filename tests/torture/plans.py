@@ -84,7 +84,7 @@ class _Maker:
                 last = self._choice(name, track, last)
                 group = ""
                 continue
-            spec = replace(self._act(name, kind, track), after=tuple(last))
+            spec = replace(self._act(name, "set" if kind == "choice" else kind, track), after=tuple(last))
             if others and not group and r.random() < 0.25:
                 spec = replace(spec, after=(*spec.after, r.choice(others).id))
             group, spec = self._gated(spec, group)

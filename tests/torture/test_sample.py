@@ -39,9 +39,9 @@ def _told(case: Case) -> str:
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A bout on SQLite in which the node is killed three times, and its audit."""
     folder = tmp_path_factory.mktemp("torture")
-    url = f"sqlite+aiosqlite:///{folder / 'bot.db'}"
+    url = f"sqlite:///{folder / 'bot.db'}"
     plans = (everything(), random_plan(5, "run1", 9))
-    bout = Bout(5, url, kills=3, trouble=0.0, mines=MINES, limit=60, plans=plans, playful=False)
+    bout = Bout(5, url, kills=3, trouble=0.0, mines=MINES, limit=120, plans=plans, playful=False)
     case, arena = asyncio.run(fight(bout, folder))
     assert arena.kills == len(MINES), arena.kinds
     return case
@@ -56,7 +56,7 @@ def test_killed_at_the_worst_moments_a_run_ends_as_it_was_approved(healthy: Case
 def test_two_nodes_outlive_a_kill_and_a_freeze(pg_database: str, tmp_path: Path) -> None:
     mines = ("after:recorded:2:freeze", "after:started:3")
     bout = Bout(
-        11, pg_database, 2, kills=1, freezes=1, limit=60, ttl=2.0, trouble=0.0, mines=mines, playful=False,
+        11, pg_database, 2, kills=1, freezes=1, limit=120, ttl=2.0, trouble=0.0, mines=mines, playful=False,
         plans=(everything(), random_plan(11, "run1", 8)),
     )  # fmt: skip
     case, arena = asyncio.run(fight(bout, tmp_path))
@@ -67,7 +67,7 @@ def test_two_nodes_outlive_a_kill_and_a_freeze(pg_database: str, tmp_path: Path)
 
 @pytest.mark.parametrize("control", [c for c in CONTROLS if c.sabotage in CHEAP], ids=lambda c: c.sabotage)
 def test_a_promise_broken_on_purpose_is_seen(control: Control, tmp_path: Path) -> None:
-    case, _ = asyncio.run(fight(control.bout(f"sqlite+aiosqlite:///{tmp_path / 'bot.db'}"), tmp_path))
+    case, _ = asyncio.run(fight(control.bout(f"sqlite:///{tmp_path / 'bot.db'}"), tmp_path))
     assert control.rule in {f.rule for f in case.findings}, _told(case)
 
 
@@ -100,7 +100,8 @@ def _again(kind: str, behind: str) -> Callable[[Case], None]:
 def _other_text(case: Case) -> None:
     rows = case.rows["run0"]
     i = _the(rows, "approved")
-    rows[i] = replace(rows[i], text=rows[i].text.replace("ben", "cho").replace("gus", "cho"))
+    by = rows[i].body["by"]["id"]
+    rows[i] = replace(rows[i], text=rows[i].text.replace(by, "ben" if by == "cho" else "cho"))
 
 
 def _cut_tail(case: Case) -> None:
@@ -123,6 +124,26 @@ def _stopped_before_it_was_recorded(case: Case) -> None:
     rows = case.rows["run0"]
     at = _the(rows, "recorded", -1)
     rows.insert(at, replace(rows[at], kind="stopped", body={"by": {"via": "nobody"}, "reason": ""}))
+
+
+def _failed(cause: str) -> Callable[[Case], None]:
+    """As if a step that was over had failed, with nobody at work on it."""
+
+    def alter(case: Case) -> None:
+        rows = case.rows["run0"]
+        at = _the(rows, "applied", -1)
+        body = {"step": rows[at].body["step"], "n": rows[at].body["n"], "cause": cause}
+        rows.insert(at + 1, replace(rows[at], kind="failed", body=body))
+
+    return alter
+
+
+def _never_there(case: Case) -> None:
+    rows = case.rows["run0"]
+    at = _the(rows, "apply started")
+    change = rows[at].body["change"]
+    edits = [{**e, "before": "never there"} for e in change["edits"]]
+    rows[at] = replace(rows[at], body={**rows[at].body, "change": {**change, "edits": edits}})
 
 
 def _entry(what: str, **other: object) -> Callable[[Case], None]:
@@ -187,6 +208,8 @@ ALTERED: dict[str, tuple[str, Callable[[Case], None]]] = {
     "an end that never came": ("debts", _without("undone")),
     "an attempt that speaks after its end": ("sequence", _again("recorded", "applied")),
     "an attempt that starts while another is in flight": ("sequence", _without("lost")),
+    "a failure of unknown outcome while nobody was at work": ("sequence", _failed("unknown")),
+    "a lack that there was not": ("sequence", _failed("fatal")),
     "the same click carried out again": ("said once", _again("approved", "noted")),
     "one vote where two are needed": ("approved", _voted("ben")),
     "votes of whoever asked for it": ("approved", _voted("ana")),
@@ -206,6 +229,7 @@ ALTERED: dict[str, tuple[str, Callable[[Case], None]]] = {
     "a document that was not put back": ("put back", _never_put_back),
     "two attempts at once": ("overlap", _entered_twice),
     "a process that had not died": ("overlap", _killed_too_early),
+    "undo data that never were": ("undo data", _never_there),
     "other undo data": ("undo data", _other_undo_data),
 }
 
