@@ -1,19 +1,22 @@
 # Everything people and CI run. Needs make and a python3 of 3.11 or later, nothing else.
-#   make test ARGS="-k store"    make lock ARGS=--upgrade    make bench BENCH=append
+#   make test ARGS="-k store"    make test WORKERS=0    make lock ARGS=--upgrade    make bench BENCH=append
 
 PYTHON ?= python3
 UV := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+TYPES := $(VENV)/slack-types
 ARGS ?=
+WORKERS ?= 6
+STORY ?= rollback
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup browser check test fmt demo torture bench lock clean
+.PHONY: help setup browser check types test fmt demo torture bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +30,7 @@ $(VENV)/uv-$(UV):
 	@touch $@
 
 $(READY): requirements/dev.lock pyproject.toml | $(VENV)/uv-$(UV)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -40,16 +43,29 @@ check: $(READY) ## style, types and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m docs.generate --check
+	@$(MAKE) --no-print-directory types
+
+types: $(READY) ## our messages against Slack's own types; needs npm
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TYPES)/ready && \
+		$(BIN)/python -m tests.slack.types.payloads $(TYPES)/messages.ts && $(TYPES)/node_modules/.bin/tsc -p $(TYPES) && \
+		echo "Slack's types agree with our messages."; \
+	else echo "NOT CHECKED: messages against Slack's types. npm is missing: apt-get install npm" >&2; test -z "$$CI"; fi
+
+$(TYPES)/ready: $(wildcard tests/slack/types/*.json tests/slack/types/*.ts)
+	@mkdir -p $(TYPES)
+	cp tests/slack/types/*.json tests/slack/types/*.ts $(TYPES)
+	npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts --prefix $(TYPES)
+	@touch $@
 
 test: check ## the checks, then the tests
-	$(BIN)/pytest $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) $(ARGS)
 
 fmt: $(READY) ## put the style right
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-demo: $(READY) ## a shop, a bad release and a rollback, on this machine
-	$(BIN)/python -m bot.playground.demo $(ARGS)
+demo: $(READY) ## a shop, a bad release and a rollback, on this machine; STORY=bad-target for another one
+	$(BIN)/python -m bot.playground.demo --story $(STORY) $(ARGS)
 
 torture: $(READY) ## kill and freeze nodes in the middle of runs, then look for damage
 	$(BIN)/python -m tests.torture $(ARGS)

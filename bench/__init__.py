@@ -11,14 +11,17 @@ import statistics
 from collections.abc import Sequence
 
 
-def report(name: str, ours: float, yardstick: float, unit: str, goal: float, *, of: str = "ours") -> None:
-    """One figure. of: what the goal bounds: "ours" (at most), "ratio" (at most) or "rate" (ratio at least)."""
+def report(name: str, ours: float, yardstick: float, unit: str, goal: float | None, *, of: str = "ours") -> None:
+    """One figure. of: what the goal bounds: "ours" (at most), "ratio" (at most) or "rate" (ratio at least).
+    goal None: the figure is there to be seen."""
     ratio = ours / yardstick if yardstick else float("inf")
-    met = {"ours": ours <= goal, "ratio": ratio <= goal, "rate": ratio >= goal}[of]
-    wanted = {"ours": f"<= {goal:g} {unit}", "ratio": f"<= {goal:g}x", "rate": f">= {goal:g}x"}[of]
-    word = "met" if met else "short"
+    verdict = "no goal"
+    if goal is not None:
+        met = {"ours": ours <= goal, "ratio": ratio <= goal, "rate": ratio >= goal}[of]
+        wanted = {"ours": f"<= {goal:g} {unit}", "ratio": f"<= {goal:g}x", "rate": f">= {goal:g}x"}[of]
+        verdict = f"goal {wanted}  {'met' if met else 'short'}"
     print(
-        f"{name:<44} ours {ours:9.3f} {unit}  yardstick {yardstick:9.3f} {unit}  {ratio:7.2f}x  goal {wanted}  {word}"
+        f"{name:<44} ours {ours:9.3f} {unit}  yardstick {yardstick:9.3f} {unit}  {ratio:7.2f}x  {verdict}", flush=True
     )
 
 

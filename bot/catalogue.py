@@ -4,9 +4,12 @@ services:
   shop:
     title: Shop
     channels: {incident: ["#incidents"], stakeholders: ["#status"], cdn: ["#edge"]}
-    targets: {api: {http: "https://api.internal", timeout: 5s}}
+    targets:
+      api: {http: "https://api.internal", timeout: 5s}
+      eu-1: {kubernetes: eu-1, namespace: shop, wave: 1, workers: [deployment/shop-worker], settings: [shop-settings]}
     depends_on: [billing]
     floor: "2.3.0"
+    stable_after: 6h
     limits: {rows_lost: 500}
 roles:
   approver: {people: [cho], groups: [S012AB], on_call: {groups: [S034CD]}}
@@ -20,8 +23,9 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -29,8 +33,10 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
+    Tag,
     TypeAdapter,
     WithJsonSchema,
 )
@@ -38,9 +44,14 @@ from pydantic import (
 from bot.contract import Json, canonical
 from bot.located import Path, Report
 from bot.located.shapes import Shape
-from bot.located.strict import Duration, Key, Slug, Strict, Text, Word, read_as
+from bot.located.strict import NEITHER, Duration, Key, Slug, Strict, Text, Word, read_as
 from bot.located.yamltree import read
 from bot.policy import APPROVER, COMMANDER
+from bot.ports import Blob
+from bot.ports.kubernetes import digest
+
+STABLE_AFTER = 24 * 3600.0
+"""Seconds of serving without being marked bad that count as stable, where a service says nothing else."""
 
 _KNOWN_KEYS = ConfigDict(extra="forbid")
 
@@ -48,7 +59,9 @@ _KNOWN_KEYS = ConfigDict(extra="forbid")
 @dataclass(frozen=True, slots=True)
 class Release:
     """One released version of a service, as registered. `images`: workload -> image by digest; `frontend`:
-    prefix of the build; `schema`: revision of the database schema; `migrations`: image or tree they live in."""
+    prefix of the build; `schema`: revision of the database schema; `migrations`: image or tree they live in;
+    `settings`: the configuration that it served with, noted when it first did (JSON: an edit's target in a cluster,
+    `eu-1/configmap/shop-settings/data/KEY`, -> its value)."""
 
     version: str
     commit: str = ""
@@ -56,6 +69,12 @@ class Release:
     frontend: str | None = None
     schema: str | None = None
     migrations: str | None = None
+    settings: Blob | None = None
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """ "sha256:<64 hex>" of its images."""
+        return frozenset(map(digest, self.images.values())) - {""}
 
 
 def _base_url(url: str) -> str:
@@ -79,8 +98,71 @@ class HttpTarget:
     timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 5.0
 
 
-Target = HttpTarget
-"""One thing that is read and changed; the first key says of which kind. A new kind is one more class here."""
+def _split(known: Collection[str]) -> Callable[[str], str]:
+    def check(word: str) -> str:
+        first, slash, rest = word.partition("/")
+        if not slash or not rest or "/" in rest or (known and first not in known):
+            raise ValueError(f"must be {' or '.join(sorted(known)) or 'namespace'}/name, like {_EXAMPLES[bool(known)]}")
+        return word
+
+    return check
+
+
+_EXAMPLES = {True: "deployment/shop-worker", False: "argocd/shop"}
+Worker = Annotated[Word, AfterValidator(_split(("deployment", "cronjob")))]
+Application = Annotated[Word, AfterValidator(_split(()))]
+
+
+def _several(value: object) -> object:
+    """One word stands for a list of it; lists become what frozen values hold."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesTarget:
+    """A namespace of a Kubernetes cluster that the service runs in."""
+
+    __pydantic_config__ = _KNOWN_KEYS
+
+    kubernetes: Annotated[Word, Field(description="Context of the kubeconfig (ROLLBACK_KUBECONFIG).")]
+    namespace: Annotated[Word, Field(description="Namespace of the service.")]
+    wave: Annotated[int, Field(ge=1, description="Clusters are rolled back one wave after another.")] = 1
+    workers: Annotated[
+        tuple[Worker, ...], BeforeValidator(_several), Field(description="What is paused: deployment/… or cronjob/….")
+    ] = ()
+    settings: Annotated[
+        tuple[Word, ...], BeforeValidator(_several), Field(description="Names of the ConfigMaps that are restored.")
+    ] = ()
+    applications: Annotated[
+        tuple[Application, ...], BeforeValidator(_several), Field(description="Argo CD applications: namespace/name.")
+    ] = ()
+    selector: Annotated[
+        str, Field(description="Label selector of the service's workloads, where others share the namespace.")
+    ] = ""
+    break_glass: Annotated[
+        tuple[Word, ...], BeforeValidator(_several), Field(description="Groups of the cluster that no freeze binds.")
+    ] = ()
+    timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 10.0
+
+
+_KINDS = {"http": "HttpTarget", "kubernetes": "KubernetesTarget"}
+_ONE_KIND = "must say what it is: http or kubernetes"
+
+
+def _kind(target: object) -> str | None:
+    """Which kind of target a mapping is to be."""
+    has = target.__contains__ if isinstance(target, Mapping) else partial(hasattr, target)
+    found = [name for key, name in _KINDS.items() if has(key)]
+    return found[0] if len(found) == 1 else None
+
+
+Target = Annotated[
+    Annotated[HttpTarget, Tag("HttpTarget")] | Annotated[KubernetesTarget, Tag("KubernetesTarget")],
+    Discriminator(_kind, custom_error_type=NEITHER, custom_error_message=_ONE_KIND),
+]
+"""One thing that is read and changed; the key of its kind says which. A new kind is one more class here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +177,8 @@ class Channels:
 @dataclass(frozen=True, slots=True)
 class Service:
     """One service. plan: name of its standard plan; targets: by the names that plans use; depends_on: services to
-    warn about; floor: the oldest version that may be restored."""
+    warn about; floor: the oldest version that may be restored; stable_after: seconds of serving without being marked
+    bad after which a release counts as stable."""
 
     name: str
     title: str
@@ -104,6 +187,7 @@ class Service:
     targets: Mapping[str, Target] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
     floor: str | None = None
+    stable_after: float = STABLE_AFTER
     limits: Mapping[str, Json] = field(default_factory=dict)
 
 
@@ -133,6 +217,11 @@ class Catalogue:
     services: Mapping[str, Service]
     roles: Mapping[str, Role]
     people: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def glass(self) -> frozenset[str]:
+        """The roles that may break the glass; empty where none is named, and each may."""
+        return frozenset(r.name for r in self.roles.values() if r.break_glass)
 
     @property
     def digest(self) -> str:
@@ -167,6 +256,7 @@ class ServiceFile(Strict):
     targets: dict[Slug, Target] = Field({}, description="What the bot may read and change.")
     depends_on: list[Slug] = Field([], description="Services whose people are warned.")
     floor: Word | None = Field(None, description="The oldest version that may be restored.")
+    stable_after: Duration = Field(STABLE_AFTER, description="How long a release serves until it counts as stable.")
     limits: dict[Key, Limit] = Field({}, description="Values for plans: ${service.limits.x}.")
 
 
@@ -181,7 +271,7 @@ class RoleFile(CrewFile):
     """Who may decide in this role."""
 
     on_call: CrewFile = Field(CrewFile(), description="Who is asked first.")
-    break_glass: bool = Field(False, description="May open any gate alone, with a reason.")
+    break_glass: bool = Field(False, description="May open any gate alone, with a reason; all may if none says so.")
 
 
 class CatalogueFile(Strict):
@@ -251,6 +341,7 @@ def _service(name: str, file: ServiceFile) -> Service:
         targets=dict(file.targets),
         depends_on=tuple(file.depends_on),
         floor=file.floor,
+        stable_after=file.stable_after,
         limits=dict(file.limits),
     )
 

@@ -200,13 +200,15 @@ COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Who asks, when, and everybody the directory knows. `ref`: a short unique word for what is created."""
+    """Who asks, when, and everybody the directory knows. `ref`: a short unique word for what is created; `glass`:
+    the roles that may break the glass, empty where each may."""
 
     person: Person
     via: str
     people: Sequence[Person]
     now: float
     ref: str
+    glass: frozenset[str] = frozenset()
 
     @property
     def actor(self) -> Actor:
@@ -285,8 +287,8 @@ def _decline(run: Run, c: Decline, a: Asking) -> Answer | Refusal:
 
 
 def _break_glass(run: Run, c: BreakGlass, a: Asking) -> Answer | Refusal:
-    if not a.person.roles:
-        return _not_yours("break-glass is for people with a role in the catalogue", [p for p in a.people if p.roles])
+    if no := policy.may_break_glass(a.person, a.people, a.glass):
+        return no
     asked = run.asked[c.decision]
     if asked.opened is not None and c.card != run.card(c.decision):
         return Refusal(

@@ -45,6 +45,18 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Outgoing(BaseModel):
+    """A release that has to go: the one that is removed, and each target that was tried and given up. A plan hands
+    all of them over as `${run.outgoing}`, oldest first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str = Field(description="Its version.")
+    commit: str = Field("", description="Commit it was built from.")
+    images: dict[str, str] = Field({}, description="Its images by digest, by workload.")
+    settings: Blob | None = Field(None, description="Its settings, as it served with them.")
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """One thing that will differ.
@@ -57,6 +69,10 @@ class Edit:
     before: Value
     after: Value
     bound: bool = True
+
+    def arrived(self, now: Value) -> bool:
+        """Whether a target that holds this is there. What others move all the time is, once it has left `before`."""
+        return now == self.after or (not self.bound and now != self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +293,14 @@ class Ctx(ReadCtx, Protocol):
 
     @property
     def key(self) -> str:
-        """run/step/application: the same over attempts, another for an undo; give it to the vendor."""
+        """run/step/application: the same over attempts, another for an undo and where people have approved something
+        else half-way; give it to the vendor."""
+        ...
+
+    @property
+    def insisted(self) -> str:
+        """A person's reason to have it taken back although this handler refused to (Fatal); empty otherwise. It is
+        for conditions that protect (health, a removed release), never for what is not known."""
         ...
 
     async def report(self, text: str, done: int | None = None, total: int | None = None) -> None:
@@ -321,7 +344,11 @@ class Action(Handler[P], ABC):
 
     @abstractmethod
     async def apply(self, ctx: Ctx, p: P, change: Change) -> Receipt:
-        """Make it so, forwards or back: each edit of `change` to its `after`, looking before acting."""
+        """Make it so, forwards or back: each edit of `change` to its `after`, looking before acting.
+
+        Where an Output is declared it is also called for a change that holds nothing (done already, or by hand), on
+        ports that only read: it then only says what there is.
+        """
 
 
 class Check(Handler[P], ABC):

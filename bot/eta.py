@@ -169,6 +169,24 @@ async def history(store: Store, service: str, limit: int = 20) -> History:
 # -- what is left ----------------------------------------------------------------------------------------------------
 
 
+class Estimates:
+    """What is left of runs. Earlier runs of a service are read again only when another one of it has ended."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._histories: dict[str, tuple[str, History]] = {}
+
+    async def of(self, run: Run, now: float) -> Eta:
+        """How long it will still take until the service is back, or, once it is, until that is verified."""
+        newest = await self.store.heads(service=run.service, open=False, limit=1)
+        last = newest[0].run if newest else ""
+        known = self._histories.get(run.service)
+        if known is None or known[0] != last:
+            known = self._histories[run.service] = (last, await history(self.store, run.service))
+        until: Until = "back" if run.restored is None else "verified"
+        return estimate(run.plan, known[1], service=run.service, now=now, run=run, until=until)
+
+
 def estimate(
     plan: Plan, history: History, *, service: str, now: float, run: Run | None = None, until: Until = "back"
 ) -> Eta:

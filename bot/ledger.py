@@ -23,8 +23,6 @@ from bot.view import duration
 State = Literal["candidate", "stable", "bad", "banned"]
 """candidate: nothing known against it; stable: somebody says so; bad: not gone back to; banned: refused by CI too."""
 
-STABLE_AFTER = 24 * 3600.0
-"""Seconds of serving without being marked bad that count as stable, where the catalogue sets no other limit."""
 NAMED = 4
 """Releases passed over that are named; the rest is counted."""
 REMOVED = "the one to be removed"
@@ -298,12 +296,17 @@ def _evidence(r: Registered, now: float, stable_after: float) -> tuple[str, ...]
     return tuple(found)
 
 
+RECENT = 60.0
+"""Seconds that are not worth counting."""
+
+
 def _how_it_served(r: Registered, now: float, stable_after: float) -> str:
     if not r.served:
         return f"registered {duration(now - r.at)} ago, never served"
     until = r.served[-1].until
     times = f" in {len(r.served)} spells" if len(r.served) > 1 else ""
-    last = "and serves now" if until is None else f"until {duration(now - until)} ago"
+    recent = until is not None and now - until < RECENT
+    last = "and serves now" if until is None else "until just now" if recent else f"until {duration(now - until)} ago"
     if _is_stable(r, now, stable_after):
         judged = ", stable"
     elif r.state == "candidate":
@@ -328,6 +331,8 @@ def differences(was: Release, sent: Release) -> list[str]:
 def _flat(release: Release) -> dict[str, object]:
     found: dict[str, object] = {}
     for f in fields(Release):
+        if f.name == "settings":
+            continue  # not registered, but noted when it serves
         value = getattr(release, f.name)
         found |= {f"{f.name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {f.name: value}
     return found

@@ -90,6 +90,8 @@ class Why(enum.StrEnum):
     ALREADY = "already"
     STALE = "stale"
     NOT_NOW = "not-now"
+    IMPOSSIBLE = "impossible"
+    """Some decision could be passed only by breaking the glass; it can be opened despite that."""
     UNKNOWN = "unknown"
     BAD_INPUT = "bad-input"
 
@@ -178,11 +180,11 @@ def may_vote(
     """The role whose seat this person's yes would fill, or why it would not count."""
     if refusal := stranger(person):
         return refusal
-    if any(v.person == person.id for v in votes):
-        return Refusal(Why.ALREADY, "You have decided this already; one person counts once.")
     others = [p for p in eligible(gate, people, barred) if p.id != person.id and all(v.person != p.id for v in votes)]
     who = tuple(p.id for p in others)
     wanted = Gate(missing(gate, votes))
+    if any(v.person == person.id for v in votes):
+        return Refusal(Why.ALREADY, f"You have decided this already; one person counts once. {_who(others)}", who)
     if person.id in barred and not gate.self_approval:
         text = f"Not yours to decide: you asked for this rollback or commanded it. This needs {wanted.words}."
         return Refusal(Why.BARRED, f"{text} {_who(others)} Nothing was changed.", who)
@@ -194,6 +196,22 @@ def may_vote(
             who,
         )
     return after[person.id]
+
+
+def may_break_glass(person: Person, people: Iterable[Person], roles: Collection[str]) -> Refusal | None:
+    """Why a person may not open a decision alone, and who may. roles: those that may; empty: every role may."""
+    if refusal := stranger(person):
+        return refusal
+
+    def may(p: Person) -> bool:
+        return p.kind == "member" and bool(p.roles & frozenset(roles) if roles else p.roles)
+
+    if may(person):
+        return None
+    able = sorted((p for p in people if may(p)), key=lambda p: (not p.on_call, p.name))
+    who = f"role {_and(sorted(roles), 'or')}" if roles else "a role in the catalogue"
+    text = f"Not yours to decide: breaking the glass takes {who}. {_who(able, glass=True)} Nothing was changed."
+    return Refusal(Why.NOT_YOURS, text, tuple(p.id for p in able))
 
 
 def impossible(gate: Gate, people: Collection[Person], barred: Collection[str]) -> str | None:
@@ -216,9 +234,9 @@ def unsatisfiable(gates: Mapping[str, Gate], people: Collection[Person], barred:
     return {name: why for name, why in faults if why}
 
 
-def _who(people: Sequence[Person]) -> str:
+def _who(people: Sequence[Person], *, glass: bool = False) -> str:
     if not people:
-        return "Nobody else can at the moment; break-glass is possible."
+        return "Nobody can at the moment." if glass else "Nobody else can at the moment; break-glass is possible."
     on_call = [p for p in people if p.on_call]
     label, names = ("On call", on_call) if on_call else ("Who can", list(people))
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
@@ -230,5 +248,5 @@ def _people(role: str, count: int) -> str:
     return f"{article} {role}" if count == 1 else f"{count} {role}s"
 
 
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+def _and(words: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -120,6 +120,7 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     ev.Proposed: ("reason",),
     ev.Retargeted: ("reason",),
     ev.FixAdmitted: ("reason",),
+    ev.FreezeOverridden: ("deployed", "reason"),
     ev.PeopleChanged: ("impossible",),
     ev.Closed: ("note",),
     ev.Declined: ("reason",),
@@ -143,7 +144,7 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     ev.UndoAsked: ("reason",),
     ev.HandedOver: ("reason",),
     ev.AdoptAsked: ("reason",),
-    ev.Adopted: ("observed", "summary"),
+    ev.Adopted: ("observed", "summary", "output"),
 }
 """The fields that are written for people (or seen by chance), by type; every other field is left as it is."""
 

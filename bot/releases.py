@@ -17,17 +17,16 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, cast
 
 import sqlalchemy as sa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from bot.catalogue import Release
+from bot.catalogue import STABLE_AFTER, Release
 from bot.contract import canonical
 from bot.ledger import (
     REMOVED,
-    STABLE_AFTER,
     Candidate,
     Choice,
     Entry,
@@ -44,13 +43,15 @@ from bot.ledger import (
     serving,
     timed,
 )
+from bot.ports import Blob
+from bot.run.decide import RELEASING
 from bot.run.state import Run
 from bot.store import Store
 from bot.store import tables as t
 from bot.store.rows import ReleaseRow, from_row, to_row
 
 __all__ = [
-    "STABLE_AFTER", "BadRelease", "Candidate", "Choice", "Entry", "Registered", "Registration", "ReleaseConflict",
+    "BadRelease", "Candidate", "Choice", "Entry", "Registered", "Registration", "ReleaseConflict",
     "ReleasePayload", "Releases", "Spell", "UnknownRelease", "faults", "sign", "verify_signature",
 ]  # fmt: skip
 
@@ -75,10 +76,12 @@ class Registration:
 
 
 class Releases:
-    """The ledger in the bot's database. clock: seconds since the epoch, for moments that are not given."""
+    """The ledger in the bot's database. clock: seconds since the epoch, for moments that are not given; heard: called
+    when something was registered."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self.store, self.clock = store, clock
+        self.heard: Callable[[], None] = lambda: None
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -136,11 +139,22 @@ class Releases:
             return ledger if serving_since is None else serving(ledger, release.version, serving_since, by)
 
         after = await self._change(service, move)
+        self.heard()
         return Registration(after[release.version], was[-1] is None)
 
     async def served(self, service: str, version: str, at: float, by: str = "") -> Registered:
         """It serves from `at` on, and the one before no longer. UnknownRelease."""
         return await self._one(service, version, lambda ledger: serving(ledger, version, at, by))
+
+    async def settled(self, service: str, version: str, settings: Blob) -> Registered:
+        """The configuration that it serves with; the first that is noted stays. UnknownRelease."""
+
+        def move(ledger: Ledger) -> Ledger:
+            r = ledger[version]
+            noted = replace(r.release, settings=r.release.settings or settings)
+            return {**ledger, version: replace(r, release=noted)}
+
+        return await self._one(service, version, move)
 
     async def stable(self, service: str, version: str, by: str, why: str = "", at: float | None = None) -> Registered:
         """Somebody vouches for it. ReleaseConflict while it is bad or banned, UnknownRelease."""
@@ -170,9 +184,10 @@ class Releases:
         the run was verified, bad if a person closed it; not where the run rolled forward again, which lifts the
         mark on its target instead. An aborted run that restored nothing says nothing more.
         """
+        if run.created is None or run.purpose not in RELEASING:
+            return
         forward = await self._forward(run)
-        if run.created is not None:
-            await self._change(run.service, lambda ledger: learned(ledger, run, forward))
+        await self._change(run.service, lambda ledger: learned(ledger, run, forward))
 
     async def catch_up(self, limit: int = 50) -> None:
         """Write down what the newest runs found out, for a process that died between a run's end and `after_run`."""
@@ -283,11 +298,13 @@ def _ledger(rows: Iterable[ReleaseRow]) -> Ledger:
 
 
 def _row(r: Registered, old: ReleaseRow | None) -> ReleaseRow:
-    """The release as it is kept. Of a row that exists only the history is written anew."""
+    """The release as it is kept. Of a row that exists only history and settings are written anew."""
     body = _BODY.dump_python(_Body(r.release, r.history), mode="json")
     if old is not None:
         kept = json.loads(old.body)
-        body = {**kept, "history": [*kept["history"], *body["history"][len(kept["history"]) :]]}
+        release = {**kept["release"], "settings": body["release"]["settings"]}
+        history = [*kept["history"], *body["history"][len(kept["history"]) :]]
+        body = {**kept, "release": release, "history": history}
     last = r.served[-1] if r.served else None
     since, until = (last.since, last.until) if last is not None else (None, None)
     return ReleaseRow(r.service, r.version, canonical(body), r.state, r.reason, round(r.at, 6), since, until)

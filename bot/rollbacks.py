@@ -1,31 +1,46 @@
 """Opening a rollback: everything the run will work from, found, checked and pinned.
 
 Which release (with the evidence), which plan (compiled, with its digest), who could decide each gate (proven), and
-nothing that a later edit of a file could change. A refusal says what to do instead and leaves nothing behind.
+nothing that a later edit of a file could change. A refusal says what to do instead and leaves nothing behind. What
+people say to a run afterwards comes this way too, so that a release they name is always the one in the ledger.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
-from pathlib import Path
 
 from bot.catalogue import Catalogue, Release, Service
+from bot.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarget, answer
 from bot.engine.preview import Forecast, preview
 from bot.engine.reconciler import Engine, impossible
+from bot.freezes import BAN, BY_RUN, Freeze, ban_is_over
+from bot.ledger import Registered
+from bot.located import Faults
+from bot.narrow import PORT_NAMES
 from bot.people import Directory
-from bot.plan.compile import compile_plan
-from bot.plan.model import Plan
+from bot.plan.compile import compile_file
+from bot.plan.lint import lint
+from bot.plan.model import Plan, to_json
+from bot.plan.named import Plans
 from bot.policy import COMMANDER, Actor, Person, Refusal, Why, stranger
+from bot.redact import Redactor
 from bot.registry import Registry
-from bot.releases import Releases
+from bot.releases import Candidate, Releases
 from bot.run import events as ev
+from bot.run.decide import RELEASING
+from bot.run.rules import begun
 from bot.run.state import Run
 from bot.store import AlreadyOpen, Duplicate, Store
 
 MIN_REASON = 4
+BESIDE = frozenset({"freeze", "thaw", "unban"})
+"""Plans that bring no release back: what the bot and people do beside rollbacks."""
+ENDS = 20.0
+"""Seconds that a run which only looked has for its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +54,6 @@ class Wanted:
     plan: str | None = None
     channel: str = ""
     despite: bool = False
-
-
-class Plans:
-    """The built-in plans, and a folder of the operator's own in front of them."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-
-    def names(self) -> list[str]:
-        """Every plan's name."""
-        built_in = [p.name for p in resources.files("bot").joinpath("plans").iterdir()]
-        own = [p.name for p in self.folder.glob("*.yaml")] if self.folder else []
-        return sorted({n.removesuffix(".yaml") for n in [*built_in, *own] if n.endswith(".yaml")})
-
-    def text(self, name: str) -> tuple[str, str]:
-        """(text, where it is from). LookupError for a plan that does not exist."""
-        if name not in self.names():
-            raise LookupError(f"there is no plan {name!r}; there are {', '.join(self.names())}")
-        own = self.folder / f"{name}.yaml" if self.folder else None
-        if own is not None and own.exists():
-            return own.read_text(encoding="utf-8"), str(own)
-        return resources.files("bot").joinpath("plans", f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
 
 
 class Rollbacks:
@@ -77,7 +70,10 @@ class Rollbacks:
         people: Directory,
         digests: Mapping[str, str],
         clock: Callable[[], float],
+        to_remove: Callable[[str], Awaitable[str | None]] | None = None,
     ) -> None:
+        """to_remove: service -> version that really runs and has to go, None where only the ledger can tell."""
+        self.to_remove = to_remove
         self.engine, self.store, self.catalogue, self.plans = engine, store, catalogue, plans
         self.registry, self.releases, self.people = registry, releases, people
         self.digests, self.clock = digests, clock
@@ -110,7 +106,80 @@ class Rollbacks:
             run.created, removed=run.target, target=run.created.removed, by=actor, reason=reason, follows=run.id,
             impossible=faults, evidence=(f"takes back {run.id}",), digests=self.digests,
         )  # fmt: skip
+        if no := _secret(created, self.engine.redactor):
+            return no
         return _impossible(faults) if faults else await self._create(created, key)
+
+    async def replan(
+        self, run_id: str, plan: str, reason: str, person: Person, via: str, *, key: str | None = None
+    ) -> Run | Refusal:
+        """Opens the same rollback by another plan, and gives up the run that it takes the place of: only before that
+        has begun. Should the process die between the two, that run is aborted, and says in favour of which plan."""
+        run = await self.store.load(run_id)
+        if no := await self.may_replan(run, person, via, reason):
+            return no
+        if run.created is None or run.target is None or plan == run.plan.name:
+            return Refusal(Why.NOT_NOW, f"{run_id} follows plan {plan} already. Nothing was changed.")
+        by, was = Actor.of(person, via), run.created
+        created = await self.prepare(Wanted(run.service, was.reason, run.target.version, plan, was.channel), by)
+        if isinstance(created, Refusal):
+            return created
+        if created.impossible and not run.impossible:
+            return _impossible(created.impossible)
+        told = f"instead of {run.id}, which followed plan {run.plan.name}: {reason}"
+        created = replace(created, instead_of=run.id, evidence=(*created.evidence, told))
+        if why := await self.engine.submit(run_id, ev.Aborted(by, f"plan {plan} instead: {reason}", plan)):
+            return Refusal(Why.NOT_NOW, f"{why}. Nothing was changed.")
+        if not await self._ends(run_id):
+            text = f"{run_id} was given up for plan {plan}, and has not ended yet. Ask for the rollback anew."
+            return Refusal(Why.NOT_NOW, text)
+        return await self._create(created, key)
+
+    async def may_replan(self, run: Run, person: Person, via: str, reason: str = "another plan") -> Refusal | None:
+        """Why this person cannot have this run follow another plan now."""
+        people = await self.people.everyone()
+        if no := self._may_ask(person, people, reason):
+            return no
+        found = answer(run, Abort(reason), Asking(person, via, people, self.clock(), "replan"))
+        if isinstance(found, Refusal):
+            return found
+        if at_work := begun(run):
+            text = f"Too late for another plan: {at_work} has begun. Skip what is not needed, or abort."
+            return Refusal(Why.NOT_NOW, f"{text} Nothing was changed.")
+        return None
+
+    def fitting(self, service: Service) -> list[str]:
+        """Names of the plans by which this service can be rolled back, its own first."""
+        names = [n for n in self.plans.names() if n not in BESIDE]
+        return sorted((n for n in names if self._fits(n, service)), key=lambda n: (n != service.plan, n))
+
+    def _fits(self, plan: str, service: Service) -> bool:
+        try:
+            self.compile(*self.plans.text(plan), service)
+        except (Faults, LookupError, OSError):
+            return False
+        return True
+
+    async def _ends(self, run_id: str) -> bool:
+        """Whether a run that is being aborted has ended, waiting for what only looks to come to its end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDS):
+                while (await self.store.load(run_id)).open:  # noqa: ASYNC110 - another node may be the one that ends it
+                    await asyncio.sleep(0.05)
+                return True
+        return False
+
+    async def command(
+        self, run_id: str, command: Command, person: Person, via: str, *, key: str | None = None
+    ) -> Answer | Refusal:
+        """Carries out what a person asks of a run. A command names a release by its version only; key: the click's
+        identity, so that a delivery that comes twice is answered once."""
+        if isinstance(command, Retarget | Admit):
+            release = await self._of_ledger(run_id, command)
+            if isinstance(release, Refusal):
+                return release
+            command = replace(command, release=release)
+        return await self.engine.command(run_id, command, person, via, secrets.token_hex(3), key=key)
 
     async def preview(self, wanted: Wanted, person: Person) -> tuple[Forecast, ...] | Refusal:
         """What the plan would do now, step by step; nothing is opened or written."""
@@ -125,7 +194,7 @@ class Rollbacks:
         if service is None:
             known = ", ".join(sorted(self.catalogue.services))
             return Refusal(Why.UNKNOWN, f"There is no service {wanted.service!r} in the catalogue; there are {known}.")
-        removed = await self.releases.current(service.name)
+        removed = await self._removed(service.name)
         if removed is None:
             hint = f"`rollback-bot release record {service.name} ...` and `release serving` tell it."
             return Refusal(Why.UNKNOWN, f"I do not know which release of {service.name} serves now. {hint}")
@@ -139,21 +208,29 @@ class Rollbacks:
             return Refusal(Why.UNKNOWN, f"{e}.")
         plan = self.compile(text, source, service)
         faults = impossible(plan, await self.people.everyone(), frozenset({by.id}))
-        return ev.Created(
+        created = ev.Created(
             service.name, plan, plan.digest, removed, target, wanted.reason, by, channel=wanted.channel,
             limits=dict(service.limits), impossible=faults, digests=self.digests, evidence=evidence,
+            channels=service.channels,
         )  # fmt: skip
+        return _secret(created, self.engine.redactor) or created
 
     def compile(self, text: str, source: str, service: Service | None) -> Plan:
-        """The plan for a service; all its mistakes at once."""
+        """The plan for a service. Faults: all its mistakes at once, those too that only lint sees, because a decision
+        that cannot be made, or a debt that nothing pays, shows too late in the middle of an incident."""
         roles = frozenset(self.catalogue.roles)
-        return compile_plan(text, source=source, registry=self.registry, service=service, roles=roles)
+        found = compile_file(text, source=source, registry=self.registry, service=service, roles=roles)
+        if wrong := lint(found, ports=PORT_NAMES, people=None):
+            raise Faults(wrong)
+        return found.plan
 
     async def find(self, word: str | None) -> str | Refusal:
         """The run that a word means: its id, a service's open run, or the only open one."""
         if word and (await self.store.load(word)).created is not None:
             return word
         heads = await self.store.heads(service=word, open=True)
+        main = [h for h in heads if h.kind in RELEASING]
+        heads = main if len(main) == 1 else heads  # what the bot does beside it is asked for by its id
         if len(heads) == 1:
             return heads[0].run
         if not heads:
@@ -161,19 +238,107 @@ class Rollbacks:
             return Refusal(Why.UNKNOWN, f"There is {what}. `history` lists the runs.")
         return Refusal(Why.BAD_INPUT, f"Which one? Open are {', '.join(h.run for h in heads)}.")
 
+    async def freeze(self, service: str) -> Freeze:
+        """Whether the service takes new releases now."""
+        runs = [await self.store.load(h.run) for h in await self.store.heads(service=service, limit=None)]
+        return Freeze.of(service, runs, {r.version: r for r in await self.releases.all(service)})
+
+    async def hold(
+        self, service: str, reason: str, person: Person, via: str, *, key: str | None = None, channel: str = ""
+    ) -> Run | Refusal:
+        """Opens the run that freezes a service without a rollback. channel: where it is shown, if asked for there."""
+        if no := self._may_ask(person, await self.people.everyone(), reason):
+            return no
+        if (now := await self.freeze(service)).locked:
+            return Refusal(Why.NOT_NOW, f"{service} is frozen already, by {now.run} (@{now.who}): {now.why}")
+        return await self._beside(service, "freeze", reason, Actor.of(person, via), key, channel)
+
+    async def thaw(
+        self, service: str, reason: str, person: Person, via: str, *, key: str | None = None, channel: str = ""
+    ) -> str | Refusal:
+        """Lifts a freeze: that of a run which was opened to freeze (the person's yes is recorded there, without the
+        reason), or what an ended run has left, by a run of its own. That run's id. A rollback lifts its own."""
+        if no := self._may_ask(person, await self.people.everyone(), reason):
+            return no
+        now = await self.freeze(service)
+        if not now.locked:
+            return Refusal(Why.NOT_NOW, f"{service} is not frozen. Nothing was changed.")
+        run = await self.store.load(now.run)
+        if not run.open:
+            opened = await self._beside(service, "thaw", reason, Actor.of(person, via), key, channel)
+            return opened.id if isinstance(opened, Run) else opened
+        if run.purpose != "freeze":
+            text = f"{run.id} is open and lifts its freeze itself. To end it sooner: abort it, then restore the freeze."
+            return Refusal(Why.NOT_NOW, text)
+        found = await self.engine.command(
+            run.id, Approve("thaw", run.card("thaw")), person, via, secrets.token_hex(3), key=key
+        )
+        return found if isinstance(found, Refusal) else run.id
+
+    async def _beside(
+        self, service: str, purpose: str, reason: str, by: Actor, key: str | None, channel: str
+    ) -> Run | Refusal:
+        """Opens a run that brings no release back; its plan is named like its purpose."""
+        known = self.catalogue.services.get(service)
+        if known is None:
+            return Refusal(Why.UNKNOWN, f"There is no service {service!r} in the catalogue.")
+        plan = self.compile(*self.plans.text(purpose), known)
+        runs = await self.releases.current(service) or Release("unknown")
+        created = ev.Created(
+            service, plan, plan.digest, runs, runs, reason, by, purpose=purpose, digests=self.digests, channel=channel,
+            channels=known.channels,
+        )  # fmt: skip
+        return _secret(created, self.engine.redactor) or await self._create(created, key)
+
+    async def end_bans(self, service: str, by: Actor) -> list[Run]:
+        """Opens a run for each release that clusters refuse although its ban is over. Again is harmless."""
+        opened = []
+        for r in await self.releases.all(service):
+            banned_by = await self._banned_by(r) if ban_is_over(r) else ""
+            run = await self._unban(service, r, by, f"unban:{r.version}:{banned_by}") if banned_by else None
+            opened += [run] if isinstance(run, Run) else []
+        return opened
+
+    async def _banned_by(self, r: Registered) -> str:
+        """The last run that has had the clusters refuse it; empty where none has."""
+        said = [e.by for e in reversed(r.history) if e.what == "banned" and e.by.startswith(BY_RUN)]
+        for run in (by.removeprefix(BY_RUN) for by in said):
+            steps = (await self.store.load(run)).steps.values()
+            if any(s.spec.uses == BAN and s.made is not None for s in steps):
+                return run
+        return ""
+
+    async def _unban(self, service: str, banned: Registered, by: Actor, key: str) -> Run | Refusal:
+        known = self.catalogue.services.get(service)
+        if known is None:
+            return Refusal(Why.UNKNOWN, f"There is no service {service!r} in the catalogue.")
+        plan = self.compile(*self.plans.text("unban"), known)
+        newer = banned.last("newer registered", "lifted")
+        after = await self.releases.get(service, newer.why) if newer is not None else None
+        why = f"{newer.why} is registered" if after is not None and newer is not None else "the ban was lifted"
+        created = ev.Created(
+            service, plan, plan.digest, banned.release, after.release if after else banned.release, why, by,
+            purpose="unban", digests=self.digests,
+        )  # fmt: skip
+        return await self._create(created, key)
+
+    async def _removed(self, service: str) -> Release | None:
+        """What has to go: what runs, or is being rolled out; where nobody can look, what the ledger says serves."""
+        version = await self.to_remove(service) if self.to_remove is not None else None
+        found = await self.releases.get(service, version) if version is not None else None
+        return found.release if found is not None else await self.releases.current(service)
+
     async def _pick(
         self, service: Service, removed: Release, to: str | None
     ) -> tuple[Release, tuple[str, ...]] | Refusal:
-        found = await self.releases.candidates(
-            service.name, removed=removed.version, floor=service.floor, now=self.clock()
-        )
+        found = await self._candidates(service, removed)
         good = [c for c in found if not c.passed_over]
         others = [c for c in found if c.passed_over and c.release.version != removed.version]
         passed = [f"Passed over: {c.release.version} ({c.passed_over})." for c in others]
         if to is None:
             if not good:
                 return Refusal(Why.UNKNOWN, " ".join([f"No release of {service.name} to go back to.", *passed]))
-            return good[0].release, (*good[0].why, *passed)
+            return good[0].release, (*_sentences(good[0]), *passed)
         named = next((c for c in found if c.release.version == to), None)
         if named is None:
             known = ", ".join(c.release.version for c in good) or "none"
@@ -182,7 +347,34 @@ class Rollbacks:
             )
         if named.passed_over:
             return Refusal(Why.NOT_NOW, f"Not {to}: {named.passed_over}.")
-        return named.release, named.why
+        return named.release, _sentences(named)
+
+    async def _of_ledger(self, run_id: str, command: Retarget | Admit) -> Release | Refusal:
+        """The release that a command means, as registered: nobody brings a content of their own."""
+        version = command.release.version
+        if command.release != Release(version):
+            text = "release: give its version only; what it holds is read from the ledger."
+            return Refusal(Why.BAD_INPUT, text)
+        run = await self.store.load(run_id)
+        service = self.catalogue.services.get(run.service)
+        if service is None or run.created is None:
+            text = f"{run.service or run.id} is not in the catalogue. Nothing was changed."
+            return Refusal(Why.UNKNOWN, text)
+        found = await self._candidates(service, run.created.removed)
+        known = next((c for c in found if c.release.version == version), None)
+        if known is None:
+            names = ", ".join(c.release.version for c in found if not c.passed_over) or "none"
+            text = f"{service.name} has no release {version!r}. Possible: {names}. Nothing was changed."
+            return Refusal(Why.UNKNOWN, text)
+        if known.passed_over and (command.do == "retarget" or known.passed_over.startswith(("bad", "banned"))):
+            return Refusal(Why.NOT_NOW, f"Not {version}: {known.passed_over}. Nothing was changed.")
+        return known.release
+
+    async def _candidates(self, service: Service, removed: Release) -> list[Candidate]:
+        return await self.releases.candidates(
+            service.name, removed=removed.version, floor=service.floor, now=self.clock(),
+            stable_after=service.stable_after,
+        )  # fmt: skip
 
     async def _create(self, created: ev.Created, key: str | None) -> Run | Refusal:
         run_id = f"{created.service}-{secrets.token_hex(3)}"
@@ -208,5 +400,23 @@ class Rollbacks:
 
 def _impossible(faults: Mapping[str, str]) -> Refusal:
     lines = "; ".join(f"{name}: {why}" for name, why in faults.items())
-    hint = "Give somebody the role, or open it with --despite: those decisions then need broken glass."
-    return Refusal(Why.NOT_NOW, f"Nobody can pass {len(faults)} of the plan's decisions: {lines}. {hint}")
+    hint = "Give somebody the role first; or open it all the same, and those decisions need broken glass."
+    return Refusal(Why.IMPOSSIBLE, f"Nobody can pass {len(faults)} of the plan's decisions: {lines}. {hint}")
+
+
+def _secret(created: ev.Created, redactor: Redactor) -> Refusal | None:
+    """Why this may not be recorded, which is for ever: it holds a secret. Where, and never the value."""
+    plan = f"plan {created.plan.name}"
+    named = [(f"{plan}, step {s.id}, {k}", v, k) for s in created.plan.steps for k, v in (s.params or {}).items()]
+    named += [(f"the catalogue, limit {k} of {created.service}", v, k) for k, v in created.limits.items()]
+    for where, value, name in (*named, (f"{plan}, in a text", to_json(created.plan), "")):
+        if kind := redactor.alters(value, name):
+            text = f"The run would record a secret for ever ({kind}): {where}. Name a reference to it instead"
+            return Refusal(Why.BAD_INPUT, f"{text} (a Secret's name and version). Nothing was opened.")
+    return None
+
+
+def _sentences(c: Candidate) -> tuple[str, ...]:
+    """What speaks for a release; the first says which."""
+    first, *more = c.why
+    return (f"{c.release.version} {first}", *more)

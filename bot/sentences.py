@@ -91,7 +91,7 @@ def details(event: ev.Event) -> tuple[str, ...]:
         case ev.Failed() | ev.Adopted():
             return tuple(_seen(event.observed))
         case ev.Approved() | ev.BrokeGlass():
-            return tuple(f"{step}: {fingerprint}" for step, fingerprint in event.fingerprints.items())
+            return tuple(f"{step}: {fingerprint}" for step, fingerprint in event.fingerprints.items() if fingerprint)
         case _:
             return ()
 
@@ -107,7 +107,8 @@ def shown(value: Value) -> str:
 
 _OfRun = (
     ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
-    | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed | ev.Unknown
+    | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
+    | ev.Unknown
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Reminded | ev.Paged
 _OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
@@ -133,6 +134,8 @@ def _of_run(event: _OfRun, names: Names) -> str:
             return f"had the run go back to {event.target.version} from here on" + _because(event.reason)
         case ev.FixAdmitted():
             return f"let release {event.release.version} through the freeze" + _because(event.reason)
+        case ev.FreezeOverridden():
+            return f"deployed {event.deployed or 'something'} in spite of the freeze" + _because(event.reason)
         case ev.CommandTaken():
             how = "after it was offered" if event.how == "handed over" else "after a silence of the commander"
             return f"took command {how}"
@@ -158,6 +161,8 @@ def _created(event: ev.Created) -> str:
         "rollback": f"asked to roll {event.service} back {versions}",
         "forward": f"asked to roll {event.service} forward again {versions}",
         "freeze": f"asked to freeze deployments of {event.service}",
+        "thaw": f"asked to lift the freeze of {event.service}",
+        "unban": f"let {event.service} {event.removed.version} be deployed again, after {event.target.version}",
     }.get(event.purpose, f"asked for {event.purpose} of {event.service} {versions}")
     follows = f", taking back run {event.follows}" if event.follows else ""
     return f"{wish} by plan {event.plan.name}{follows}" + _because(event.reason)

@@ -25,20 +25,42 @@ class Settings(BaseSettings):
         "local", description="`production` refuses embedded databases and files kept on the bot's own disk."
     )
     database_url: str = Field(
-        "sqlite+aiosqlite:///rollback.db",
-        description="Where the log is kept: `sqlite+aiosqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
+        "sqlite:///rollback.db",
+        description="Where the log is kept: `sqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
     )
     blobs_url: str = Field(
         "file:rollback-files", description="Where large values and by-hand files are kept: `file:<folder>`."
     )
     catalogue: Path = Field(Path("rollback.yaml"), description="The catalogue: services, targets, roles, people.")
     plans: Path | None = Field(None, description="A folder of plans; one named like a built-in plan replaces it.")
+    kubeconfig: str = Field(
+        "",
+        description="Kubeconfig that holds the contexts of the catalogue's clusters; left out: `KUBECONFIG`, "
+        "`~/.kube/config`, or the service account of the pod that the bot runs in.",
+    )
     host: str = Field("127.0.0.1", description="Address the bot listens on.")
     port: int = Field(8090, ge=0, le=65535, description="Port the bot listens on; 0 takes a free one.")
     url: str = Field("http://127.0.0.1:8090", description="Where the command line finds the running bot.")
     token: SecretStr | None = Field(None, description="Your personal token, for the command line.")
     webhook_secret: SecretStr | None = Field(
         None, description="Signs what CI sends to `/v1/releases`; without it the webhook is refused."
+    )
+    ci_token: SecretStr | None = Field(
+        None, description="What pipelines ask `/v1/freezes` with before they deploy; personal tokens work as well."
+    )
+    slack: Literal["off", "socket", "http"] = Field(
+        "off", description="How the bot hears Slack: `socket` (it calls Slack) or `http` (Slack calls it, signed)."
+    )
+    slack_url: str = Field("https://slack.com/api/", description="Slack's Web API, or that of a local Slack.")
+    slack_bot_token: SecretStr | None = Field(None, description="The app's bot token, `xoxb-…`.")
+    slack_app_token: SecretStr | None = Field(None, description="The app-level token, `xapp-…`, for `socket`.")
+    slack_signing_secret: SecretStr | None = Field(None, description="What Slack signs its calls with, for `http`.")
+    slack_team: str = Field("", description="The workspace's id, `T…`; left out: the one that the bot token is of.")
+    page_key: SecretStr | None = Field(
+        None, description="The pager's routing key; without it nobody is paged, only mentioned in the channel."
+    )
+    page_url: str = Field(
+        "https://events.pagerduty.com/v2/enqueue", description="A pager that takes PagerDuty's Events v2."
     )
     tick: float = Field(1.0, gt=0, le=60, description="Seconds between two looks at what is due.")
     lease: float = Field(
@@ -53,6 +75,14 @@ class Settings(BaseSettings):
     def _production_keeps_nothing_by_itself(self) -> Self:
         if self.profile == "production" and self.database_url.startswith("sqlite"):
             raise ValueError("profile production needs PostgreSQL in ROLLBACK_DATABASE_URL, not SQLite")
+        return self
+
+    @model_validator(mode="after")
+    def _slack_has_what_it_needs(self) -> Self:
+        needed = {"socket": ("slack_bot_token", "slack_app_token"), "http": ("slack_bot_token", "slack_signing_secret")}
+        for name in needed.get(self.slack, ()):
+            if getattr(self, name) is None:
+                raise ValueError(f"ROLLBACK_SLACK={self.slack} needs ROLLBACK_{name.upper()}")
         return self
 
     @property

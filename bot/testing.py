@@ -117,12 +117,13 @@ class TestCtx:
         *,
         acting: bool = False,
         key: str = "run-1/step/1",
+        insisted: str = "",
         now: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC),
         baseline: Mapping[str, Json] | None = None,
         memo: dict[str, Json] | None = None,
         dies_at: int | None = None,
     ) -> None:
-        self.key, self.now, self.baseline = key, now, baseline
+        self.key, self.now, self.baseline, self.insisted = key, now, baseline, insisted
         self.memo: dict[str, Json] = {} if memo is None else memo
         self.commands: list[str] = []
         self.reports: list[str] = []
@@ -252,7 +253,16 @@ class _Life(Generic[P]):
         await self.stands({e.target: e.after for e in change.edits}, "apply reaches what plan promised")
         left = await self.plan()
         self.rule(not left.edits, f"planned after apply, nothing is left; it still wants {_listed(left.targets)}")
+        if self.action.Output is not None:
+            await self.tell(Change(left.summary))
         return len(ctx.commands)
+
+    async def tell(self, nothing: Change) -> None:
+        """Where there is nothing to do later steps still read its Output."""
+        ctx = TestCtx(self.ports_for, self.action.needs)
+        what = "apply of a change that holds nothing"
+        receipt = await self.reading(ctx, what, self.action.apply(ctx, self.params, nothing))
+        _fits(self.action, receipt.output)
 
     async def replay(self, change: Change, there: Mapping[str, Json], allowed: int, lose_record: bool) -> None:
         """The attempt was lost after its last effect: it runs again with the change that was stored."""

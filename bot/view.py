@@ -10,10 +10,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from bot import policy
-from bot.contract import Change, Edit, Fact, Value
-from bot.ports import Blob
+from bot.contract import Change
+from bot.diff import Line, diff, fact, show
 from bot.run.state import Asked, Debt, Run, Step
 
 
@@ -30,12 +31,12 @@ class StepView:
 
 @dataclass(frozen=True, slots=True)
 class ChangeView:
-    """What one step would do: its summary, every edit as "target: before -> after", facts, warnings."""
+    """What one step would do: its summary, its diff, facts, warnings."""
 
     step: str
     title: str
     summary: str
-    edits: tuple[str, ...]
+    edits: tuple[Line, ...]
     effects: tuple[str, ...]
     facts: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -82,7 +83,7 @@ class RunView:
 
 
 STATES = ("to do", "looking", "to be decided", "approved", "at work", "in effect soon", "stopped", "done", "skipped",
-          "accepted", "not needed", "done by hand", "failed, went on")  # fmt: skip
+          "accepted", "not needed", "done by hand", "failed, went on", "not done")  # fmt: skip
 
 
 def view(run: Run, now: float) -> RunView:
@@ -113,6 +114,10 @@ def title(run: Run) -> str:
     c = run.created
     if c is None or run.target is None:
         return run.id
+    if c.purpose == "unban":
+        return f"End of the ban on {c.service} {c.removed.version}"
+    if c.purpose in ("freeze", "thaw"):
+        return f"{c.purpose.capitalize()} of {c.service}"
     word = {"rollback": "Rollback", "forward": "Roll forward"}.get(c.purpose, c.purpose.capitalize())
     return f"{word} of {c.service}: {c.removed.version} → {run.target.version}"
 
@@ -120,8 +125,11 @@ def title(run: Run) -> str:
 def status(run: Run, now: float) -> str:
     """Where it stands, in one line."""
     if run.closed is not None:
-        took = (run.closed_at or now) - run.created_at
-        return f"{run.closed.outcome} after {duration(took)}"
+        if run.restored is None:
+            return f"{run.closed.outcome} after {took(run, now)}"
+        end = run.closed_at if run.closed_at is not None else now
+        watched = f", then watched for {duration(end - run.restored)}" if end - run.restored >= 1 else ""
+        return f"{run.closed.outcome} after {duration(end - run.created_at)}: back after {took(run, now)}{watched}"
     if run.aborted:
         return f"being aborted by @{run.aborted.name}: {len(run.owing)} still to be restored or handed over"
     if run.stopped:
@@ -134,11 +142,22 @@ def status(run: Run, now: float) -> str:
     if waiting and waiting[0].spec.gate is not None:
         since = duration(now - (waiting[0].opened or now))
         parts.append(f"waiting for {waiting[0].spec.gate.words} since {since}: {waiting[0].spec.title}")
-    if not parts and run.restored is not None:
-        return "restored, watching"
     if not parts and all(not s.open for s in run.steps.values()):
-        return "every step has ended; the commander closes it"
+        parts = ["every step has ended; the commander closes it"]
+    if run.restored is not None:
+        parts = [f"back after {took(run, now)}", *(parts or ["watching"])]
     return "; ".join(parts) or "going on"
+
+
+def took(run: Run, now: float) -> str:
+    """ "11 min 20 s (6 min 5 s work, 5 min 15 s waiting for decisions)": until the service was back; where it is not,
+    until the run's end, or now. The parts add up."""
+    end = next(t for t in (run.restored, run.closed_at, now) if t is not None)
+    spent = run.spent_until(end)
+    marks = [0, round(spent.work), round(spent.work + spent.waiting), round(max(0.0, end - run.created_at))]
+    words = ("work", "waiting for decisions", "stopped")
+    parts = [f"{duration(b - a)} {w}" for (a, b), w in zip(pairwise(marks), words, strict=True) if b > a]
+    return f"{duration(marks[-1])} ({', '.join(parts)})" if len(parts) > 1 else duration(marks[-1])
 
 
 # -- steps -----------------------------------------------------------------------------------------------------------
@@ -166,6 +185,8 @@ def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
             "at work",
             f"{s.verdict.status}: {s.verdict.observed}; looked at again in {duration(max(0, s.wake - now))}",
         )
+    if run.closed is not None or (run.aborted is not None and not s.undoing):
+        return "not done", s.note
     asked = run.decision_of(s)
     if asked is not None and asked.opened is not None:
         return "to be decided", s.change.summary if s.change else ""
@@ -213,7 +234,7 @@ def _decisions(run: Run) -> Iterator[DecisionView]:
             state,
             run.card(a.spec.name),
             policy.Gate(tuple(left)).words + barred,
-            tuple(change_view(s) for s in shown if s.change is not None),
+            tuple(change_view(s) for s in shown if s.change is not None and (s.open or state != "open")),
             tuple(_given(a)),
             tuple(f"@{who.name} said not now{': ' + why if why else ''}" for who, why, _ in a.declined),
             run.phrase(a.spec.name) if a.spec.gate.typed_phrase else "",
@@ -243,36 +264,12 @@ def change_view(s: Step) -> ChangeView:
         s.spec.id,
         s.spec.title,
         change.summary,
-        tuple(edit(e) for e in change.edits),
+        diff(change.edits),
         tuple(e.what for e in change.effects),
         tuple(fact(f) for f in change.facts),
         change.warnings,
         change.reversible,
     )
-
-
-def edit(e: Edit) -> str:
-    """ "shop-worker/replicas: 6 -> 0"."""
-    return f"{e.target}: {show(e.before)} → {show(e.after)}"
-
-
-def fact(f: Fact) -> str:
-    """ "rows that would go: 312 rows (more than 500 asks again)"."""
-    unit = f" {f.unit}" if f.unit else ""
-    limit = f" (more than {f.ceiling:g}{unit} asks again)" if f.ceiling is not None else ""
-    return f"{f.name}: {show(f.value)}{unit}{limit}"
-
-
-def show(value: Value) -> str:
-    """A value in few characters."""
-    if value is None:
-        return "absent"
-    if isinstance(value, Blob):
-        return f"{value.digest[:19]}… ({value.size} bytes)"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= 80 else text[:77] + "…"
 
 
 # -- debts and what to do next ---------------------------------------------------------------------------------------
@@ -353,28 +350,50 @@ def decision_lines(d: DecisionView) -> list[str]:
     return lines
 
 
-def by_hand(run: Run, now: float) -> str:
+COMMAND = 400
+"""Characters of a command in the by-hand text."""
+
+
+def by_hand(run: Run, now: float, *, done: bool = True) -> str:
     """What a person needs to go on without the bot: state, debts, and what the remaining steps would do.
 
-    Kept outside the database, written before each step; values are as they were last seen.
+    Kept outside the database, written before each step; values are as they were last seen. done: with the commands
+    that were given so far.
     """
     v = view(run, now)
     lines = [f"# By hand: {v.title}", "", f"Written {moment(now)} for run {run.id}. {v.status.capitalize()}.",
-             "If the bot is away, go on from here. When it is back, `rollback-bot adopt` records what you did.", "",
+             _go_on(run), "",
              "## Still in place (give it back in the end)", ""]  # fmt: skip
     lines += [f"- {d}" for d in v.debts] or ["Nothing."]
     for d in run.debts:
         made = run.steps[d].made
-        lines += [f"    - put back {edit(e)}" for e in made.inverted().edits] if made else []
-    lines += ["", "## Done so far, as commands", ""]
-    lines += [f"    {c}" for c in v.commands] or ["Nothing was changed yet."]
-    lines += ["", "## Left to do, in this order", ""]
+        lines += [f"    - put back {x}" for x in diff(made.inverted().edits)] if made else []
+    over = run.closed is not None or run.aborted is not None
+    lines += ["", "## Not done, and not to be done" if over else "## Left to do, in this order", ""]
     left = [s for s in run.steps.values() if s.open]
     for s in left:
         what = s.change.summary if s.change else ""
         lines.append(f"- {s.spec.title} ({s.spec.uses or s.spec.kind}){': ' + what if what else ''}")
-        lines += [f"    - {edit(e)}" for e in s.change.edits] if s.change else []
-    return "\n".join([*lines, *([] if left else ["Nothing."]), ""])
+        lines += [f"    - {x}" for x in diff(s.change.edits)] if s.change else []
+    lines += [] if left else ["Nothing."]
+    if done:
+        lines += ["", "## Done so far, as commands", ""]
+        lines += [f"    {_line(c)}" for c in v.commands] or ["Nothing was changed yet."]
+    return "\n".join([*lines, ""])
+
+
+def _line(command: str) -> str:
+    """A command in one line; the record has all of it."""
+    flat = " ".join(command.split())
+    return flat if len(flat) <= COMMAND else f"{flat[:COMMAND]}… (`rollback-bot audit` has the rest)"
+
+
+def _go_on(run: Run) -> str:
+    if run.closed is not None:
+        return "The run has ended. Nothing of it is left to do but to give back what is still in place."
+    if run.aborted is not None:
+        return "The run is being aborted: give back what is still in place, and do nothing else."
+    return "If the bot is away, go on from here. When it is back, `rollback-bot adopt` records what you did."
 
 
 def _by_track(steps: Iterable[StepView]) -> Iterator[tuple[str, list[StepView]]]:

@@ -11,31 +11,49 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
 
 import actions
 import checks
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient
+from bot.adapters.http import HttpTarget as Endpoint
+from bot.adapters.kubernetes import Clusters, ClusterTarget
+from bot.adapters.registry import RegistryClient
 from bot.blobs import FileBlobs
-from bot.catalogue import Catalogue, load_catalogue
+from bot.catalogue import Catalogue, HttpTarget, KubernetesTarget, Service, load_catalogue
 from bot.engine.executor import Executor
 from bot.engine.reconciler import Engine
+from bot.engine.staff import NoChannels, Staff
+from bot.eta import Estimates, Eta
 from bot.lease import Lease, take
-from bot.people import CatalogueDirectory, Directory, Tokens
-from bot.ports import Blobs, Http, Record
+from bot.notices import StoredNotices
+from bot.paging import Pager, Paging
+from bot.people import CatalogueDirectory, Directory
+from bot.plan.named import Plans
+from bot.policy import Actor
+from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record
+from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.redact import Redactor
 from bot.registry import Registry
 from bot.releases import Releases
-from bot.rollbacks import Plans, Rollbacks
+from bot.rollbacks import Rollbacks
 from bot.run import events as ev
 from bot.run.state import Run
+from bot.serving import Serving
 from bot.settings import Settings, SettingsError
 from bot.store import Store
+from bot.tokens import Tokens
 from bot.view import by_hand
+
+if TYPE_CHECKING:
+    from bot.slack.connected import Slack
 
 VERSION = metadata.version("rollback-bot")
 
@@ -46,6 +64,11 @@ class Wired:
 
     blobs: Blobs
     http: Http
+    kubernetes: Kubernetes
+    registry: ImageRegistry
+    channels: Channels
+    people: People
+    notices: Notices
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +97,33 @@ class Bot(Offline):
     executor: Executor
     lease: Lease
     rollbacks: Rollbacks
-    adapters: Mapping[str, HttpClient]
+    adapters: Mapping[str, Adapters]
+    estimates: Estimates
+    slack: Slack | None = None
+    paging: Paging | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the command line finds it."""
+        return self.settings.url
+
+    @property
+    def posts(self) -> Mapping[str, Callable[[web.Request], Awaitable[web.Response]]]:
+        """Path -> who answers there and knows by himself who asks, for `bot.web.app`."""
+        return self.slack.posts if self.slack is not None else {}
+
+    async def eta(self, run: Run) -> Eta | None:
+        """How long a run will still take; None for one that has ended."""
+        return await self.estimates.of(run, self.clock()) if run.open else None
 
     async def ready(self) -> Mapping[str, str]:
         """Name -> what is wrong with it, empty where all is well: database, lease, and every target's ping."""
         found = {"lease": "" if self.lease.live() else "lost: this node may not act"}
         found["database"] = await _fault(self.store.check_schema())
-        for service, client in self.adapters.items():
-            found |= {f"{service}/{target}": fault for target, fault in (await client.ping()).items()}
-        return found
+        for service, adapters in self.adapters.items():
+            found |= {f"{service}/{target}": fault for target, fault in (await adapters.ping()).items()}
+        found |= {"pager": self.paging.fault} if self.paging is not None else {}
+        return {**found, **(self.slack.faults if self.slack is not None else {})}
 
 
 @asynccontextmanager
@@ -91,12 +132,13 @@ async def offline(settings: Settings, clock: Callable[[], float] = time.time) ->
     catalogue = read_catalogue(settings.catalogue)
     registry = Registry.discover(actions, checks)
     redactor = Redactor(_secrets(settings))
-    files = FileBlobs(_folder(settings.blobs_url))
+    files = files_of(settings)
     store = await Store.open(settings.database_url)
     try:
         yield Offline(
-            settings, catalogue, registry, Plans(settings.plans), store, redactor, files, CatalogueDirectory(catalogue),
-            Tokens(store, clock), Releases(store, clock), frozenset({"blobs", "http"}), clock,
+            settings, catalogue, registry, Plans(settings.plans), store, redactor, files,
+            _last_known(settings, catalogue, store, clock), Tokens(store, clock), Releases(store, clock),
+            frozenset(f.name for f in fields(Wired)), clock,
         )  # fmt: skip
     finally:
         await store.close()
@@ -108,19 +150,44 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
     async with contextlib.AsyncExitStack() as stack:
         base = await stack.enter_async_context(offline(settings, clock))
         await base.store.check_schema()
+        slack: Slack | None = None
+        if settings.slack != "off":
+            from bot.slack.connected import Slack  # takes a while to import, and only this needs it
+
+            slack = Slack(settings, base.catalogue, base.store, base.files, clock)
+            base = replace(base, people=slack.people)
+            await slack.people.start()
         lease = await asyncio.to_thread(take, settings.database_url, version=VERSION, ttl=settings.lease)
         stack.callback(lease.close)
-        adapters = {name: HttpClient(_http_targets(base.catalogue, name)) for name in base.catalogue.services}
-        for client in adapters.values():
-            stack.push_async_callback(client.close)
+        adapters = adapters_of(settings, base.catalogue)
+        for each in adapters.values():
+            stack.push_async_callback(each.close)
 
-        def ports_of(service: str, record: Record) -> Wired:
-            return Wired(base.files, adapters[service].bind(record))
+        images = RegistryClient()
+        stack.push_async_callback(images.close)
 
+        def ports_of(run: Run, record: Record) -> Wired:
+            staff = Staff(run, base.people, base.catalogue.roles)
+            channels = NoChannels() if slack is None else slack.channels.of(run)
+            named = str if slack is None else slack.channels.named
+            notices = StoredNotices(base.store, base.redactor, run, record, clock, named)
+            there = adapters[run.service]
+            return Wired(
+                base.files, there.http.bind(record), there.kubernetes.bind(record), images, channels, staff, notices
+            )  # fmt: skip
+
+        serving = Serving({n: a.kubernetes for n, a in adapters.items()}, base.releases, base.files, clock)
+        base.releases.heard = serving.soon
+        watching = asyncio.create_task(serving.run())
+        stack.push_async_callback(_end, watching)
         outside = Outside(base.files, base.store, base.releases, clock)
+        pager = pager_of(settings)
+        paging = Paging(base.store, lease, pager, clock) if pager is not None else None
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
-            watchers=(outside.files_behind, outside.anchor, outside.ledger), clock=clock, tick=settings.tick,
+            glass=base.catalogue.glass, clock=clock, tick=settings.tick,
+            watchers=(outside.files_behind, outside.anchor, outside.ledger, *([slack.watch] if slack else []),
+                      *([paging.watch] if paging else [])),
         )  # fmt: skip
         executor = Executor(
             settings.database_url, lease=lease, run_pass=engine.run_pass, on_cancelled=engine.on_cancelled, clock=clock
@@ -132,12 +199,20 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(_end, loop)
         rollbacks = Rollbacks(
             engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
-            {"bot": VERSION, "catalogue": base.catalogue.digest}, clock,
+            {"bot": VERSION, "catalogue": base.catalogue.digest}, clock, serving.to_remove,
         )  # fmt: skip
         known = {f: getattr(base, f) for f in Offline.__dataclass_fields__}
-        bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, adapters=adapters)
+        bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, adapters=adapters,
+                  estimates=Estimates(base.store), slack=slack, paging=paging)  # fmt: skip
         await engine.people_changed()
         await base.releases.catch_up()
+        for service in base.catalogue.services:
+            await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
+        if paging is not None:
+            stack.push_async_callback(_end, asyncio.create_task(paging.run()))
+        if slack is not None:
+            stack.push_async_callback(slack.close)
+            await slack.start(bot, lease, engine.people_changed)
         yield bot
 
 
@@ -182,6 +257,15 @@ class Outside:
             await self.releases.after_run(run)
 
 
+def _last_known(settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float]) -> Directory:
+    """Who there is, asked of nobody: the catalogue, or what Slack said last."""
+    if settings.slack == "off":
+        return CatalogueDirectory(catalogue)
+    from bot.slack.directory import SlackDirectory
+
+    return SlackDirectory(catalogue, None, store, clock, team=settings.slack_team)
+
+
 def read_catalogue(path: Path) -> Catalogue:
     """The catalogue from its file. SettingsError if there is none, Faults with every mistake."""
     try:
@@ -193,8 +277,53 @@ def read_catalogue(path: Path) -> Catalogue:
     return load_catalogue(text, str(path))
 
 
-def _http_targets(catalogue: Catalogue, service: str) -> dict[str, HttpTarget]:
-    return {n: HttpTarget(t.http, t.timeout) for n, t in catalogue.services[service].targets.items()}
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What reaches the targets of one service."""
+
+    http: HttpClient
+    kubernetes: Clusters
+
+    async def ping(self) -> Mapping[str, str]:
+        """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
+        http, clusters = await asyncio.gather(self.http.ping(), self.kubernetes.ping())
+        return {**http, **clusters}
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self.http.close()
+        await self.kubernetes.close()
+
+
+def adapters_of(settings: Settings, catalogue: Catalogue) -> dict[str, Adapters]:
+    """Service -> what reaches its targets; nothing is opened before the first call, all are to be closed."""
+    return {name: _adapters(settings, service) for name, service in catalogue.services.items()}
+
+
+def _adapters(settings: Settings, service: Service) -> Adapters:
+    http, clusters = {}, []
+    for name, target in service.targets.items():
+        match target:
+            case HttpTarget():
+                http[name] = Endpoint(target.http, target.timeout)
+            case KubernetesTarget():
+                cluster = Cluster(
+                    name, target.namespace, target.wave, target.workers, target.settings, target.applications,
+                    target.selector, target.break_glass,
+                )  # fmt: skip
+                clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
+    return Adapters(HttpClient(http), Clusters(clusters, settings.kubeconfig))
+
+
+def pager_of(settings: Settings) -> Pager | None:
+    """Whom to page at; None where no routing key is set."""
+    key = settings.page_key
+    return Pager(settings.page_url, key.get_secret_value()) if key is not None else None
+
+
+def files_of(settings: Settings) -> FileBlobs:
+    """Where large values and by-hand files are kept. SettingsError."""
+    return FileBlobs(_folder(settings.blobs_url))
 
 
 def _folder(url: str) -> Path:
@@ -205,7 +334,9 @@ def _folder(url: str) -> Path:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    own = [s.get_secret_value() for s in (settings.token, settings.webhook_secret) if s is not None]
+    slack = (settings.slack_bot_token, settings.slack_app_token, settings.slack_signing_secret)
+    given = (settings.token, settings.webhook_secret, settings.ci_token, settings.page_key, *slack)
+    own = [s.get_secret_value() for s in given if s is not None]
     named = [os.environ.get(n.strip(), "") for n in settings.redact.split(",") if n.strip()]
     return [s for s in [*own, *named] if s]
 

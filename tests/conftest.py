@@ -1,10 +1,15 @@
-"""What every test stands on: a PostgreSQL of its own, an empty database each, no way out of this machine.
+"""What every test stands on: a PostgreSQL of its worker's own, an empty database each, no way out of this machine.
+
+`make test` runs several workers at once (pytest-xdist), more than there are cores: most tests wait. `TOGETHER` says
+which do not run beside one another.
 
 Nothing here skips: a missing prerequisite is an error, and with `CI` set a skipped test is a failed one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import ipaddress
 import itertools
 import os
@@ -15,6 +20,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from bot.playground.postgres import database, private_postgres
 
@@ -23,6 +29,26 @@ settings.register_profile("long", max_examples=3000, deadline=None)  # pytest --
 settings.load_profile("short")
 
 _numbers = itertools.count(1)
+
+
+TOGETHER = {
+    "tests/acceptance/": "stories", "tests/torture/": "kills", "tests/slack/test_publishers.py": "kills",
+    "tests/engine/test_versions.py": "kills", "tests/engine/test_executor.py": "executor",
+}  # fmt: skip
+"""What one worker runs, one test after the other, and what it is called: it fills the cores by itself, measures time,
+or shares what is dear to make."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands the largest group out first, then test by test. (xdist's own groups are lost on pytest 9.2.)"""
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _group
+    return scheduler
+
+
+def _group(nodeid: str) -> str:
+    return next((group for path, group in TOGETHER.items() if nodeid.startswith(path)), nodeid)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,6 +68,13 @@ def _unskipped(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not accept: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which part of the whole was tested, where a test took a sample: `record_property("sample", ...)`."""
+    for report in terminalreporter.stats.get("passed", []):
+        for what in (text for name, text in report.user_properties if name == "sample"):
+            terminalreporter.write_line(f"{report.nodeid.partition('::')[0]}: {what}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,9 +103,12 @@ def _is_loopback(host: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A private PostgreSQL on a Unix socket, for the whole session; the URL names its maintenance database."""
-    with private_postgres(durable=False) as url:
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A private PostgreSQL on a Unix socket, for this worker's session; the URL names its maintenance database."""
+    with contextlib.ExitStack() as stack:
+        with (tmp_path_factory.getbasetemp().parent / "postgres.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the first ever, started by root, adds a user to the system
+            url = stack.enter_context(private_postgres(durable=False))
         yield url
 
 
@@ -87,5 +123,5 @@ def pg_database(postgres_url: str) -> Iterator[str]:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once for each back end."""
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'bot.db'}"
+        return f"sqlite:///{tmp_path / 'bot.db'}"
     return str(request.getfixturevalue("pg_database"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.catalogue import Catalogue, Channels, Crew, HttpTarget, Role, Service, load_catalogue
+from bot.catalogue import Catalogue, Channels, Crew, HttpTarget, KubernetesTarget, Role, Service, load_catalogue
 from bot.located import Faults
 
 GOOD = """
@@ -22,6 +22,7 @@ services:
       edge: {http: "http://127.0.0.1:9000"}
     depends_on: [billing-api]
     floor: "2.30"
+    stable_after: 6h
     limits: {rows_lost: 500, backup_age: 30.5, strict: true, mode: fast}
   billing-api: {}
 roles:
@@ -41,6 +42,7 @@ def test_a_catalogue_is_frozen_values_by_name() -> None:
         targets={"api": HttpTarget("https://api.internal:8080/v1", 2.0), "edge": HttpTarget("http://127.0.0.1:9000")},
         depends_on=("billing-api",),
         floor="2.30",
+        stable_after=6 * 3600.0,
         limits={"rows_lost": 500, "backup_age": 30.5, "strict": True, "mode": "fast"},
     )
     assert catalogue.services["billing-api"] == Service("billing-api", "Billing api")
@@ -87,7 +89,6 @@ polcy: 1
         "5:9: services.shop.channels.cnd: unknown key 'cnd'; did you mean 'cdn'?",
         "6:27: services.shop.targets.api.http: must be an address like https://api.internal:8080/base",
         "6:47: services.shop.targets.api.timeout: must be a duration up to 30d, like 30s, 5m or 1h, not '5x'",
-        "6:55: services.shop.targets.b: 'http' is missing",
         "6:56: services.shop.targets.b.htp: unknown key 'htp'; did you mean 'http'?",
         "6:84: services.shop.targets.c.http: no credentials in an address; they come from the environment",
         "6:114: services.shop.targets.d.http: Invalid IPv6 URL",
@@ -137,7 +138,7 @@ def test_people_of_the_workspace_need_not_be_listed() -> None:
 def test_services_may_call_their_targets_alike_so_that_one_plan_fits_all() -> None:
     two = "services: {a: {targets: {api: {http: 'http://a'}}}, b: {targets: {api: {http: 'http://b'}}}}"
     services = load_catalogue(ROLES + two, "r").services
-    assert [s.targets["api"].http for s in services.values()] == ["http://a", "http://b"]
+    assert [s.targets["api"] for s in services.values()] == [HttpTarget("http://a"), HttpTarget("http://b")]
 
 
 @settings(max_examples=100, deadline=2000)
@@ -148,3 +149,45 @@ def test_any_text_raises_faults_or_is_a_catalogue(junk: str | bytes, line: str) 
         assert isinstance(load_catalogue(broken, "r.yaml"), Catalogue)
     except Faults as wrong:
         assert wrong.faults
+
+
+CLUSTERS = """\
+services:
+  shop:
+    targets:
+      api: {http: "https://api.internal"}
+      eu-1: {kubernetes: prod-eu, namespace: shop, workers: [deployment/shop-worker, cronjob/settle],
+             settings: [shop-settings], applications: argocd/shop, selector: "app in (a, b)", break_glass: sre}
+      us-1: {kubernetes: prod-us, namespace: shop, wave: 2, timeout: 3s}
+"""
+
+
+def test_a_cluster_is_a_target_beside_others() -> None:
+    targets = load_catalogue(ROLES + CLUSTERS, "r").services["shop"].targets
+    assert targets == {
+        "api": HttpTarget("https://api.internal"),
+        "eu-1": KubernetesTarget(
+            "prod-eu", "shop", 1, ("deployment/shop-worker", "cronjob/settle"), ("shop-settings",), ("argocd/shop",),
+            "app in (a, b)", ("sre",),
+        ),
+        "us-1": KubernetesTarget("prod-us", "shop", 2, timeout=3.0),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("{kubernetes: eu}", "'namespace' is missing"),
+        ("{kubernetes: eu, namespace: shop, wave: 0}", "must be at least 1"),
+        ("{kubernetes: eu, namespace: shop, workers: [pod/x]}", "must be cronjob or deployment/name"),
+        ("{kubernetes: eu, namespace: shop, workers: [shop-worker]}", "must be cronjob or deployment/name"),
+        ("{kubernetes: eu, namespace: shop, applications: [shop]}", "must be namespace/name, like argocd/shop"),
+        ("{kubernetes: eu, namespaces: shop}", "unknown key 'namespaces'; did you mean 'namespace'?"),
+        ("{kubernetes: eu, http: 'http://x', namespace: shop}", "must say what it is: http or kubernetes"),
+        ("{namespace: shop}", "must say what it is: http or kubernetes"),
+    ],
+)
+def test_a_cluster_that_does_not_fit_is_told(target: str, said: str) -> None:
+    with pytest.raises(Faults) as wrong:
+        load_catalogue(f"{ROLES}services: {{shop: {{targets: {{eu-1: {target}}}}}}}", "r")
+    assert said in str(wrong.value)

@@ -196,6 +196,12 @@ def test_an_undo_touches_only_what_still_stands_as_we_left_it(
     assert all(seen.get(t) not in (ours[t].before, ours[t].after) for t in elsewhere)
 
 
+def test_what_others_move_all_the_time_is_back_once_it_has_left_where_it_was() -> None:
+    back = Edit("worker/replicas", 0, 6, bound=False)
+    assert [back.arrived(now) for now in (0, 4, 6)] == [False, True, True]
+    assert not replace(back, bound=True).arrived(4)
+
+
 @given(st.lists(st.lists(edits, max_size=3, unique_by=lambda e: e.target), max_size=4))
 def test_undo_data_hold_the_first_before_and_the_last_after(passes: list[list[Edit]]) -> None:
     made: tuple[Edit, ...] = ()

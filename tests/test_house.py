@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+
+from bot.store.database import open_database
 
 HOUSE = Path(__file__).parent.parent
 LOCKS = sorted((HOUSE / "requirements").glob("*.lock"))
@@ -31,11 +32,10 @@ def test_connecting_to_loopback_is_allowed() -> None:
 
 @pytest.mark.parametrize("turn", [1, 2])
 async def test_every_test_has_an_empty_database(database_url: str, turn: int) -> None:
-    engine = create_async_engine(database_url)
-    async with engine.begin() as connection:
-        await connection.execute(text("CREATE TABLE mine (n integer)"))
-        assert (await connection.execute(text("SELECT count(*) FROM mine"))).scalar_one() == 0
-    await engine.dispose()
+    database = open_database(database_url)
+    await database.write(lambda c: c.execute(text("CREATE TABLE mine (n integer)")))
+    assert await database.read(lambda c: c.execute(text("SELECT count(*) FROM mine")).scalar_one()) == 0
+    await database.close()
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)

@@ -33,7 +33,7 @@ from bot.contract import (
     Verdict,
 )
 from bot.narrow import UndeclaredPort
-from bot.playground.shop import Shop
+from bot.playground.single import Shop
 from bot.ports import Ports, ReadOnly, Record
 from bot.testing import Broken, PortsFor, TestCtx, assert_lifecycle, ports, run_check
 
@@ -158,9 +158,32 @@ class WrongNeeds(ReleaseSwitch):
     needs = frozenset({"blobs"})
 
 
+class Switched(Output):
+    edits: int = Field(description="How many edits there were.")
+
+
+class TellsNothingWithoutWork(ReleaseSwitch):
+    Output = Switched
+
+    async def apply(self, ctx: Ctx, p: ReleaseSwitchParams, change: Change) -> Receipt:
+        done = await super().apply(ctx, p, change)
+        return replace(done, output={"edits": len(change.edits)} if change.edits else {})
+
+
+class WritesWithoutWork(ReleaseSwitch):
+    Output = Switched
+
+    async def apply(self, ctx: Ctx, p: ReleaseSwitchParams, change: Change) -> Receipt:
+        if not change.edits:
+            await ctx.ports.http.put("shop", "/release", {"release": "2.4.0"})
+        return replace(await super().apply(ctx, p, change), output={"edits": len(change.edits)})
+
+
 @pytest.mark.parametrize(
     ("action", "words"),
     [
+        (TellsNothingWithoutWork, "what it gives does not fit its Output"),
+        (WritesWithoutWork, "apply of a change that holds nothing writes nothing; it tried: curl -X PUT"),
         (WritesWhilePlanning, "plan writes nothing; it tried: curl -X PUT"),
         (WritesWhilePlanningAndHidesIt, "plan writes nothing; it tried: curl -X PUT"),
         (Unsteady, "the same world gives the same fingerprint"),

@@ -17,6 +17,7 @@ from bot.policy import (
     Why,
     eligible,
     impossible,
+    may_break_glass,
     may_vote,
     missing,
     satisfied,
@@ -148,3 +149,33 @@ def test_gates_are_said_in_words() -> None:
     assert Gate((Requirement("dba"), Requirement("approver", 2), Requirement("commander"))).words == (
         "a dba, 2 approvers and a commander"
     )
+
+
+# -- breaking the glass ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("person", "roles", "may"),
+    [
+        (BEN, set(), True),
+        (BEN, {"dba"}, True),
+        (BEN, {"commander", "dba"}, True),
+        (BEN, {"commander"}, False),
+        (Person("eve", "eve"), set(), False),
+        (Person("gus", "gus", frozenset({"dba"}), kind="guest"), {"dba"}, False),
+    ],
+)
+def test_the_glass_is_broken_by_the_roles_that_the_catalogue_names_else_by_any(
+    person: Person, roles: set[str], may: bool
+) -> None:
+    assert (may_break_glass(person, TEAM, roles) is None) is may
+
+
+def test_who_may_not_break_the_glass_is_told_who_may() -> None:
+    no = may_break_glass(BEN, TEAM, {"commander", "approver"})
+    assert no is not None and no.why is Why.NOT_YOURS and no.who_can == ("dan", "ana", "cho")
+    assert no.text == (
+        "Not yours to decide: breaking the glass takes role approver or commander. On call: @dan. Nothing was changed."
+    )
+    nobody = may_break_glass(BEN, TEAM, {"ceo"})
+    assert nobody is not None and "takes role ceo. Nobody can at the moment. Nothing" in nobody.text

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from bot.catalogue import Release
 from bot.ledger import REMOVED, Entry
 from bot.plan.model import Plan, StepSpec
 from bot.policy import Actor
+from bot.ports import Blob
 from bot.releases import (
     WINDOW,
     BadRelease,
@@ -32,6 +34,8 @@ from bot.run import events as ev
 from bot.run.fold import evolve
 from bot.run.state import Run, new_run
 from bot.store import Store
+from bot.store import tables as t
+from bot.store.rows import ReleaseRow, to_row
 
 NOW = 1_763_900_000.0
 HOUR, DAY = 3600.0, 86400.0
@@ -253,23 +257,29 @@ async def test_no_transition_is_lost_between_two_processes(both: tuple[Releases,
     assert all(r.served for v, r in found.items() if v != "4.0")
 
 
+async def left_behind(releases: Releases, row: ReleaseRow) -> None:
+    """What another version of the bot has written."""
+    mine = (t.release.c.service == row.service, t.release.c.version == row.version)
+    await releases.store.db.write(lambda c: c.execute(sa.update(t.release).where(*mine).values(to_row(row))))
+
+
 async def test_what_a_newer_version_of_the_bot_wrote_survives_a_transition(releases: Releases) -> None:
     await shop(releases, "2.4.0")
     row = (await releases.store.releases("shop"))[0]
-    newer = row.body.replace('"release":{', '"extra":1,"release":{"settings":"s1",').replace(
+    newer = row.body.replace('"release":{', '"extra":1,"release":{"sbom":"s1",').replace(
         '"what":"registered"', '"what":"registered","run":"r9"'
     )
-    await releases.store.put_release(replace(row, body=newer))
+    await left_behind(releases, replace(row, body=newer))
     await releases.stable("shop", "2.4.0", "ana")
     body = (await releases.store.releases("shop"))[0].body
-    for part in ('"extra":1', '"settings":"s1"', '"run":"r9"', '"what":"stable"'):
+    for part in ('"extra":1', '"sbom":"s1"', '"run":"r9"', '"what":"stable"'):
         assert part in body
 
 
 async def test_a_state_of_a_newer_version_is_never_gone_back_to(releases: Releases) -> None:
     await shop(releases, "2.3.9", "2.4.0", "2.4.1")
     row = next(r for r in await releases.store.releases("shop") if r.version == "2.4.0")
-    await releases.store.put_release(replace(row, state="quarantined", reason="by 3.0"))
+    await left_behind(releases, replace(row, state="quarantined", reason="by 3.0"))
     choice = await releases.choose("shop", removed="2.4.1", floor=None, now=NOW)
     assert choice.best and choice.best.release.version == "2.3.9"
     assert choice.passed_over[0].passed_over == "quarantined: by 3.0"
@@ -278,7 +288,7 @@ async def test_a_state_of_a_newer_version_is_never_gone_back_to(releases: Releas
 async def test_a_damaged_row_is_named(releases: Releases) -> None:
     await shop(releases, "2.4.0")
     row = (await releases.store.releases("shop"))[0]
-    await releases.store.put_release(replace(row, body='{"history":[]}'))
+    await left_behind(releases, replace(row, body='{"history":[]}'))
     with pytest.raises(ValueError, match=r"release 2\.4\.0 of shop cannot be read"):
         await releases.current("shop")
 
@@ -502,7 +512,8 @@ def test_the_payload_says_everything_that_a_release_has() -> None:
         "service": "shop", "version": "2.4.0", "commit": "c", "images": {"api": image("a")}, "frontend": "b/1",
         "schema": "0041", "migrations": image("b"), "serving_since": "2026-11-23T14:02:00Z",
     }  # fmt: skip
-    assert set(sent) - {"service", "serving_since"} == {f.name for f in fields(Release)}
+    noted = {"settings"}  # when it serves, by the bot itself
+    assert set(sent) - {"service", "serving_since"} == {f.name for f in fields(Release)} - noted
     found = ReleasePayload.model_validate(sent)
     assert found.release == Release("2.4.0", "c", {"api": image("a")}, "b/1", "0041", image("b"))
     assert found.serving_since and found.serving_since.timestamp() == 1795442520.0
@@ -554,3 +565,23 @@ def test_a_signature_is_what_openssl_makes_of_the_same_text() -> None:
     """printf 'v0:%s:%s' "$time" "$body" | openssl dgst -sha256 -hmac "$secret" -r"""
     made = "e255e1c1c78ad9c4364b5cb03bd21d84d864fdbb056ae23b8516b307ccd90a6c"
     assert sign("s3cret", "1763900000", BODY) == f"v0={made}"
+
+
+async def test_settings_are_noted_when_a_release_serves_and_the_first_stay(releases: Releases) -> None:
+    await releases.record("shop", release("2.4.0"), by="ci")
+    first, later = (Blob(f"sha256:{digit * 64}", 20, "application/json") for digit in "12")
+    await releases.settled("shop", "2.4.0", first)
+    await releases.settled("shop", "2.4.0", later)
+    found = await releases.get("shop", "2.4.0")
+    assert found is not None
+    assert found.release.settings == first
+    assert not (await releases.record("shop", release("2.4.0"), by="ci")).new  # CI knows nothing of them
+
+
+async def test_a_release_of_before_there_were_settings_is_read(releases: Releases) -> None:
+    await releases.record("shop", release("2.4.0"), by="ci")
+    row = (await releases.store.releases("shop"))[0]
+    await left_behind(releases, replace(row, body=row.body.replace('"settings":null,', "")))
+    found = await releases.get("shop", "2.4.0")
+    assert found is not None
+    assert found.release.settings is None

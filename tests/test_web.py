@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 
 from bot import wiring
-from bot.playground.shop import Shop
+from bot.playground.single import Shop
 from bot.releases import sign
 from bot.web import app
 from bot.web.answers import BODY_LIMIT
@@ -177,6 +177,8 @@ async def test_a_rollback_over_http_from_opening_to_the_audit(site: Site) -> Non
     shown = await site.get(f"/v1/runs/{run}")
     assert shown["outcome"] == "verified" and shown["head"] == (await site.get(f"/v1/runs/{run}/audit"))["head"]
     assert "| cho (approver), cho via http |" in await site.get(f"/v1/runs/{run}/audit?format=markdown")
+    page = await site.get(f"/v1/runs/{run}/audit?format=html")
+    assert page.startswith("<!doctype html>") and "<b>Verified</b> after" in page and shown["head"] in page
     assert (await site.get("/v1/audit"))["ok"]
     assert [r["run"] for r in (await site.get("/v1/runs?service=shop&open=false"))["runs"]] == [run]
     status, forward = await site.ask("ana", "POST", f"/v1/runs/{run}/forward", {"reason": "it was not us"})

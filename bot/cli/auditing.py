@@ -20,8 +20,8 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 @root.command("audit", cls=Remote)
 @click.argument("words", nargs=-1, metavar="[RUN] verify|export")
-@click.option("--format", "form", type=click.Choice(["markdown", "jsonl"]), default="markdown", show_default=True,
-              help="Of an export: for people, or for programs and to be checked elsewhere.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["markdown", "html", "jsonl"]), default="markdown",
+              show_default=True, help="Of an export: a table or a page for people, the rows for programs.")  # fmt: skip
 @click.option("--output", "-o", type=_FILE, help="A file to write to.")
 @click.option("--database", is_flag=True, help="Read ROLLBACK_DATABASE_URL itself, on its host, beside any bot.")
 def audit(words: tuple[str, ...], form: str, output: Path | None, database: bool) -> None:
@@ -65,7 +65,7 @@ def _write(text: str, output: Path | None) -> None:
 
 
 async def _past_the_bot(run: str | None, form: str) -> Any:
-    from bot.audit import export_jsonl, export_markdown
+    from bot.audit import export_jsonl, export_markdown, html
     from bot.blobs import FileBlobs
     from bot.settings import read_settings
     from bot.store import Store
@@ -80,6 +80,8 @@ async def _past_the_bot(run: str | None, form: str) -> Any:
         rows = await store.events(run or "")
         if not rows:
             raise End(Code.USAGE, "Export which run? `history` lists them; with --database it takes its whole id.")
-        return await export_jsonl(store, rows[0].run) if form == "jsonl" else export_markdown(rows)
+        if form == "jsonl":
+            return await export_jsonl(store, rows[0].run)
+        return html(rows) if form == "html" else export_markdown(rows)
     finally:
         await store.close()

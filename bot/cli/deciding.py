@@ -19,7 +19,7 @@ from bot.cli.client import Client, Refused
 from bot.cli.link import ONLY, answer, bot, run_path
 from bot.cli.output import Code, End, asked, note, say
 from bot.cli.root import Remote, root
-from bot.cli.words import because
+from bot.words import because
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from bot.cli.client import Client
 from bot.cli.output import Code, End, note
 from bot.engine.reconciler import Engine
 from bot.lease import take
-from bot.people import PREFIX, Directory
+from bot.people import Directory
 from bot.ports import Ports, Record, Unreachable
 from bot.redact import Redactor
 from bot.releases import Releases
@@ -41,6 +41,7 @@ from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings, read_settings
 from bot.store import Store
+from bot.tokens import PREFIX
 from bot.web import app
 
 MIN_REASON = 4
@@ -149,7 +150,8 @@ async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
             outside = wiring.Outside(base.files, base.store, base.releases, base.clock)
             engine = Recorder(
                 base.store, base.registry, _nothing_to_see, base.people, redactor=base.redactor, node=lease.id,
-                watchers=(outside.files_behind, outside.anchor, outside.ledger), clock=base.clock,
+                glass=base.catalogue.glass, watchers=(outside.files_behind, outside.anchor, outside.ledger),
+                clock=base.clock,
             )  # fmt: skip
             rollbacks = Rollbacks(
                 engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
@@ -173,5 +175,5 @@ def _person(catalogue: Catalogue, user: str) -> str:
     return same[0]
 
 
-def _nothing_to_see(service: str, record: Record) -> Ports:
+def _nothing_to_see(run: Run, record: Record) -> Ports:
     raise Unreachable("the bot does not run, so nothing is asked of its targets")

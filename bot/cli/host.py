@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 HOURS = 12
-"""A token's life, as in bot.people."""
+"""A token's life, as in bot.tokens."""
 
 
 @root.command("serve")
@@ -47,7 +47,7 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with wiring.running(settings) as bot:
         log.set_up(settings.log_level, bot.redactor)
-        runner = web.AppRunner(app(bot), access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(app(bot, others=bot.posts), access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:
             await _listen(web.TCPSite(runner, settings.host, settings.port), settings)
@@ -92,10 +92,11 @@ async def _token(settings: Settings, name: str, hours: float, revoke: bool) -> s
 
     async with wiring.offline(settings) as bot:
         await bot.store.check_schema()
-        people = bot.catalogue.people
+        people = {p.id: p.name for p in await bot.people.everyone()}
         meant = [i for i, known in people.items() if name in (i, known)]
         if len(meant) != 1:
-            raise End(Code.REFUSED, f"{name!r} is nobody in the catalogue; there are {', '.join(people)}.")
+            where = "the catalogue" if bot.settings.slack == "off" else "the catalogue's roles, as Slack last said"
+            raise End(Code.REFUSED, f"{name!r} is nobody in {where}; there are {', '.join(people.values())}.")
         if revoke:
             return str(await bot.store.revoke_tokens(meant[0], bot.clock()))
         return await bot.tokens.issue(meant[0], _by(), hours * 3600)
@@ -153,15 +154,17 @@ def _url() -> str:
 
 
 @root.command("demo")
-def demo() -> None:
+@click.option("--story", type=click.Choice(["rollback", "bad-target"]), default="rollback", show_default=True,
+              help="bad-target: the release that is gone back to is bad too, and another one is chosen.")  # fmt: skip
+def demo(story: str) -> None:
     """A shop, a bad release and a rollback, on this machine; nothing else is touched."""
     try:
-        from bot.playground.demo import DemoFailed
-        from bot.playground.demo import demo as play
+        from bot.playground.demo.play import play
+        from bot.playground.demo.stage import DemoFailed
     except ImportError as e:
         text = f"The playground is not installed ({e}): pip install 'rollback-bot[playground]'"
         raise End(Code.USAGE, text) from None
     try:
-        run_async(play())
+        run_async(play(story))
     except DemoFailed as e:
         raise End(Code.FAULT, f"The demo failed: {e}") from None

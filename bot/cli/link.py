@@ -10,7 +10,7 @@ import click
 
 from bot.cli.client import Client, path
 from bot.cli.output import asked
-from bot.cli.words import Unclear, because
+from bot.words import Unclear, because
 
 ONLY = "-"
 """Stands for the only open run."""

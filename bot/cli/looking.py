@@ -1,4 +1,5 @@
-"""Looking at runs, and opening them: `rollback`, `status`, `show`, `history`, `preview`, `forward`, `whoami`."""
+"""Looking at runs, and opening them: `rollback`, `status`, `show`, `history`, `preview`, `forward`, `replan`,
+`whoami`."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from bot.cli.link import ONLY, answer, bot, run_path, split
 from bot.cli.live import follow
 from bot.cli.output import Code, End, say
 from bot.cli.root import Remote, root
-from bot.cli.words import EXAMPLE, Sentence, sentence
+from bot.words import EXAMPLE, Sentence, sentence
+
+_EXAMPLE = f"rollback-bot rollback {EXAMPLE}"
 
 
 @root.command("rollback", cls=Remote)
@@ -28,7 +31,7 @@ def rollback(words: tuple[str, ...], to: str | None, reason: str | None, live: b
     """Open a rollback. Nothing is changed before its commander starts it."""
     meant = _meant(words, to, reason)
     if not meant.reason:
-        raise click.UsageError(f"Why? Say it for everybody to read: {EXAMPLE}")
+        raise click.UsageError(f"Why? Say it for everybody to read: {_EXAMPLE}")
     found = bot().post(path("rollbacks"), {**asdict(meant), **rest})
     say(found, answer(found))
     if live and found["run"]:
@@ -89,6 +92,19 @@ def forward(words: tuple[str, ...], reason: str) -> None:
     say(found, answer(found))
 
 
+@root.command("replan", cls=Remote)
+@click.argument("words", nargs=-1, metavar="[RUN] PLAN because WORDS...")
+@click.option("--reason", default="", metavar="TEXT", help="The same as because WORDS.")
+def replan(words: tuple[str, ...], reason: str) -> None:
+    """Roll back by another plan, e.g. a smaller one: only before the rollback has begun. Its run is aborted in favour
+    of a new one."""
+    run, (plan,), because = split(words, ["PLAN"])
+    if not (reason or because):
+        raise click.UsageError("replan needs a reason: because <why>, or --reason.")
+    found = bot().post(run_path(run, "replan"), {"plan": plan, "reason": reason or because})
+    say(found, answer(found))
+
+
 @root.command("whoami", cls=Remote)
 def whoami() -> None:
     """Whom your token stands for, and what roles you hold now."""
@@ -98,7 +114,7 @@ def whoami() -> None:
 
 
 def _meant(words: tuple[str, ...], to: str | None, reason: str | None) -> Sentence:
-    found = sentence(words)
+    found = sentence(words, _EXAMPLE)
     if to and found.to and to != found.to:
         raise click.UsageError(f"To {found.to} or to {to}?")
     return Sentence(found.service, to or found.to, reason or found.reason)

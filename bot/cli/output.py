@@ -23,6 +23,7 @@ class Code(enum.IntEnum):
     UNREACHABLE = 3
     BAD_RECORD = 4
     NOT_VERIFIED = 5
+    UNWELL = 6
     FAULT = 70
     INTERRUPTED = 130
 
@@ -34,6 +35,7 @@ MEANINGS: Mapping[Code, str] = {
     Code.UNREACHABLE: "the bot, or its database, cannot be reached",
     Code.BAD_RECORD: "the record is bad: audit verify found something",
     Code.NOT_VERIFIED: "show --live: the run ended other than verified",
+    Code.UNWELL: "doctor: something is at fault",
     Code.FAULT: "a fault of the program; --debug shows where",
     Code.INTERRUPTED: "interrupted by Ctrl-C",
 }

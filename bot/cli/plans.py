@@ -68,7 +68,7 @@ class _Bench:
     """What plans are checked against: the handlers that are installed, and the catalogue where there is one."""
 
     def __init__(self) -> None:
-        from bot.rollbacks import Plans
+        from bot.plan.named import Plans
         from bot.settings import read_settings
 
         self.settings: Settings = read_settings()

@@ -14,7 +14,7 @@ from bot.cli.client import path
 from bot.cli.link import answer, bot
 from bot.cli.output import say
 from bot.cli.root import Remote, root
-from bot.cli.words import because, moment
+from bot.words import because, moment
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

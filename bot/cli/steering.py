@@ -15,7 +15,7 @@ import click
 from bot.cli.link import answer, bot, run_path, split
 from bot.cli.output import say
 from bot.cli.root import Remote, root
-from bot.cli.words import moment
+from bot.words import moment
 
 
 def _time(word: str) -> float:

@@ -1,7 +1,9 @@
 """What is wrong with a plan although it compiles: for the people, the wiring and the promises around it.
 
 Refused are: a destructive step that nobody is asked about, a temporary step that is not always undone, a port that
-this bot does not have, a decision that the people who exist could never take, a watch over nothing.
+this bot does not have, a decision that the people who exist could never take, a watch over nothing; and what could
+never be decided in one go: all steps of a decision are planned before any of them acts, so nothing among them may wait
+for what one of them does.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 from bot.located import Fault, nearest
 from bot.plan.compile import Compiled
-from bot.plan.model import Decision, Plan, StepSpec
+from bot.plan.model import Decision, Plan, StepSpec, step_of
 from bot.policy import Person, unsatisfiable
 
 
@@ -26,19 +28,21 @@ class Finding:
 
 
 def lint(
-    plan: Plan | Compiled, *, ports: Collection[str], people: Collection[Person], barred: Collection[str] = ()
+    plan: Plan | Compiled, *, ports: Collection[str], people: Collection[Person] | None, barred: Collection[str] = ()
 ) -> list[Fault]:
     """Everything that is wrong, in the order of the file; without a file (a bare `Plan`) places are 1:1.
 
-    ports: names that this wiring has; people: those who exist, with their roles; barred: ids that may not approve.
+    ports: names that this wiring has; people: those who exist, with their roles (None: not looked at); barred: ids
+    that may not approve.
     """
     bare = plan.plan if isinstance(plan, Compiled) else plan
     found = [
         *_ungated(bare),
         *_never_undone(bare),
         *_lacking(bare, ports),
-        *_closed_gates(bare, people, barred),
+        *(_closed_gates(bare, people, barred) if people is not None else ()),
         *_unwatched(bare),
+        *(f for d in bare.decisions for f in _undecidable(bare, d)),
     ]
     if isinstance(plan, Compiled):
         faults = [plan.fault(f.name, f.message, f.guess, gate=f.gate) for f in found]
@@ -105,3 +109,25 @@ def _unwatched(plan: Plan) -> Iterator[Finding]:
     for s in plan.steps:
         if s.kind == "watch" and not verified:
             yield Finding(s.id, "no check has `phase: verify`, so the run is never restored and never closes itself")
+
+
+def _undecidable(plan: Plan, d: Decision) -> Iterator[Finding]:
+    """What keeps this decision from ever being opened: its steps, and those between them, cannot all be planned."""
+    members = frozenset(d.members)
+    later = {s.id for s in plan.steps if plan.before[s.id] & members}
+    known_late = members | later  # what these give is known only once a member has acted
+    for s in plan.steps:
+        between = s.id in later and bool(plan.behind[s.id] & members)
+        if s.id not in members and not between:
+            continue
+        where = f"decision {d.name!r}"
+        if s.kind == "gate" and len(members) > 1:
+            yield Finding(s.id, f"{s.id!r} only asks people, amid the steps of {where}; put it before or behind them")
+        elif s.kind in ("check", "watch") and s.id in members:
+            yield Finding(s.id, f"{s.id!r} is a check, of which there is nothing to decide; put it behind {where}")
+        elif s.undo in known_late:
+            yield Finding(s.id, f"{s.id!r} undoes {s.undo!r}, which has not acted when {where} is made; put it behind")
+        elif s.changes:
+            for ref in sorted(r for r in s.refs if step_of(r) in known_late):
+                what = f"{s.id!r} reads ${{{ref}}}, which is not known when {where} is made; let it be decided later"
+                yield Finding(s.id, what)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from bot.catalogue import Release, Service
-from bot.contract import Action, AnyAction, AnyCheck, Json
+from bot.catalogue import Channels, Release, Service
+from bot.contract import Action, AnyAction, AnyCheck, Json, Outgoing
 from bot.located import Path, Report, quoted
 from bot.located.shapes import Shape
 from bot.plan.file import Uses
@@ -18,6 +18,21 @@ from bot.plan.refs import ROOTS, compared, parse, whole
 from bot.registry import Registry
 
 RELEASE = Shape.of(TypeAdapter(Release).json_schema())
+CHANNELS = Shape.of(TypeAdapter(Channels).json_schema())
+
+
+@dataclass(frozen=True, slots=True)
+class OfRun:
+    """What a run is and what is decided in its course: rollback, forward, ...; digests that the freeze lets pass;
+    version -> digests that stay out; the releases that have to go."""
+
+    purpose: str
+    admitted: list[str]
+    banned: dict[str, list[str]]
+    outgoing: list[Outgoing]
+
+
+RUN = Shape.of(TypeAdapter(OfRun).json_schema())
 
 Read = tuple[str, Shape | None]
 """A reference in its full form, and the shape of its value where that is known."""
@@ -81,6 +96,8 @@ class Lookup:
             return self._field(text, rest, "a release", RELEASE, said)
         if ref.root == "service":
             return self._of_service(text, rest, said)
+        if ref.root == "run":
+            return self._field(text, rest, "a run", RUN, said)
         if not ref.step or not ref.field:
             self.report.add(said.path, f"{quoted(text)} names no field; write steps.<id>.<field>")
             return None
@@ -169,9 +186,11 @@ class Lookup:
         if rest == "name":
             return full, Shape({"type": "string"})
         head, _, name = rest.partition(".")
+        if head == "channels" and name:
+            return self._field(full, name, "a service's channels", CHANNELS, said)
         if head != "limits" or not name:
-            what = "of a service there are only service.name and service.limits.<name>"
-            self.report.add(said.path, what, word=rest, known=["name", "limits"])
+            what = "of a service there are only service.name, service.limits.<name> and service.channels.<use>"
+            self.report.add(said.path, what, word=rest, known=["name", "limits", "channels"])
             return None
         if self.service is None:
             return full, None

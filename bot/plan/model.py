@@ -152,7 +152,7 @@ class Plan:
         """Steps that depend on which release is restored, directly or because they follow one that does."""
         own: set[str] = set()
         for s in self.steps:  # in order: what it reads has been looked at before it
-            if any(r.startswith("target.") or step_of(r) in own for r in s.refs):
+            if any(r.startswith("target.") or r in OF_TARGET or step_of(r) in own for r in s.refs):
                 own.add(s.id)
         acting = {i for i in own if self.by_id[i].phase != "preflight"}
         return frozenset(own.union(*(self.behind[i] for i in acting)))
@@ -163,6 +163,8 @@ class Plan:
         return "sha256:" + hashlib.sha256(canonical(to_json(self)).encode()).hexdigest()
 
 
+OF_TARGET = ("run.banned", "run.outgoing")
+"""What else depends on which release is restored."""
 _ADAPTER = TypeAdapter(Plan)
 
 
@@ -172,7 +174,7 @@ def to_json(plan: Plan) -> Json:
 
 
 def step_of(ref: str) -> str | None:
-    """The step whose output a reference reads; None for target, removed and service."""
+    """The step whose output a reference reads; None for every other."""
     head, _, rest = ref.partition(".")
     return rest.rpartition(".")[0] if head == "steps" else None
 

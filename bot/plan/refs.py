@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bot.contract import Json
 from bot.located import Path
 
-ROOTS = ("target", "removed", "service", "steps")
+ROOTS = ("target", "removed", "service", "run", "steps")
 
 _WHOLE = re.compile(r"\$\{([^{}]*)\}")
 _COMPARED = re.compile(r"\s*\$\{([^{}]*)\}\s*(==|!=)\s*(.*\S)\s*")

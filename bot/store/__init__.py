@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
@@ -27,7 +27,7 @@ from bot.run.state import Run, new_run
 from bot.store import tables as t
 from bot.store.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
 from bot.store.database import Database, SchemaMismatch, StoreUnavailable, Transaction, open_database, place
-from bot.store.rows import Head, Progress, ReleaseRow, Slot, Token, from_row, to_row, us
+from bot.store.rows import Head, Known, Notice, Progress, ReleaseRow, Slot, Token, Unshown, from_row, to_row, us
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,14 +35,15 @@ if TYPE_CHECKING:
     D = TypeVar("D", bound=DataclassInstance)
 
 __all__ = [
-    "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Progress", "ReleaseRow", "SchemaMismatch",
-    "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token", "Transaction",
+    "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Known", "Notice", "Progress", "ReleaseRow",
+    "SchemaMismatch", "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token", "Transaction",
+    "Unshown",
 ]  # fmt: skip
 
 CACHED = 256
 """Runs kept folded in memory."""
-CHUNK = 1000
-"""Rows fetched at a time where all are read."""
+CHUNK = 500
+"""Rows fetched at a time where all are read: more are slower, they no longer fit into the processor's cache."""
 CHECKPOINT_LOCK = 0x726F6C6C01
 """PostgreSQL advisory lock: one checkpoint is written at a time."""
 
@@ -181,7 +182,7 @@ class Store:
 
     async def heads(self, service: str | None = None, open: bool | None = None, limit: int | None = 100) -> list[Head]:
         """Runs in one line each, newest first."""
-        query = sa.select(t.head).order_by(t.head.c.created.desc(), t.head.c.run.desc()).limit(limit)
+        query = sa.select(*_HEAD).order_by(t.head.c.created.desc(), t.head.c.run.desc()).limit(limit)
         if service is not None:
             query = query.where(t.head.c.service == service)
         if open is not None:
@@ -193,9 +194,23 @@ class Store:
         query = sa.select(t.head.c.run).where(t.head.c.service == service, t.head.c.open, t.head.c.kind == "rollback")
         return await self.db.read(lambda c: c.scalar(query))
 
+    async def unshown(self, run_id: str | None = None) -> list[Unshown]:
+        """Runs, or the one, with events or notices since last marked as shown; cheap however many runs wait."""
+        return await self._all(Unshown, _UNSHOWN if run_id is None else _UNSHOWN.where(t.head.c.run == run_id))
+
+    async def mark_shown(self, run: Unshown) -> None:
+        """Slack shows it up to `run.seq`; nothing changes where notices came since `run` was read."""
+        h = t.head.c
+        await self._change(sa.update(t.head).where(h.run == run.run, h.shown == run.shown).values(shown=run.seq))
+
     async def checkpoints(self, after: int = 0) -> list[Checkpoint]:
         """The checkpoint chain behind n `after`."""
         return await self.db.read(lambda c: _checkpoints(c, after))
+
+    async def marks(self, run_id: str) -> dict[float, Checkpoint]:
+        """The run's checkpoints by the moment (seconds since the epoch) at which they were written."""
+        found = await self.db.read(lambda c: c.execute(_MARKS, {"of": run_id}).all())
+        return {at / 1e6: Checkpoint(*row) for at, *row in found}
 
     async def last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint: what is kept outside the database."""
@@ -211,6 +226,34 @@ class Store:
     async def put_slot(self, slot: Slot) -> None:
         """Remember which message shows what."""
         await self._put(t.slot, slot)
+
+    async def forget_slot(self, run_id: str, name: str) -> None:
+        """The message is gone, or never was."""
+        await self._change(sa.delete(t.slot).where(t.slot.c.run == run_id, t.slot.c.name == name))
+
+    async def notices(self, run_id: str) -> list[Notice]:
+        """The posts that actions of the run asked for, oldest first."""
+        n = t.notice.c
+        return await self._all(Notice, sa.select(t.notice).where(n.run == run_id).order_by(n.at, n.name))
+
+    async def put_notice(self, notice: Notice) -> None:
+        """Keep a post, and mark its run as unshown; nothing happens if the run has one of this name."""
+        add = self._insert(t.notice).values(to_row(notice)).on_conflict_do_nothing().returning(t.notice.c.name)
+
+        def work(c: sa.Connection) -> None:
+            if c.execute(add).first() is not None:
+                c.execute(_MORE_TO_SHOW, {"of": notice.run})
+
+        await self.db.write(work)
+
+    async def known(self, name: str) -> Known | None:
+        """What was last said about this."""
+        found = await self._all(Known, sa.select(t.known).where(t.known.c.name == name))
+        return found[0] if found else None
+
+    async def put_known(self, known: Known) -> None:
+        """Replace what was known."""
+        await self._put(t.known, known)
 
     async def progress(self, run_id: str) -> dict[str, Progress]:
         """The last progress line of each step of the run."""
@@ -249,10 +292,6 @@ class Store:
         r = t.release.c
         query = sa.select(t.release).where(r.service == service).order_by(r.at.desc(), r.version.desc())
         return await self._all(ReleaseRow, query)
-
-    async def put_release(self, row: ReleaseRow) -> None:
-        """Add the release, or replace what was known of it."""
-        await self._put(t.release, row)
 
     # -- how -----------------------------------------------------------------------------------------------------------
 
@@ -332,6 +371,19 @@ _DUE = (
     .where(t.head.c.due <= sa.bindparam("now"))
     .order_by(t.head.c.due, t.head.c.run)
     .limit(sa.bindparam("limit"))
+)
+_HEAD = [t.head.c[f.name] for f in fields(Head)]
+_UNSHOWN = sa.select(*(t.head.c[f.name] for f in fields(Unshown))).where(t.head.c.shown < t.head.c.seq)
+_MORE_TO_SHOW = (
+    sa.update(t.head)
+    .where(t.head.c.run == sa.bindparam("of"))
+    .values(shown=sa.case((t.head.c.shown > 0, -1), else_=t.head.c.shown - 1))
+)
+"""Another number each time, so that `mark_shown` notices."""
+_MARKS = (
+    sa.select(t.event.c.at, t.checkpoint)
+    .join_from(t.checkpoint, t.event, (t.event.c.run == t.checkpoint.c.run) & (t.event.c.seq == t.checkpoint.c.seq))
+    .where(t.checkpoint.c.run == sa.bindparam("of"))
 )
 _LAST_CHECKPOINT = sa.select(t.checkpoint).order_by(t.checkpoint.c.n.desc()).limit(1)
 

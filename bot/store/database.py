@@ -1,7 +1,7 @@
 """One way into the database for SQLite and PostgreSQL: reads, write transactions, snapshots, and plain errors.
 
 Work is a plain function of a SQLAlchemy connection. For PostgreSQL it runs on an asyncio driver; for SQLite whole in
-a thread, because a thread hop per statement (aiosqlite) costs four times as much as the statements.
+a thread, because a thread hop per statement (as aiosqlite does it) costs four times as much as the statements.
 
 Invariants:
 - a write is one transaction; a cancelled caller never leaves half of one behind (it ends, then he is cancelled);
@@ -27,7 +27,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 T = TypeVar("T")
 
-LITE, POSTGRES = "sqlite+aiosqlite", "postgresql+psycopg"
+LITE, POSTGRES = "sqlite", "postgresql+psycopg"
+LITE_TOO = "sqlite+aiosqlite"
+"""Read as LITE: what others write for SQLite beside asyncio."""
 UPGRADE = "run `rollback-bot db upgrade`"
 
 
@@ -41,12 +43,14 @@ class SchemaMismatch(Exception):
 
 
 def parse_url(url: str) -> URL:
-    """The URL, if it is one of the two that work. ValueError with an example otherwise."""
+    """The URL, if it is of one of the two kinds that work. ValueError with an example otherwise."""
     example = f"use {LITE}:////var/lib/rollback-bot/bot.db or {POSTGRES}://user@host/database"
     try:
         parsed = make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         raise ValueError(f"database_url is not a URL; {example}") from None
+    if parsed.drivername == LITE_TOO:
+        parsed = parsed.set(drivername=LITE)
     if parsed.drivername not in (LITE, POSTGRES):
         raise ValueError(f"database_url begins with {parsed.drivername}://; {example}")
     if parsed.drivername == LITE and parsed.database in (None, "", ":memory:"):
@@ -56,7 +60,7 @@ def parse_url(url: str) -> URL:
 
 def place(url: URL) -> str:
     """Where the database is, for people: without user and password."""
-    if url.drivername.startswith("sqlite"):
+    if url.drivername == LITE:
         return f"the database file {url.database}"
     host = url.host or url.query.get("host") or "the local socket"
     return f"the PostgreSQL database {url.database!r} at {host}{f':{url.port}' if url.port else ''}"
@@ -211,7 +215,7 @@ class Lite:
 
     def __init__(self, url: URL, patience: float) -> None:
         self.url = url
-        self._engine = sa.create_engine(url.set(drivername="sqlite"), poolclass=sa.QueuePool, pool_timeout=patience + 5)
+        self._engine = sa.create_engine(url, poolclass=sa.QueuePool, pool_timeout=patience + 5)
         prepare_lite(self._engine, patience)
         self._transactions = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         self._snapshots = self._engine.execution_options(begin="BEGIN")

@@ -35,13 +35,44 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Which message shows `name` of a run, and the digest of what it shows."""
+    """Which message shows `name` of a run, and the digest of what it shows. ts empty: it was to be posted at `at`, and
+    nobody knows yet whether it was."""
 
     run: str
     name: str
     channel: str
     ts: str
     digest: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """A run of which Slack may not show everything: `shown` of its `seq` events, below 0 where notices came since."""
+
+    run: str
+    seq: int
+    shown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A post that an action asked for. channel: as catalogued."""
+
+    run: str
+    name: str
+    channel: str
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What somebody outside last said. name: of what (`slack/people`); body: JSON; at: seconds since the epoch."""
+
+    name: str
+    body: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)

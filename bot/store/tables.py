@@ -38,11 +38,15 @@ head = sa.Table(
     sa.Column("due", sa.BigInteger),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("closed", sa.BigInteger),
+    sa.Column("shown", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
-"""An index over the log, written in the same transaction. due NULL: only a person can move the run."""
+"""An index over the log, written in the same transaction. due NULL: only a person can move the run; shown: up to
+which seq Slack shows the run, less than nothing where notices came since."""
 
 sa.Index("head_due", head.c.due)
 sa.Index("head_service", head.c.service, head.c.created)
+_UNSHOWN = sa.text("shown < seq")
+sa.Index("head_unshown", head.c.run, sqlite_where=_UNSHOWN, postgresql_where=_UNSHOWN)
 ONE_OPEN_ROLLBACK = sa.Index(
     "head_one_open_rollback",
     head.c.service,
@@ -62,6 +66,7 @@ checkpoint = sa.Table(
     sa.Column("chain", sa.Text, nullable=False),
 )
 """One small chain over starts, gates and ends of all runs: a missing run or a cut tail shows."""
+sa.Index("checkpoint_run", checkpoint.c.run)
 
 slot = sa.Table(
     "slot",
@@ -71,8 +76,21 @@ slot = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("ts", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
-"""Which Slack message shows what: (run, name) -> channel and ts, and the digest of what it shows."""
+"""Which Slack message shows what: (run, name) -> channel and ts, and the digest of what it shows; ts empty: it was
+to be posted at that moment, and nobody knows whether it was. Alerts at the pager are kept alike (`bot/paging.py`)."""
+
+notice = sa.Table(
+    "notice",
+    metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
+"""Posts that actions asked for (`bot/notices.py`)."""
 
 inbox = sa.Table(
     "inbox",
@@ -131,3 +149,12 @@ token = sa.Table(
 )
 """Personal tokens of the command line, by their SHA-256; the token itself is nowhere."""
 sa.Index("token_person", token.c.person)
+
+known = sa.Table(
+    "known",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
+"""What somebody outside last said, for when they cannot be asked (the people of Slack); body is JSON."""

@@ -1,8 +1,8 @@
 """The bot over HTTP: what the command line, CI and probes speak to. JSON in, JSON out.
 
 Invariants:
-- every request but the probes and a signed webhook stands for one person, by a personal token; what they may do is
-  decided behind this package, by policy, from roles as they are now;
+- every request but the probes, a signed webhook and what Slack signs stands for one person, by a personal token; what
+  they may do is decided behind this package, by policy, from roles as they are now;
 - what cannot be read (malformed, unknown field, wrong type) is a 400 that says what and where; a "no" is a 403, 404
   or 409 with why, text and who can; trouble with the database is a 503 with what to do. Nothing was written then.
   Anything else is a fault of ours: logged, and told without its inside;
@@ -11,9 +11,12 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aiohttp import web
 
-from bot.web.answers import BODY_LIMIT, answered
+from bot.web.answers import BODY_LIMIT, Handler, answered
+from bot.web.freezes import Freezes
 from bot.web.record import Records
 from bot.web.releases import Ledger
 from bot.web.serves import Serves
@@ -22,9 +25,12 @@ from bot.web.site import Site
 __all__ = ["Serves", "app"]
 
 
-def app(bot: Serves, via: str = "") -> web.Application:
-    """The application. via: what is recorded as the way in; where empty, by the client's own word."""
-    site, ledger, records = Site(bot, via), Ledger(bot), Records(bot)
+def app(bot: Serves, via: str = "", others: Mapping[str, Handler] | None = None) -> web.Application:
+    """The application. via: what is recorded as the way in; where empty, by the client's own word. others: path ->
+    who answers a POST there, and knows by himself who sent it (Slack)."""
+    others = others or {}
+    site, ledger, records = Site(bot, via, others), Ledger(bot), Records(bot)
+    freezes = Freezes(bot)
     found = web.Application(middlewares=[answered, site.known], client_max_size=BODY_LIMIT)
     found.on_shutdown.append(site.close)
     found.add_routes([
@@ -38,10 +44,16 @@ def app(bot: Serves, via: str = "") -> web.Application:
         web.get("/v1/runs/{run}/events", site.events),
         web.post("/v1/runs/{run}/commands", site.command),
         web.post("/v1/runs/{run}/forward", site.forward),
+        web.post("/v1/runs/{run}/replan", site.replan),
         web.get("/v1/runs/{run}/audit", records.one),
         web.get("/v1/audit", records.all),
         web.post("/v1/releases", ledger.record),
         web.get("/v1/releases/{service}", ledger.list),
         web.post("/v1/releases/{service}/{version}/{what}", ledger.mark),
+        web.get("/v1/freezes/{service}", freezes.show),
+        web.post("/v1/freezes/{service}/overrides", freezes.override),
+        web.post("/v1/freezes/{service}/freeze", freezes.freeze),
+        web.post("/v1/freezes/{service}/thaw", freezes.thaw),
+        *(web.post(path, handler) for path, handler in others.items()),
     ])  # fmt: skip
     return found

@@ -26,7 +26,7 @@ BODY_LIMIT = 48 * 1024
 """Bytes of a body; below what one event may hold."""
 _STATUS = {
     Why.NOT_YOURS: 403, Why.BARRED: 403, Why.ALREADY: 409, Why.STALE: 409, Why.NOT_NOW: 409, Why.UNKNOWN: 404,
-    Why.BAD_INPUT: 400,
+    Why.BAD_INPUT: 400, Why.IMPOSSIBLE: 409,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The record over HTTP: verified, or exported for people (Markdown) and programs (JSON Lines)."""
+"""The record over HTTP: verified, or exported for people (Markdown, an HTML timeline) and programs (JSON Lines)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from aiohttp import web
 
-from bot.audit import Finding, export_jsonl, export_markdown, verify
+from bot.audit import POLICY, Finding, export_jsonl, export_markdown, html, verify
 from bot.blobs import FileBlobs
 from bot.policy import Refusal
 from bot.store import Store
@@ -31,13 +31,15 @@ class Records:
         return as_json(await verified(self.bot.store, self.bot.files))
 
     async def one(self, request: web.Request) -> web.Response:
-        """One run. ?format=verify|jsonl|markdown."""
-        form = in_query(request, "format", one_of("verify", "jsonl", "markdown"), "verify")
+        """One run. ?format=verify|jsonl|markdown|html."""
+        form = in_query(request, "format", one_of("verify", "jsonl", "markdown", "html"), "verify")
         run = await self._run(request)
         if form == "jsonl":
             return _file(await export_jsonl(self.bot.store, run), "application/x-ndjson")
         if form == "markdown":
             return _file(export_markdown(await self.bot.store.events(run)), "text/markdown")
+        if form == "html":
+            return _file(html(await self.bot.store.events(run)), "text/html")
         return as_json(await verified(self.bot.store, self.bot.files, run))
 
     async def _run(self, request: web.Request) -> str:
@@ -65,4 +67,9 @@ async def verified(store: Store, files: FileBlobs, run: str | None = None) -> di
 
 
 def _file(text: str, kind: str) -> web.Response:
-    return web.Response(text=text, content_type=kind, headers={"Cache-Control": "no-store"})
+    """What others wrote is in it: no browser may take it for anything else, or let it load or do anything."""
+    headers = {
+        "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": f"{POLICY}; sandbox",
+    }  # fmt: skip
+    return web.Response(text=text, content_type=kind, charset="utf-8", headers=headers)

@@ -15,12 +15,10 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from bot.catalogue import Release, Service
-from bot.commands import Admit, Retarget
+from bot.catalogue import Service
 from bot.ledger import Registered
-from bot.policy import COMMANDER, Person, Why
+from bot.policy import COMMANDER, Actor, Person, Why
 from bot.releases import BadRelease, ReleasePayload, verify_signature
-from bot.run.state import Run
 from bot.view import duration
 from bot.web.answers import No, as_json
 from bot.web.incoming import read_json
@@ -60,6 +58,9 @@ class Ledger:
         service = self._service(payload.service)
         since = payload.serving_since.timestamp() if payload.serving_since is not None else None
         done = await self.bot.releases.record(service.name, payload.release, by=by, serving_since=since)
+        person = request.get(PERSON)
+        by_whom = Actor.of(person, "http") if person is not None else Actor(CI, "CI", (), "webhook")
+        await self.bot.rollbacks.end_bans(service.name, by_whom)
         said = "is registered" if done.new else "was registered before; nothing has changed"
         text = f"{service.name} {payload.version} {said}."
         return as_json(self._one(done.registered) | {"new": done.new, "text": text}, status=201 if done.new else 200)
@@ -69,7 +70,9 @@ class Ledger:
         service = self._service(word_in_address(request, "service"))
         found = [self._one(r) for r in await self.bot.releases.all(service.name)]
         now = self.bot.clock()
-        choice = await self.bot.releases.choose(service.name, removed=None, floor=service.floor, now=now)
+        choice = await self.bot.releases.choose(
+            service.name, removed=None, floor=service.floor, now=now, stable_after=service.stable_after
+        )
         best = choice.best.release.version if choice.best is not None else None
         lines = [_line(r, now) for r in found] or [f"No release of {service.name} is registered."]
         text = "\n".join([*lines, "", *choice.evidence])
@@ -84,6 +87,7 @@ class Ledger:
         person = self._commander(request)
         service = self._service(word_in_address(request, "service"))
         done = await self._judge[what](service.name, version, judgement, person.id)
+        await self.bot.rollbacks.end_bans(service.name, Actor.of(person, "http"))
         one = self._one(done)
         return as_json(one | {"text": _line(one, self.bot.clock())})
 
@@ -145,26 +149,6 @@ async def signed(bot: Serves, request: web.Request) -> bool:
         text = f"The signature is not good: sign v0:<{TIMESTAMP}>:<body> with the shared secret, within five minutes."
         raise No(401, "bad-signature", text)
     return True
-
-
-async def from_ledger(bot: Serves, run: Run, command: Retarget | Admit) -> Release:
-    """The release that a command means, as registered: nobody brings a content of their own. No where it may not be."""
-    service = bot.catalogue.services.get(run.service)
-    version = command.release.version
-    if service is None or run.created is None:
-        raise No(404, Why.UNKNOWN, f"{run.service or run.id} is not in the catalogue. Nothing was changed.")
-    if command.release != Release(version):
-        raise No(400, Why.BAD_INPUT, "release: give its version only; what it holds is read from the ledger.")
-    removed = run.created.removed.version
-    found = await bot.releases.candidates(service.name, removed=removed, floor=service.floor, now=bot.clock())
-    known = next((c for c in found if c.release.version == version), None)
-    if known is None:
-        names = ", ".join(c.release.version for c in found if not c.passed_over) or "none"
-        text = f"{service.name} has no release {version!r}. Possible: {names}. Nothing was changed."
-        raise No(404, Why.UNKNOWN, text)
-    if known.passed_over and (command.do == "retarget" or known.passed_over.startswith(("bad", "banned"))):
-        raise No(409, Why.NOT_NOW, f"Not {version}: {known.passed_over}. Nothing was changed.")
-    return known.release
 
 
 def _line(r: Mapping[str, Any], now: float) -> str:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from bot.commands import COMMANDS, Admit, Retarget
-from bot.eta import Eta, History, Until, estimate, history
-from bot.people import PREFIX
-from bot.policy import Person, Refusal, stranger
+from bot.commands import COMMANDS
+from bot.eta import Estimates
+from bot.policy import Person, Refusal, Why, stranger
 from bot.rollbacks import Wanted
 from bot.run.events import BadEvent, decode
 from bot.run.state import Run
 from bot.sentences import Names, sentence
+from bot.tokens import PREFIX
 from bot.view import decision_lines, status, text, title, view
 from bot.web import preview
 from bot.web.answers import Handler, No, as_json
-from bot.web.releases import from_ledger, signed
+from bot.web.freezes import is_ci
+from bot.web.releases import signed
 from bot.web.requests import PERSON, between, boolean, click_key, in_query, name, read_body, word_in_address
 from bot.web.serves import Serves
 
@@ -44,16 +44,25 @@ class Forwards:
     reason: str
 
 
-_WANTED, _FORWARDS = TypeAdapter(Wanted), TypeAdapter(Forwards)
+@dataclass(frozen=True, slots=True)
+class Replans:
+    """What another plan for an unstarted rollback asks for. plan: its name."""
+
+    plan: str
+    reason: str
+
+
+_WANTED, _FORWARDS, _REPLANS = TypeAdapter(Wanted), TypeAdapter(Forwards), TypeAdapter(Replans)
 
 
 class Site:
     """The handlers, with the bot they speak for."""
 
-    def __init__(self, bot: Serves, via: str) -> None:
+    def __init__(self, bot: Serves, via: str, others: Collection[str] = ()) -> None:
         self.bot, self.via = bot, via
+        self._open = frozenset({"/healthz", "/readyz", *others})
         self._closing = asyncio.Event()
-        self._histories: dict[str, tuple[str, History]] = {}
+        self._estimates = Estimates(bot.store)
 
     async def close(self, _: web.Application) -> None:
         """Ends long polls."""
@@ -64,9 +73,9 @@ class Site:
     @web.middleware
     async def known(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Lets nobody through whose token does not stand for a member."""
-        if request.path in ("/healthz", "/readyz") or request.match_info.http_exception is not None:
+        if request.path in self._open or request.match_info.http_exception is not None:
             return await handler(request)
-        if not await signed(self.bot, request):
+        if not (is_ci(self.bot, request) or await signed(self.bot, request)):
             request[PERSON] = await self._person(request)
         return await handler(request)
 
@@ -115,6 +124,8 @@ class Site:
         """Opens a rollback."""
         wanted = await read_body(_WANTED, request)
         opened = await self.bot.rollbacks.open(wanted, request[PERSON], self._via(request), key=click_key(request))
+        if isinstance(opened, Refusal) and opened.why is Why.IMPOSSIBLE:
+            opened = replace(opened, text=f"{opened.text} That is `--despite`.")
         return self._opened(opened)
 
     async def forward(self, request: web.Request) -> web.Response:
@@ -122,6 +133,15 @@ class Site:
         reason = (await read_body(_FORWARDS, request)).reason
         run, key = await self._find(request), click_key(request)
         opened = await self.bot.rollbacks.forward(run, reason, request[PERSON], self._via(request), key=key)
+        return self._opened(opened)
+
+    async def replan(self, request: web.Request) -> web.Response:
+        """Opens the same rollback by another plan, in place of a run that has not begun."""
+        said = await read_body(_REPLANS, request)
+        run, key = await self._find(request), click_key(request)
+        opened = await self.bot.rollbacks.replan(
+            run, said.plan, said.reason, request[PERSON], self._via(request), key=key
+        )
         return self._opened(opened)
 
     def _opened(self, run: Run | Refusal) -> web.Response:
@@ -161,7 +181,7 @@ class Site:
     async def _shown(self, run: Run) -> dict[str, Any]:
         now = self.bot.clock()
         v = view(run, now)
-        eta = await self._eta(run, now)
+        eta = await self._estimates.of(run, now)
         written = text(v).split("\n", 2)
         if run.open:
             written.insert(2, f"Back: {eta.text}" if run.restored is None else f"Verified: {eta.text}")
@@ -175,16 +195,6 @@ class Site:
             "eta": asdict(eta),
             "text": "\n".join(written),
         }  # fmt: skip
-
-    async def _eta(self, run: Run, now: float) -> Eta:
-        """What is left, from earlier runs; those are read again only when another one has ended."""
-        newest = await self.bot.store.heads(service=run.service, open=False, limit=1)
-        last = newest[0].run if newest else ""
-        known = self._histories.get(run.service)
-        if known is None or known[0] != last:
-            known = self._histories[run.service] = (last, await history(self.bot.store, run.service))
-        until: Until = "back" if run.restored is None else "verified"
-        return estimate(run.plan, known[1], service=run.service, now=now, run=run, until=until)
 
     async def events(self, request: web.Request) -> web.Response:
         """The rows behind ?after=seq, as stored. ?wait=seconds for the first of them (or for progress newer than
@@ -217,11 +227,8 @@ class Site:
         """What a person asks of a run: one of bot.commands."""
         command = await read_body(COMMANDS, request)
         run_id, person = await self._find(request), request[PERSON]
-        if isinstance(command, Retarget | Admit):
-            run = await self.bot.store.load(run_id)
-            command = replace(command, release=await from_ledger(self.bot, run, command))
-        ref, via, key = secrets.token_hex(3), self._via(request), click_key(request)
-        found = await self.bot.engine.command(run_id, command, person, via, ref, key=key)
+        via, key = self._via(request), click_key(request)
+        found = await self.bot.rollbacks.command(run_id, command, person, via, key=key)
         if isinstance(found, Refusal):
             raise No.of(found)
         return as_json({"run": run_id, "do": command.do, "text": found.text})

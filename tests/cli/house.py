@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import pwd
-import socket
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -26,7 +25,8 @@ import migrations
 from bot import wiring
 from bot.catalogue import Release
 from bot.cli import root
-from bot.playground.shop import Shop
+from bot.playground.free_port import free_port
+from bot.playground.single import Shop
 from bot.settings import Settings
 from bot.web import app
 
@@ -82,7 +82,7 @@ class House:
 
     folder: Path
     shop: str
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=free_port)
     tokens: dict[str, str] = field(default_factory=dict)
     database: str = ""
 
@@ -213,9 +213,3 @@ def shop_running() -> Iterator[Shop]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])

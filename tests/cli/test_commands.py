@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -20,8 +21,8 @@ from bot.cli import root
 from bot.cli.output import Code
 from bot.cli.root import SECTIONS, URL, Remote
 from bot.cli.steering import SAYS, Says, body
-from bot.cli.words import Unclear
 from bot.settings import Settings
+from bot.words import Unclear
 from tests.cli.house import Running
 
 KINDS: dict[Any, type[Any]] = {
@@ -113,6 +114,16 @@ def test_help_is_there_at_once_and_loads_nothing_heavy() -> None:
         assert not loaded & heavy
         assert "rollback-bot rollback shop" in found.stdout
     assert min(took) < 0.4
+
+
+def test_plans_are_linted_without_loading_a_database_or_the_engine(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bot.cli", "plan", "lint"],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    loaded = {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in found.stderr.splitlines()}
+    assert not loaded & {"sqlalchemy", "dbos", "kubernetes", "aiohttp", "alembic", "boto3", "psycopg"}
+    assert found.stdout == "No mistakes.\n"
 
 
 def test_every_command_reaches_the_bot_and_is_answered_in_words_and_in_json(bot: Running) -> None:

@@ -139,10 +139,10 @@ def test_the_record_can_be_verified_and_exported_past_the_bot(bot: Running, tmp_
     house = bot.house
     run = opened(house)
     assert ": verified" in house.say("", "audit", "verify", "--database").stdout
-    out = tmp_path / "record.jsonl"
-    assert house.say("", "audit", run, "export", "--database", "--format", "jsonl", "-o", str(out)).exit_code == 0
-    through = house.say("eve", "audit", run, "export", "--format", "jsonl").stdout
-    assert through == out.read_text()
+    for form in ("jsonl", "html", "markdown"):
+        out = tmp_path / f"record.{form}"
+        assert house.say("", "audit", run, "export", "--database", "--format", form, "-o", str(out)).exit_code == 0
+        assert house.say("eve", "audit", run, "export", "--format", form).stdout == out.read_text()
 
 
 def test_ctrl_c_ends_a_watcher_quietly_and_leaves_the_run_alone(bot: Running) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.request import Request, urlopen
 
-from tests.cli.house import House, Running
+from bot.cli.output import Code
+from tests.cli.house import PLAN, House, Running
 
 
 def until(house: House, person: str, run: str, true: Callable[[Any], object], within: float = 20.0) -> Any:
@@ -58,6 +59,9 @@ def test_a_rollback_goes_from_words_to_verified_and_forward_again(bot: Running) 
     assert house.json("eve", "audit", run, "verify")["ok"]
     table = house.say("eve", "audit", run, "export").stdout
     assert "| cho (approver), cho via cli | cho approved" in table
+    page = house.folder / "timeline.html"
+    assert house.say("eve", "audit", run, "export", "--format", "html", "-o", str(page)).exit_code == 0
+    assert "<b>cho</b> (approver), cho via cli" in page.read_text()
     rows = house.say("eve", "audit", run, "export", "--format", "jsonl").stdout.splitlines()
     assert [json.loads(r)["seq"] for r in rows] == list(range(1, len(rows) + 1))
 
@@ -175,3 +179,25 @@ def test_a_debt_of_an_aborted_run_is_restored(bot: Running) -> None:
     assert until(house, "ana", run, lambda s: not s["open"])["outcome"] == "aborted"
     with urlopen(f"{house.shop}/maintenance") as answer:
         assert json.load(answer)["read_only"] is False
+
+
+def test_another_plan_takes_the_place_of_one_that_has_not_begun(bot: Running) -> None:
+    house = bot.house
+    old = str(house.json("ana", "rollback", "shop", "to", "2.4.0", "because", "checkout", "fails")["run"])
+    assert house.say("ana", "replan", "typed").exit_code == Code.USAGE
+    new = house.json("ana", "replan", "typed", "because", "only", "the", "api", "is", "bad")
+    assert new["run"] != old and new["title"] == "Rollback of shop: 2.4.1 → 2.4.0"
+    shown = house.json("ana", "show", old)
+    assert not shown["open"] and shown["outcome"] == "aborted"
+    assert "plan typed instead: only the api is bad" in house.say("ana", "audit", old, "export").stdout
+    no = house.say("ana", "replan", old, "standard", "because", "all", "of", "it")
+    assert no.exit_code == Code.REFUSED
+
+
+def test_what_nobody_could_decide_names_the_option_that_opens_it_all_the_same(bot: Running) -> None:
+    house = bot.house
+    (house.folder / "plans" / "standard.yaml").write_text(PLAN.replace("approver: 1", "approver: 9"))
+    words = ("rollback", "shop", "to", "2.4.0", "because", "checkout", "fails")
+    no = house.say("ana", *words)
+    assert no.exit_code == Code.REFUSED and "Nobody can pass 1 of" in no.output and "That is `--despite`." in no.output
+    assert house.say("ana", *words, "--despite").exit_code == 0

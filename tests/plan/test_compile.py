@@ -16,6 +16,9 @@ from bot.plan.compile import compile_file, compile_plan
 from bot.plan.model import Choice, Condition, Decision, Plan, StepSpec, resolve
 from bot.plan.order import circles, ordered
 from bot.policy import Gate, Requirement
+from bot.registry import Registry
+from checks.health_serving import HealthServing
+from checks.people_reachable import PeopleReachable
 from tests.plan.handlers import REGISTRY
 
 SHOP = Service("shop", "Shop", limits={"pods": 3, "careful": True})
@@ -224,6 +227,21 @@ tracks: {t: [{id: a, uses: release.deploy, with: {release: x, share: "${service.
     assert compile_plan(text, source="p", registry=REGISTRY, service=None, roles=None).steps[0].refs
     with pytest.raises(Faults, match="has no limit 'anything'"):
         compiled(text)
+
+
+@pytest.mark.parametrize("service", [SHOP, None])
+def test_a_service_s_channels_are_lists_of_text(service: Service | None) -> None:
+    def plan(uses: str, given: str) -> Plan:
+        text = f"name: p\ntracks: {{t: [{{id: a, uses: {uses}, with: {given}}}]}}"
+        registry = Registry.of(PeopleReachable(), HealthServing())
+        return compile_plan(text, source="p", registry=registry, service=service, roles=None)
+
+    step = plan("people.reachable", '{channels: {incident: "${service.channels.incident}"}}').steps[0]
+    assert step.params == {"channels": {"incident": {"$ref": "service.channels.incident"}}}
+    with pytest.raises(Faults, match="is a list; target must be text"):
+        plan("health.serving", '{target: "${service.channels.incident}"}')
+    with pytest.raises(Faults, match="did you mean 'incident'"):
+        plan("people.reachable", '{channels: {incident: "${service.channels.incidents}"}}')
 
 
 def test_the_digest_is_of_the_meaning_not_of_the_text(plan: Plan) -> None:

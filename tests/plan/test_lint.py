@@ -60,7 +60,10 @@ def test_a_destructive_step_is_never_without_a_gate(lines: list[str], expected: 
              '{id: b, undo: a, when: "${target.version} == x"}'],
             None,
         ),
-        ([choice("steps: [{id: a, uses: workers.pause}, {id: b, undo: a}]")], None),
+        (
+            [choice("steps: [{id: a, uses: workers.pause}, {id: b, undo: a}]")],
+            "4:79: tracks.t[0].choose.options.down.steps[1]: 'c.down.b' undoes 'c.down.a', which has not acted",
+        ),
         ([choice("steps: [{id: a, uses: workers.pause}]"), "{id: b, undo: c.down.a}"], None),
         ([choice("uses: workers.pause")], "4:40: tracks.t[0].choose.options.down: 'c.down' is temporary and"),
         (
@@ -95,6 +98,68 @@ def test_a_decision_that_nobody_could_take_is_refused() -> None:
 def test_a_watch_over_nothing_verified_is_refused() -> None:
     _expect(linted("{id: s, uses: health.serving}", "{id: w, repeat: t, for: 5m}"), "5:7: tracks.t[1]: no check has")
     _expect(linted("{id: s, uses: health.serving, phase: verify}", "{id: w, repeat: t, for: 5m}"), None)
+
+
+A, B = "id: a, uses: schema.keep", "id: b, uses: schema.keep"
+G, BY = "gate: {group: g}", "gate: {group: g, by: {dba: 1}}"
+PODS = "${steps.a.pods}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([f"{{{A}, {BY}}}", f"{{{B}, {G}}}"], None),
+        (["{id: q, gate: {by: {dba: 1}}}"], None),
+        ([f"{{{A}, {BY}}}", f"{{id: q, {G}}}"], "5:7: tracks.t[1]: 'q' only asks people, amid"),
+        (
+            [f"{{{A}, {BY}}}", "{id: q, gate: {by: {dba: 1}}}", f"{{{B}, {G}}}"],
+            "5:7: tracks.t[1]: 'q' only asks people, amid the steps of decision 'g'; put it before or behind them",
+        ),
+        ([f"{{id: h, uses: health.serving, {ASKED}}}"], "4:7: tracks.t[0]: 'h' is a check, of which there is nothing"),
+        ([choice("steps: [{id: a, uses: schema.keep}, {id: h, uses: health.serving}]")], "4:77: tracks.t[0].choose"),
+        ([f"{{{A}, {BY}}}", "{id: h, uses: health.serving}", f"{{{B}, {G}}}"], None),
+        (
+            [f"{{id: a, uses: release.deploy, with: {{release: x}}, {BY}}}",
+             f'{{id: b, uses: release.deploy, with: {{release: x, replicas: "{PODS}"}}, {G}}}'],
+            "5:7: tracks.t[1]: 'b' reads ${steps.a.pods}, which is not known when decision 'g' is made; let it be",
+        ),
+        (
+            [f"{{id: a, uses: release.deploy, with: {{release: x}}, {BY}}}",
+             f'{{id: b, uses: schema.keep, when: "{PODS} == 3", {G}}}'],
+            "5:7: tracks.t[1]: 'b' reads ${steps.a.pods}",
+        ),
+        (
+            [f"{{id: a, uses: release.deploy, with: {{release: x}}, {BY}}}",
+             f'{{id: n, uses: schema.keep, when: "{PODS} == 3"}}', f"{{{B}, {G}}}"],
+            "5:7: tracks.t[1]: 'n' reads ${steps.a.pods}",
+        ),
+        (
+            [f"{{{A}, {BY}}}", "{id: s, uses: schema.advise}",
+             f'{{id: b, uses: schema.keep, when: "${{steps.s.order}} == deploy-first", {G}}}'],
+            "6:7: tracks.t[2]: 'b' reads ${steps.s.order}",
+        ),
+        (
+            ["{id: s, uses: schema.advise}", f"{{{A}, {BY}}}",
+             f'{{id: b, uses: schema.keep, when: "${{steps.s.order}} == deploy-first", {G}}}'],
+            None,
+        ),
+        (
+            [f"{{id: a, uses: release.deploy, with: {{release: x}}, {BY}}}", f"{{{B}, {G}}}",
+             f'{{id: c, uses: schema.keep, when: "{PODS} == 3"}}'],
+            None,
+        ),
+        (
+            [f"{{id: a, uses: workers.pause, {BY}}}", f"{{id: b, undo: a, {G}}}"],
+            "5:7: tracks.t[1]: 'b' undoes 'a', which has not acted when decision 'g' is made; put it behind",
+        ),
+        (
+            [f"{{id: a, uses: workers.pause, {BY}}}", "{id: u, undo: a}", f"{{{B}, {G}}}"],
+            "5:7: tracks.t[1]: 'u' undoes 'a'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_decided_in_one_go_can_be_planned_in_one_go(lines: list[str], expected: str | None) -> None:
+    _expect(linted(*lines), expected)
 
 
 def test_a_plan_from_the_record_is_linted_without_its_file() -> None:

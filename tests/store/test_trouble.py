@@ -159,12 +159,20 @@ async def test_a_database_that_does_not_exist(pg_database: str) -> None:
         await Store.open(sa.make_url(pg_database).set(database="absent").render_as_string(hide_password=False))
 
 
+async def test_both_ways_to_name_a_file_mean_the_same(lite_url: str, sample: Any) -> None:
+    for url in (lite_url, lite_url.replace("+aiosqlite", "")):
+        store = await Store.open(url)
+        assert await store.heads() == [] and "+" not in str(store.db.url)
+        await store.close()
+
+
 @pytest.mark.parametrize(
     ("url", "text"),
     [
         ("mysql://u:secret@h/d", "begins with mysql://"),
         ("postgres://u:secret@h/d", "begins with postgres://"),
         ("sqlite+aiosqlite://", "names no file"),
+        ("sqlite://", "names no file"),
         ("sqlite+aiosqlite:///:memory:", "names no file"),
         ("not a url secret", "is not a URL"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cli.output import plain
-from bot.cli.words import Sentence, Unclear, because, moment, sentence
+from bot.words import Sentence, Unclear, because, moment, sentence
 
 NOW = datetime(2026, 11, 23, 14, 2, 30, tzinfo=timezone(timedelta(hours=1)))
 
@@ -31,7 +31,7 @@ def test_a_rollback_in_words(words: list[str], meant: Sentence) -> None:
 
 @pytest.mark.parametrize("words", [[], ["because", "x"], ["shop", "2.4.0"], ["shop", "to"], ["shop", "to", "1", "2"]])
 def test_words_that_mean_nothing_get_an_example(words: list[str]) -> None:
-    with pytest.raises(Unclear, match=r"For example: rollback-bot rollback shop to 2\.4\.0 because"):
+    with pytest.raises(Unclear, match=r"For example: shop to 2\.4\.0 because"):
         sentence(words)
 
 

@@ -1,4 +1,6 @@
-"""What people type, read as they meant it: `shop to 2.4.0 because checkout fails`, `2h`, `18:00`. Pure."""
+"""What people type, in a terminal or in Slack, read as they meant it: `shop to 2.4.0 because checkout fails`, `2h`,
+`18:00`. Pure, and of no way in: whoever asks says what an example looks like there.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-EXAMPLE = "rollback-bot rollback shop to 2.4.0 because checkout fails"
+EXAMPLE = "shop to 2.4.0 because checkout fails"
+"""What a rollback in words looks like, behind the command."""
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 
 
@@ -24,16 +27,17 @@ class Sentence:
     reason: str = ""
 
 
-def sentence(words: Sequence[str]) -> Sentence:
-    """`SERVICE [to VERSION] [because WORDS...]`, however a shell has split it. Unclear says what is wrong."""
+def sentence(words: Sequence[str], example: str = EXAMPLE) -> Sentence:
+    """`SERVICE [to VERSION] [because WORDS...]`, however a shell has split it. Unclear says what is wrong, and how it
+    looks when it is right."""
     before, reason = because(words)
     if not before:
-        raise Unclear(f"Which service? For example: {EXAMPLE}")
+        raise Unclear(f"Which service? For example: {example}")
     service, *rest = before
     if not rest:
         return Sentence(service, None, reason)
     if rest[0].lower() != "to" or len(rest) != 2:
-        raise Unclear(f"I do not understand {' '.join(rest)!r}. For example: {EXAMPLE}")
+        raise Unclear(f"I do not understand {' '.join(rest)!r}. For example: {example}")
     return Sentence(service, rest[1], reason)
 
 

@@ -1,27 +1,20 @@
-"""The audit: is the record whole and as it was written; and the record of a run for others to read and to check.
+"""Is the record whole, and as it was written?
 
 Invariants:
 - it trusts no index: every hash is computed anew from the stored bytes, by this process;
 - the first bad row of a run is named with what is wrong; what follows it in that run proves nothing;
-- it reads one moment, so a bot at work does not disturb it;
-- an export can be checked without this program (`docs/audit.md`), and shows text as text, whatever is in it.
+- it reads one moment, so a bot at work does not disturb it.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
 
-from bot.policy import Actor
-from bot.run import events as ev
-from bot.sentences import Names, details, sentence, who
 from bot.store import SealedRow, Store
-from bot.store.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
+from bot.store.chain import ZERO, Checkpoint, checkpoint_hash
 
 What = Literal["gap", "prev", "hash", "cut", "missing run", "checkpoint", "index", "anchor", "line"]
 
@@ -194,152 +187,3 @@ def _anchor_faults(checkpoints: Sequence[Checkpoint], anchor: Checkpoint | None)
     elif found.chain != anchor.chain:
         text = f"The copy outside the database names {named}; the database has another one: it was rewritten."
         yield Finding("anchor", anchor.run, anchor.seq, text)
-
-
-# -- JSON Lines --------------------------------------------------------------------------------------------------------
-
-
-async def export_jsonl(store: Store, run: str) -> str:
-    """The rows of a run, one JSON object a line, bodies byte for byte as stored. LookupError for an unknown run."""
-    rows = await store.events(run)
-    if not rows:
-        raise LookupError(f"there is no run {run}")
-    return "".join(line + "\n" for line in jsonl(rows))
-
-
-def jsonl(rows: Iterable[Stored]) -> Iterator[str]:
-    """Each row as one line: run, seq, at (microseconds since the epoch), kind, prev, hash, and last the body.
-
-    The stored body stands between `"body":` and the closing brace, unchanged. One that is no single line of JSON
-    (it was tampered with) becomes a string under `body_text`.
-    """
-    for r in rows:
-        start = json.dumps({"run": r.run, "seq": r.seq, "at": r.at, "kind": r.kind, "prev": r.prev, "hash": r.hash})
-        if "\n" not in r.body and "\r" not in r.body and _is_json(r.body):
-            yield f'{start[:-1]}, "body":{r.body}}}'
-        else:
-            yield f'{start[:-1]}, "body_text":{json.dumps(r.body)}}}'
-
-
-def verify_jsonl(lines: Iterable[str]) -> Report:
-    """Check an export by itself: every row from the first on, of one run or several one after another."""
-    faults: list[Finding] = []
-    run, seq, head, runs, bad, count = "", 0, ZERO, 0, False, 0
-    for number, line in enumerate(lines, 1):
-        count += 1
-        try:
-            row = _read(line.rstrip("\r\n"))
-        except (ValueError, KeyError, TypeError) as e:
-            faults.append(Finding("line", run, number, f"Line {number} is no row of a record: {e}."))
-            bad = True
-            continue
-        if row.run != run or not runs:
-            run, seq, head, bad, runs = row.run, 0, ZERO, False, runs + 1
-        finding = _misfit(row, seq + 1, head)
-        if finding and not bad:
-            faults.append(finding)
-        bad = bad or finding is not None
-        seq, head = row.seq, row.hash
-    return Report(count, runs, 0, tuple(faults), head if runs else "")
-
-
-def _misfit(row: Stored, seq: int, head: str) -> Finding | None:
-    where = f"row {row.seq} of run {row.run}"
-    if row.seq != seq:
-        return Finding("gap", row.run, row.seq, f"Expected row {seq}, found {where}.")
-    if "\n" in row.kind or event_hash(row.prev, row.run, row.seq, row.at, row.kind, row.body) != row.hash:
-        return Finding("hash", row.run, row.seq, f"The hash of {where} does not fit its content.")
-    if row.prev != head:
-        return Finding("prev", row.run, row.seq, f"The {where} does not follow the row before it.")
-    return None
-
-
-def _read(line: str) -> Stored:
-    start, mark, body = line.partition(', "body":')
-    if mark and body.endswith("}"):
-        given = json.loads(start + "}")
-        return Stored(**given, body=body[:-1])
-    given = json.loads(line)
-    return Stored(body=given.pop("body_text"), **given)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-# -- Markdown ----------------------------------------------------------------------------------------------------------
-
-
-def export_markdown(rows: Sequence[Stored]) -> str:
-    """The record of one run as a table for people: when (UTC), who (roles held, which way in), what."""
-    events = [_event(r) for r in rows]
-    created = next((e for e in events if isinstance(e, ev.Created)), None)
-    names = Names.of(created.plan) if created else Names()
-    lines = [*_title(rows, created), "| # | Time (UTC) | Who | What |", "|--:|---|---|---|"]
-    for row, event in zip(rows, events, strict=True):
-        what = "<br>".join([prose(sentence(event, names)), *(code(d) for d in details(event))])
-        lines.append(f"| {row.seq} | {_time(row.at)} | {_who(who(event))} | {what} |")
-    return "\n".join(lines) + "\n"
-
-
-def _event(row: Stored) -> ev.Event:
-    """The event of a row; one that cannot be read is shown as such, not left out."""
-    try:
-        return ev.decode(row.kind, row.body)
-    except ValueError:
-        return ev.Unknown(f"{row.kind}, which cannot be read", row.body)
-
-
-def _title(rows: Sequence[Stored], created: ev.Created | None) -> list[str]:
-    if not rows:
-        return ["# An empty record", ""]
-    last = rows[-1]
-    title = f"{created.service}: {created.removed.version} → {created.target.version}" if created else last.run
-    return [
-        f"# Record of {prose(title)}",
-        "",
-        f"Run {code(last.run)}, {len(rows)} entries, {_time(rows[0].at)} to {_time(last.at)} UTC.",
-        f"Head {code(last.hash)}: `rollback-bot audit verify` computes it again.",
-        "",
-    ]
-
-
-def _who(actor: Actor | None) -> str:
-    if actor is None:
-        return "the bot"
-    roles = f" ({', '.join(actor.roles)})" if actor.roles else ""
-    return prose(f"{actor.name}{roles}, {actor.id} via {actor.via}")
-
-
-def _time(us: int) -> str:
-    at = datetime.fromtimestamp(us // 1_000_000, UTC)
-    return f"{at:%Y-%m-%d %H:%M:%S}.{us // 1000 % 1000:03}"
-
-
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_SPECIAL = re.compile(r"([\\`*_\[\]|~#!])")
-_ENTITIES = {c: f"&#{ord(c)};" for c in "&<>`*_[]|~\\"}
-
-
-def prose(text: str) -> str:
-    """Text for a cell of a Markdown table: shown as it is, whatever it holds; line breaks stay."""
-    text = _SPECIAL.sub(r"\\\1", _visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
-    return re.sub(r"\s*\n\s*", "<br>", text.strip())
-
-
-def code(text: str) -> str:
-    """The same in code font. Plain where backticks can do it, else with entities inside <code>."""
-    text = _visible(text)
-    if text.strip() and not re.search(r"[`\\\n]", text):
-        return f"`{text.strip()}`".replace("|", "\\|")
-    body = "".join(_ENTITIES.get(c, c) for c in text.strip("\n"))
-    return f"<code>{body}</code>".replace("\n", "<br>")
-
-
-def _visible(text: str) -> str:
-    """Control characters and those that turn the direction of writing, as escapes that can be seen."""
-    return _UNSEEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text.replace("\r\n", "\n").replace("\t", " "))

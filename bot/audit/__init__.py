@@ -1,0 +1,16 @@
+"""The audit: is the record whole and as it was written; and the record of a run for others to read and to check.
+
+`verifying` judges what is stored, `json_lines` exports it byte for byte, `markdown` and `timeline` write it for people
+from the same `entries`. An export shows text as text, whatever is in it.
+"""
+
+from bot.audit.entries import Entry, Record
+from bot.audit.json_lines import export_jsonl, jsonl, verify_jsonl
+from bot.audit.markdown import code, export_markdown, prose
+from bot.audit.timeline import POLICY, html
+from bot.audit.verifying import Finding, Report, verify
+
+__all__ = [
+    "POLICY", "Entry", "Finding", "Record", "Report", "code", "export_jsonl", "export_markdown", "html", "jsonl",
+    "prose", "verify", "verify_jsonl",
+]  # fmt: skip

@@ -1,0 +1,28 @@
+"""Plans by name: those that come with the bot, and an operator's own in front of them."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+
+class Plans:
+    """The built-in plans, and a folder of the operator's own in front of them."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """Every plan's name."""
+        built_in = [p.name for p in resources.files("bot").joinpath("plans").iterdir()]
+        own = [p.name for p in self.folder.glob("*.yaml")] if self.folder else []
+        return sorted({n.removesuffix(".yaml") for n in [*built_in, *own] if n.endswith(".yaml")})
+
+    def text(self, name: str) -> tuple[str, str]:
+        """(text, where it is from). LookupError for a plan that does not exist."""
+        if name not in self.names():
+            raise LookupError(f"there is no plan {name!r}; there are {', '.join(self.names())}")
+        own = self.folder / f"{name}.yaml" if self.folder else None
+        if own is not None and own.exists():
+            return own.read_text(encoding="utf-8"), str(own)
+        return resources.files("bot").joinpath("plans", f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"

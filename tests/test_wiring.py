@@ -1,0 +1,34 @@
+"""Wiring: what of the catalogue becomes which adapter."""
+
+from __future__ import annotations
+
+from bot.catalogue import load_catalogue
+from bot.ports.kubernetes import Cluster
+from bot.settings import Settings
+from bot.wiring import adapters_of
+
+CATALOGUE = """\
+services:
+  shop:
+    targets:
+      api: {http: "http://127.0.0.1:1"}
+      us-1: {kubernetes: us, namespace: shop, wave: 2, workers: deployment/worker, break_glass: sre}
+      eu-1: {kubernetes: eu, namespace: shop, selector: app=shop}
+  other: {}
+roles: {commander: {people: [ana]}, approver: {people: [cho]}}
+people: {ana: Ana, cho: Cho}
+"""
+
+
+async def test_every_target_is_reached_by_the_adapter_of_its_kind() -> None:
+    adapters = adapters_of(Settings(kubeconfig="/nowhere"), load_catalogue(CATALOGUE, "r"))
+    shop = adapters["shop"]
+    assert shop.kubernetes.clusters == [
+        Cluster("eu-1", "shop", selector="app=shop"),
+        Cluster("us-1", "shop", 2, workers=("deployment/worker",), break_glass=("sre",)),
+    ]
+    wrong = await shop.ping()
+    assert wrong["us-1"] == "us-1: there is no kubeconfig at /nowhere"
+    assert set(wrong) == {"api", "eu-1", "us-1"}
+    assert await adapters["other"].ping() == {}
+    await shop.close()
