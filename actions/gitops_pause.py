@@ -167,7 +167,8 @@ async def _rendered(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
             after=LOOK_AGAIN,
         )
     if app.facts.get("sync") != "Synced":
-        raise NotYet(f"Git at {at} does not render {p.version} yet ({_name(place)}): {p.revert}", after=LOOK_AGAIN)
+        what = f"Git at {at} differs from what runs ({_name(place)})"
+        raise NotYet(f"{what}; if it still has what {p.version} replaced: {p.revert}", after=LOOK_AGAIN)
 
 
 async def _there(ctx: ReadCtx, place: Place) -> Thing:

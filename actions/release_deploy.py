@@ -131,15 +131,17 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
             raise Fatal(f"{_names(gone)}: not in the catalogue any more", "put it back there, or skip this step")
         done: set[str] = set()
         lost: dict[str, str] = {}
+        pods = 0
         for _, wave in groupby(ctx.ports.kubernetes.clusters, key=lambda c: c.wave):
             names = [c.name for c in wave if c.name in ours]
-            lost |= await _wave(ctx, names, change, done)
+            away, ready = await _wave(ctx, names, change, done)
+            lost, pods = lost | away, pods + ready
             done |= set(names) - lost.keys()
         if lost:
             raise Retryable(f"{_done(done)}{_lost(lost)}; try again when it is back", after=10)
         if any(e.after in p.images.values() for e in change.edits):
             await _nothing_left(ctx, p, done)
-        return Receipt(change.summary)
+        return Receipt(f"{change.summary}, {pods} of {pods} pods ready" if pods else change.summary)
 
 
 # -- what there is ---------------------------------------------------------------------------------------------------
@@ -289,8 +291,9 @@ def _why_nothing(things: Sequence[Thing], p: ReleaseDeployParams) -> str:
 # -- making it so ----------------------------------------------------------------------------------------------------
 
 
-async def _wave(ctx: Ctx, clusters: Sequence[str], change: Change, done: Collection[str]) -> Mapping[str, str]:
-    """Write what is not there yet in these clusters, and wait until it runs; cluster -> why it could not be reached."""
+async def _wave(ctx: Ctx, clusters: Sequence[str], change: Change, done: Collection[str]) -> tuple[dict[str, str], int]:
+    """Write what is not there yet in these clusters, and wait until it runs: cluster -> why it could not be reached,
+    and how many pods are ready."""
     lost: dict[str, str] = {}
     things: list[Thing] = []
     for name in clusters:
@@ -299,8 +302,7 @@ async def _wave(ctx: Ctx, clusters: Sequence[str], change: Change, done: Collect
             things += await _written(ctx, ours)
         except Unreachable as error:
             lost[name] = str(error)
-    await _complete(ctx, things, change, done)
-    return lost
+    return lost, await _complete(ctx, things, change, done)
 
 
 async def _written(ctx: Ctx, edits: Sequence[Edit]) -> list[Thing]:
@@ -341,12 +343,12 @@ def _elsewhere(thing: Thing, e: Edit) -> str:
     return f"{e.target} is {_field(thing, e.target)}, neither {e.before} nor {e.after}; {who}"
 
 
-async def _complete(ctx: Ctx, things: Sequence[Thing], change: Change, done: Collection[str]) -> None:
-    """NotYet with live numbers until each of them runs its new template; Fatal where one will not."""
+async def _complete(ctx: Ctx, things: Sequence[Thing], change: Change, done: Collection[str]) -> int:
+    """How many pods run the new template; NotYet with live numbers before all do, Fatal where one will not."""
     rolling = [(t, t.rollout) for t in things if t.rollout is not None and not t.fields.get("paused")]
     waiting = [(t, r) for t, r in rolling if not r.complete]
     if not waiting:
-        return
+        return sum(r.wanted for _, r in rolling)
     troubles = [await _trouble(ctx, t.place, change) if r.seen else None for t, r in waiting]
     failed = [(t, r, pod) for (t, r), pod in zip(waiting, troubles, strict=True) if r.failed or await _stuck(ctx, pod)]
     if failed and await _gives_up(ctx, {t.place.cluster for t, *_ in failed}):
