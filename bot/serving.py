@@ -96,11 +96,12 @@ def digests(thing: Thing) -> frozenset[str]:
 def configuration(release: Release, seen: Seen, settings: Sequence[Thing]) -> Mapping[str, Json]:
     """What the release is configured with: an edit's target -> its value. Of a Secret, only where it is named. Pure.
 
-    settings: the ConfigMaps of the catalogue; of the workloads those that hold an image of the release.
+    settings: the ConfigMaps of the catalogue; of the workloads those that hold an image of the release. Their images
+    are kept as well: so a workload without a variable is told from one that was not there.
     """
     workloads = [t for things in seen.values() for t in _holders(release, things)]
-    chosen = [(t, name) for things, prefix in ((settings, "data/"), (workloads, "env/")) for t in things
-              for name in t.fields if name.startswith(prefix)]  # fmt: skip
+    chosen = [(t, name) for things, kept in ((settings, ("data/",)), (workloads, ("env/", "image/"))) for t in things
+              for name in t.fields if name.startswith(kept)]  # fmt: skip
     return {thing.place.target(name): thing.fields[name] for thing, name in chosen}
 
 

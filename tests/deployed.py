@@ -12,11 +12,12 @@ from typing import Any
 from kubernetes.aio import client
 
 from bot.adapters.kubernetes import Clusters, ClusterTarget
+from bot.catalogue import Release
 from bot.playground.cluster import Cluster
 from bot.playground.workspace.clock import Clock
 from bot.ports import Blob, Json
 from bot.ports import kubernetes as port
-from bot.snapshots import snapshot
+from bot.serving import configuration
 from tests.fleet import NOON, Fleet, cron, image, images
 from tests.playground.cluster_world import config_map, connected, deployment, namespace
 
@@ -75,6 +76,13 @@ class Deployed(Fleet):
                     found |= {thing.place.target(f): v for f, v in thing.fields.items() if "deployment.kube" not in f}
         return found
 
+    async def configuration(self, release: Mapping[str, str] = BAD) -> Mapping[str, Json]:
+        """What the release of these images is configured with now, as `bot.serving` keeps it."""
+        kube = self.adapter
+        seen = {c.name: [t for kind in port.WORKLOADS for t in await kube.list(c.name, kind)] for c in kube.clusters}
+        maps = [t for c in kube.clusters for t in await kube.list(c.name, "configmap")]
+        return configuration(Release("", images=release), seen, maps)
+
     async def settle(self) -> None:
         """Let controllers come to rest; no pod starts."""
         for _ in range(3):
@@ -128,16 +136,16 @@ async def deployed(*waves: int, timeout: float = 2.0, strategy: Any = None) -> A
         stack.push_async_callback(adapter.close)
         made = Deployed(clusters, adapter)
         await made.beat()
-        made.good = await _recorded(made)
+        made.good = await _recorded(made, GOOD)
         for there in clusters.values():
             there.apply(*manifests("2.4.1", **spec))
         for _ in range(8):
             await made.beat()
-        made.bad = await _recorded(made)
+        made.bad = await _recorded(made, BAD)
         for there in clusters.values():
             there.requests.clear()
         yield made
 
 
-async def _recorded(shop: Deployed) -> Blob:
-    return await shop.blobs.put(json.dumps(await snapshot(shop.adapter)).encode(), "application/json")
+async def _recorded(shop: Deployed, release: Mapping[str, str]) -> Blob:
+    return await shop.blobs.put(json.dumps(await shop.configuration(release)).encode(), "application/json")

@@ -27,6 +27,7 @@ from bot.run import events as ev
 from bot.run.state import new_run
 from bot.serving import Serving, arriving, configuration, serving
 from bot.store import Store
+from tests.deployed import BAD, deployed
 
 NOW = 1_763_900_000.0
 
@@ -147,7 +148,26 @@ def test_its_configuration_is_its_settings_and_the_variables_of_what_runs_it_and
         "eu-1/configmap/shop-settings/data/checkout.retries": "2",
         "eu-1/deployment/shop-api/env/app/LEVEL": "info",
         "eu-1/deployment/shop-api/env/app/DATABASE": secret,
+        "eu-1/deployment/shop-api/image/app": image("c"),
     }
+
+
+async def test_a_snapshot_is_every_setting_of_every_cluster_and_no_secret() -> None:
+    async with deployed(1, 2) as shop:
+        found = await shop.configuration()
+        assert shop.writes() == []
+    assert {target.split("/")[0] for target in found} == {"eu-1", "us-1"}
+    assert found["us-1/configmap/shop-settings/data/PAYMENTS"] == "v2"
+    root = "eu-1/deployment/shop-api"
+    assert {t: v for t, v in found.items() if t.startswith(f"{root}/")} == {
+        f"{root}/env/shop-api/NEW": "on",
+        f"{root}/env/shop-api/PAYMENTS": "v2",
+        f"{root}/env/shop-api/REGION": "eu",
+        f"{root}/env/shop-api/TOKEN": {"secret": "shop", "key": "token"},
+        f"{root}/image/migrate": BAD["api"],
+        f"{root}/image/shop-api": BAD["api"],
+    }
+    assert not [t for t in found if "/replicas" in t or "/annotation/" in t]
 
 
 # -- over clusters ---------------------------------------------------------------------------------------------------
@@ -214,7 +234,10 @@ async def test_what_serves_is_noted_once_and_two_snapshots_tell_what_a_release_c
     before, after = await house.snapshot("2.4.0"), await house.snapshot("2.4.1")
     assert before is not None
     assert after is not None
-    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    changed = {key for key in differing if "/image/" not in key}
+    parts = ("deployment/shop-api", "deployment/shop-api-canary", "deployment/shop-worker", "cronjob/shop-settle")
+    assert differing - changed == {f"{c}/{part}/image/app" for c in ("eu-1", "us-1") for part in parts}
     keys = ("checkout.retries", "checkout.timeout_ms", "payments.url", "settle.batch")
     assert changed == {
         *(f"{c}/configmap/shop-settings/data/{key}" for c in ("eu-1", "us-1") for key in keys),

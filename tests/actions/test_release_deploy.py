@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from actions.release_deploy import PATIENCE, ReleaseDeploy, ReleaseDeployParams
-from bot.contract import Change, Fatal, Json, NotYet, Outgoing, Receipt, Retryable
+from bot.contract import Change, Edit, Fatal, Json, NotYet, Outgoing, Receipt, Retryable
 from bot.playground.cluster import Fault
 from bot.playground.cluster.resources import DEPLOYMENTS
 from bot.ports import Unreachable
@@ -133,6 +134,15 @@ async def test_variables_that_the_removed_release_changed_go_back_and_others_sta
     assert (now[f"{root}/PAYMENTS"], f"{root}/NEW" in now) == ("v1", False)
     same = [f"{root}/REGION", f"{root}/TOKEN"]
     assert [now[t] for t in same] == [before[t] for t in same] == ["eu", {"secret": "shop", "key": "token"}]
+
+
+async def test_the_first_variable_that_a_workload_was_ever_given_is_taken_away_again(shop: Deployed) -> None:
+    first = {"name": "FIRST", "value": "x"}
+    await shop.patch("shop-worker", {"op": "add", "path": f"{TEMPLATE}/env", "value": [first]})
+    now = json.dumps(await shop.configuration()).encode()
+    change = await plan(shop, removed_settings=await shop.blobs.put(now, "application/json"))
+    told = Edit("eu-1/deployment/shop-worker/env/shop-worker/FIRST", "x", None)
+    assert told in change.edits
 
 
 async def test_a_variable_that_somebody_has_changed_since_is_left_alone_and_named(shop: Deployed) -> None:
