@@ -32,7 +32,7 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
-from bot.ports.kubernetes import Cluster, Denied, Place, Thing
+from bot.ports.kubernetes import Cluster, Denied, Place, Thing, standing
 
 LOST = "clusters not reached"
 
@@ -101,7 +101,7 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
         places = [Place.of(t) for t in targets]
         found = await asyncio.gather(*map(ctx.ports.kubernetes.get, places))
         return {
-            target: _standing(thing, p.rules(clusters[place.cluster]))
+            target: standing(thing, p.rules(clusters[place.cluster]))
             for target, place, thing in zip(targets, places, found, strict=True)
         }
 
@@ -152,7 +152,7 @@ async def _look(ctx: ReadCtx, p: DeploysFreezeParams) -> Seen:
 
 def _in_force(thing: Thing | None) -> Value:
     """The rules that a guard enforces; None where it is half put there, or half gone, and so enforces nothing."""
-    now = _standing(thing, None)
+    now = standing(thing, None)
     if thing is not None and now is not None and thing.facts.get("altered"):
         what = ", ".join(_names(thing.facts["altered"]))
         raise Fatal(
@@ -162,25 +162,14 @@ def _in_force(thing: Thing | None) -> Value:
     return now
 
 
-def _standing(thing: Thing | None, ours: Value) -> Value:
-    """Where a guard stands. One that is only half there counts as ours, so that an undo clears it away."""
-    if thing is None:
-        return None
-    altered = thing.facts.get("altered")
-    if altered == ["binding"]:
-        return ours
-    rules = thing.fields.get("rules")
-    return {"rules": rules, "altered": altered} if altered else rules
-
-
 # -- acting ----------------------------------------------------------------------------------------------------------
 
 
-async def _put(ctx: Ctx, e: Edit, ours: Value) -> None:
+async def _put(ctx: Ctx, e: Edit, ours: Json) -> None:
     """One guard to where the edit leads. What somebody else has made of it meanwhile is left as it is."""
     place = Place.of(e.target)
     try:
-        now = _standing(await ctx.ports.kubernetes.get(place), ours)
+        now = standing(await ctx.ports.kubernetes.get(place), ours)
         if now not in (e.before, e.after, ours):
             raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
         await ctx.ports.kubernetes.guard(place.cluster, place.name, None if e.after is None else _json(e.after))

@@ -33,7 +33,7 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
-from bot.ports.kubernetes import Cluster, Denied, Place, Thing
+from bot.ports.kubernetes import Cluster, Denied, Place, standing
 
 LOST = "clusters not reached"
 _PLAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?")
@@ -100,14 +100,14 @@ class ReleaseBan(Action[ReleaseBanParams]):
         ours = _ours(ctx, p)
         places = {t: Place.of(t) for t in targets}
         found = await asyncio.gather(*map(ctx.ports.kubernetes.get, places.values()))
-        return {t: _standing(thing, ours.get(t)) for t, thing in zip(places, found, strict=True)}
+        return {t: standing(thing, ours.get(t)) for t, thing in zip(places, found, strict=True)}
 
     async def apply(self, ctx: Ctx, p: ReleaseBanParams, change: Change) -> Receipt:
         ours = _ours(ctx, p)
         try:
             for e in change.edits:
                 place = Place.of(e.target)
-                now = _standing(await ctx.ports.kubernetes.get(place), ours.get(e.target))
+                now = standing(await ctx.ports.kubernetes.get(place), ours.get(e.target))
                 if now not in (e.before, e.after):
                     raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
                 await ctx.ports.kubernetes.guard(place.cluster, place.name, _json(e.after))
@@ -128,7 +128,7 @@ async def _missing(ctx: ReadCtx, p: ReleaseBanParams, cluster: Cluster) -> list[
     found = await asyncio.gather(*map(ctx.ports.kubernetes.get, places))
     edits = []
     for place, thing in zip(places, found, strict=True):
-        now, rules = _standing(thing, None), guards[place.name]
+        now, rules = standing(thing, None), guards[place.name]
         if now is not None and thing is not None and thing.facts.get("altered"):
             hint = "find out who changed it; delete policy and binding by hand, then try again"
             raise Fatal(f"{place} is there, and not as the bot made it", hint)
@@ -142,17 +142,6 @@ def _ours(ctx: ReadCtx, p: ReleaseBanParams) -> dict[str, Json]:
     return {
         Place(c.name, "guard", name).target("rules"): rules for c in clusters for name, rules in p.guards(c).items()
     }
-
-
-def _standing(thing: Thing | None, ours: Value) -> Value:
-    """Where a guard stands. One that is only half there counts as ours, so that an undo clears it away."""
-    if thing is None:
-        return None
-    altered = thing.facts.get("altered")
-    if altered == ["binding"]:
-        return ours
-    rules = thing.fields.get("rules")
-    return {"rules": rules, "altered": altered} if altered else rules
 
 
 async def _all_bite(ctx: Ctx, places: Sequence[Place]) -> None:

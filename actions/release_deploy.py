@@ -37,7 +37,7 @@ from bot.contract import (
     canonical,
 )
 from bot.ports import Blob, Unreachable
-from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Kind, Place, Pod, Rollout, Thing, digest
+from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Kind, Place, Pod, Rollout, Thing, digest, value_at
 
 STUCK = ("ImagePull", "ErrImage", "InvalidImage", "CrashLoop", "CreateContainer", "RunContainer")
 """How the reasons begin for which a pod will hardly start by itself."""
@@ -122,7 +122,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
 
     async def observe(self, ctx: ReadCtx, p: ReleaseDeployParams, targets: Collection[str]) -> Mapping[str, Value]:
         found = await _now(ctx, {Place.of(t) for t in targets})
-        return {t: _field(found[Place.of(t)], t) for t in targets}
+        return {t: value_at(found[Place.of(t)], t) for t in targets}
 
     async def apply(self, ctx: Ctx, p: ReleaseDeployParams, change: Change) -> Receipt:
         ours = {Place.of(e.target).cluster for e in change.edits}
@@ -315,14 +315,14 @@ async def _written(ctx: Ctx, edits: Sequence[Edit]) -> list[Thing]:
         if thing is None:
             raise Fatal(f"{place} is gone", "somebody deleted it; undo or skip this step")
         for e in by_place[place]:
-            if _field(thing, e.target) not in (e.before, e.after):
+            if value_at(thing, e.target) not in (e.before, e.after):
                 raise Fatal(_elsewhere(thing, e), "ask who, then try again or undo")
     return [await _write(ctx, thing, by_place[place]) for place, thing in there.items() if thing is not None]
 
 
 async def _write(ctx: Ctx, thing: Thing, edits: Sequence[Edit]) -> Thing:
     todo = {e.target.removeprefix(thing.place.target("")): _json(e.after) for e in edits
-            if _field(thing, e.target) != e.after}  # fmt: skip
+            if value_at(thing, e.target) != e.after}  # fmt: skip
     if not todo:
         return thing
     try:
@@ -340,7 +340,7 @@ def _changed(thing: Thing, field: str) -> str:
 
 def _elsewhere(thing: Thing, e: Edit) -> str:
     who = _changed(thing, e.target.removeprefix(thing.place.target("")))
-    return f"{e.target} is {_field(thing, e.target)}, neither {e.before} nor {e.after}; {who}"
+    return f"{e.target} is {value_at(thing, e.target)}, neither {e.before} nor {e.after}; {who}"
 
 
 async def _complete(ctx: Ctx, things: Sequence[Thing], change: Change, done: Collection[str]) -> int:
@@ -418,10 +418,6 @@ async def _nothing_left(ctx: ReadCtx, p: ReleaseDeployParams, done: Collection[s
 # -- words -----------------------------------------------------------------------------------------------------------
 
 
-def _field(thing: Thing | None, target: str) -> Value:
-    return thing.fields.get(target.removeprefix(thing.place.target(""))) if thing is not None else None
-
-
 def _json(value: Value) -> Json:
     if isinstance(value, Blob):
         raise Fatal("a variable above 4 KiB is not carried by this step", "put it back by hand, then adopt the step")
@@ -438,7 +434,3 @@ def _lost(lost: Mapping[str, str]) -> str:
 
 def _names(words: Iterable[str]) -> str:
     return ", ".join(sorted(words))
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

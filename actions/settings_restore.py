@@ -30,7 +30,7 @@ from bot.contract import (
     canonical,
 )
 from bot.ports import Blob, Unreachable
-from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Place, Thing, digest
+from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Place, Thing, digest, value_at
 
 TEXT = "text/plain; charset=utf-8"
 _RIGHTS = "give the bot the right, or lift what forbids it; then try again"
@@ -64,7 +64,7 @@ class SettingsRestore(Action[SettingsRestoreParams]):
         left: list[Fact] = []
         for thing in maps:
             for target, befores, after in _differing(thing, was, to):
-                now = _field(thing, target)
+                now = value_at(thing, target)
                 if now == after:
                     continue
                 if now in befores:
@@ -86,7 +86,7 @@ class SettingsRestore(Action[SettingsRestoreParams]):
 
     async def observe(self, ctx: ReadCtx, p: SettingsRestoreParams, targets: Collection[str]) -> Mapping[str, Value]:
         found = await _now(ctx, targets)
-        return {t: await _kept(ctx, _field(found[Place.of(t)], t)) for t in targets}
+        return {t: await _kept(ctx, value_at(found[Place.of(t)], t)) for t in targets}
 
     async def apply(self, ctx: Ctx, p: SettingsRestoreParams, change: Change) -> Receipt:
         try:
@@ -167,10 +167,6 @@ def _short(target: str) -> str:
     return f"{cluster} {name}/{key}"
 
 
-def _field(thing: Thing | None, target: str) -> Json:
-    return thing.fields.get(target.removeprefix(thing.place.target(""))) if thing is not None else None
-
-
 async def _kept(ctx: ReadCtx, value: Json) -> Value:
     """The value as a change may hold it: above 4 KiB by reference."""
     if isinstance(value, str) and len(canonical(value).encode()) > INLINE_LIMIT:
@@ -187,7 +183,7 @@ async def _write(ctx: Ctx, place: Place, thing: Thing | None, edits: Sequence[Ed
         raise Fatal(f"{place} is gone", "somebody deleted it; undo or skip this step")
     todo: dict[str, Json] = {}
     for e in edits:
-        now = await _kept(ctx, _field(thing, e.target))
+        now = await _kept(ctx, value_at(thing, e.target))
         if now not in (e.before, e.after):
             raise Fatal(f"{_short(e.target)}: {_changed(thing, e.target)}", "ask who, then try again or undo")
         if now != e.after:

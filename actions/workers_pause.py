@@ -33,7 +33,7 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
-from bot.ports.kubernetes import OURS, Changed, Cluster, Denied, Kind, Place, Thing, digest
+from bot.ports.kubernetes import OURS, Changed, Cluster, Denied, Kind, Place, Thing, digest, value_at
 from bot.ports.schedules import TOO_MANY, due
 
 KEDA = "annotation/autoscaling.keda.sh/paused-replicas"
@@ -129,7 +129,7 @@ class WorkersPause(Action[WorkersPauseParams]):
     async def observe(self, ctx: ReadCtx, p: WorkersPauseParams, targets: Collection[str]) -> Mapping[str, Value]:
         places = {Place.of(t) for t in targets}
         found = dict(zip(places, await asyncio.gather(*map(ctx.ports.kubernetes.get, places)), strict=True))
-        return {t: _field(found[Place.of(t)], t) for t in targets}
+        return {t: value_at(found[Place.of(t)], t) for t in targets}
 
     async def apply(self, ctx: Ctx, p: WorkersPauseParams, change: Change) -> Receipt:
         seen = await _survey(ctx)
@@ -368,10 +368,6 @@ def _nothing_else(seen: Seen, change: Change) -> None:
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
-
-
-def _field(thing: Thing | None, target: str) -> Value:
-    return thing.fields.get(target.removeprefix(f"{thing.place}/")) if thing is not None else None
 
 
 def _runs(times: Sequence[datetime]) -> str:

@@ -141,6 +141,23 @@ class Thing:
     by: Mapping[str, Writer] = field(default_factory=dict)
 
 
+def value_at(thing: Thing | None, target: str) -> Json:
+    """The value of the field that an edit's target names; None where it is not set, or the object is not there."""
+    return thing.fields.get(target.removeprefix(thing.place.target(""))) if thing is not None else None
+
+
+def standing(guard: Thing | None, ours: Json) -> Json:
+    """Where a guard stands: its rules, with what others have altered, if anything. One that is only half there (its
+    binding is missing) stands for `ours`, so that an undo clears it away."""
+    if guard is None:
+        return None
+    altered = guard.facts.get("altered")
+    if altered == ["binding"]:
+        return ours
+    rules = guard.fields.get("rules")
+    return {"rules": rules, "altered": altered} if altered else rules
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A pod of a workload. waiting: why a container does not run (`ImagePullBackOff: ...`), empty if it does."""
