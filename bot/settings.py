@@ -85,11 +85,6 @@ class Settings(BaseSettings):
                 raise ValueError(f"ROLLBACK_SLACK={self.slack} needs ROLLBACK_{name.upper()}")
         return self
 
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether the log is in an embedded database: one process, no takeover by another node."""
-        return self.database_url.startswith("sqlite")
-
 
 def read_settings() -> Settings:
     """The settings as the environment has them. SettingsError names every variable that does not fit."""

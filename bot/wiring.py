@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -341,9 +340,9 @@ def _secrets(settings: Settings) -> list[str]:
     return [s for s in [*own, *named] if s]
 
 
-async def _fault(question: object) -> str:
+async def _fault(question: Awaitable[object]) -> str:
     try:
-        await question  # type: ignore[misc]
+        await question
     except Exception as e:
         return str(e)
     return ""
@@ -365,8 +364,3 @@ def one_folder() -> None:
         raise SettingsError(
             f"bot, actions, checks and migrations come from {len(homes)} folders: {sorted(map(str, homes))}"
         )
-
-
-def digest_of(text: str) -> str:
-    """ "sha256:<hex>" of a text."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -25,7 +25,8 @@ from aiohttp import ClientHandlerType
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from bot.ports import Json, ReadOnly, Record, Reply, Unreachable
+from bot.adapters.session import Session
+from bot.ports import Json, Record, Reply, Unreachable, unbound
 
 ANSWER_LIMIT = 1024 * 1024
 """Bytes of an answer, unpacked; more is not read."""
@@ -85,38 +86,14 @@ def _climbs(path: str) -> bool:
     return any(part.partition(";")[0] in (".", "..") for part in path.replace("\\", "/").split("/"))
 
 
-class _Connection:
-    """The session that all copies of an adapter share; made inside the running loop, on first use."""
-
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-
-async def _unbound(command: str) -> None:
-    raise ReadOnly(f"no attempt is under way that could record: {command}")
-
-
 class HttpClient:
     """Implements `bot.ports.Http` for a set of targets; `bind` makes the copy that an attempt may write through."""
 
     def __init__(
-        self, targets: Mapping[str, HttpTarget], record: Record = _unbound, *, _connection: _Connection | None = None
+        self, targets: Mapping[str, HttpTarget], record: Record = unbound, *, _connection: Session | None = None
     ) -> None:
         self._targets, self._record = dict(targets), record
-        self._connection = _connection or _Connection()
+        self._connection = _connection or Session()
 
     def bind(self, record: Record) -> HttpClient:
         """The same targets and connections, writing only after `record`."""
@@ -170,7 +147,7 @@ class HttpClient:
     ) -> Reply:
         unsure = "" if data is None else "; whether it took the change is unknown"
         try:
-            async with self._connection.session.request(
+            async with self._connection.opened.request(
                 method, url, data=data, headers=headers, allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=target.timeout), middlewares=(_once,),
             ) as answer:  # fmt: skip

@@ -26,6 +26,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from bot.adapters.session import Session
 from bot.ports import Unreachable
 from bot.ports.registry import Refused
 
@@ -89,13 +90,11 @@ class RegistryClient:
 
     def __init__(self, timeout: float = 5.0, environment: Mapping[str, str] = os.environ) -> None:
         self._timeout, self._environment = timeout, environment
-        self._session: aiohttp.ClientSession | None = None
+        self._session = Session()
 
     async def close(self) -> None:
         """End every connection. Harmless again."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._session.close()
 
     async def has(self, image: str) -> bool:
         """Whether it is there. ValueError (no image by digest), Refused, Unreachable."""
@@ -127,7 +126,7 @@ class RegistryClient:
 
     async def _head(self, there: Reference, authorization: str) -> tuple[int, Any]:
         headers = {"Accept": MANIFESTS} | ({"Authorization": authorization} if authorization else {})
-        async with self._opened.head(there.url, headers=headers, allow_redirects=False) as answer:
+        async with self._session.opened.head(there.url, headers=headers, allow_redirects=False) as answer:
             return answer.status, answer.headers
 
     async def _authorization(self, there: Reference, asked: list[str], login: Credentials, what: str) -> str:
@@ -146,10 +145,10 @@ class RegistryClient:
         wanted = {"service": asked.get("service", there.host), "scope": f"repository:{there.name}:pull"}
         if login.renewal:
             body = {"grant_type": "refresh_token", "refresh_token": login.renewal, "client_id": "rollback-bot"} | wanted
-            request = self._opened.post(realm, data=body, allow_redirects=False)
+            request = self._session.opened.post(realm, data=body, allow_redirects=False)
         else:
             headers = {"Authorization": f"Basic {login.basic}"} if login.basic else {}
-            request = self._opened.get(realm.update_query(wanted), headers=headers, allow_redirects=False)
+            request = self._session.opened.get(realm.update_query(wanted), headers=headers, allow_redirects=False)
         async with request as answer:
             if answer.status >= 500:
                 raise Unreachable(f"{what}: its token service {realm.authority} answered {answer.status}")
@@ -160,14 +159,6 @@ class RegistryClient:
         if not isinstance(token, str) or not token.isprintable():
             raise Unreachable(f"{what}: its token service {realm.authority} gave no token")
         return token
-
-    @property
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
 
 
 async def _read(content: aiohttp.StreamReader, what: str) -> bytes:

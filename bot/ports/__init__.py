@@ -36,6 +36,11 @@ class ReadOnly(Exception):
     """A changing call was tried where only reading is allowed (plan, observe, a check)."""
 
 
+async def unbound(command: str) -> None:
+    """The record of an adapter that no attempt has bound yet: it refuses."""
+    raise ReadOnly(f"no attempt is under way that could record: {command}")
+
+
 class Unreachable(Exception):
     """The target did not answer, or not in time: nothing is known about what it did."""
 

@@ -21,7 +21,7 @@ from bot.adapters.kubernetes.connection import JSON_PATCH, Connection, Missing, 
 from bot.adapters.kubernetes.fields import Read, command, patch, read
 from bot.adapters.kubernetes.guards import Guards
 from bot.contract import Retryable
-from bot.ports import Json, ReadOnly, Record, Unreachable
+from bot.ports import Json, Record, Unreachable, unbound
 from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Kind, Place, Pod, Said, Thing
 
 LOG_LIMIT = 1024 * 1024
@@ -48,10 +48,6 @@ class _Shared:
     refreshing: set[Place]
 
 
-async def _unbound(command: str) -> None:
-    raise ReadOnly(f"no attempt is under way that could record: {command}")
-
-
 class Clusters:
     """The clusters of one service. kubeconfig: as for `Connection`. Nothing is opened before the first call."""
 
@@ -59,7 +55,7 @@ class Clusters:
         self,
         targets: Sequence[ClusterTarget],
         kubeconfig: str = "",
-        record: Record = _unbound,
+        record: Record = unbound,
         *,
         _shared: _Shared | None = None,
     ) -> None:

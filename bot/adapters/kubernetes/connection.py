@@ -28,7 +28,6 @@ Body = Mapping[str, Any]
 Query = Sequence[tuple[str, str]]
 
 JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
 PAGE = 500
 """Objects of one page of a list."""
 _RESTARTS = 3

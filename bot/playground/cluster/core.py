@@ -42,7 +42,6 @@ from bot.playground.cluster.validation import problems
 from bot.playground.workspace.clock import Clock
 
 FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
 _EVENTS_KEPT = 3600.0
 """Seconds; the server's own --event-ttl."""
 

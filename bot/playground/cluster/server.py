@@ -11,7 +11,6 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import aiohttp
 import yaml
@@ -41,6 +40,7 @@ from bot.playground.cluster.objects import Json, name_of, namespace_of
 from bot.playground.cluster.podapi import PodApi
 from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.store import Store
+from bot.playground.staged import Staged
 from bot.playground.workspace.clock import Clock
 
 _BODY = 3 * 1024 * 1024
@@ -48,7 +48,7 @@ _BODY = 3 * 1024 * 1024
 NAMESPACES = ("default", "kube-system", "kube-public", "argocd", "keda", "ci", "rollback-bot")
 
 
-class Cluster:
+class Cluster(Staged):
     """One cluster. What each argument and attribute is for: see the package."""
 
     def __init__(
@@ -111,19 +111,6 @@ class Cluster:
                 self._manager.look(resource, namespace_of(obj), name_of(obj))
 
     # -- life ------------------------------------------------------------------------------------------------------
-
-    async def __aenter__(self) -> Cluster:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
 
     async def _start(self) -> None:
         stack = self._stack

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -29,6 +28,7 @@ import yaml
 from bot.playground.free_port import free_port
 from bot.playground.shop.shop import Shop
 from bot.playground.shop.traffic import Traffic
+from bot.playground.staged import Staged
 from bot.playground.workspace import Workspace
 
 COMMAND = (sys.executable, "-m", "bot.cli")
@@ -54,7 +54,7 @@ class DemoFailed(Exception):
 
 
 @dataclass
-class Stage:
+class Stage(Staged):
     """`async with Stage() as stage`. watch: how long the standard plan watches here; per_second: payments."""
 
     watch: str = SHORT_WATCH
@@ -86,20 +86,7 @@ class Stage:
 
     # -- life --------------------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Stage:
-        try:
-            await self._set()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
-
-    async def _set(self) -> None:
+    async def _start(self) -> None:
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         await self._stack.enter_async_context(self.workspace)
         self._shop = await self._stack.enter_async_context(

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import aiohttp
 import yaml
@@ -23,6 +22,7 @@ from bot.playground.shop.manifests import KILL_SWITCH, NAMESPACE, SETTINGS, Site
 from bot.playground.shop.rights import USERS, rights
 from bot.playground.shop.traffic import Traffic
 from bot.playground.shop.truth import Truth, paused, running
+from bot.playground.staged import Staged
 from bot.playground.workspace.clock import Clock
 
 ROLLED = ("shop-api-canary", "shop-api", "shop-worker")
@@ -30,7 +30,7 @@ _PATIENCE = 30.0
 """Seconds that a rollout may take here."""
 
 
-class Shop:
+class Shop(Staged):
     """`async with Shop(folder) as shop`. What it is for: see the package.
 
     clusters: names, the first one has KEDA for its worker; deployed: what CI deploys at the start, one after the
@@ -57,19 +57,6 @@ class Shop:
         self._stack = contextlib.AsyncExitStack()
 
     # -- life --------------------------------------------------------------------------------------------------------
-
-    async def __aenter__(self) -> Shop:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
 
     async def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
