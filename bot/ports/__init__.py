@@ -42,7 +42,20 @@ async def unbound(command: str) -> None:
 
 
 class Unreachable(Exception):
-    """The target did not answer, or not in time: nothing is known about what it did."""
+    """The target did not answer, or not in time: nothing is known about what it did.
+
+    parts: which places of the catalogue are away, and why ({"us-1": "no answer within 5 s"}), where that is known:
+    people can then decide to go on without them, and they stay owed until they are back.
+    """
+
+    def __init__(self, message: str, parts: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.parts: Mapping[str, str] = dict(parts or {})
+
+    @classmethod
+    def of(cls, parts: Mapping[str, str]) -> Unreachable:
+        """These places are away; the message names each with its reason."""
+        return cls("; ".join(f"{name} cannot be reached ({why})" for name, why in parts.items()), parts)
 
 
 @dataclass(frozen=True, slots=True)
