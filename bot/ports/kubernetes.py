@@ -219,6 +219,12 @@ class Kubernetes(Protocol):
         a second until a new one does. Denied where there is no workload to try it on."""
         ...
 
+    async def refusal(self, cluster: str, images: Mapping[str, str]) -> str:
+        """In whose words the cluster refuses these images (workload -> image) now, by dry runs that store nothing;
+        empty where it takes all of them. An ended guard goes on refusing for a second or two, and each API server for
+        itself: ask more than once. An image whose workload is not there is tried on another one of the service."""
+        ...
+
     async def refreshed(self, place: Place) -> Thing | None:
         """An Argo CD application after a refresh from Git; None while it is still refreshing."""
         ...

@@ -9,9 +9,9 @@ import pytest
 
 from actions.release_ban import ReleaseBan, ReleaseBanParams
 from actions.release_unban import ReleaseUnban, ReleaseUnbanParams
-from bot.contract import Fatal
+from bot.contract import Fatal, NotYet
 from bot.ports.kubernetes import digest
-from bot.testing import assert_lifecycle
+from bot.testing import TestCtx, assert_lifecycle
 from tests.actions.guarded import Paths, api, paths, unrecorded
 from tests.fleet import image
 
@@ -67,3 +67,33 @@ async def test_a_ban_that_somebody_changed_is_left_to_people(shop: Paths) -> Non
     shop.eu.apply(found)
     with pytest.raises(Fatal, match="not as the bot made it"):
         await shop.plan(UNBAN, unbanned("2.4.1"))
+
+
+async def test_a_release_is_not_called_allowed_before_every_cluster_takes_it(shop: Paths) -> None:
+    """A deleted policy goes on refusing for a while: whatever is deployed when the step has ended is let in."""
+    await ban(shop, "2.4.1")
+    await shop.wait(2)
+    p = unbanned("2.4.1")
+    change = await shop.plan(UNBAN, p)
+    ctx, waited = TestCtx(shop.ports_for, UNBAN.needs, acting=True), []
+    receipt = None
+    while receipt is None:
+        try:
+            receipt = await UNBAN.apply(ctx, p, change)
+        except NotYet as error:
+            waited.append(str(error))
+            assert len(waited) < 20, waited
+            await shop.wait(error.after)
+    assert receipt.detail == "eu-1: shop 2.4.1 is no longer banned"
+    assert await shop.deploy(api("2.4.1"), "bot") == "", "not a second later: now"
+    assert "eu-1 still refuses 2.4.1: " in waited[0] and "2.4.1 was rolled back and is banned" in waited[0]
+    assert waited[-1].startswith("eu-1 takes 2.4.1; trying once more")
+
+
+async def test_an_undo_has_the_clusters_refuse_it_again(shop: Paths) -> None:
+    await ban(shop, "2.4.1")
+    p = unbanned("2.4.1")
+    change = await shop.plan(UNBAN, p)
+    await shop.apply(UNBAN, p, change)
+    await shop.undo(UNBAN, p, change)
+    assert "banned" in await shop.deploy(api("2.4.1"))

@@ -213,6 +213,10 @@ class Clusters:
         """See the port. Tried on a workload that is there, so it needs no right but the one to patch."""
         return await self._guards(cluster).bites(name)
 
+    async def refusal(self, cluster: str, images: Mapping[str, str]) -> str:
+        """See the port. Tried as the bot, unmarked, so that its own freeze does not answer."""
+        return await self._guards(cluster).refusal(images, self._target(cluster).cluster.selector)
+
     async def missing_rights(self, cluster: str) -> Sequence[str]:
         """See the port. What a cluster does not have (KEDA, Argo CD) needs no rights."""
         return await rights.missing(self._connection(cluster), self._target(cluster).cluster)

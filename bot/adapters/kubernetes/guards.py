@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.adapters.kubernetes import guard
 from bot.adapters.kubernetes.connection import JSON_PATCH, Body, Connection, Missing, Query, Refused
 from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES, Resource
 from bot.ports import Json, Record
-from bot.ports.kubernetes import WORKLOADS, Denied, Place, Thing
+from bot.ports.kubernetes import WORKLOADS, Denied, Kind, Place, Thing
 
 _WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
@@ -91,6 +91,32 @@ class Guards:
                 path = resource.path(self._namespace, body["metadata"]["name"])
                 return await self._refuses(name, path, guard.trial(kind, body, image))
         raise Denied(f"{self._connection.cluster}: {self._namespace} has no workload that {name} could be tried on")
+
+    async def refusal(self, images: Mapping[str, str], selector: str) -> str:
+        """The words of who refuses one of these images (workload -> image); empty where none is refused."""
+        query = [("labelSelector", selector)] if selector else []
+        lists = await asyncio.gather(
+            *(self._connection.every(RESOURCES[kind].path(self._namespace), query=query) for kind in WORKLOADS)
+        )
+        bodies = {body["metadata"]["name"]: (kind, body) for kind, found in zip(WORKLOADS, lists, strict=True)
+                  for body in found}  # fmt: skip
+        if not bodies:
+            return ""
+        other = next(iter(bodies))
+        tried = {(name if name in bodies else other, image) for name, image in images.items()}
+        said = await asyncio.gather(*(self._words(*bodies[name], image) for name, image in sorted(tried)))
+        return next(filter(None, said), "")
+
+    async def _words(self, kind: Kind, body: Body, image: str) -> str:
+        path = RESOURCES[kind].path(self._namespace, body["metadata"]["name"])
+        trial = guard.trial(kind, body, image)
+        try:
+            await self._connection.send("PATCH", path, query=[("dryRun", "All")], body=trial, sort=JSON_PATCH)
+        except Refused as error:
+            if error.status in (403, 422):
+                return error.words
+            raise self._connection.failure(error) from error
+        return ""
 
     async def _refuses(self, name: str, path: str, trial: object) -> bool:
         try:
