@@ -11,9 +11,13 @@ COPY . .
 RUN pip install --no-deps . \
  && useradd --system --uid 10001 --home-dir /var/lib/rollback-bot --create-home bot
 
+# The catalogue and plans come from outside, read-only; files and an embedded database lie in the home folder.
+ENV ROLLBACK_HOST=0.0.0.0 ROLLBACK_CATALOGUE=/etc/rollback-bot/rollback.yaml
+
 USER bot
 WORKDIR /var/lib/rollback-bot
-EXPOSE 8080
+EXPOSE 8090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
-  CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
-CMD ["rollback-bot", "serve", "--host", "0.0.0.0", "--port", "8080"]
+  CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8090/healthz', timeout=2)"]
+ENTRYPOINT ["rollback-bot"]
+CMD ["serve"]

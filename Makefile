@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup browser check types test fmt demo torture bench lock clean
+.PHONY: help setup browser check plain types test fmt demo torture bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,13 +37,16 @@ $(READY): requirements/dev.lock pyproject.toml | $(VENV)/uv-$(UV)
 browser: $(READY) ## what driving a page needs, beside a chromium
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.lock
 
-check: $(READY) ## style, types and who may import whom
+check: $(READY) ## style, types, who may import whom, and whether a plain install starts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m docs.generate --check
-	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory plain types
+
+plain: $(READY) ## the wheel and the locked packages in an empty environment: doctor, plan lint, serve
+	@$(BIN)/python -m tests.plain
 
 types: $(READY) ## our messages against Slack's own types; needs npm
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TYPES)/ready && \

@@ -1,6 +1,7 @@
 """Everything that can be set from outside, by environment variables `ROLLBACK_<NAME>`; secrets come no other way.
 
-docs/settings.md is generated from this. Wrong values are told all at once, each with its variable's name.
+docs/settings.md is generated from this. Wrong values are told all at once, each with its variable's name. An empty
+variable counts as left out: compose files, units and charts pass them on like that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """What the bot and its command line are told by their surroundings."""
 
-    model_config = SettingsConfigDict(env_prefix="ROLLBACK_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ROLLBACK_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     profile: Literal["local", "production"] = Field(
         "local", description="`production` refuses embedded databases and files kept on the bot's own disk."

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import socket
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -58,3 +63,43 @@ def test_the_runtime_is_part_of_the_development_environment() -> None:
 def test_the_packages_lie_in_one_folder() -> None:
     packages = [importlib.import_module(name) for name in ("bot", "actions", "checks", "migrations")]
     assert {Path(str(package.__file__)).parent.parent for package in packages} == {HOUSE}
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """The packages that a module imports, wherever in it but for types alone."""
+    left: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            left += ast.iter_child_nodes(node)
+
+
+def _lacking(folders: list[str], wanted: list[str]) -> dict[str, set[str]]:
+    """Package -> who imports it, of those that stand among none of these requirements."""
+    named = {_normal(re.split(r"[\[>=<; ]", w)[0]) for w in wanted}
+    ours = {"bot", "actions", "checks", "migrations"} | sys.stdlib_module_names
+    homes = metadata.packages_distributions()
+    found: dict[str, set[str]] = {}
+    for file in (f for folder in folders for f in (HOUSE / folder).rglob("*.py")):
+        if "playground" in folders[0] or "playground" not in file.parts:
+            for package in set(_imported(file)) - ours:
+                if not {_normal(d) for d in homes.get(package, [])} & named:
+                    found.setdefault(package, set()).add(str(file.relative_to(HOUSE)))
+    return found
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def test_whatever_is_imported_at_run_time_is_a_dependency() -> None:
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+    needed = project["dependencies"]
+    assert _lacking(["bot", "actions", "checks", "migrations"], needed) == {}
+    assert _lacking(["bot/playground"], needed + project["optional-dependencies"]["playground"]) == {}
+    without = [d for d in needed if not d.startswith("aiohttp")]
+    assert "bot/wiring.py" in _lacking(["bot"], without)["aiohttp"]

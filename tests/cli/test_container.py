@@ -1,0 +1,162 @@
+"""Dockerfile and docker-compose.yml say nothing that the program would not understand: real options, real settings."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import pytest
+import yaml
+
+from bot.cli import root
+from bot.settings import Settings, read_settings
+from bot.store.database import parse_url
+from tests.cli.house import Running
+
+HOUSE = Path(__file__).parent.parent.parent
+PREFIX = "ROLLBACK_"
+
+
+def instructions() -> Mapping[str, list[str]]:
+    """Of the Dockerfile: word -> what is said with it, in order."""
+    text = re.sub(r"\\\n\s*", " ", (HOUSE / "Dockerfile").read_text())
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        if word.isupper():
+            found.setdefault(word, []).append(rest.strip())
+    return found
+
+
+def image_env() -> Mapping[str, str]:
+    """What the image sets."""
+    return dict(pair.split("=", 1) for line in instructions()["ENV"] for pair in line.split())
+
+
+def compose() -> Mapping[str, Any]:
+    """docker-compose.yml."""
+    read: Mapping[str, Any] = yaml.safe_load((HOUSE / "docker-compose.yml").read_text())
+    return read
+
+
+def bots() -> Mapping[str, Mapping[str, Any]]:
+    """The services that run our image."""
+    return {n: s for n, s in compose()["services"].items() if s.get("build") == "."}
+
+
+def environment(service: Mapping[str, Any], given: Mapping[str, str]) -> Mapping[str, str]:
+    """What compose gives a container: `${NAME:?text}` from what is given, no value means passed on."""
+    found = dict(image_env())
+    for name, value in service["environment"].items():
+        if value is not None:
+            found[name] = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda m: given[m[1]], str(value))
+        elif name in given:
+            found[name] = given[name]
+    return found
+
+
+def understood(words: Sequence[str]) -> click.Command:
+    """The command that these words are, with its options parsed; click.UsageError."""
+    command: click.Command = root
+    context, left = click.Context(root, info_name="rollback-bot"), list(words)
+    while isinstance(command, click.Group):
+        name, found, left = command.resolve_command(context, left)
+        assert found is not None
+        command = found
+        if not isinstance(command, click.Group):
+            command.make_context(name, left, parent=context)
+    return command
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Where it stands -> the words of each command."""
+    assert json.loads(instructions()["ENTRYPOINT"][-1]) == ["rollback-bot"]
+    yield "Dockerfile", json.loads(instructions()["CMD"][-1])
+    for name, service in bots().items():
+        yield name, service["command"]
+
+
+@pytest.mark.parametrize(("where", "words"), list(commands()), ids=lambda x: x if isinstance(x, str) else "")
+def test_each_command_is_one_of_the_programs(where: str, words: list[str]) -> None:
+    assert understood(words).name in ("serve", "upgrade")
+
+
+def test_the_parser_used_here_refuses_what_the_program_refuses() -> None:
+    for words in (["serve", "--host", "0.0.0.0"], ["srve"], ["db", "upgrad"], ["db", "upgrade", "head", "more"]):
+        with pytest.raises(click.UsageError):
+            understood(words)
+
+
+@pytest.mark.parametrize("name", list(bots()))
+def test_each_variable_is_a_setting_and_together_they_make_good_settings(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"POSTGRES_PASSWORD": "p@ss/word", "ROLLBACK_SLACK": "", "ROLLBACK_SLACK_APP_TOKEN": ""}
+    env = environment(bots()[name], given)
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    assert {v for v in env if v.startswith(PREFIX)} <= known
+    for variable, value in env.items():
+        monkeypatch.setenv(variable, value)
+    settings = read_settings()
+    assert settings.slack == "off" and settings.slack_app_token is None
+    database, postgres = parse_url(settings.database_url), compose()["services"]["postgres"]
+    assert (database.host, database.username) == ("postgres", postgres["environment"]["POSTGRES_USER"])
+    assert database.database == postgres["environment"]["POSTGRES_DB"]
+    assert env["PGPASSWORD"] == "p@ss/word" and "PGPASSWORD" in settings.redact.split(",")
+
+
+def test_every_secret_reaches_the_bot_by_its_own_name() -> None:
+    secret = {PREFIX + n.upper() for n, f in Settings.model_fields.items() if "SecretStr" in str(f.annotation)}
+    for service in bots().values():
+        assert secret - {"ROLLBACK_TOKEN"} <= set(service["environment"])  # that one is a person's
+
+
+def test_the_database_is_upgraded_before_the_bot_starts() -> None:
+    before = bots()["bot"]["depends_on"]
+    assert before["upgrade"] == {"condition": "service_completed_successfully"}
+    assert understood(bots()["upgrade"]["command"]).name == "upgrade"
+
+
+def test_the_catalogue_lies_where_the_bot_reads_it_and_is_never_made_up() -> None:
+    for service in bots().values():
+        (mount,) = [v for v in service["volumes"] if isinstance(v, dict)]
+        assert Path(image_env()["ROLLBACK_CATALOGUE"]).parent == Path(mount["target"])
+        assert mount["bind"] == {"create_host_path": False} and mount["read_only"]
+
+
+def test_files_lie_on_a_volume_that_the_bots_user_owns() -> None:
+    home = re.search(r"--home-dir (\S+) --create-home", "".join(instructions()["RUN"]))
+    assert home is not None
+    for service in bots().values():
+        assert f"files:{home[1]}" in service["volumes"]
+        assert service["environment"]["ROLLBACK_BLOBS_URL"].startswith(f"file:{home[1]}/")
+
+
+def test_the_port_is_the_one_that_the_bot_listens_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in image_env().items():
+        monkeypatch.setenv(variable, value)
+    settings = read_settings()
+    assert settings.host == "0.0.0.0"
+    assert instructions()["EXPOSE"] == [str(settings.port)]
+    assert urlsplit(settings.url).port == settings.port
+    assert bots()["bot"]["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
+
+
+def test_the_health_check_is_passed_by_a_bot_that_runs_and_by_no_other(bot: Running) -> None:
+    words = json.loads(instructions()["HEALTHCHECK"][-1].partition("CMD ")[2])
+    code = words[-1].replace("127.0.0.1:8090", f"127.0.0.1:{bot.house.port}")
+    assert words[:2] == ["python", "-c"] and code != words[-1]
+
+    def asked() -> int:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30).returncode
+
+    assert asked() == 0
+    bot.stop()
+    assert asked() == 1
