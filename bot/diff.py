@@ -16,6 +16,9 @@ from bot.ports import Blob
 DEEPEST = 7
 """Slashes of a target behind which it is one part, whatever it holds."""
 _Parts = list[tuple[str, ...]]
+_Said = tuple[str, str]
+"""Before and after as their one text each: made once an edit, compared at every depth."""
+_Folding = tuple[_Parts, Edit, _Said]
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
@@ -39,22 +42,24 @@ class Line:
 
 def diff(edits: Iterable[Edit]) -> tuple[Line, ...]:
     """The edits in as few lines as tell all of them, in the order of the first of each."""
-    found: list[tuple[_Parts, Edit]] = [([(part,) for part in e.target.split("/", DEEPEST)], e) for e in edits]
-    for at in range(max((len(parts) for parts, _ in found), default=0)):
+    found: list[_Folding] = [
+        ([(part,) for part in e.target.split("/", DEEPEST)], e, (canonical(e.before), canonical(e.after)))
+        for e in edits
+    ]
+    for at in range(max((len(parts) for parts, *_ in found), default=0)):
         found = _folded(found, at)
-    return tuple(_line(parts, e) for parts, e in found)
+    return tuple(_line(parts, e) for parts, e, _ in found)
 
 
-def _folded(found: list[tuple[_Parts, Edit]], at: int) -> list[tuple[_Parts, Edit]]:
+def _folded(found: list[_Folding], at: int) -> list[_Folding]:
     """Those that differ only in this part made one."""
-    groups: dict[tuple[object, ...], tuple[_Parts, Edit]] = {}
-    for i, (parts, e) in enumerate(found):
-        rest = (*parts[:at], None, *parts[at + 1 :])
-        same = (rest, canonical(e.before), canonical(e.after)) if at < len(parts) else (i,)
+    groups: dict[tuple[object, ...], _Folding] = {}
+    for i, (parts, e, said) in enumerate(found):
+        same = ((*parts[:at], None, *parts[at + 1 :]), said) if at < len(parts) else (i,)
         if same in groups:
             groups[same][0][at] = (*groups[same][0][at], *parts[at])
         else:
-            groups[same] = (list(parts), e)
+            groups[same] = (list(parts), e, said)
     return list(groups.values())
 
 
