@@ -46,6 +46,11 @@ async def pay(shop: Shop, id: str, path: str = "/pay", **order: Any) -> tuple[in
         return answer.status, await answer.text()
 
 
+async def states(shop: Shop) -> set[str]:
+    """How the pods of the API in the first cluster say they are: one that reads its settings later says it later."""
+    return {str(page["status"]) for page in await shop.health("eu-1")}
+
+
 async def fetch(url: str, token: str = "playground-admin") -> tuple[int, str]:
     """Status and body of a GET."""
     headers = {"Authorization": f"Bearer {token}"}
@@ -82,9 +87,11 @@ async def test_the_good_release_serves_everywhere_and_takes_payments(tmp_path: P
         assert truth.serves("2.4.0")
         assert (truth.paused, truth.lost, truth.doubled, truth.failing) == ((), (), (), 0.0)
         for name in shop.clusters:
-            page = await shop.health(name)
-            assert (page["release"], page["cluster"], page["status"], page["errors"]) == ("2.4.0", name, "ok", 0.0)
-            assert page["settings"]["PAYMENTS_FORMAT"] == "decimal"
+            pages = await shop.health(name)
+            assert len(pages) >= 2  # the canary's too
+            for page in pages:
+                assert (page["release"], page["cluster"], page["status"], page["errors"]) == ("2.4.0", name, "ok", 0.0)
+                assert page["settings"]["PAYMENTS_FORMAT"] == "decimal"
 
 
 async def test_with_the_bad_release_payments_fail_in_several_ways_and_the_worker_throws(shop: Shop) -> None:
@@ -95,8 +102,8 @@ async def test_with_the_bad_release_payments_fail_in_several_ways_and_the_worker
     assert "TypeError" in (await pay(shop, "b", customer=None))[1]
     assert "TimeoutError" in (await pay(shop, "c", amount="20.00", card="second-factor"))[1]
     assert await pay(shop, "d", amount="20.00") == (200, '{"paid": "20.00", "release": "2.4.1"}')
-    page = await shop.health("eu-1")
-    assert (page["status"], page["errors"] >= 0.75) == ("failing", True)
+    assert await states(shop) == {"failing"}
+    assert max(page["errors"] for page in await shop.health("eu-1")) >= 0.75  # of the pod that took none
     seen = await logs(shop.clusters["eu-1"], "shop-api")
     assert all(f"{kind}: " in seen for kind in ("ValueError", "TypeError", "TimeoutError"))
     assert "Traceback" in seen
@@ -139,11 +146,11 @@ async def test_a_release_whose_certificate_has_run_out_is_bad_and_the_one_before
     status, said = await pay(shop, "x")
     assert status == 500
     assert "Refused: 401 from sandbox://payments/v1: the client's certificate has run out" in said
-    assert (await shop.health("eu-1"))["status"] == "failing"
+    assert await states(shop) == {"failing"}
     await shop.deploy("2.3.9")
     await until(lambda: _serves(shop, "2.3.9"))
     assert (await pay(shop, "x"))[0] == 200
-    assert (await shop.health("eu-1"))["status"] == "ok"
+    assert await states(shop) == {"ok"}
 
 
 async def test_the_old_release_fails_on_the_new_configuration(shop: Shop) -> None:
@@ -152,7 +159,7 @@ async def test_the_old_release_fails_on_the_new_configuration(shop: Shop) -> Non
     await shop.edit("eu-1", "payments.url", "sandbox://payments/v2")
 
     async def failing() -> bool:
-        return str((await shop.health("eu-1"))["status"]) == "failing"
+        return await states(shop) == {"failing"}
 
     await until(failing)
     status, said = await pay(shop, "x")

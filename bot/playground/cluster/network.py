@@ -46,6 +46,11 @@ class Network:
             raise LookupError(f"there is no service {service}/{namespace}; there are {known}")
         return f"127.0.0.1:{listener.port}"
 
+    def behind(self, service: str, namespace: str) -> list[str]:
+        """`127.0.0.1:port` of each ready pod of a service."""
+        found = self._core.find(resources.SERVICES, namespace, service)
+        return [f"127.0.0.1:{port}" for port in self.endpoints(found)] if found else []
+
     def variables(self, namespace: str) -> Mapping[str, str]:
         """What every container is told of the services around it."""
         found: dict[str, str] = {}

@@ -222,6 +222,10 @@ class Cluster(Staged):
             raise LookupError("the cluster is not running")
         return self._network.address(name, namespace or space or "default")
 
+    def behind(self, service: str, namespace: str) -> list[str]:
+        """`127.0.0.1:port` of each ready pod of a service, each for itself."""
+        return self._network.behind(service, namespace) if self._network else []
+
     def pod_address(self, pod: str, namespace: str = "default") -> str:
         """`127.0.0.1:port` of the first container of a pod. ApiError 404, LookupError."""
         port = self._kubelet.port(self.core.get(resources.PODS, namespace, pod)) if self._kubelet else None

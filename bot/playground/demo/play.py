@@ -42,7 +42,8 @@ async def play(name: str = "rollback") -> None:
 async def _standing(stage: Stage) -> str:
     """Health and traffic in a line."""
     pages = {c: await stage.shop.health(c) for c in stage.shop.clusters}
-    health = ", ".join(f"{c} {page['release']} {page['status']}" for c, page in pages.items())
+    said = {c: sorted({f"{page['release']} {page['status']}" for page in found}) for c, found in pages.items()}
+    health = ", ".join(f"{c} {' and '.join(words) or 'no pod is ready'}" for c, words in said.items())
     return f"{health}; {payments(stage, verdict.LATE)}"
 
 

@@ -198,12 +198,18 @@ class Shop(Staged):
         self._traffic.append(made)
         return made
 
-    async def health(self, cluster: str) -> Json:
-        """What /healthz of one of its pods says. OSError, aiohttp.ClientError."""
-        url = f"http://{self.doors[cluster]}/healthz"
-        async with aiohttp.ClientSession() as http, http.get(url) as answer:
-            found: Json = await answer.json()
-            return found
+    async def health(self, cluster: str) -> Sequence[Json]:
+        """What /healthz of each ready pod of the API says: they read their settings each at a time of its own.
+        OSError, aiohttp.ClientError."""
+
+        async def page(http: aiohttp.ClientSession, pod: str) -> Json:
+            async with http.get(f"http://{pod}/healthz") as answer:
+                found: Json = await answer.json()
+                return found
+
+        pods = self.clusters[cluster].behind("shop-api", NAMESPACE)
+        async with aiohttp.ClientSession() as http:
+            return await asyncio.gather(*(page(http, pod) for pod in pods))
 
     async def truth(self, seconds: float = 3.0) -> Truth:
         """How it really is, seen from inside. seconds: of traffic that are looked back on."""
