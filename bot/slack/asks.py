@@ -63,7 +63,7 @@ class Asks:
     async def who(self, act: Act) -> Person | Refusal:
         """The person, or why they are refused before anything is looked at."""
         person = await self.people.person(act.user)
-        if act.team and self.people.team and act.team != self.people.team:
+        if not self.people.at_home(act.user, act.team):
             person = replace(person, kind="stranger")
         return stranger(person) or person
 

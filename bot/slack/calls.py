@@ -21,6 +21,8 @@ from bot.slack.post import Message
 
 EVENT_TYPE = "rollback_slot"
 """Of the metadata by which a message of ours is found again."""
+PAGE = 999
+"""Channels in one page of a listing: Slack takes fewer than 1000."""
 LATE = 15.0
 """Seconds after which a call that was given up will not be carried out any more."""
 _PERHAPS = frozenset({"internal_error", "fatal_error", "request_timeout", "service_unavailable"})
@@ -131,22 +133,19 @@ class Calls:
         """Comes into a public channel."""
         await self._call("conversations.join", json={"channel": channel})
 
-    async def channels(self) -> dict[str, str]:
-        """Name -> id of the channels that the bot may know of; of two with one name, the one in use."""
+    async def channels(self, cursor: str) -> tuple[list[Body], str]:
+        """One page of the channels that the bot may know of, and the cursor of the next one (empty: that was all)."""
         try:
-            return await self._channels("public_channel,private_channel")
+            return await self._channels("public_channel,private_channel", cursor)
         except Refused as e:
             if e.code != "missing_scope":
                 raise
-            return await self._channels("public_channel")
+            return await self._channels("public_channel", cursor)
 
-    async def _channels(self, types: str) -> dict[str, str]:
-        found: dict[str, str] = {}
-        async for page in self._pages("conversations.list", {"types": types, "limit": 1000}):
-            for channel in page["channels"]:
-                if not (channel.get("is_archived") and channel["name"] in found):
-                    found[channel["name"]] = channel["id"]
-        return found
+    async def _channels(self, types: str, cursor: str) -> tuple[list[Body], str]:
+        asked = {"types": types, "limit": PAGE} | ({"cursor": cursor} if cursor else {})
+        page = await self._call("conversations.list", params=asked)
+        return list(page["channels"]), str((page.get("response_metadata") or {}).get("next_cursor") or "")
 
     async def _messages(self, channel: str, thread: str, since: float) -> AsyncIterator[Body]:
         method = "conversations.replies" if thread else "conversations.history"

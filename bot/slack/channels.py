@@ -2,6 +2,8 @@
 
 Invariants:
 - one listing answers for all channels, and is kept for a minute: the catalogue names a handful, the rate is Slack's;
+- where that takes more than one page, each page is read once: what Slack refused goes on where it ended, what is known
+  by then is asked for alone, and so is every id;
 - a public channel needs no invitation, the bot comes in when it posts; a private one shows only from inside;
 - a Slack that does not answer is Unreachable, never "not there".
 """
@@ -9,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +23,13 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.ports import Trouble, Unreachable
 from bot.run.state import Run
+from bot.slack.calls import PAGE
 
 KEPT = 60.0
 """Seconds that a listing is good for."""
 MISSING = 15.0
 """The same for what it does not hold: somebody may be inviting the bot just now."""
-PAGE = 1000
+_ID = re.compile(r"[CG][A-Z0-9]{8,}")
 BROKEN = (SlackClientError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
 """What a call of the Web API ends with when it does not end well."""
 
@@ -53,16 +57,23 @@ class SlackChannels:
     def __init__(self, client: AsyncWebClient, clock: Callable[[], float]) -> None:
         self.client, self.clock = client, clock
         self._known: dict[str, Channel] = {}
+        self._asked: dict[str, float] = {}
         self._at = float("-inf")
-        self._me = "the bot"
+        self._pages = 0
+        self._reading: list[dict[str, Any]] = []
+        self._cursor = ""
+        self._me = ""
         self._turn = asyncio.Lock()
 
     async def find(self, name: str) -> Channel | None:
         """The channel of this name or id; None where the bot sees none. Unreachable."""
         key = name.removeprefix("#")
         async with self._turn:
-            if self.clock() - self._at >= (KEPT if key in self._known else MISSING):
-                await self._read()
+            known = self._known.get(key)
+            if _ID.fullmatch(key) or (known is not None and self._pages > 1):
+                await self._ask(known.id if known is not None else key)
+            elif self.clock() - self._at >= (KEPT if known is not None else MISSING * max(1, self._pages)):
+                await self._read(key)
         return self._known.get(key)
 
     def named(self, id: str) -> str:
@@ -76,8 +87,9 @@ class SlackChannels:
         for name in names:
             channel = await self.find(name)
             if channel is None:
-                what = f"does not exist, or is private without {self._me} in it"
-                what += f": `/invite {self._me}` there, or correct its name"
+                me = self._me or "the bot"
+                what = f"does not exist, or is private without {me} in it"
+                what += f": `/invite {me}` there, or correct its name"
                 found[name] = Trouble(what, cut_off=True)
             elif channel.trouble is not None:
                 found[name] = channel.trouble
@@ -87,19 +99,51 @@ class SlackChannels:
         """`bot.ports.Channels` of one run."""
         return ChannelsOf(self, run.created.channel if run.created is not None else "")
 
-    async def _read(self) -> None:
+    async def _read(self, wanted: str) -> None:
+        """Reads the listing on until this name turns up in use, or it ends. Unreachable, and the next one goes on."""
         try:
-            who = await self.client.auth_test()
-            found, cursor = await self._page("")
-            while cursor:
-                more, cursor = await self._page(cursor)
-                found += more
+            self._me = self._me or f"@{(await self.client.auth_test())['user']}"
+            while True:
+                page, self._cursor = await self._page(self._cursor)
+                self._reading += page
+                if not self._cursor:
+                    break
+                for channel in map(_channel, page):
+                    self._keep(channel)
+                if (found := self._known.get(wanted)) is not None and found.trouble is not ARCHIVED:
+                    self._pages = max(2, self._pages)  # it goes on when a name is asked for that is not known yet
+                    return
         except BROKEN as error:
-            raise Unreachable(f"Slack cannot say which channels there are ({words(error)})") from error
-        self._me = f"@{who['user']}"
-        used_last = sorted(map(_channel, found), key=lambda c: c.trouble is not ARCHIVED)
+            if words(error) == "invalid_cursor":  # too old: from the beginning then
+                self._reading, self._cursor = [], ""
+            so_far = f"; {len(self._reading)} channels are read, it goes on from there" if self._reading else ""
+            raise Unreachable(f"Slack cannot say which channels there are ({words(error)}{so_far})") from error
+        used_last = sorted(map(_channel, self._reading), key=lambda c: c.trouble is not ARCHIVED)
         self._known = {key: channel for channel in used_last for key in (channel.id, channel.name)}
+        self._pages, self._reading = -(-len(used_last) // PAGE), []
         self._at = self.clock()
+
+    def _keep(self, channel: Channel) -> None:
+        other = self._known.get(channel.name)
+        self._known[channel.id], self._asked[channel.id] = channel, self.clock()
+        if other is None or channel.trouble is not ARCHIVED:
+            self._known[channel.name] = channel
+
+    async def _ask(self, id: str) -> None:
+        """Asks for one channel by its id, at most once a minute. Unreachable."""
+        if self.clock() - self._asked.get(id, self._at) < (KEPT if id in self._known else MISSING):
+            return
+        try:
+            self._me = self._me or f"@{(await self.client.auth_test())['user']}"
+            found = [_channel((await self.client.conversations_info(channel=id))["channel"])]
+        except BROKEN as error:
+            if words(error) != "channel_not_found":
+                raise Unreachable(f"Slack cannot say whether there is a channel {id} ({words(error)})") from error
+            found = []
+        self._asked[id] = self.clock()
+        self._known = {key: c for key, c in self._known.items() if c.id != id}  # it may be called otherwise by now
+        for channel in found:
+            self._keep(channel)
 
     async def _page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
         kinds = "public_channel,private_channel"

@@ -56,23 +56,31 @@ class Account:
     name: str
     kind: Kind
     at: float
+    teams: tuple[str, ...] = ()
+    """Of an Enterprise Grid: the workspaces that they are in, whichever Slack names as theirs."""
 
     @classmethod
     def of(cls, user: Mapping[str, Any], team: str, at: float) -> Account:
         """From Slack's user object. team: ours."""
         profile = user.get("profile") or {}
         name = profile.get("display_name") or user.get("name") or profile.get("real_name") or user["id"]
-        return cls(str(user["id"]), str(name), _kind(user, team), at)
+        return cls(str(user["id"]), str(name), _kind(user, team), at, _teams(user))
 
 
 def _kind(user: Mapping[str, Any], team: str) -> Kind:
-    if user.get("is_stranger") or user.get("team_id") != team or user.get("id") == "USLACKBOT":
+    ours = user.get("team_id") == team or team in _teams(user)
+    if user.get("is_stranger") or not ours or user.get("id") == "USLACKBOT":
         return "stranger"
     if user.get("deleted"):
         return "deactivated"
     if user.get("is_bot") or user.get("is_workflow_bot"):
         return "bot"
     return "guest" if user.get("is_restricted") or user.get("is_ultra_restricted") else "member"
+
+
+def _teams(user: Mapping[str, Any]) -> tuple[str, ...]:
+    found = (user.get("enterprise_user") or {}).get("teams") or ()
+    return tuple(str(t) for t in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,13 @@ class SlackDirectory:
         if known is None or (self.clock() - known.at > FRESH and id not in kept_fresh):
             known = await self._look_up(id) or known
         return self._person(known) if known is not None else Person(id, id, kind="stranger")
+
+    def at_home(self, id: str, team: str) -> bool:
+        """Whether somebody who acts as one of this team is one of ours: of our workspace, or, in an organisation of
+        several, of another one and of ours as well."""
+        known = self._seen.accounts.get(id)
+        teams = known.teams if known is not None else ()
+        return not (team and self.team) or team == self.team or (team in teams and self.team in teams)
 
     def id_of(self, word: str) -> str:
         """The id of somebody known by this name; the word itself where there is none, or more than one."""
@@ -304,7 +319,7 @@ def _members(crew: Crew, groups: Mapping[str, frozenset[str]]) -> frozenset[str]
 
 def _written(seen: Seen) -> str:
     groups = {name: sorted(ids) for name, ids in sorted(seen.groups.items())}
-    accounts = [[a.id, a.name, a.kind, a.at] for a in seen.accounts.values()]
+    accounts = [[a.id, a.name, a.kind, a.at, a.teams] for a in seen.accounts.values()]
     return json.dumps({"team": seen.team, "groups": groups, "accounts": accounts, "at": seen.at}, ensure_ascii=False)
 
 
@@ -312,7 +327,7 @@ def _read(text: str, team: str) -> Seen:
     """What was kept; nothing where it cannot be read (another version wrote it): Slack will tell it again."""
     try:
         body = json.loads(text)
-        accounts = {a[0]: Account(*a) for a in body["accounts"]}
+        accounts = {a[0]: Account(a[0], a[1], a[2], a[3], tuple(a[4]) if a[4:] else ()) for a in body["accounts"]}
         groups = {name: frozenset(ids) for name, ids in body["groups"].items()}
         return Seen(team or body["team"], groups, accounts, body["at"])
     except (ValueError, LookupError, TypeError, AttributeError):

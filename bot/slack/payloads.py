@@ -7,6 +7,7 @@ another act of the same person another.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from bot.slack.press import NotOurs, Press, pressed
 
 Body = Mapping[str, Any]
 
+_KEPT = "\n\t\r\u200c\u200d\u2028"
+"""Line ends, and the joiners of emoji and of some scripts."""
 LONGEST = 2000
 """Characters of one text; what is longer is refused, because nobody knows which half was meant."""
 
@@ -185,6 +188,17 @@ def _text(body: Body, name: str, default: str | None = None, *, prose: bool = Fa
         raise NotOurs(f"{name} is missing")
     if len(found) > longest:
         raise NotOurs(f"{name} has {len(found)} characters; at most {longest} are read")
-    if any(not c.isprintable() and not (prose and c in "\n\t\r\xa0\u200d\u2028") for c in found):
+    if prose:
+        found = "".join(map(_legible, found))
+    if any(not c.isprintable() and not (prose and c in _KEPT) for c in found):
         raise NotOurs(f"{name} holds a character that cannot be shown")
     return found
+
+
+def _legible(c: str) -> str:
+    """What people typed, as others see it: any kind of space as one, nothing for what has no width, and nothing that
+    turns the direction of what follows."""
+    kind = unicodedata.category(c)
+    if kind == "Zs":
+        return " "
+    return "" if kind == "Cf" and c not in _KEPT else c

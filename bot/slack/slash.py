@@ -12,6 +12,7 @@ this; nothing here knows a run.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -57,6 +58,11 @@ _ALSO = {"handover": "hand-over", "hand": "hand-over", "show": "status", "cancel
          "continue": "resume", "?": "help", "--help": "help", "list": "history"}  # fmt: skip
 _PERSON = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")
 _NAMED = re.compile(r"<([@#])[A-Z0-9]+\|([^<>|]+)>")
+_HYPHEN = re.compile(r"[\u2010-\u2013\u2212]")
+_LONG_DASH = re.compile(r"[\u2014\u2015]")
+_DASHES = frozenset("\u2012\u2013\u2014\u2015\u2212-") | {"--"}
+_AROUND = "`,;'\"*~\u2018\u2019\u201c\u201d\u201e\u3001\u3002"
+_JOINERS = str.maketrans("", "", "\u200c\u200d")
 _LINK = re.compile(r"<((?:https?|mailto):[^<>|]+)(?:\|[^<>]*)?>")
 
 
@@ -75,8 +81,8 @@ class Said:
 
 def said(text: str, services: Collection[str]) -> Said:
     """What these words mean. Unclear says what would have been understood. services: names in the catalogue."""
-    words, reason = because(_plain(text).split())
-    reason = _readable(reason)
+    words, reason = because(_dashed(_plain(text)))
+    words, reason = [w for w in map(_bare, words) if w], _readable(reason)
     if not words:
         return Said("open", reason=reason)
     verb = _ALSO.get(words[0].lower(), words[0].lower())
@@ -175,6 +181,23 @@ def _shown(text: str) -> str:
 def _readable(reason: str) -> str:
     """Mentions and links as people read them: a reason is recorded, and read elsewhere too."""
     return _LINK.sub(r"\1", _NAMED.sub(r"\1\2", reason))
+
+
+def _dashed(text: str) -> list[str]:
+    """The words; a dash, which phones make of `--`, begins the reason where nothing else does."""
+    words = _LONG_DASH.sub(r" \g<0> ", text).split()
+    dash = next((i for i, w in enumerate(words) if w in _DASHES), None)
+    if dash is None or any(w.lower() == "because" for w in words[:dash]):
+        return text.split()
+    return [*words[:dash], "because", *words[dash + 1 :]]
+
+
+def _bare(word: str) -> str:
+    """A word without quotes and commas around it, in plain letters, with hyphens for what looks like one."""
+    if word.startswith("<"):
+        return word.rstrip(",;")
+    plain = unicodedata.normalize("NFKC", word.translate(_JOINERS))
+    return _HYPHEN.sub("-", plain.strip(_AROUND))
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bot.slack.calls import Refused
@@ -31,7 +31,7 @@ _TEAM = frozenset({
     "invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "access_denied",
     "org_login_required", "ekm_access_denied", "team_access_not_granted", "not_allowed_token_type",
 })  # fmt: skip
-_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "is_archived", "is_inactive", "restricted_action"})
+_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "is_archived", "is_inactive"})
 _REINSTALL = "set ROLLBACK_SLACK_BOT_TOKEN to the bot token of the installed app, and restart the bot"
 _OURS = "report this line as a fault of the bot; the run goes on, and the command line shows all of it"
 _NEXT = {
@@ -39,8 +39,46 @@ _NEXT = {
     "not_in_channel": "type /invite and the bot's name in the channel",
     "is_archived": "unarchive the channel, or name another one in the catalogue",
     "is_inactive": "unarchive the channel, or name another one in the catalogue",
-    "restricted_action": "let the bot post there, in the channel's settings",
 }
+_MANAGER = "a channel manager or a workspace admin"
+_ADMIN = "a workspace admin"
+_THERE: Mapping[str, tuple[str, str]] = {
+    "restricted_action": (_MANAGER, "let the bot post there: channel settings, Posting permissions"),
+    "restricted_action_read_only_channel": (_MANAGER, "the channel is read-only; add the bot to who may post there"),
+    "posting_to_channel_denied": (_ADMIN, "let apps post there: Manage members and channels, Channel management"),
+    "no_permission": (_ADMIN, "let the bot post there: Channel management, Posting permissions"),
+    "external_channel_migrating": (_ADMIN, "the channel is being moved to another organisation: wait for that, or "
+                                   "name another channel in the catalogue"),
+}  # fmt: skip
+"""What keeps the bot out of a whole channel: who can change it, and how."""
+_THIS: Mapping[str, tuple[str, str]] = {
+    "restricted_action_thread_only_channel": (
+        _MANAGER, "the channel takes replies only; allow new messages there, or name another channel in the catalogue"),
+    "restricted_action_non_threadable_channel": (
+        _MANAGER, "the channel takes no replies; allow threads there, or name another channel in the catalogue"),
+    "restricted_action_thread_locked": (_MANAGER, "the thread was locked; unlock it"),
+    "slack_connect_file_upload_sharing_blocked": (
+        _ADMIN, "files are not allowed in channels shared with others; allow them, or name another channel"),
+    "slack_connect_file_link_sharing_blocked": (
+        _ADMIN, "links to files are not allowed in channels shared with others; allow them, or name another channel"),
+    "messages_tab_disabled": (_ADMIN, "paste `rollback-bot slack manifest` into the app's page, then Reinstall"),
+    "edit_window_closed": (_ADMIN, "messages may be changed for a short time only; allow longer: Permissions, Message "
+                           "editing. Until then the bot posts a new card once a minute"),
+    "cant_update_message": (_ADMIN, "the card belongs to another installation of the app; keep one installed"),
+    "update_failed": ("nobody here", "Slack itself fails; the bot posts the card anew once a minute"),
+    "file_type_not_allowed": (_ADMIN, "allow this kind of file: Organization settings, Security, File types"),
+    "file_uploads_disabled": (_ADMIN, "allow files: workspace settings, Permissions, File uploading"),
+    "file_uploads_except_images_disabled": (
+        _ADMIN, "only images may be uploaded; allow other files: workspace settings, Permissions, File uploading"),
+}  # fmt: skip
+"""What Slack's own settings refuse of one post or file: who can change it, and how."""
+_EVERYWHERE: Mapping[str, tuple[str, str]] = {
+    "message_limit_exceeded": (_ADMIN, "the workspace sends more messages than its plan allows; raise the limit"),
+    "two_factor_setup_required": ("whoever installed the app", "set up two-factor sign-in, as is asked for"),
+    "enterprise_is_restricted": ("an organisation admin", "let the app be used in this workspace: Integrations, Apps"),
+    "accesslimited": (_ADMIN, "access to the workspace is limited at present; let the app in"),
+}  # fmt: skip
+"""What keeps the bot out of the whole workspace: who can change it, and how."""
 
 
 @dataclass(slots=True)
@@ -113,6 +151,14 @@ class Troubles:
         """Slack said no to a call of this method, in this channel, for this post. called: the channel, for people."""
         if e.code in _TEAM:
             place, what, then = SLACK, "Slack does not let the bot in", _REINSTALL
+        elif e.code in _EVERYWHERE:
+            place, what, then = SLACK, "the workspace's settings keep the bot out", _told(_EVERYWHERE[e.code])
+        elif e.code in _THERE:
+            there = called or channel
+            place, what, then = channel, f"the settings of {there} keep the bot from posting", _told(_THERE[e.code])
+        elif e.code in _THIS:
+            place, what = post, f"the settings of {called or channel} refuse {post}"
+            then = _told(_THIS[e.code])
         elif e.code == "missing_scope":
             place, what = method, f"Slack does not let the bot call {method}"
             then = f"add the scope {e.needed or 'it needs'} to the app, and install it again"
@@ -132,3 +178,8 @@ class Troubles:
     def _tell(self, place: str, text: str) -> None:
         self._holds[place].text = text
         log.warning("%s", text)
+
+
+def _told(remedy: tuple[str, str]) -> str:
+    who, how = remedy
+    return f"{who} can change it: {how}"

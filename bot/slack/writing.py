@@ -28,6 +28,10 @@ _AGAIN = 2.0
 """Seconds between two looks for a post that may still come."""
 _GONE = frozenset({"message_not_found", "cannot_reply_to_message", "thread_not_found"})
 """What Slack says when somebody deleted a message."""
+_FINAL = frozenset({"edit_window_closed", "cant_update_message", "update_failed"})
+"""What Slack says when a message will never be changed again."""
+ANEW = 60.0
+"""Seconds within which a message is not posted anew twice: then it is not the message that is the matter."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,9 @@ class Writer:
         self._store, self._calls, self._troubles = store, calls, troubles
         self._contents, self._may, self._clock = contents, may, clock
         self._names: dict[str, str] = {}
+        self._archived: dict[str, str] = {}
+        self._cursor = ""
+        self._renewed: dict[tuple[str, str], float] = {}
         self._joined: set[str] = set()
         self._resolving = asyncio.Lock()
 
@@ -103,6 +110,11 @@ class Writer:
     async def refused(self, slots: Slots, op: Op, e: Refused) -> None:
         """Slack said no: does what helps, or tells people. StoreUnavailable."""
         slot = op.slot
+        if e.code in _FINAL and op.kind == "update" and self._may_renew(slot):
+            log.info("run %s: %s cannot be changed any more (%s) and is posted anew", slot.run, slot.name, e.code)
+            await self._store.forget_slot(slot.run, slot.name)
+            slots.known.pop(slot.name, None)
+            return
         if e.code in _GONE:  # somebody deleted it, or what it stood under
             gone = {slot.name} if op.kind == "update" else {op.post.under or op.post.slot}
             log.info("run %s: %s was deleted in Slack and is posted again", slot.run, ", ".join(gone))
@@ -160,9 +172,30 @@ class Writer:
         await self._store.put_slot(slot)
         slots.known[slot.name] = slot
 
+    def _may_renew(self, slot: Slot) -> bool:
+        """Whether a message that cannot be changed is posted anew; not twice in a short while."""
+        key, now = (slot.run, slot.name), self._clock()
+        if now - self._renewed.get(key, float("-inf")) < ANEW:
+            return False
+        self._renewed = {k: at for k, at in self._renewed.items() if now - at < ANEW} | {key: now}
+        return True
+
     async def _learn(self, channel: str) -> None:
+        """Reads one more page of channels, where this one is not known: at the pace of its method, each page once.
+        Refused where the last page did not hold it either."""
         async with self._resolving:
+            if self.resolve(channel) is not None:
+                return
+            cursor, self._cursor = self._cursor, ""
+            try:
+                page, self._cursor = await self._calls.channels(cursor)
+            except (Limited, Down, Unsure):
+                self._cursor = cursor
+                raise
+            for c in page:
+                (self._archived if c.get("is_archived") else self._names)[str(c["name"])] = str(c["id"])
+            if self._cursor:
+                return  # asked again after this call, as long as it is wanted
+            self._names = {**self._archived, **self._names}  # of two with one name the one in use
             if self.resolve(channel) is None:
-                self._names = await self._calls.channels()
-        if self.resolve(channel) is None:
-            raise Refused("channel_not_found")
+                raise Refused("channel_not_found")

@@ -274,6 +274,8 @@ async def test_channels_are_shown_as_the_app_may_see_them(web: AsyncWebClient) -
     both = await web.conversations_list(types="public_channel,private_channel", exclude_archived=True)
     names = {c["name"] for c in both["channels"]}
     assert "shop-private" in names and not names & {"leads", "old-inc"}
+    with pytest.raises(SlackApiError, match="invalid_limit"):
+        await web.conversations_list(limit=1000)
     pages = [c["name"] async for page in await web.conversations_list(limit=3) for c in page["channels"]]
     assert len(pages) == len(set(pages)) == 7
     mine = {c["name"] for c in (await web.users_conversations())["channels"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -68,9 +69,13 @@ async def test_an_invitation_is_noticed_soon(slack: Workspace, channels: SlackCh
     assert await channels.find("#leads") is not None
 
 
-async def test_every_page_is_read(slack: Workspace, channels: SlackChannels, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_page_is_read_as_far_as_it_is_needed(
+    slack: Workspace, channels: SlackChannels, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bot.slack.channels.PAGE", 2)
     assert not await channels.trouble(["#inc-4211", "#inc-4212", "#status", "#shop-private"])
+    assert len(slack.calls("conversations.list")) == 3, "the fourth page holds nothing that was asked for"
+    assert await channels.find("#nowhere") is None
     assert len(slack.calls("conversations.list")) == 4
 
 
@@ -83,3 +88,46 @@ async def test_no_answer_is_unreachable_never_not_there(slack: Workspace, channe
 
 async def test_the_run_s_own_channel_is_looked_at_too(channels: SlackChannels) -> None:
     assert not await channels.of(new_run("r")).trouble(["#inc-4211"])
+
+
+@pytest.fixture
+async def large() -> AsyncIterator[Workspace]:
+    """A workspace of 15,000 channels, with the shop's among the last."""
+    async with Workspace(clock=Clock(frozen=True)) as workspace:
+        own = dict(workspace.state.channels)
+        workspace.state.channels.clear()
+        for i in range(15_000):
+            workspace.state.add_channel(Channel(f"C1{i:08}", f"team-{i}", ["U0ANA00001"]))
+        workspace.state.channels |= own
+        yield workspace
+
+
+async def test_in_a_large_workspace_each_page_is_read_once_whatever_slack_allows(large: Workspace) -> None:
+    channels = SlackChannels(client(large), large.clock.time)
+    with pytest.raises(Unreachable, match=r"ratelimited; 9990 channels are read, it goes on from there"):
+        await channels.find("#inc-4211")
+    found = None
+    for _ in range(20):
+        large.clock.advance(3)
+        with contextlib.suppress(Unreachable):
+            if (found := await channels.find("#inc-4211")) is not None:
+                break
+    assert found is not None and found.id == HERE
+    read = [c for c in large.calls("conversations.list") if not c.error]
+    assert len(read) == 16, "15,009 channels, 999 a page, each page once"
+
+
+async def test_in_a_large_workspace_what_is_known_is_asked_for_alone(large: Workspace) -> None:
+    channels = SlackChannels(client(large), large.clock.time)
+    assert (found := await channels.find("C100014999")) is not None and found.name == "team-14999"
+    assert await channels.find("C199999999") is None
+    assert not large.calls("conversations.list") and len(large.calls("conversations.info")) == 2
+    assert await channels.find("#team-7") is not None
+    listed = len(large.calls("conversations.list"))
+    large.clock.advance(KEPT)
+    large.state.channels["C100000007"].archived = True
+    assert (known := await channels.find("#team-7")) is not None and known.trouble is not None
+    large.state.channels["C100000007"].name = "elsewhere"
+    large.clock.advance(KEPT)
+    assert (await channels.find("C100000007")) is not None and channels.named("C100000007") == "#elsewhere"
+    assert len(large.calls("conversations.list")) == listed

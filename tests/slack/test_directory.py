@@ -195,3 +195,22 @@ async def test_what_cannot_be_read_back_is_asked_for_anew(slack: Workspace, stor
     people = directory(slack, store)
     await people.start()
     assert len(await people.everyone()) == 5
+
+
+@pytest.mark.parametrize("team", ["T0HOMEWSPC", "T0PLAYGRND"])
+async def test_in_an_organisation_people_of_another_workspace_are_ours_where_they_are_in_ours_too(
+    slack: Workspace, store: Store, team: str
+) -> None:
+    slack.driver.change_user("cho", team_id=team, org_teams=("T0PLAYGRND", "T0HOMEWSPC"))
+    slack.driver.change_user("eli", team_id="T0HOMEWSPC", org_teams=("T0HOMEWSPC",))
+    people = directory(slack, store)
+    await people.start()
+    found = await people.person("U0CHO00001")
+    assert found.kind == "member" and found.roles == {"approver"}
+    assert people.at_home("U0CHO00001", "T0HOMEWSPC") and people.at_home("U0CHO00001", "T0PLAYGRND")
+    assert not people.at_home("U0CHO00001", "T0STRANGER")
+    assert (await people.person("U0ELI00001")).kind == "stranger", "of the organisation, but not of this workspace"
+    assert not people.at_home("U0ELI00001", "T0HOMEWSPC") and not people.at_home("U0SAM00001", "T0STRANGER")
+    again = directory(slack, store)
+    await again._load()
+    assert again.at_home("U0CHO00001", "T0HOMEWSPC"), "the database keeps it"

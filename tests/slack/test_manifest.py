@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from slack_sdk.errors import SlackApiError
 
 import bot.slack
+from bot.playground.workspace import App, Workspace
 from bot.playground.workspace.method import METHODS, Method
 from bot.slack import app
 from bot.slack.manifest import manifest, scopes
+from tests.playground.workspace_bot import client
 
 FOLDER = Path(bot.slack.__file__).parent
 URL = "https://bot.example.com"
@@ -94,3 +97,15 @@ def test_slack_s_own_limits_are_kept() -> None:
 def test_an_address_that_slack_would_not_call_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="not the bot's address"):
         manifest(url)
+
+
+async def test_people_may_be_written_to_directly() -> None:
+    app = App.from_manifest(read())
+    async with Workspace(app=app) as slack:
+        sent = await client(slack).chat_postMessage(channel="U0ANA00001", text="for you alone")
+        assert sent["channel"].startswith("D")
+    without = read()
+    del without["features"]["app_home"]
+    async with Workspace(app=App.from_manifest(without)) as slack:
+        with pytest.raises(SlackApiError, match="messages_tab_disabled"):
+            await client(slack).chat_postMessage(channel="U0ANA00001", text="for you alone")

@@ -77,3 +77,11 @@ def test_there_is_no_command_but_those_of_a_run(do: str) -> None:
 ])  # fmt: skip
 def test_what_is_missing_decides_whether_a_form_is_shown(do: str, given: dict[str, str], complete: bool) -> None:
     assert modals.complete(do, **given) is complete
+
+
+def test_spaces_of_other_keyboards_are_spaces_and_what_nobody_sees_is_gone() -> None:
+    text = "shop\u3000to\u202f2.4.0\u200b\u202e because\ufeff \U0001f468\u200d\U0001f527"
+    assert (
+        payloads.typed({"trigger_id": "1.2", "user_id": "U1", "text": text}).text
+        == "shop to 2.4.0 because \U0001f468\u200d\U0001f527"
+    )

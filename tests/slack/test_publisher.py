@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 import migrations
 from bot.lease import FileLease
-from bot.playground.workspace import App, Clock, Fault, Workspace
+from bot.playground.workspace import App, Channel, Clock, Fault, Workspace
 from bot.playground.workspace.app import SCOPES
 from bot.run import events as ev
 from bot.slack.calls import EVENT_TYPE, LATE, Calls, quiet_client
@@ -391,6 +391,78 @@ async def test_after_a_repair_it_goes_on_within_a_minute_and_after_a_hint_at_onc
         await board.after(wait)
         assert run in board.texts("old-inc")
         assert not board.publisher.faults()
+
+
+@pytest.mark.parametrize("code", ["cant_update_message", "update_failed", "edit_window_closed"])
+async def test_a_card_that_cannot_be_changed_any_more_is_posted_anew_once(board: Board, code: str) -> None:
+    await board.open("r1", root("first"), decision())
+    await board.after(3)
+    board.slack.faults.add(Fault("error", hits="chat.update", error=code))
+    await board.happen("r1", root("second"), decision())
+    await board.after(5)
+    assert sorted(board.texts()) == ["decide", "first", "second"] and not board.publisher.faults()
+    board.slack.faults.add(Fault("error", hits="chat.update", next=None, error=code))
+    for n in range(5):
+        await board.happen("r1", root(f"more {n}"), decision())
+        await board.after(3)
+    assert len(board.texts()) == 3, "not a new card for every change"
+    assert "once a minute" in board.publisher.faults()["r1/root"] or "keep one" in board.publisher.faults()["r1/root"]
+    board.slack.faults.clear()
+    await board.after(RETRY + 10)
+    assert "more 4" in board.texts() and not board.publisher.faults()
+
+
+async def test_where_admins_close_the_edit_window_the_newest_card_is_true(board: Board) -> None:
+    board.slack.state.edit_window = 300.0
+    await board.open("r1", root("at first"), decision())
+    await board.after(3)
+    board.clock.advance(400)
+    await board.happen("r1", root("much later"), decision())
+    await board.after(5)
+    assert "much later" in board.texts() and not board.publisher.faults()
+    assert len(await board.store.unshown()) == 0
+
+
+@pytest.mark.parametrize("code", [
+    "restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
+    "restricted_action_non_threadable_channel", "restricted_action_thread_locked", "posting_to_channel_denied",
+    "no_permission", "external_channel_migrating", "message_limit_exceeded", "two_factor_setup_required",
+    "enterprise_is_restricted",
+])  # fmt: skip
+async def test_what_admins_forbid_is_told_in_words_with_who_can_change_it(board: Board, code: str) -> None:
+    board.slack.faults.add(Fault("error", hits="chat.postMessage", next=None, error=code))
+    await board.open("r1", root())
+    await board.after(5)
+    (told,) = board.publisher.faults().values()
+    assert "can change it" in told and code in told and "fault of the bot" not in told
+    board.slack.faults.clear()
+    await board.after(RETRY + 5)
+    assert board.texts() == ["root"] and not board.publisher.faults()
+
+
+@pytest.mark.parametrize("code", ["file_type_not_allowed", "file_uploads_except_images_disabled"])
+async def test_a_file_that_admins_forbid_holds_up_nothing_and_says_who_can_allow_it(board: Board, code: str) -> None:
+    board.slack.faults.add(Fault("error", hits="files.completeUploadExternal", next=None, error=code))
+    await board.open("r1", root(), replace(news("end", "done"), files=(Upload("a.md", "A", "a"),)), decision())
+    await board.after(5)
+    assert sorted(board.texts()) == ["decide", "done", "root"]
+    assert "a workspace admin can change it" in board.publisher.faults()["r1/end/a.md"]
+
+
+async def test_a_channel_of_a_large_workspace_is_found_at_the_pace_of_its_method(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.calls.PAGE", 2)  # pages are what counts, and these are quickly made
+    own = dict(board.slack.state.channels)
+    board.slack.state.channels.clear()
+    for i in range(30):
+        board.slack.state.add_channel(Channel(f"C1{i:08}", f"team-{i}", ["U0ANA00001"]))
+    board.slack.state.channels.update(own)
+    await board.open("r1", root())
+    await board.after(60)
+    assert board.texts() == ["root"]
+    listed = [c for c in board.slack.web_api.log if c.method == "conversations.list"]
+    assert len(listed) == 17 and not [c for c in listed if c.error], "each page once, and never too fast"
 
 
 async def test_a_bot_that_is_not_in_a_public_channel_joins_it(tmp_path: Path, store: Store, clock: Clock) -> None:

@@ -17,6 +17,14 @@ async def seq(desk: Desk) -> int:
     return (await desk.run()).seq
 
 
+async def test_an_approver_whose_home_is_another_workspace_of_the_organisation_decides(desk: Desk) -> None:
+    desk.workspace.driver.change_user("cho", team_id="T0HOMEWSPC", org_teams=("T0PLAYGRND", "T0HOMEWSPC"))
+    card = await started(desk)
+    await desk.click("cho", card, BACKEND)
+    run = await desk.until(lambda r: r.asked["backend"].decided)
+    assert [v.by.id for v in run.asked["backend"].votes] == [IDS["cho"]]
+
+
 @both
 async def test_whoever_may_not_press_start_or_approve_hears_who_can(desk: Desk) -> None:
     root = await opened(desk)

@@ -40,6 +40,15 @@ SERVICES = ("shop", "billing")
     ("handover shop quiesce", Said("hand-over", "shop", "quiesce")),
     ("agree ab12cd", Said("agree", subject="ab12cd")),
     ("token revoke", Said("token", "revoke")),
+    ("shop\u3000to 2.4.0\u3000because checkout fails", Said("open", "shop", "2.4.0", reason="checkout fails")),
+    ("shop to 2.4.0 \u2014 checkout fails", Said("open", "shop", "2.4.0", reason="checkout fails")),
+    ("shop to 2.4.0\u2014checkout fails", Said("open", "shop", "2.4.0", reason="checkout fails")),
+    ("shop to `2.4.0` because checkout fails", Said("open", "shop", "2.4.0", reason="checkout fails")),
+    ("shop to 2.4.0, because checkout fails", Said("open", "shop", "2.4.0", reason="checkout fails")),
+    ("shop because a-b \u2014 c, `d`", Said("open", "shop", reason="a-b \u2014 c, `d`")),
+    ("\uff53\uff48\uff4f\uff50 to \u201c2.4.0\u2011rc1\u201d", Said("open", "shop", "2.4.0-rc1")),
+    ("hand\u2011over quiesce to <@U0BEN00001>, until 18:00", Said("hand-over", subject="quiesce", to="U0BEN00001",
+                                                              until="18:00")),
 ])  # fmt: skip
 def test_words_are_read_as_they_were_meant(text: str, meant: Said) -> None:
     assert said(text, SERVICES) == meant

@@ -61,6 +61,8 @@ class App:
     events: frozenset[str] = frozenset(
         {"app_home_opened", "app_mention", "member_joined_channel", "subteam_updated", "user_change"}
     )
+    messages_tab: bool = True
+    """Whether people may be written to directly."""
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> App:
@@ -73,4 +75,5 @@ class App:
             scopes=frozenset(manifest.get("oauth_config", {}).get("scopes", {}).get("bot", [])),
             commands=frozenset(c["command"] for c in features.get("slash_commands", [])),
             events=frozenset(heard),
+            messages_tab=bool(features.get("app_home", {}).get("messages_tab_enabled", False)),
         )

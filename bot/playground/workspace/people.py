@@ -13,6 +13,7 @@ from bot.playground.workspace.wire import Json
 TEAM = "T0PLAYGRND"
 DOMAIN = "playground"
 OTHER_TEAM = "T0STRANGER"
+ORG = "E0ORG00001"
 EPOCH = 1_700_000_000
 """When everything in the workspace was made."""
 
@@ -33,6 +34,8 @@ class User:
     tz: str = "Europe/Berlin"
     tz_offset: int = 3600
     updated: int = EPOCH
+    org_teams: tuple[str, ...] = ()
+    """Workspaces of an Enterprise Grid that they are in; `team_id` may then be any of these."""
 
     @property
     def email(self) -> str:
@@ -80,6 +83,10 @@ class User:
         }
         if self.deleted:
             return body
+        if self.org_teams:
+            org = {"id": self.id, "enterprise_id": ORG, "enterprise_name": "Org", "is_admin": False, "is_owner": False}
+            body |= {"enterprise_user": org | {"teams": list(self.org_teams)}}
+        at_home = self.team_id == TEAM or TEAM in self.org_teams
         return body | {
             "color": "4bbe2e",
             "real_name": self.real_name,
@@ -93,7 +100,7 @@ class User:
             "is_restricted": self.guest,
             "is_ultra_restricted": False,
             "is_email_confirmed": True,
-            **({"is_stranger": True} if self.team_id != TEAM else {}),
+            **({} if at_home else {"is_stranger": True}),
         }
 
 

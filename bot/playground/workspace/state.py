@@ -121,6 +121,7 @@ class State:
 
     def __init__(self, app: App, cast: Cast, clock: Clock) -> None:
         self.app, self.clock = app, clock
+        self.edit_window = float("inf")  # seconds after which a message may not be changed, as admins may set
         self.users = {u.id: u for u in cast.users}
         self.groups = {g.id: g for g in cast.groups}
         self.channels = {c.id: c for c in cast.channels}

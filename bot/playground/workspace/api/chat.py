@@ -60,6 +60,8 @@ def update(call: Call) -> Json:
     channel, message = _own(call, "cant_update_message")
     if channel.archived:
         raise SlackError("is_inactive")
+    if call.state.clock.time() - float(message.ts) > call.state.edit_window:
+        raise SlackError("edit_window_closed")
     draft = _draft(call)
     check(draft, UPDATE_TEXT)
     call.core.update(message, draft)
@@ -107,6 +109,8 @@ def _place(call: Call) -> Channel:
     wanted = call.text("channel")
     if wanted in call.state.users:
         call.need("im:write", "chat:write")
+        if not call.state.app.messages_tab:
+            raise SlackError("messages_tab_disabled")
         return call.state.direct(call.me, wanted)
     try:
         channel = call.state.channel(wanted)

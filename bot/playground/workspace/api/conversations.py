@@ -200,7 +200,7 @@ def _listing(call: Call, user: str, *, inside: bool = False) -> Json:
         and not (inside and user not in channel.members)
         and not (channel.archived and call.flag("exclude_archived"))
     ]
-    page, cursor = call.page(found, default=100)
+    page, cursor = call.page(found, default=100, most=999)
     bodies = [c.json(call.me) | ({} if inside else {"num_members": len(c.members)}) for c in page]
     return {"channels": bodies, "response_metadata": {"next_cursor": cursor}}
 
