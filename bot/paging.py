@@ -29,11 +29,12 @@ import aiohttp
 from bot import view
 from bot.contract import Json
 from bot.lease import Lease
+from bot.outage import Outage
 from bot.policy import Gate, missing
 from bot.run import events as ev
 from bot.run.events import BadEvent
 from bot.run.state import Asked, Run
-from bot.store import Head, Slot, Store
+from bot.store import Head, Slot, Store, away
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +201,7 @@ class Paging:
         self._wake = asyncio.Event()
         self._known: dict[str, tuple[int, Mapping[str, Alert]]] = {}
         self._rest, self._not_before = 0.0, 0.0
+        self._outage = Outage("The pager", log)
         self.fault = ""
         """What is wrong, for `/readyz`; empty where nothing is."""
 
@@ -214,8 +216,9 @@ class Paging:
             self._wake.clear()
             try:
                 wait = await self.round()
-            except Exception as e:  # the database, mostly
-                self._note(f"alerts cannot be looked at: {type(e).__name__}: {e}")
+            except Exception as e:
+                if not away(e):  # which the store tells
+                    self._note(f"alerts cannot be looked at: {type(e).__name__}: {e}")
                 wait = EVERY
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -271,6 +274,7 @@ class Paging:
         if refused is not None:
             return self._wait(refused)
         self._rest, self._not_before, self.fault = 0.0, 0.0, ""
+        self._outage.up()
 
     async def _one(self, wanted: bool, row: Slot, looked_at: bool) -> None:
         payload = json.loads(row.digest)
@@ -291,6 +295,5 @@ class Paging:
         self._note(str(e))
 
     def _note(self, fault: str) -> None:
-        if fault != self.fault:
-            log.error("paging: %s; trying again", fault)
         self.fault = fault
+        self._outage.down(fault)

@@ -23,9 +23,11 @@ from itertools import chain
 from bot.catalogue import Release
 from bot.contract import Retryable, canonical
 from bot.ledger import Registered
+from bot.outage import Outage
 from bot.ports import Blobs, Json, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Kubernetes, Place, Thing, digest
 from bot.releases import Releases
+from bot.store import away
 
 _LOG = logging.getLogger(__name__)
 EVERY = 60.0
@@ -37,6 +39,7 @@ PATIENCE = 1.5
 BY = "seen in the clusters"
 """Who told the ledger."""
 SNAPSHOT = "application/json"
+_WORDS = ("cannot be seen", "can be seen again")
 
 Seen = Mapping[str, Sequence[Thing]]
 """Cluster -> its workloads. All clusters of the service, or it is no basis for a decision."""
@@ -135,6 +138,7 @@ class Serving:
         self._releases, self._blobs, self._clock, self._every = releases, blobs, clock, every
         self._asked = asyncio.Event()
         self._said: dict[str, str] = {}
+        self._outages = {name: Outage(f"What serves of {name}", _LOG, words=_WORDS) for name in self._clusters}
 
     async def run(self) -> None:
         """Look, for ever. What goes wrong is logged, and tried again at the next look."""
@@ -161,8 +165,9 @@ class Serving:
         coming = arriving(releases, seen, current)
         next_one = coming.version if coming is not None else None
         if wrong := [error for error in answers.values() if isinstance(error, Exception)]:
-            self._say(service, f"cannot tell what serves: {wrong[0]}")
+            self._outages[service].down(str(wrong[0]))
             return Look(seen=False, arriving=next_one)
+        self._outages[service].up()
         found = serving(releases, seen, current)
         if found is None:
             self._say(service, "no registered release runs complete in every cluster")
@@ -202,8 +207,9 @@ class Serving:
     async def _try(self, service: str) -> Look:
         try:
             return await self.look(service)
-        except Exception:
-            _LOG.exception("%s: could not look at what serves; trying again", service)
+        except Exception as e:
+            if not away(e):  # which the store tells
+                self._outages[service].down(f"{type(e).__name__}: {e}", exc_info=True)
             return Look(seen=False)
 
     def _say(self, service: str, what: str) -> None:

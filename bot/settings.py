@@ -68,6 +68,7 @@ class Settings(BaseSettings):
         30.0, ge=1, le=600, description="Seconds after which a node that is silent counts as dead (PostgreSQL)."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="How a line of the log is written.")
     redact: str = Field(
         "", description="Names of further environment variables whose values are secrets, separated by commas."
     )

@@ -21,6 +21,7 @@ from aiohttp import web
 
 import actions
 import checks
+from bot import journal
 from bot.adapters.http import HttpClient
 from bot.adapters.http import HttpTarget as Endpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
@@ -130,7 +131,7 @@ async def offline(settings: Settings, clock: Callable[[], float] = time.time) ->
     """The bot without its engine. SettingsError, Faults (catalogue) or StoreUnavailable say what is wrong."""
     catalogue = read_catalogue(settings.catalogue)
     registry = Registry.discover(actions, checks)
-    redactor = Redactor(_secrets(settings))
+    redactor = redactor_of(settings)
     files = files_of(settings)
     store = await Store.open(settings.database_url)
     try:
@@ -185,8 +186,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
             glass=base.catalogue.glass, clock=clock, tick=settings.tick,
-            watchers=(outside.files_behind, outside.anchor, outside.ledger, *([slack.watch] if slack else []),
-                      *([paging.watch] if paging else [])),
+            watchers=(journal.watch, outside.files_behind, outside.anchor, outside.ledger,
+                      *([slack.watch] if slack else []), *([paging.watch] if paging else [])),
         )  # fmt: skip
         executor = Executor(
             settings.database_url, lease=lease, run_pass=engine.run_pass, on_cancelled=engine.on_cancelled, clock=clock
@@ -330,6 +331,11 @@ def _folder(url: str) -> Path:
     if scheme != "file" or not rest:
         raise SettingsError(f"ROLLBACK_BLOBS_URL: {url!r} is not file:<folder>")
     return Path(rest)
+
+
+def redactor_of(settings: Settings) -> Redactor:
+    """Knows every secret that the settings hold or name."""
+    return Redactor(_secrets(settings))
 
 
 def _secrets(settings: Settings) -> list[str]:

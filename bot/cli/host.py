@@ -45,8 +45,9 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log.set_up(settings.log_level, wiring.redactor_of(settings), settings.log_format)
     async with wiring.running(settings) as bot:
-        log.set_up(settings.log_level, bot.redactor)
+        log.fold(bot.store.db.outage)
         runner = web.AppRunner(app(bot, others=bot.posts), access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:

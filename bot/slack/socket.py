@@ -23,6 +23,7 @@ from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.outage import Outage
 from bot.slack.channels import words
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class Socket:
 
     def __init__(self, app: AsyncApp, app_token: str, url: str, *, ping: float = 5.0) -> None:
         self.app, self.state = app, "not connected yet"
+        self._outage = Outage("Slack's Socket Mode", log)
         self._ping = ping
         self._new: Callable[[], _Client] = lambda: _Client(
             app_token, AsyncWebClient(base_url=url, retry_handlers=[]), ping
@@ -128,9 +130,10 @@ class Socket:
             await client.end()
             raise
         old, self._client = self._client, client
-        if self.state:
+        if self.state and not self._outage.away:
             log.info("connected to Slack by Socket Mode")
         self.state = ""
+        self._outage.up()
         if old is not None:
             ending = asyncio.create_task(old.retire())
             self._ending[ending] = old
@@ -164,6 +167,5 @@ class Socket:
                 client.answering.discard(task)
 
     def _wrong(self, why: str) -> None:
-        if self.state != why:
-            log.warning("Slack's Socket Mode: %s; trying again", why)
         self.state = why
+        self._outage.down(why)

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bot.outage import Outage
 from bot.slack.calls import Refused
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ _EVERYWHERE: Mapping[str, tuple[str, str]] = {
 class _Hold:
     until: float
     tried: float
+    outage: Outage
     text: str = ""
     fails: int = 0
 
@@ -121,7 +123,7 @@ class Troubles:
         self._silent = 0
         for place in places:
             if (hold := self._holds.pop(place, None)) is not None and hold.text:
-                log.info("%s works again", place)
+                hold.outage.up()
 
     def hint(self, place: str, soon: float) -> None:
         """Something changed: where people are waited for, try again so many seconds after the last try."""
@@ -131,14 +133,14 @@ class Troubles:
 
     def wait(self, place: str, seconds: float, now: float) -> None:
         """Leave it alone for so long; nothing is wrong."""
-        self._holds[place] = _Hold(now + seconds, now)
+        self._holds[place] = _hold(place, now + seconds, now)
 
     def silent(self, place: str, why: str, now: float, *, doubtful: bool = False) -> None:
         """No answer came: leave the place alone, longer each time; and all of Slack if this comes in a row. doubtful:
         what was done must be looked for first, which may begin at once."""
         self._silent += 1
         for held in (place, SLACK) if self._silent >= SILENT else (place,):
-            hold = self._holds.setdefault(held, _Hold(now, now))
+            hold = self._holds.setdefault(held, _hold(held, now, now))
             hold.until, hold.tried = now + min(LONGEST, 2.0 ** min(hold.fails, 9)), now
             hold.fails += 1
         if doubtful:
@@ -170,14 +172,22 @@ class Troubles:
 
     def broken(self, place: str, text: str, now: float) -> None:
         """This will hardly pass by itself."""
-        known = self._holds.setdefault(place, _Hold(now, now))
+        known = self._holds.setdefault(place, _hold(place, now, now))
         known.until, known.tried = now + RETRY, now
         if known.text != text:
             self._tell(place, text)
 
     def _tell(self, place: str, text: str) -> None:
-        self._holds[place].text = text
-        log.warning("%s", text)
+        hold = self._holds[place]
+        if hold.text:  # something else is wrong by now
+            log.warning("%s", text)
+        hold.text = text
+        hold.outage.down(text)
+
+
+def _hold(place: str, until: float, tried: float) -> _Hold:
+    what = "Slack" if place == SLACK else f"Slack, {place}:"
+    return _Hold(until, tried, Outage(what, log, words=("does not work", "works again")))
 
 
 def _told(remedy: tuple[str, str]) -> str:

@@ -26,7 +26,7 @@ from bot.run.fold import evolve
 from bot.run.state import Run, new_run
 from bot.store import tables as t
 from bot.store.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
-from bot.store.database import Database, SchemaMismatch, StoreUnavailable, Transaction, open_database, place
+from bot.store.database import Database, SchemaMismatch, StoreUnavailable, Transaction, away, open_database, place
 from bot.store.rows import Head, Known, Notice, Progress, ReleaseRow, Slot, Token, Unshown, from_row, to_row, us
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Known", "Notice", "Progress", "ReleaseRow",
     "SchemaMismatch", "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token", "Transaction",
-    "Unshown",
+    "Unshown", "away",
 ]  # fmt: skip
 
 CACHED = 256

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -25,7 +26,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from bot.outage import Outage
+
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 LITE, POSTGRES = "sqlite", "postgresql+psycopg"
 LITE_TOO = "sqlite+aiosqlite"
@@ -35,7 +39,11 @@ UPGRADE = "run `rollback-bot db upgrade`"
 
 class StoreUnavailable(Exception):
     """The database cannot be used now. Nothing was written, unless the connection was lost at the very commit:
-    load again and look."""
+    load again and look. away: nobody can use it, not only this statement could not."""
+
+    def __init__(self, text: str, *, away: bool = True) -> None:
+        super().__init__(text)
+        self.away = away
 
 
 class SchemaMismatch(Exception):
@@ -111,6 +119,7 @@ class Database(Protocol):
 
     url: URL
     lite: bool
+    outage: Outage
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work`, which only reads; every statement sees what is committed at that moment."""
@@ -176,9 +185,10 @@ class Postgres:
         self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._writes = _Writes()
+        self.outage = Outage("The database", log)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        with plain_errors(self.url):
+        with plain_errors(self.url, self.outage):
             async with self._reads.connect() as c:
                 return await c.run_sync(work)
 
@@ -190,7 +200,7 @@ class Postgres:
     async def _write(
         self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None
     ) -> T:
-        with plain_errors(self.url):
+        with plain_errors(self.url, self.outage):
             async with self._engine.begin() as c:
                 done = await c.run_sync(work)
                 if also is not None:
@@ -199,7 +209,7 @@ class Postgres:
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        with plain_errors(self.url):
+        with plain_errors(self.url, self.outage):
             async with self._snapshots.connect() as c:
                 yield c
 
@@ -222,6 +232,7 @@ class Lite:
         self._threads = ThreadPoolExecutor(4, "database")
         self._turn = asyncio.Lock()
         self._writes = _Writes()
+        self.outage = Outage("The database", log)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         return await self._hop(self._within, self._engine, work)
@@ -271,7 +282,7 @@ class Lite:
             await self._hop(c.close)
 
     async def _hop(self, work: Callable[..., T], *args: Any) -> T:
-        with plain_errors(self.url):
+        with plain_errors(self.url, self.outage):
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
 
@@ -286,19 +297,35 @@ class _Hops:
 
 
 @contextlib.contextmanager
-def plain_errors(url: URL) -> Iterator[None]:
-    """Turn what keeps the database from working into StoreUnavailable or SchemaMismatch."""
+def plain_errors(url: URL, outage: Outage | None = None) -> Iterator[None]:
+    """Turn what keeps the database from working into StoreUnavailable or SchemaMismatch, and tell its outage."""
+    outage = outage or Outage("The database", log)
     try:
         yield
     except sa.exc.IntegrityError:
+        outage.up()
         raise
     except sa.exc.DBAPIError as e:
         told = _told(e, place(url))
         if told is None:
             raise
+        if isinstance(told, StoreUnavailable) and told.away:
+            outage.down(str(told))
         raise told from e
     except sa.exc.TimeoutError as e:
-        raise StoreUnavailable(f"All connections to {place(url)} are in use. Next: wait, then try again.") from e
+        text = f"All connections to {place(url)} are in use. Next: wait, then try again."
+        raise StoreUnavailable(text, away=False) from e
+    outage.up()
+
+
+def away(e: BaseException) -> str:
+    """Why the database is away, where that is what an exception comes from, DBOS's own included; else nothing."""
+    cause: BaseException | None = e
+    while cause is not None:
+        if cause.away if isinstance(cause, StoreUnavailable) else isinstance(cause, psycopg.OperationalError):
+            return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        cause = cause.__cause__
+    return ""
 
 
 def _told(e: sa.exc.DBAPIError, where: str) -> Exception | None:
@@ -309,7 +336,8 @@ def _told(e: sa.exc.DBAPIError, where: str) -> Exception | None:
         return SchemaMismatch(f"{_capital(where)} lacks a table or column of this version ({first}). Next: {UPGRADE}.")
     for prefixes, what, then in _FAULTS:
         if code.startswith(prefixes):
-            return StoreUnavailable(f"{_capital(where)} {what}. Nothing was written. Next: {then.format(where=where)}.")
+            text = f"{_capital(where)} {what}. Nothing was written. Next: {then.format(where=where)}."
+            return StoreUnavailable(text, away=not code.startswith(_BUSY))
     if isinstance(e, sa.exc.OperationalError | sa.exc.InterfaceError) or e.connection_invalidated:
         if isinstance(cause, psycopg.Error) and not code:
             return StoreUnavailable(
@@ -341,6 +369,9 @@ _FAULTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("57P",), "is being shut down or started", "wait; the bot goes on by itself when it is back"),
     (("40",), "could not order two writes", "nothing; it is tried again"),
 )  # fmt: skip
+
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "57014", "40", "42501")
+"""It is there, and others can use it."""
 
 
 def _capital(text: str) -> str:

@@ -80,10 +80,10 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(url: str, world: World, *, looping: bool = True) -> AsyncIterator[Desk]:
+async def desk(url: str, world: World, *, looping: bool = True, ttl: float = 5.0) -> AsyncIterator[Desk]:
     """Everything from the lease to the loop."""
     store = await Store.open(url)
-    lease = await asyncio.to_thread(take, url, ttl=5.0)
+    lease = await asyncio.to_thread(take, url, ttl=ttl)
     engine = Engine(store, registry(world), world.ports, Crew(), redactor=Redactor([SECRET]), node=lease.id, tick=0.1)
     executor = Executor(url, lease=lease, run_pass=engine.run_pass, on_cancelled=engine.on_cancelled, drain=0.5)
     engine.use(executor)

@@ -386,3 +386,42 @@ async def test_what_was_done_is_not_forgotten_while_the_database_cannot_be_writt
         step = await bot.step(run_id, "a", lambda s: s.end or s.halt is not None)
     await impatient.close()
     assert (step.end, step.n, len(world.writes)) == ("done", 1, 1)
+
+
+async def test_the_loop_forgets_keys_of_commands_that_nobody_sends_again(bot: Desk) -> None:
+    run_id = await bot.open(plan(start()))
+    await bot.until(run_id, lambda r: r.asked["start"].opened)
+    await bot.engine.command(run_id, Stop("wait"), ANA, "test", "p", key="click")
+    assert await bot.store.seen("click")
+    bot.engine.clock = lambda: time.time() + 8 * 24 * 3600.0
+    async with asyncio.timeout(10):
+        while await bot.store.seen("click"):  # noqa: ASYNC110 - the loop does it
+            await asyncio.sleep(0.02)
+
+
+async def test_a_run_that_cannot_be_looked_after_is_told_once_with_its_trace_and_holds_up_no_other(
+    bot: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = await bot.open(plan(check("a", "a", every=0.05)), service="a")
+    async with asyncio.timeout(10):
+        await bot.until(broken, lambda r: r.seq > 2)
+    looked = bot.engine.reconcile
+
+    async def reconcile(run_id: str) -> None:
+        if run_id == broken:
+            raise RuntimeError("no good")
+        await looked(run_id)
+
+    bot.engine.reconcile = reconcile  # type: ignore[method-assign]
+    bot.engine.store.due = lambda now, limit=100: _these(broken)  # type: ignore[method-assign]
+    for _ in range(5):
+        assert await bot.engine.round()
+    bot.engine.reconcile = looked  # type: ignore[method-assign]
+    await bot.engine.round()
+    told = [r for r in caplog.records if r.name == "bot.engine.reconciler" and broken in r.getMessage()]
+    assert told[0].getMessage().partition(":")[0] == f"Run {broken} cannot be looked after"
+    assert len(told) == 2 and told[0].exc_info and "is looked after again, after" in told[1].getMessage()
+
+
+async def _these(*runs: str) -> list[str]:
+    return list(runs)
