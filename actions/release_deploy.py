@@ -6,12 +6,16 @@ of the pod template that the removed release changed, and that still hold its va
 Invariants:
 - one read and one patch a workload, over exactly what was approved; what others have changed since is not touched;
 - clusters follow one another in waves; the next begins when every pod of the wave before runs the new template;
-- what could not be reached is never taken for done: the step ends by naming it.
+- what could not be reached is never taken for done: the step ends by naming it;
+- what keeps pods from coming stands in the progress line; a pod that its controller never replaces is deleted only
+  where people approved that, else the step ends by naming the remedy;
+- what a controller of its own puts back is written again a few times, never for ever.
 """
 
 import asyncio
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -24,6 +28,7 @@ from bot.contract import (
     Change,
     Ctx,
     Edit,
+    Effect,
     Fact,
     Fatal,
     Json,
@@ -37,12 +42,26 @@ from bot.contract import (
     canonical,
 )
 from bot.ports import Blob, Unreachable
-from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Kind, Place, Pod, Rollout, Thing, digest, value_at
+from bot.ports.kubernetes import (
+    WORKLOADS,
+    Changed,
+    Cluster,
+    Denied,
+    Hindrance,
+    Kind,
+    Place,
+    Rollout,
+    Thing,
+    digest,
+    value_at,
+)
 
-STUCK = ("ImagePull", "ErrImage", "InvalidImage", "CrashLoop", "CreateContainer", "RunContainer")
-"""How the reasons begin for which a pod will hardly start by itself."""
 PATIENCE = 60.0
-"""Seconds that a pod may be stuck like this before the step gives up."""
+"""Seconds that something lasting may keep pods from running before the step gives up."""
+UNBLOCK = ": delete pods that are not ready and run another template (OrderedReady replaces none of them)"
+"""How the effect on a StatefulSet ends, whose place stands before it."""
+ROUNDS = 3
+"""How often a workload is written that somebody puts back each time."""
 LOOK = 2.0
 """Seconds between two looks at a rollout."""
 _RIGHTS = "give the bot the right, or lift what forbids it; then try again"
@@ -51,6 +70,9 @@ Settings = Mapping[str, Json]
 Snapshots = tuple[Sequence[Settings], Settings]
 """What the outgoing releases served with, and what the target did."""
 Asked = dict[Place, Thing | None]
+ORDERED = "OrderedReady"
+FREE = Hindrance("")
+"""Nothing stands in the way."""
 
 
 class ReleaseDeployParams(Params):
@@ -107,17 +129,21 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
             images, (settings, others) = list(_images(thing, p)), _settings(thing, p, snapshots)
             edits += [*images, *_unpaused(thing, [*images, *settings]), *settings]
             left += others
-        if seen.lost and not edits:
-            raise Unreachable(f"{_lost(seen.lost)}; nothing else is left to do")
-        if not edits:
-            return Change(_why_nothing(seen.things, p), warnings=tuple(left))
         changed = {Place.of(e.target) for e in edits}
+        effects = tuple([e async for e in _unblocking(ctx, seen.things, changed, p)])
+        changed |= {_unblocked(e) for e in effects}
+        if seen.lost and not changed:
+            raise Unreachable(f"{_lost(seen.lost)}; nothing else is left to do")
+        if not changed:
+            return Change(_why_nothing(seen.things, p), warnings=tuple(left))
         where = _names({place.cluster for place in changed})
         return Change(
             f"{_names({place.name for place in changed})} in {where} to {p.release}",
             tuple(edits),
-            facts=tuple(_facts(seen, changed)),
+            effects,
+            facts=tuple(_facts(seen, changed, ctx.ports.kubernetes.clusters)),
             warnings=(*_warnings(seen, changed, p), *left, *_unknown(p)),
+            within=_limit(seen, changed, ctx.ports.kubernetes.clusters),
         )
 
     async def observe(self, ctx: ReadCtx, p: ReleaseDeployParams, targets: Collection[str]) -> Mapping[str, Value]:
@@ -125,7 +151,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
         return {t: value_at(found[Place.of(t)], t) for t in targets}
 
     async def apply(self, ctx: Ctx, p: ReleaseDeployParams, change: Change) -> Receipt:
-        ours = {Place.of(e.target).cluster for e in change.edits}
+        ours = {Place.of(e.target).cluster for e in change.edits} | {_unblocked(e).cluster for e in change.effects}
         known = {c.name for c in ctx.ports.kubernetes.clusters}
         if gone := ours - known:
             raise Fatal(f"{_names(gone)}: not in the catalogue any more", "put it back there, or skip this step")
@@ -250,8 +276,45 @@ def _settings(thing: Thing, p: ReleaseDeployParams, snapshots: Snapshots) -> tup
     return edits, left
 
 
-def _facts(seen: Seen, changed: Collection[Place]) -> Iterator[Fact]:
+async def _unblocking(ctx: ReadCtx, things: Sequence[Thing], changed: Collection[Place], p: ReleaseDeployParams
+                      ) -> AsyncIterator[Effect]:  # fmt: skip
+    """What is done to StatefulSets whose controller waits for a pod that it never replaces."""
+    good = {digest(image) for image in p.images.values()}
+    for t in things:
+        if t.place.kind != "statefulset" or t.facts.get("order", ORDERED) != ORDERED or t.rollout is None:
+            continue
+        if t.facts.get("strategy") == "OnDelete":
+            continue
+        there = any(digest(str(v)) in good for f, v in t.fields.items() if f.startswith("image/"))
+        stands = there and not t.rollout.complete and (await _hindrance(ctx, t.place) or FREE).blocking
+        if t.place in changed or stands:
+            yield Effect(f"{t.place}{UNBLOCK}", "repeat")
+
+
+def _unblocked(effect: Effect) -> Place:
+    """The StatefulSet that an effect is about."""
+    return Place.of(effect.what.removesuffix(UNBLOCK))
+
+
+def _limit(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) -> float:
+    """Seconds after which all waves are late by the workloads' own terms."""
+    return sum(_slowest(seen, changed, names, lambda r: r.limit) for names in _waves(clusters))
+
+
+def _slowest(seen: Seen, changed: Collection[Place], names: Collection[str], of: Callable[[Rollout], float]) -> float:
+    ours = (t for t in seen.things if t.place in changed and t.place.cluster in names)
+    return max((of(t.rollout) for t in ours if t.rollout is not None and t.rollout.wanted), default=0.0)
+
+
+def _waves(clusters: Sequence[Cluster]) -> list[list[str]]:
+    return [[c.name for c in wave] for _, wave in groupby(clusters, key=lambda c: c.wave)]
+
+
+def _facts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) -> Iterator[Fact]:
     yield Fact("pods", sum(t.rollout.wanted for t in seen.things if t.rollout and t.place in changed))
+    if any(t.rollout is not None and t.rollout.settle for t in seen.things if t.place in changed):
+        lasts = sum(_slowest(seen, changed, names, lambda r: r.lasts) for names in _waves(clusters))
+        yield Fact("takes up to", math.ceil(lasts / 60), "min")
     if seen.lost:
         yield Fact("not reached", _names(seen.lost))
 
@@ -264,6 +327,11 @@ def _warnings(seen: Seen, changed: Collection[Place], p: ReleaseDeployParams) ->
             yield f"{t.place} runs an image of the removed release that {p.release} has none for: left as it is"
         if t.place not in changed or t.rollout is None:
             continue
+        if owner := t.facts.get("owner"):
+            yield f"{t.place} belongs to {owner}, which may put it back: then change it there"
+        if t.rollout.settle >= PATIENCE:
+            yield (f"{t.place}: each pod must be ready for {t.rollout.settle:g} s before it counts, "
+                   f"{t.rollout.at_once} at a time")  # fmt: skip
         if t.fields.get("paused"):
             yield f"{t.place}: its rollout was paused by somebody; this lets it go on"
         elif t.facts.get("strategy") == "OnDelete":
@@ -296,17 +364,23 @@ async def _wave(ctx: Ctx, clusters: Sequence[str], change: Change, done: Collect
     and how many pods are ready."""
     lost: dict[str, str] = {}
     things: list[Thing] = []
+    again = not await _fresh(ctx, f"began {_names(clusters)}")
     for name in clusters:
         ours = [e for e in change.edits if Place.of(e.target).cluster == name]
         try:
-            things += await _written(ctx, ours)
+            things += await _written(ctx, ours, again=again)
+            written = {t.place for t in things}
+            waited = {_unblocked(e) for e in change.effects}
+            there = await _now(ctx, {place for place in waited - written if place.cluster == name})
+            things += [thing for thing in there.values() if thing is not None]
         except Unreachable as error:
             lost[name] = str(error)
     return lost, await _complete(ctx, things, change, done)
 
 
-async def _written(ctx: Ctx, edits: Sequence[Edit]) -> list[Thing]:
-    """The workloads of one cluster after one patch each. Unreachable, Retryable, Fatal."""
+async def _written(ctx: Ctx, edits: Sequence[Edit], *, again: bool) -> list[Thing]:
+    """The workloads of one cluster after one patch each. again: an earlier pass wrote them. Unreachable, Retryable,
+    Fatal."""
     by_place: dict[Place, list[Edit]] = {}
     for e in edits:
         by_place.setdefault(Place.of(e.target), []).append(e)
@@ -317,20 +391,49 @@ async def _written(ctx: Ctx, edits: Sequence[Edit]) -> list[Thing]:
         for e in by_place[place]:
             if value_at(thing, e.target) not in (e.before, e.after):
                 raise Fatal(_elsewhere(thing, e), "ask who, then try again or undo")
-    return [await _write(ctx, thing, by_place[place]) for place, thing in there.items() if thing is not None]
+    known = ((thing, by_place[place]) for place, thing in there.items() if thing is not None)
+    return [await _write(ctx, thing, ours, again=again) for thing, ours in known]
 
 
-async def _write(ctx: Ctx, thing: Thing, edits: Sequence[Edit]) -> Thing:
+async def _write(ctx: Ctx, thing: Thing, edits: Sequence[Edit], *, again: bool) -> Thing:
     todo = {e.target.removeprefix(thing.place.target("")): _json(e.after) for e in edits
             if value_at(thing, e.target) != e.after}  # fmt: skip
     if not todo:
         return thing
     try:
-        return await ctx.ports.kubernetes.write(thing, todo)
+        written = await ctx.ports.kubernetes.write(thing, todo)
     except Changed as error:
         raise Retryable(str(error), after=1) from error
     except Denied as error:
         raise Fatal(f"{thing.place}: {error}", _RIGHTS) from error
+    if again:
+        await _no_war(ctx, thing, next(iter(todo)))
+    return written
+
+
+async def _no_war(ctx: Ctx, thing: Thing, field: str) -> None:
+    """Fatal where this workload, written in an earlier pass, has been put back too often."""
+    n = 1
+    while not await _fresh(ctx, f"{thing.place} put back {n}"):
+        n += 1
+    if n % ROUNDS == 0:
+        owner = thing.facts.get("owner")
+        who = f"its owner {owner} puts it back" if owner else f"it is put back each time, {_changed(thing, field)}"
+        where = f"change {owner}" if owner else "end what writes it"
+        raise Fatal(f"{thing.place}: {who}, {n} times so far", f"{where}, then try again")
+
+
+async def _fresh(ctx: Ctx, name: str) -> bool:
+    """Whether this is marked for the first time in this application."""
+    marked = False
+
+    async def mark() -> Json:
+        nonlocal marked
+        marked = True
+        return True
+
+    await ctx.once(name, mark)
+    return marked
 
 
 def _changed(thing: Thing, field: str) -> str:
@@ -349,33 +452,52 @@ async def _complete(ctx: Ctx, things: Sequence[Thing], change: Change, done: Col
     waiting = [(t, r) for t, r in rolling if not r.complete]
     if not waiting:
         return sum(r.wanted for _, r in rolling)
-    troubles = [await _trouble(ctx, t.place, change) if r.seen else None for t, r in waiting]
-    failed = [(t, r, pod) for (t, r), pod in zip(waiting, troubles, strict=True) if r.failed or await _stuck(ctx, pod)]
-    if failed and await _gives_up(ctx, {t.place.cluster for t, *_ in failed}):
-        words = [await _failure(ctx, t.place, r, pod) for t, r, pod in failed]
-        raise Fatal(f"{_done(done)}{'; '.join(words)}", "repair the cause and try again, or undo")
+    seen = [t.place for t, r in waiting if r.seen]
+    there = dict.fromkeys(t.place for t, _ in waiting) | dict(
+        zip(seen, await asyncio.gather(*(_hindrance(ctx, place) for place in seen)), strict=True)
+    )
+    await _unblock(ctx, there, change)
+    failed = [(t, r) for t, r in waiting if r.failed or await _lasts(ctx, t.place, there[t.place])]
+    if failed and await _gives_up(ctx, {t.place.cluster for t, _ in failed}):
+        words = [_failure(t.place, r, there[t.place]) for t, r in failed]
+        nodes = sorted({n for t, _ in failed for n in (there[t.place] or FREE).nodes})
+        hint = "repair the cause and try again, or undo"
+        if nodes and all((there[t.place] or FREE).nodes for t, _ in failed):
+            hint = f"accept it as it is where {', '.join(nodes)} may stay behind, or try again when it is back"
+        raise Fatal(f"{_done(done)}{'; '.join(words)}", hint)
     wanted, ready = sum(r.wanted for _, r in rolling), sum(min(r.fresh, r.wanted) for _, r in rolling)
     where = _names({t.place.cluster for t, _ in waiting})
-    pod = next((pod for pod in troubles if pod is not None), None)
-    said = f"; {pod.name}: {pod.waiting}" if pod is not None else ""
-    raise NotYet(f"{ready} of {wanted} pods ready, {where}{said}", after=LOOK, done=ready, total=wanted)
+    said = (h.why if place.name in h.why else f"{place.name}: {h.why}" for place, h in there.items() if h is not None)
+    why = next((f"; {words}" for words in said), "")
+    raise NotYet(f"{ready} of {wanted} pods ready, {where}{why}", after=LOOK, done=ready, total=wanted)
 
 
-async def _trouble(ctx: ReadCtx, place: Place, change: Change) -> Pod | None:
-    """A pod with the new template that something keeps from running."""
-    new = {str(e.after) for e in change.edits if Place.of(e.target) == place and "/image/" in e.target}
+async def _hindrance(ctx: ReadCtx, place: Place) -> Hindrance | None:
+    """What keeps the newest template from running, as far as can be seen."""
     try:
-        pods = await ctx.ports.kubernetes.pods(place)
+        return await ctx.ports.kubernetes.hindrance(place, ctx.now)
     except (Unreachable, Denied):
         return None
-    return next((pod for pod in pods if pod.waiting and (not new or new & {*pod.images})), None)
 
 
-async def _stuck(ctx: Ctx, pod: Pod | None) -> bool:
-    """Whether this pod has been kept from running, in a way that does not pass, for longer than is usual."""
-    if pod is None or not pod.waiting.startswith(STUCK):
+async def _unblock(ctx: Ctx, there: Mapping[Place, Hindrance | None], change: Change) -> None:
+    """Delete the pods that their controller never replaces, where people approved that."""
+    approved = {_unblocked(e) for e in change.effects}
+    for place, hindrance in there.items():
+        for pod in (hindrance or FREE).blocking if place in approved else ():
+            try:
+                await ctx.ports.kubernetes.delete_pod(place, pod)
+            except (Unreachable, Changed) as error:
+                raise Retryable(str(error), after=LOOK) from error
+            except Denied as error:
+                raise Fatal(f"{place}: {error}", f"kubectl delete pod {pod}; or give the bot the right") from error
+
+
+async def _lasts(ctx: Ctx, place: Place, hindrance: Hindrance | None) -> bool:
+    """Whether something that does not pass by itself has been there for longer than is usual."""
+    if hindrance is None or not hindrance.lasting:
         return False
-    return (ctx.now - await _first(ctx, f"stuck {pod.name}")).total_seconds() >= PATIENCE
+    return (ctx.now - await _first(ctx, f"stuck {place}")).total_seconds() >= PATIENCE
 
 
 async def _gives_up(ctx: Ctx, clusters: Collection[str]) -> bool:
@@ -392,18 +514,10 @@ async def _first(ctx: Ctx, what: str) -> datetime:
     return datetime.fromisoformat(str(await ctx.once(what, now)))
 
 
-async def _failure(ctx: ReadCtx, place: Place, r: Rollout, pod: Pod | None) -> str:
-    said = f"{pod.name}: {pod.waiting}" if pod else await _last_warning(ctx, place)
-    why = " — ".join(word for word in (r.failed, said) if word)
-    return f"{place}: {r.fresh} of {r.wanted} pods ready, {why}"
-
-
-async def _last_warning(ctx: ReadCtx, place: Place) -> str:
-    try:
-        events = await ctx.ports.kubernetes.events(place.cluster, [place.name])
-    except (Unreachable, Denied):
-        return ""
-    return next((f"{e.about}: {e.reason}: {e.text}" for e in events if e.warning), "")
+def _failure(place: Place, r: Rollout, hindrance: Hindrance | None) -> str:
+    why = " — ".join(word for word in (r.failed, hindrance.why if hindrance is not None else "") if word)
+    ready = min(r.updated, r.ready) if hindrance is not None and hindrance.nodes else r.fresh  # none is ready there
+    return f"{place}: {ready} of {r.wanted} pods ready, {why}"
 
 
 async def _nothing_left(ctx: ReadCtx, p: ReleaseDeployParams, done: Collection[str]) -> None:

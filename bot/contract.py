@@ -107,7 +107,11 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a step would do, or did. Neither edits nor effects: nothing to do, and `summary` says why."""
+    """What a step would do, or did. Neither edits nor effects: nothing to do, and `summary` says why.
+
+    within: seconds that it may take by what it changes (a rollout has a pace and a deadline of its own), where that is
+    longer than the step's timeout; no part of what is approved.
+    """
 
     summary: str
     edits: tuple[Edit, ...] = ()
@@ -115,6 +119,7 @@ class Change:
     facts: tuple[Fact, ...] = ()
     warnings: tuple[str, ...] = ()
     reversible: bool = True
+    within: float = 0.0
 
     @property
     def is_noop(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -82,11 +81,6 @@ class Deployed(Fleet):
         seen = {c.name: [t for kind in port.WORKLOADS for t in await kube.list(c.name, kind)] for c in kube.clusters}
         maps = [t for c in kube.clusters for t in await kube.list(c.name, "configmap")]
         return configuration(Release("", images=release), seen, maps)
-
-    async def settle(self) -> None:
-        """Let controllers come to rest; no pod starts."""
-        for _ in range(3):
-            await asyncio.sleep(0.02)
 
     async def patch(self, name: str, *operations: dict[str, Any], cluster: str = "eu-1", manager: str = "dee") -> None:
         """What somebody else does to a Deployment, or with `cm/` before its name to a ConfigMap."""

@@ -18,6 +18,7 @@ from kubernetes.aio import client
 
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.playground.cluster import Cluster
+from bot.playground.cluster.resources import PODS
 from bot.playground.workspace.clock import Clock
 from bot.ports import Json, Ports, Record
 from bot.ports import kubernetes as port
@@ -94,6 +95,8 @@ class Fleet:
     adapter: Clusters
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
     others: Mapping[str, object] = field(default_factory=dict)
+    broken: str = ""
+    """Pods of this digest never become ready."""
 
     @property
     def eu(self) -> Cluster:
@@ -121,7 +124,12 @@ class Fleet:
         for _ in range(3):
             await asyncio.sleep(0.02)
             for cluster in self.clusters.values():
-                _kubelet(cluster)
+                _kubelet(cluster, self.broken)
+
+    async def settle(self) -> None:
+        """Let controllers come to rest; no pod starts."""
+        for _ in range(3):
+            await asyncio.sleep(0.02)
 
     async def world(self) -> Mapping[str, Json]:
         """What a pause could touch."""
@@ -166,13 +174,24 @@ class Fleet:
         there.apply(found)
 
 
-def _kubelet(cluster: Cluster) -> None:
+def _kubelet(cluster: Cluster, broken: str) -> None:
+    away = {n["metadata"]["name"] for n in cluster.all("Node") if _is_away(n)}
     for pod in cluster.all("Pod", "shop"):
         name, conditions = pod["metadata"]["name"], pod["status"].get("conditions") or ()
+        if pod["spec"].get("nodeName") in away:
+            continue
+        if "deletionTimestamp" in pod["metadata"]:
+            cluster.core.finish(PODS, pod)
+            continue
+        sick = broken and any(broken in c["image"] for c in pod["spec"]["containers"])
         going = pod["status"].get("phase") in ("Succeeded", "Failed")
-        if not going and not any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+        if not going and not sick and not any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
             ready = [{"type": "Ready", "status": "True", "lastTransitionTime": "2027-01-15T12:00:00Z"}]
             cluster.set_status("Pod", name, "shop", phase="Running", conditions=ready)
+
+
+def _is_away(node: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] != "True" for c in node.get("status", {}).get("conditions", ()))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ An environment variable's value is its text, or an object naming where it comes 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,10 +90,18 @@ class Place:
         return f"{self}/{field}"
 
 
+STARTING = 60.0
+"""Seconds that a pod is given to start and become ready, when a rollout's time is told beforehand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """How far a workload's pods are: seen: the controller has seen the newest template (until then no pod counts as
-    updated); failed: why it cannot finish (deadline exceeded), empty while it may."""
+    updated); failed: why it cannot finish (deadline exceeded), empty while it may.
+
+    settle: seconds that a pod must be ready before it counts (minReadySeconds); at_once: how many pods are replaced at
+    a time; patience: seconds without progress after which the cluster itself gives up, or would if it knew a deadline.
+    """
 
     wanted: int
     updated: int
@@ -100,6 +109,19 @@ class Rollout:
     old: int = 0
     seen: bool = True
     failed: str = ""
+    settle: float = 0.0
+    at_once: int = 1
+    patience: float = 600.0
+
+    @property
+    def lasts(self) -> float:
+        """Seconds that it takes to replace all of its pods while all goes well, at most."""
+        return math.ceil(self.wanted / max(1, self.at_once)) * (self.settle + STARTING)
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which it is late by its own terms."""
+        return self.lasts + self.patience
 
     @property
     def fresh(self) -> int:
@@ -129,7 +151,8 @@ class Thing:
       active (names of running jobs);
     - hpa, scaledobject: target (`deployment/shop-api`), min, max; hpa also replicas, desired;
     - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339);
-    - deployment, statefulset, daemonset: strategy; configmap: immutable;
+    - deployment, statefulset, daemonset: strategy; statefulset: order (`OrderedReady`); configmap: immutable;
+    - every kind: owner, the controller whose own object it follows (`revision.serving.knative.dev/quote-00007`);
     - guard: altered, where it no longer says what its rules say (`binding`: it is not in force).
     """
 
@@ -168,6 +191,20 @@ class Pod:
     phase: str
     restarts: int = 0
     waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """What keeps a workload's newest template from running, in the cluster's own words where it has any.
+
+    lasting: it will hardly pass by itself; blocking: names of pods whose deletion alone helps (a StatefulSet's that
+    OrderedReady never replaces); nodes: where it waits for a node that does not answer.
+    """
+
+    why: str
+    lasting: bool = False
+    blocking: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +268,15 @@ class Kubernetes(Protocol):
 
     async def pods(self, place: Place) -> Sequence[Pod]:
         """The pods of a workload."""
+        ...
+
+    async def hindrance(self, place: Place, now: datetime) -> Hindrance | None:
+        """What keeps the pods of a workload's newest template from coming; None where nothing is known to."""
+        ...
+
+    async def delete_pod(self, place: Place, pod: str) -> None:
+        """Deletes a pod of the workload, which its controller replaces. A pod that is ready, or goes already, is left
+        alone; Changed where it changes meanwhile."""
         ...
 
     async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[Said]:

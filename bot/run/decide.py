@@ -157,7 +157,7 @@ def _late(run: Run, now: float) -> Iterator[ev.Event]:
     for s in run.steps.values():
         acting = s.open and s.halt is None and s.attempt is None and s.applying
         if acting and s.deadline is not None and now >= s.deadline:
-            why = f"not done after {s.spec.timeout:g} s: {s.note or 'no word from it'}"
+            why = f"not done after {s.limit:g} s: {s.note or 'no word from it'}"
             yield ev.Failed(s.spec.id, s.n, "timeout", why, "look at the target, then try again")
         elif ref := lacking(run, s):
             hint = "skip this step; what it is for must be done by hand" if s.spec.changes else "skip this step"

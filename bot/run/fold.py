@@ -342,7 +342,7 @@ def _gave_up(run: Run, s: Step, halt: Halt, at: float) -> Run:
 def _cancelled(run: Run, e: ev.Cancelled, at: float) -> Run:
     s = _over(run.steps[e.step], lost=0)
     if e.why == "timeout":
-        error = f"not done after {s.spec.timeout:g} s: {s.note or 'no word from it'}"
+        error = f"not done after {s.limit:g} s: {s.note or 'no word from it'}"
         return _gave_up(run, s, Halt("timeout", error, at, "look at the target, then try again"), at)
     return _set(run, replace(s, wake=0.0))
 

@@ -115,9 +115,14 @@ class Step:
         return f"{self.application}.{self.redirected}" if self.redirected else str(self.application)
 
     @property
+    def limit(self) -> float:
+        """Seconds that one application may take: the plan's, or what its change needs by itself."""
+        return max(self.spec.timeout, self.change.within if self.change is not None else 0.0)
+
+    @property
     def deadline(self) -> float | None:
         """When its time is up, once it has begun."""
-        return None if self.began is None or not self.spec.changes else self.began + self.spec.timeout
+        return None if self.began is None or not self.spec.changes else self.began + self.limit
 
 
 @dataclass(frozen=True, slots=True)

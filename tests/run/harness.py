@@ -55,8 +55,10 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 def act(id: str, sets: Mapping[str, Json] | None = None, after: Sequence[str] = (), **spec: Any) -> StepSpec:
     """A step that sets targets (its own id to "new" where none is named). limit: ceiling of the fact "rows";
-    effect: something done that has no before; loose: what the targets hold before is not bound; final: for good."""
-    extra: dict[str, Json] = {k: spec.pop(k) for k in ("limit", "effect", "loose", "final", "gives") if k in spec}
+    effect: something done that has no before; loose: what the targets hold before is not bound; final: for good;
+    within: seconds that the change needs by itself."""
+    own = ("limit", "effect", "loose", "final", "gives", "within")
+    extra: dict[str, Json] = {k: spec.pop(k) for k in own if k in spec}
     wanted: dict[str, Json] = {id: "new"} if sets is None else dict(sets)
     params: dict[str, Json] = {"sets": wanted, **extra}
     return StepSpec(id, id.capitalize(), "main", "action", "doc.set", params, tuple(after), **spec)
@@ -356,7 +358,9 @@ class Play:
         limit = p.get("limit")
         facts = (Fact("rows", self.world.get("rows", 0), "rows", limit),) if isinstance(limit, int | float) else ()
         effects = (Effect(str(p["effect"]), "repeat"),) if "effect" in p else ()
-        return Change("sets " + ", ".join(e.target for e in edits), edits, effects, facts, (), "final" not in p), {}
+        within, what = p.get("within"), "sets " + ", ".join(e.target for e in edits)
+        needs = float(within) if isinstance(within, int | float) else 0.0
+        return Change(what, edits, effects, facts, (), "final" not in p, needs), {}
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

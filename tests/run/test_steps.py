@@ -79,6 +79,16 @@ def test_a_step_that_only_waits_runs_out_of_time_as_well() -> None:
     assert play.step("two").end == "failed", "the plan says to go on"
 
 
+def test_a_change_that_needs_longer_than_the_plan_says_gets_its_time() -> None:
+    play = Play(plan(act("one", timeout=20, within=50)))
+    play.go("one", "wait")
+    play.wait(29)
+    assert play.step("one").halt is None and play.step("one").deadline == T0 + 50
+    play.wait(21)
+    play.go("one", "cancelled")
+    assert play.halt("one").error == "not done after 50 s: taking effect"
+
+
 def test_time_spent_waiting_for_people_after_drift_does_not_count() -> None:
     play = Play(plan(act("one", decision="one", timeout=100), decisions=[gate("one")]))
     play.look()

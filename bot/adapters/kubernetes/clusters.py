@@ -15,14 +15,16 @@ import difflib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bot.adapters.kubernetes import pods, resources, rights
 from bot.adapters.kubernetes.connection import JSON_PATCH, Connection, Missing, Query, Refused
 from bot.adapters.kubernetes.fields import Read, command, patch, read
 from bot.adapters.kubernetes.guards import Guards
+from bot.adapters.kubernetes.hindrances import Hindrances
 from bot.contract import Retryable
 from bot.ports import Json, Record, Unreachable, unbound
-from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Kind, Place, Pod, Said, Thing
+from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing
 
 LOG_LIMIT = 1024 * 1024
 LOG_LINES = "10000"
@@ -133,6 +135,14 @@ class Clusters:
         )
         return [pods.read(pod) for pod in found]
 
+    async def hindrance(self, place: Place, now: datetime) -> Hindrance | None:
+        """See the port."""
+        body = await self._connection(place.cluster).find(self._path(place))
+        if body is None:
+            return None
+        space = self._target(place.cluster).cluster.namespace
+        return await Hindrances(self._connection(place.cluster), space, now).of(place, body)
+
     async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[Said]:
         """See the port."""
         space = self._target(cluster).cluster.namespace
@@ -186,6 +196,21 @@ class Clusters:
                 raise Changed(await self._what_changed(thing, fields)) from error
             raise self._connection(place.cluster).failure(error) from error
         return read(place, body)
+
+    async def delete_pod(self, place: Place, pod: str) -> None:
+        """See the port."""
+        target = self._target(place.cluster)
+        path = resources.PODS.path(target.cluster.namespace, pod)
+        body = await self._connection(place.cluster).find(path)
+        if body is None or pods.is_ready(body) or body["metadata"].get("deletionTimestamp"):
+            return
+        meta = body["metadata"]
+        await self._record(f"kubectl --context {target.context} -n {target.cluster.namespace} delete pod {pod}")
+        only = {"preconditions": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}}
+        try:
+            await self._connection(place.cluster).ask("DELETE", path, body=only)
+        except Missing:
+            return
 
     async def refreshed(self, place: Place) -> Thing | None:
         """See the port. The request is one changing call; after a restart it is asked for again, which is harmless."""

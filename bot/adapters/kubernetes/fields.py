@@ -283,21 +283,42 @@ def _rollout(kind: Kind, body: Body) -> Rollout | None:
     if kind == "deployment":
         wanted, updated = int(spec.get("replicas", 1)), n("updatedReplicas") if seen else 0
         failed = _deadline(status) if seen else ""
-        return Rollout(wanted, updated, n("availableReplicas"), max(0, n("replicas") - updated), seen, failed)
+        old = max(0, n("replicas") - updated)
+        return Rollout(wanted, updated, n("availableReplicas"), old, seen, failed, *_pace(spec, wanted))
     if kind == "statefulset":
         kept = int(_at(spec, ("updateStrategy", "rollingUpdate", "partition")) or 0)
         wanted, updated = int(spec.get("replicas", 1)), n("updatedReplicas") if seen else 0
         due = max(0, wanted - kept)
         failed = _by_hand(spec) if seen and updated < due else ""
         old = max(0, n("replicas") - updated - kept)
-        return Rollout(due, min(updated, due), n("readyReplicas"), old, seen, failed)
+        return Rollout(due, min(updated, due), n("readyReplicas"), old, seen, failed, *_pace(spec, wanted))
     if kind == "daemonset":
         wanted, updated = n("desiredNumberScheduled"), n("updatedNumberScheduled") if seen else 0
         failed = _by_hand(spec) if seen and updated < wanted else ""
         return Rollout(
-            wanted, updated, n("numberAvailable"), max(0, n("currentNumberScheduled") - updated), seen, failed
-        )
+            wanted, updated, n("numberAvailable"), max(0, n("currentNumberScheduled") - updated), seen, failed,
+            *_pace(spec, wanted),
+        )  # fmt: skip
     return None
+
+
+def _pace(spec: Body, wanted: int) -> tuple[float, int, float]:
+    """minReadySeconds, pods replaced at a time, and seconds without progress after which it is given up."""
+    settle, patience = float(spec.get("minReadySeconds") or 0), float(spec.get("progressDeadlineSeconds") or 600)
+    strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
+    if strategy.get("type") == "Recreate" or spec.get("podManagementPolicy") == "Parallel":
+        return settle, max(1, wanted), patience
+    rolling = strategy.get("rollingUpdate") or {}
+    default = "25%" if "strategy" in spec else 1
+    limits = [rolling.get("maxUnavailable", default), rolling.get("maxSurge", default if "strategy" in spec else 0)]
+    return settle, max(1, sum(_share(limit, wanted) for limit in limits)), patience
+
+
+def _share(limit: object, wanted: int) -> int:
+    """A number of pods, or a percentage of them, rounded down."""
+    if isinstance(limit, str) and limit.endswith("%"):
+        return int(limit[:-1]) * wanted // 100
+    return int(limit) if isinstance(limit, int) else 0
 
 
 def _deadline(status: Body) -> str:
@@ -339,7 +360,7 @@ _FACTS: Mapping[Kind, Mapping[str, Path]] = {
     },
     "configmap": {"immutable": ("immutable",)},
     "deployment": {"strategy": ("spec", "strategy", "type"), "deadline": ("spec", "progressDeadlineSeconds")},
-    "statefulset": {"strategy": ("spec", "updateStrategy", "type")},
+    "statefulset": {"strategy": ("spec", "updateStrategy", "type"), "order": ("spec", "podManagementPolicy")},
     "daemonset": {"strategy": ("spec", "updateStrategy", "type")},
 }
 
@@ -348,10 +369,18 @@ def _facts(kind: Kind, body: Body) -> dict[str, Json]:
     found = {name: _at(body, path) for name, path in _FACTS.get(kind, {}).items()}
     if kind == "cronjob":
         found["active"] = [job["name"] for job in _at(body, ("status", "active")) or ()] or None
+    owners = (o for o in body["metadata"].get("ownerReferences") or () if o.get("controller"))
+    found["owner"] = next(map(_named, owners), None)
     aim = _at(body, ("spec", "scaleTargetRef"))
     if kind in ("hpa", "scaledobject") and aim:
         found["target"] = f"{aim.get('kind', 'Deployment').lower()}/{aim['name']}"
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _named(reference: Body) -> str:
+    """As kubectl names it: `revision.serving.knative.dev/quote-00007`."""
+    group = str(reference.get("apiVersion") or "").rpartition("/")[0]
+    return f"{str(reference['kind']).lower()}{f'.{group}' if group else ''}/{reference['name']}"
 
 
 def _writers(kind: Kind, body: Body, fields: Mapping[str, Json]) -> dict[str, Writer]:

@@ -28,6 +28,18 @@ def of_workload(body: Body) -> str:
     return ",".join(terms)
 
 
+def controlled(body: Body, owner: Body) -> bool:
+    """Whether it belongs to this very object."""
+    uid = owner["metadata"].get("uid")
+    return any(o.get("controller") and o.get("uid") == uid for o in body["metadata"].get("ownerReferences") or ())
+
+
+def is_ready(pod: Body) -> bool:
+    """Its Ready condition."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
 def of_jobs(cronjob: Body, jobs: Sequence[Body]) -> str:
     """The label selector of the pods of a CronJob's jobs; empty where there are none."""
     uid = cronjob["metadata"].get("uid")
@@ -47,7 +59,7 @@ def read(body: Body) -> Pod:
     return Pod(
         meta["name"],
         tuple(c["image"] for c in (*(spec.get("initContainers") or ()), *spec["containers"])),
-        any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        is_ready(body),
         "Terminating" if going else status.get("phase", "Unknown"),
         sum(int(c.get("restartCount") or 0) for c in containers),
         next(_waiting(status), ""),

@@ -42,7 +42,9 @@ RESOURCES: Mapping[Kind, Resource] = {
     "scaledobject": Resource("keda.sh", "v1alpha1", "scaledobjects", _WRITTEN, extension=True),
     "application": Resource("argoproj.io", "v1alpha1", "applications", _WRITTEN, extension=True),
 }
-PODS = Resource("", "v1", "pods", ("get", "list"))
+PODS = Resource("", "v1", "pods", ("get", "list", "delete"))
+REPLICASETS = Resource("apps", "v1", "replicasets", ("list",))
+NODES = Resource("", "v1", "nodes", ("get",))
 LOGS = Resource("", "v1", "pods/log", ("get",))
 EVENTS = Resource("", "v1", "events", ("list",))
 JOBS = Resource("batch", "v1", "jobs", ("list",))

@@ -6,7 +6,18 @@ import asyncio
 from collections.abc import Sequence
 
 from bot.adapters.kubernetes.connection import Connection
-from bot.adapters.kubernetes.resources import BINDING, EVENTS, JOBS, LOGS, PODS, POLICY, RESOURCES, Resource
+from bot.adapters.kubernetes.resources import (
+    BINDING,
+    EVENTS,
+    JOBS,
+    LOGS,
+    NODES,
+    PODS,
+    POLICY,
+    REPLICASETS,
+    RESOURCES,
+    Resource,
+)
 from bot.ports.kubernetes import Cluster
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -14,8 +25,8 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 async def missing(connection: Connection, cluster: Cluster) -> Sequence[str]:
     """`patch deployments.apps in shop`, for each right that the adapter would use and has not."""
-    everywhere = [r for r in (*RESOURCES.values(), PODS, LOGS, EVENTS, JOBS) if not r.extension]
-    wanted = [*((r, cluster.namespace) for r in everywhere), (POLICY, ""), (BINDING, "")]
+    everywhere = [r for r in (*RESOURCES.values(), PODS, REPLICASETS, LOGS, EVENTS, JOBS) if not r.extension]
+    wanted = [*((r, cluster.namespace) for r in everywhere), (NODES, ""), (POLICY, ""), (BINDING, "")]
     spaces = sorted({each.partition("/")[0] for each in cluster.applications})
     for resource, where in ((RESOURCES["scaledobject"], [cluster.namespace]), (RESOURCES["application"], spaces)):
         if where and await connection.find(f"/apis/{resource.group}/{resource.version}") is not None:

@@ -51,8 +51,12 @@ c.git (Git): push(repoURL, path, manifests) -> revision; what Applications (argo
 c.metrics (Metrics): set(ns, "Deployment", name, load); 1.0 is the target. Moves HPAs and KEDA's ScaledObjects; KEDA
     honours autoscaling.keda.sh/paused and paused-replicas.
 
+c.owners.keep(ns, deployment, manager)   an operator that puts the template back, whoever changes it
+Node objects                 a DaemonSet has a pod for each; what becomes of it there is the matter of the test
+ResourceQuota                refuses pods beyond its `hard`, as ReplicaFailure/FailedCreate of what makes them
+
 Left out, and refused where somebody could believe in it: server-side apply (415), exec/attach/port-forward, CRDs (the
-two custom kinds are built in), admission webhooks, params and audit annotations of policies, quotas, several nodes, HPA
+two custom kinds are built in), admission webhooks, params and audit annotations of policies, HPA
 stabilisation, RBAC escalation checks. Policies are CEL of Google's own runtime with the strings and optional
 extensions; Kubernetes' own libraries (authorizer, quantity, url, ip) are unknown names there, and refused when the
 policy is written. Fields that a kind has not are dropped with a warning, or refused with fieldValidation=Strict.

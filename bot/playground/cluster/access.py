@@ -226,6 +226,7 @@ _BOT = [
     {"apiGroups": [""], "resources": ["pods/proxy", "services/proxy"], "verbs": ["get", "create"]},
     {"apiGroups": [""], "resources": ["namespaces", "pods/log", "services", "events"], "verbs": _READ},
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": _READ},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
     {
         "apiGroups": ["admissionregistration.k8s.io"],
         "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],

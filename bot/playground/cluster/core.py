@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.playground.cluster import failures, ownership, resources
+from bot.playground.cluster import failures, ownership, quotas, resources
 from bot.playground.cluster.access import SYSTEM, User
 from bot.playground.cluster.admission import Admission, Asked
 from bot.playground.cluster.defaults import defaulted
@@ -115,6 +115,8 @@ class Core:
         self._admit(Asked(user, "CREATE", resource, namespace, name, obj, None, "", dry_run))
         if self.store.get(resource, namespace, name) is not None:
             raise failures.already_exists(resource, name)
+        if resource is resources.PODS:
+            self._within_quota(namespace, obj)
         self._first_status(resource, obj)
         self._own(resource, {}, obj, "")
         return obj if dry_run else self.store.put(resource, obj)
@@ -166,6 +168,11 @@ class Core:
         if is_going(space):
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise failures.forbidden(resource, name, why)
+
+    def _within_quota(self, namespace: str, pod: Json) -> None:
+        there = self.store.all(resources.PODS, namespace)
+        if why := quotas.refusal(self.store.all(resources.QUOTAS, namespace), there, pod):
+            raise failures.forbidden(resources.PODS, name_of(pod), why)
 
     def _first_status(self, resource: Resource, obj: Json) -> None:
         if not resource.spec:

@@ -72,8 +72,9 @@ class _Run:
         current = self.core.find(resources.PODS, namespace_of(self.pod), name_of(self.pod))
         if current is None:
             return
-        self.pod = self.core.store.put(resources.PODS, current | {"spec": current["spec"] | {"nodeName": NODE}})
-        told = f"Successfully assigned {namespace_of(self.pod)}/{name_of(self.pod)} to {NODE}"
+        node = current["spec"].get("nodeName") or NODE
+        self.pod = self.core.store.put(resources.PODS, current | {"spec": current["spec"] | {"nodeName": node}})
+        told = f"Successfully assigned {namespace_of(self.pod)}/{name_of(self.pod)} to {node}"
         self.core.event(self.pod, "Normal", "Scheduled", told, "default-scheduler")
         self.scheduled = True
         self.publish()

@@ -91,6 +91,7 @@ RESOURCES = (
     Resource("", "v1", "secrets", "Secret", True, spec=False, selectable={"type": ("type",)}),
     Resource("", "v1", "services", "Service", True, ("svc",), ("all",), ("proxy", "status"), spec=False),
     Resource("", "v1", "serviceaccounts", "ServiceAccount", True, ("sa",), spec=False),
+    Resource("", "v1", "resourcequotas", "ResourceQuota", True, ("quota",), (), _STATUS, spec=False),
     Resource("", "v1", "events", "Event", True, ("ev",), spec=False, selectable=_EVENT_FIELDS),
     Resource(
         "events.k8s.io",
@@ -182,7 +183,9 @@ def of(qualified: str) -> Resource:
 PODS = of("pods")
 EVENTS = of("events")
 NAMESPACES = of("namespaces")
+NODES = of("nodes")
 SERVICES = of("services")
+QUOTAS = of("resourcequotas")
 CONFIGMAPS = of("configmaps")
 SECRETS = of("secrets")
 DEPLOYMENTS = of("deployments.apps")

@@ -24,12 +24,14 @@ from bot.playground.cluster.containers import House
 from bot.playground.cluster.controllers.argocd import Applications, Git
 from bot.playground.cluster.controllers.autoscalers import Autoscalers, Metrics, ScaledObjects
 from bot.playground.cluster.controllers.cronjobs import CronJobs
+from bot.playground.cluster.controllers.daemonsets import DaemonSets
 from bot.playground.cluster.controllers.deployments import Deployments
 from bot.playground.cluster.controllers.garbage import Garbage, Namespaces, concerns_garbage
 from bot.playground.cluster.controllers.jobs import Jobs
 from bot.playground.cluster.controllers.manager import Controller, Manager
+from bot.playground.cluster.controllers.owners import Owners
 from bot.playground.cluster.controllers.replicasets import ReplicaSets
-from bot.playground.cluster.controllers.sets import DaemonSets, StatefulSets
+from bot.playground.cluster.controllers.statefulsets import StatefulSets
 from bot.playground.cluster.core import Core
 from bot.playground.cluster.faults import Faults
 from bot.playground.cluster.images import Registry
@@ -73,7 +75,7 @@ class Cluster(Staged):
         self.store.listeners.append(admission.heard)
         self.core = Core(self.store, admission, self.clock)
         self.access = Access(self.store, {**USERS, **(users or {})})
-        self.git, self.metrics = Git(), Metrics()
+        self.git, self.metrics, self.owners = Git(), Metrics(), Owners(self.core)
         self._manager = self._controllers(autoscaler_period)
         self._with_kubelet, self._backoff, self._bookmark_every = kubelet, backoff, bookmark_every
         self._port, self._stack = port, contextlib.AsyncExitStack()
@@ -87,12 +89,13 @@ class Cluster(Staged):
         core = self.core
         manager = Manager(core, Garbage(core).sweep, concerns_garbage)
         scaled, apps = ScaledObjects(core, self.metrics), Applications(core, self.git)
-        spaces = Namespaces(core)
+        spaces, daemons = Namespaces(core), DaemonSets(core)
         for controller in (
             Controller(resources.DEPLOYMENTS, Deployments(core).reconcile),
+            Controller(resources.DEPLOYMENTS, self.owners.reconcile),
             Controller(resources.REPLICASETS, ReplicaSets(core).reconcile),
             Controller(resources.STATEFULSETS, StatefulSets(core).reconcile),
-            Controller(resources.DAEMONSETS, DaemonSets(core).reconcile),
+            Controller(resources.DAEMONSETS, daemons.reconcile, daemons.concerns),
             Controller(resources.JOBS, Jobs(core).reconcile),
             Controller(resources.CRONJOBS, CronJobs(core).reconcile),
             Controller(resources.AUTOSCALERS, Autoscalers(core, self.metrics, period).reconcile),

@@ -252,7 +252,7 @@ class Deployments:
             "unavailableReplicas": max(0, sum(s["spec"]["replicas"] for s in sets) - available),
         }
         old = deployment.get("status") or {}
-        conditions = self._available(deployment, available)
+        conditions = self._replica_failure(self._available(deployment, available), sets, fresh)
         moved = _progressed(old, counts)
         conditions, again = self._progressing(deployment, conditions, counts, wanted, fresh, moved=moved)
         status = {name: value or None for name, value in counts.items()}
@@ -263,6 +263,15 @@ class Deployments:
             status | {"observedGeneration": deployment["metadata"]["generation"], "conditions": conditions},
         )
         return again
+
+    def _replica_failure(self, conditions: list[Json], sets: list[Json], fresh: Json | None) -> list[Json]:
+        """What keeps a ReplicaSet from making pods, the newest one's first."""
+        failing = (condition(s, "ReplicaFailure") for s in ([fresh] if fresh is not None else []) + sets)
+        found = next((c for c in failing if c is not None), None)
+        if found is None:
+            return [c for c in conditions if c["type"] != "ReplicaFailure"]
+        told = (found["reason"], found["message"])
+        return with_condition(conditions, "ReplicaFailure", True, *told, self.core.now())
 
     def _available(self, deployment: Json, available: int) -> list[Json]:
         _, missing = _limits(deployment["spec"])

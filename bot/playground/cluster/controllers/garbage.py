@@ -39,7 +39,9 @@ class Garbage:
     def _is_orphaned(self, obj: Json) -> bool:
         for reference in obj["metadata"]["ownerReferences"]:
             owner = resources.by_kind(reference["apiVersion"], reference["kind"])
-            found = self.core.find(owner, namespace_of(obj), reference["name"]) if owner else None
+            if owner is None:  # a kind that cannot be asked for is never taken for gone
+                return False
+            found = self.core.find(owner, namespace_of(obj), reference["name"])
             if found is not None and uid_of(found) == reference["uid"]:
                 return False
         return True

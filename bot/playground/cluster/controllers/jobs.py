@@ -90,7 +90,7 @@ class Jobs:
             if due > self.core.now():
                 return due - self.core.now()
         for _ in range(missing):
-            if make_pod(self.core, WHO, job, pod_of(job, job["spec"]["template"]), COMPONENT) is None:
+            if make_pod(self.core, WHO, job, pod_of(job, job["spec"]["template"]), COMPONENT):
                 return 1.0
         return None
 

@@ -50,15 +50,15 @@ def available_at(pod: Json, seconds: float) -> float | None:
     return unstamp(ready["lastTransitionTime"]) + seconds if ready and ready["status"] == "True" else None
 
 
-def make_pod(core: Core, who: User, owner: Json, body: Json, component: str) -> Json | None:
-    """Create a pod and tell of it; None, and a warning, where it is refused."""
+def make_pod(core: Core, who: User, owner: Json, body: Json, component: str) -> str:
+    """Create a pod and tell of it; where it is refused why, after a warning."""
     try:
         pod = core.create(who, resources.PODS, namespace_of(owner), body)
     except ApiError as error:
         core.event(owner, "Warning", "FailedCreate", f"Error creating: {error.message}", component)
-        return None
+        return error.message
     core.event(owner, "Normal", "SuccessfulCreate", f"Created pod: {name_of(pod)}", component)
-    return pod
+    return ""
 
 
 def end_pod(core: Core, who: User, owner: Json, pod: Json, component: str) -> None:
@@ -79,23 +79,23 @@ class ReplicaSets:
         if owner is None or is_going(owner):
             return None
         pods = [p for p in self.core.owned(resources.PODS, owner) if is_active(p)]
-        wanted, refused = owner["spec"]["replicas"], False
+        wanted, refused = owner["spec"]["replicas"], ""
         for _ in range(wanted - len(pods)):
-            refused = make_pod(self.core, WHO, owner, pod_of(owner, owner["spec"]["template"]), COMPONENT) is None
+            refused = make_pod(self.core, WHO, owner, pod_of(owner, owner["spec"]["template"]), COMPONENT)
             if refused:
                 break
         for pod in sorted(pods, key=_worth)[: max(0, len(pods) - wanted)]:
             end_pod(self.core, WHO, owner, pod, COMPONENT)
-        again = self._report(owner, refused=refused)
+        again = self._report(owner, refused)
         return 1.0 if refused else again
 
-    def _report(self, owner: Json, *, refused: bool) -> float | None:
+    def _report(self, owner: Json, refused: str) -> float | None:
         pods = [p for p in self.core.owned(resources.PODS, owner) if is_active(p)]
         now, ready = self.core.now(), [p for p in pods if pod_is_ready(p)]
         times = [at for p in ready if (at := available_at(p, owner["spec"].get("minReadySeconds", 0))) is not None]
         conditions = dig(owner, "status", "conditions") or []
         if refused:
-            conditions = with_condition(conditions, "ReplicaFailure", True, "FailedCreate", "pods were refused", now)
+            conditions = with_condition(conditions, "ReplicaFailure", True, "FailedCreate", refused, now)
         else:
             conditions = [c for c in conditions if c["type"] != "ReplicaFailure"]
         self.core.set_status(
