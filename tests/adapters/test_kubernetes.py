@@ -548,6 +548,14 @@ async def test_a_guard_reads_back_as_it_was_put_and_goes_without_a_trace(here: H
     assert "policybindings" in here.said[2]
 
 
+async def test_a_ban_without_a_break_glass_group_is_as_it_was_put(here: Here, freeze: str) -> None:
+    given: Json = {"service": "shop", "banned": [A[-71:]]}
+    clusters = here.clusters()
+    await clusters.guard("here", freeze, given)
+    thing = await get(clusters, Place("here", "guard", freeze))
+    assert (thing.fields, thing.facts) == ({"rules": given}, {})
+
+
 async def test_other_rules_take_the_place_of_the_first(here: Here, freeze: str) -> None:
     clusters = here.clusters()
     await clusters.guard("here", freeze, rules(A[-71:]))

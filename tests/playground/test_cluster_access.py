@@ -63,7 +63,8 @@ async def test_a_role_holds_in_its_namespace_and_for_its_names(shop: Cluster) ->
 
 
 async def test_a_subresource_needs_its_own_rule(shop: Cluster) -> None:
-    assert await may(shop, "bot", "patch", "deployments", subresource="scale")
+    assert await may(shop, "ci", "patch", "deployments", subresource="scale")
+    assert not await may(shop, "bot", "patch", "deployments", subresource="scale")
     assert await may(shop, "bot", "get", "pods", subresource="log")
     assert not await may(shop, "bot", "update", "deployments", subresource="status")
     assert not await may(shop, "bot", "delete", "deployments")
@@ -224,16 +225,16 @@ async def test_a_binding_can_be_for_some_namespaces_and_objects(shop: Cluster) -
     assert await refused(shop, body) != ""
 
 
-async def test_a_policy_ends_as_late_as_it_began(shop: Cluster) -> None:
+async def test_a_policy_goes_on_refusing_for_a_while_after_it_was_deleted(shop: Cluster) -> None:
     shop.apply(*ban("false"))
     shop.clock.advance(2)
     async with connected(shop, "bot") as api:
         rules = client.AdmissionregistrationV1Api(api)
         await rules.delete_validating_admission_policy_binding("freeze-shop")
         await rules.delete_validating_admission_policy("freeze-shop")
-    shop.clock.advance(1)
+    shop.clock.advance(0.55)
     assert await refused(shop, deployment()) != ""
-    shop.clock.advance(0.2)
+    shop.clock.advance(1.2)
     assert await refused(shop, deployment()) == ""
 
 

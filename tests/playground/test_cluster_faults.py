@@ -111,16 +111,16 @@ async def _watched(api: Any) -> int:
 
 
 async def test_what_was_asked_is_counted_by_user_verb_and_resource(shop: Cluster) -> None:
-    async with connected(shop, "bot") as api:
+    async with connected(shop, "ci") as api:
         apps = client.AppsV1Api(api)
         await apps.read_namespaced_deployment("web", "shop")
         await apps.patch_namespaced_deployment("web", "shop", {"spec": {"replicas": 4}}, dry_run="All")
-        assert shop.requests.writes("bot") == []
+        assert shop.requests.writes("ci") == []
         await apps.patch_namespaced_deployment_scale("web", "shop", {"spec": {"replicas": 4}})
     async with connected(shop) as api:
         await client.CoreV1Api(api).create_namespaced_config_map("shop", config_map("a"))
-    assert shop.requests.count(user="bot", verb="get", resource="deployments") == 1
-    assert [str(r) for r in shop.requests.writes("bot")] == ["bot patch deployments/scale shop/web 200"]
-    assert [r.user for r in shop.requests.writes()] == ["bot", "admin"]
+    assert shop.requests.count(user="ci", verb="get", resource="deployments") == 1
+    assert [str(r) for r in shop.requests.writes("ci")] == ["ci patch deployments/scale shop/web 200"]
+    assert [r.user for r in shop.requests.writes()] == ["ci", "admin"]
     shop.requests.clear()
     assert len(shop.requests) == 0

@@ -202,7 +202,7 @@ async def test_a_pod_is_reached_through_the_api_server(shop: Cluster) -> None:
     shop.apply(deployment("registry.example/shop/web:v2"))
     await shop.rolled_out("web", "shop")
     name = next(p["metadata"]["name"] for p in shop.all("Pod", "shop"))
-    async with connected(shop, "bot") as api:
+    async with connected(shop, "ci") as api:
         core = client.CoreV1Api(api)
         assert await core.connect_get_namespaced_pod_proxy_with_path(name, "shop", path="health") == "v2"
         assert await core.connect_get_namespaced_service_proxy("web", "shop") == "v2"

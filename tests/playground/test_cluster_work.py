@@ -267,7 +267,7 @@ async def test_keda_undoes_a_scale_to_zero_unless_it_is_paused(shop: Cluster) ->
     shop.apply(deployment(replicas=3), scaled_object())
     shop.metrics.set("shop", "Deployment", "web", 1.0)
     await shop.until(lambda: len(shop.all("HorizontalPodAutoscaler")) == 1)
-    async with connected(shop, "bot") as api:
+    async with connected(shop) as api:
         await client.AppsV1Api(api).patch_namespaced_deployment_scale("web", "shop", {"spec": {"replicas": 0}})
         shop.clock.advance(31)
         await shop.until(lambda: replicas(shop) == 1)

@@ -117,11 +117,14 @@ def is_ours(found: Body) -> bool:
 
 
 def altered(found: Body, made: Body) -> list[str]:
-    """Paths at which an object no longer says what we wrote; what the API server adds by itself is not looked at."""
+    """Paths at which an object no longer says what we wrote; what the API server adds by itself is not looked at, and
+    what it leaves out because it is empty is as good as there."""
     return list(_differing("spec", made["spec"], found.get("spec")))
 
 
 def _differing(path: str, made: Any, found: Any) -> Iterator[str]:
+    if made in (None, [], {}, "") and found in (None, [], {}, ""):
+        return
     if isinstance(made, dict) and isinstance(found, dict):
         for key, value in made.items():
             yield from _differing(f"{path}.{key}", value, found.get(key))

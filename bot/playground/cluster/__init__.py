@@ -12,18 +12,20 @@ machine.
         config = await kubernetes.aio.config.load_kube_config(str(c.kubeconfig("bot")))
         requests.get(f"http://{c.address('web/shop')}/")   # the service, over its ready pods
 
-Cluster(name, registry=, clock=, kubelet=True, users=, policy_delay=1.1, backoff=10, autoscaler_period=15, ...)
+Cluster(name, registry=, clock=, kubelet=True, users=, policy_delay=, policies=True, backoff=10, ...)
     clock           bot.playground.workspace.clock.Clock; `Clock(t, frozen=True)` and `c.clock.advance(s)` move
                     deadlines, back-offs, schedules, the policies' delay. Processes and probes run in real time all the
                     same.
+    policy_delay    seconds until a policy bites, or its end is felt; left out: another each time, as on a real server
+    policies=False  the admission plugin is switched off: policies stand and refuse nothing
     kubelet=False   pods stay Pending until `c.set_status("Pod", name, ns, phase=..., conditions=[...])`
 
 c.url, c.kubeconfig(user, namespace) -> Path, c.kubeconfig_of(user) -> dict
-    users: admin (system:masters), bot (ServiceAccount rollback-bot/rollback-bot, ClusterRole rollback-bot: what rolling
-    back needs), ci (ServiceAccount ci/deployer, ClusterRole edit), argocd, break-glass (dana@example.com in the group
-    break-glass, ClusterRole cluster-admin), nobody. RBAC is really enforced; change it with `c.apply`. Two clusters
-    have the same tokens. kubectl keeps its token to itself over plain HTTP, so a kubeconfig's server is
-    `<c.url>/as/<user>`; `c.url` with `Authorization: Bearer playground-<user>` is the same.
+    users: admin (system:masters), bot (ServiceAccount rollback-bot/rollback-bot, ClusterRole rollback-bot: what
+    docs/kubernetes.md asks for), ci (ServiceAccount ci/deployer, ClusterRole edit), argocd, break-glass
+    (dana@example.com in the group break-glass, ClusterRole cluster-admin), nobody. RBAC is really enforced; change it
+    with `c.apply`. Two clusters have the same tokens. kubectl keeps its token to itself over plain HTTP, so a
+    kubeconfig's server is `<c.url>/as/<user>`; `c.url` with `Authorization: Bearer playground-<user>` is the same.
     `Impersonate-User`/`kubectl --as` works for who may impersonate.
 
 c.apply(*manifests, user="admin"), c.get(kind, name, ns), c.all(kind, ns), c.set_status(kind, name, ns, **fields)
@@ -53,16 +55,20 @@ c.metrics (Metrics): set(ns, "Deployment", name, load); 1.0 is the target. Moves
 
 c.owners.keep(ns, deployment, manager)   an operator that puts the template back, whoever changes it
 Node objects                 a DaemonSet has a pod for each; what becomes of it there is the matter of the test
-ResourceQuota                refuses pods beyond its `hard`, as ReplicaFailure/FailedCreate of what makes them
+ResourceQuota                refuses pods beyond its `hard`, as ReplicaFailure/FailedCreate of what makes them; so does
+                             the label pod-security.kubernetes.io/enforce of a namespace
+c.webhooks.add(mirrored(prefix, mirror) | verified(known) | Webhook(...))   images rewritten, images refused that cannot
+    be found, a webhook that fails (500) after a while
+Server-side apply and managedFields are as upstream: Helm 4 works, and meets the same conflicts.
 
-Left out, and refused where somebody could believe in it: server-side apply (415), exec/attach/port-forward, CRDs (the
-two custom kinds are built in), admission webhooks, params and audit annotations of policies, HPA
-stabilisation, RBAC escalation checks. Policies are CEL of Google's own runtime with the strings and optional
+Left out, and refused where somebody could believe in it: exec/attach/port-forward, CRDs (the custom kinds are built
+in), WebhookConfigurations, params and audit annotations of policies, HPA stabilisation, RBAC escalation
+checks. Policies are CEL of Google's own runtime with the strings and optional
 extensions; Kubernetes' own libraries (authorizer, quantity, url, ip) are unknown names there, and refused when the
 policy is written. Fields that a kind has not are dropped with a warning, or refused with fieldValidation=Strict.
 
 kubectl: Debian's 1.20 works in full; newer ones send `create` (not `apply`) of typed objects in protobuf alone, which
-is refused (415). `kubectl get --raw` needs the prefix in its path: `/as/admin/apis/...`.
+is refused (415) but for Secrets and ConfigMaps. `kubectl get --raw` needs the prefix in its path: `/as/admin/apis/...`.
 
 `python -m bot.playground.cluster` runs one for people.
 """
@@ -75,6 +81,7 @@ from bot.playground.cluster.faults import Fault, Faults
 from bot.playground.cluster.images import Program, PullError, Registry
 from bot.playground.cluster.journal import Journal, Request
 from bot.playground.cluster.server import Cluster, is_rolled_out
+from bot.playground.cluster.webhooks import Webhook, mirrored, verified
 
 __all__ = [
     "ApiError",
@@ -89,5 +96,8 @@ __all__ = [
     "Registry",
     "Request",
     "User",
+    "Webhook",
     "is_rolled_out",
+    "mirrored",
+    "verified",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from bot.playground.cluster import discovery, failures, openapi, patches, resources, reviewwire, scale
+from bot.playground.cluster import discovery, failures, openapi, patches, protobuf, resources, scale
 from bot.playground.cluster.access import Access, Attempt, User
 from bot.playground.cluster.core import Core, Delete
 from bot.playground.cluster.failures import ApiError
@@ -34,6 +34,7 @@ _PATCHES: Mapping[str, Callable[[Json, Any], Json]] = {
     "application/strategic-merge-patch+json": patches.strategic,
 }
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+APPLY = "application/apply-patch+yaml"
 LOGS = "log"
 PROXY = "proxy"
 
@@ -193,6 +194,8 @@ class Api:
             raise failures.not_allowed(resource)
         if verb == "watch":
             return await self._watch(request, target, account)
+        if verb in _VERBS.values() and (slow := self._core.webhooks.seconds(resource, target.part)):
+            await asyncio.sleep(slow)
         match verb:
             case "get":
                 obj = self._core.get(resource, target.namespace, target.name)
@@ -232,11 +235,9 @@ class Api:
 
     async def _create(self, request: web.Request, target: Target, user: User) -> web.Response:
         resource = target.resource
+        body = await _body(request, resource)
         if resource.kind.endswith("Review"):
-            wired = request.content_type == reviewwire.MEDIA_TYPE
-            body = reviewwire.decode(await request.read()) if wired else await _body(request)
             return web.json_response(review(self._access, user, resource, body), status=201)
-        body = await _body(request)
         if target.part == "eviction":
             grace = (body.get("deleteOptions") or {}).get("gracePeriodSeconds")
             self._core.delete(user, resource, target.namespace, target.name, Delete(grace=grace))
@@ -251,7 +252,7 @@ class Api:
         return self._one(request, target, obj, status=201)
 
     async def _update(self, request: web.Request, target: Target, user: User) -> web.Response:
-        body, resource = await _body(request), target.resource
+        body, resource = await _body(request, target.resource), target.resource
         self._begin(request)
         if target.part == "scale":
             return self._scaled(request, target, user, lambda _: body)
@@ -268,14 +269,10 @@ class Api:
 
     async def _patch(self, request: web.Request, target: Target, user: User) -> web.Response:
         sent, resource = request.content_type, target.resource
-        if sent in ("application/apply-patch+yaml", "application/apply-patch+cbor"):
-            raise ApiError(
-                415,
-                "UnsupportedMediaType",
-                "the playground has no server-side apply: send a JSON patch, a merge patch or a strategic merge patch",
-            )
+        if sent == APPLY:
+            return await self._apply(request, target, user)
         if sent not in _PATCHES or (resource.custom and sent == "application/strategic-merge-patch+json"):
-            known = [k for k in _PATCHES if not (resource.custom and "strategic" in k)]
+            known = [*(k for k in _PATCHES if not (resource.custom and "strategic" in k)), APPLY]
             raise failures.unsupported_media(sent, ", ".join(known))
         body = _parsed(await request.read())
         self._begin(request)
@@ -289,6 +286,23 @@ class Api:
             user, resource, target.namespace, target.name, patched, part=target.part, dry_run=_dry(request)
         )
         return self._one(request, target, obj)
+
+    async def _apply(self, request: web.Request, target: Target, user: User) -> web.Response:
+        resource = target.resource
+        if target.part:
+            raise failures.bad_request(f"the playground applies no {target.part}: send a patch of another kind")
+        if not request.query.get("fieldManager"):
+            why = failures.required("fieldManager", "is required for apply patch")
+            raise ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {why.field}: {why.message}')
+        body = _parsed(await request.read())
+        if not isinstance(body, dict):
+            raise failures.bad_request("error decoding YAML: the body of an apply is an object")
+        self._begin(request)
+        obj, new = self._core.apply(
+            user, resource, target.namespace, target.name, body, force=request.query.get("force") == "true",
+            dry_run=_dry(request),
+        )  # fmt: skip
+        return self._one(request, target, obj, status=201 if new else 200)
 
     def _scaled(self, request: web.Request, target: Target, user: User, make: Callable[[Json], Json]) -> web.Response:
         resource = target.resource
@@ -451,7 +465,15 @@ def _dry(request: web.Request) -> bool:
     return value == "All"
 
 
-async def _body(request: web.Request) -> Json:
+async def _body(request: web.Request, resource: Resource | None = None) -> Json:
+    if request.content_type == protobuf.MEDIA_TYPE:
+        if resource is not None and resource.kind in protobuf.KINDS:
+            return protobuf.decode(await request.read())
+        told = (
+            "the playground reads no objects in protobuf, which newer kubectls send for `create`: use `kubectl apply`, "
+            "or `kubectl create --dry-run=client -o json | kubectl replace --force -f -`, which send JSON"
+        )
+        raise ApiError(415, "UnsupportedMediaType", told)
     if request.content_type not in ("application/json", "application/yaml", "application/octet-stream"):
         raise failures.unsupported_media(request.content_type, "application/json, application/yaml")
     body = _parsed(await request.read())

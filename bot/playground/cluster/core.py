@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.playground.cluster import failures, ownership, quotas, resources
+from bot.playground.cluster import failures, ownership, podsecurity, quotas, resources
 from bot.playground.cluster.access import SYSTEM, User
 from bot.playground.cluster.admission import Admission, Asked
 from bot.playground.cluster.defaults import defaulted
 from bot.playground.cluster.fields import known
+from bot.playground.cluster.normal import written
 from bot.playground.cluster.objects import (
     Json,
     annotations_of,
@@ -39,9 +40,19 @@ from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.selectors import selects
 from bot.playground.cluster.store import Store
 from bot.playground.cluster.validation import problems
+from bot.playground.cluster.webhooks import Webhooks
 from bot.playground.workspace.clock import Clock
 
 FOREGROUND = "foregroundDeletion"
+_COUNTED = {
+    resources.REPLICASETS.store: ("replicas",),
+    resources.STATEFULSETS.store: ("replicas", "availableReplicas"),
+    resources.DAEMONSETS.store: (
+        "currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady",
+    ),
+    resources.AUTOSCALERS.store: ("desiredReplicas",),
+}  # fmt: skip
+"""Counts that a status always has."""
 _EVENTS_KEPT = 3600.0
 """Seconds; the server's own --event-ttl."""
 
@@ -64,6 +75,7 @@ class Core:
 
     def __init__(self, store: Store, admission: Admission, clock: Clock) -> None:
         self.store, self.admission, self.clock = store, admission, clock
+        self.webhooks = Webhooks()
         self.warnings: list[str] = []
         self.strict = False
         self._service_count = 0
@@ -101,25 +113,55 @@ class Core:
 
     # -- creating --------------------------------------------------------------------------------------------------
 
-    def create(self, user: User, resource: Resource, namespace: str, body: Json, *, dry_run: bool = False) -> Json:
-        """A new object. ApiError."""
+    def create(
+        self,
+        user: User,
+        resource: Resource,
+        namespace: str,
+        body: Json,
+        *,
+        dry_run: bool = False,
+        applied: bool = False,
+    ) -> Json:
+        """A new object. applied: its managedFields are made already. ApiError."""
         obj = self._typed(resource, namespace, body)
         obj["metadata"] = self._born(obj["metadata"])
         if resource.has_status:
             obj.pop("status", None)
-        obj = defaulted(resource, obj)
+        obj = written(resource, defaulted(resource, obj))
         name = name_of(obj)
-        self._refuse(resource, obj, None)
         if resource.namespaced:
             self._open(resource, namespace, name)
-        self._admit(Asked(user, "CREATE", resource, namespace, name, obj, None, "", dry_run))
+        asked = Asked(user, "CREATE", resource, namespace, name, obj, None, "", dry_run)
+        if not applied:
+            self._own(resource, {}, obj, "")
+        obj = self._rewritten(asked)
+        self._refuse(resource, obj, None)
+        self._admit(replace(asked, new=obj))
         if self.store.get(resource, namespace, name) is not None:
             raise failures.already_exists(resource, name)
         if resource is resources.PODS:
             self._within_quota(namespace, obj)
         self._first_status(resource, obj)
-        self._own(resource, {}, obj, "")
         return obj if dry_run else self.store.put(resource, obj)
+
+    def apply(
+        self, user: User, resource: Resource, namespace: str, name: str, body: Json, *, force: bool, dry_run: bool
+    ) -> tuple[Json, bool]:
+        """Server-side apply as the present manager; the object, and whether it is new. ApiError."""
+        meta = body.get("metadata") or {}
+        if meta.get("managedFields"):
+            raise failures.bad_request("metadata.managedFields must be nil")
+        given = self._typed(resource, namespace, body | {"metadata": meta | {"name": meta.get("name") or name}})
+        live, now = self.find(resource, namespace, name), self.now()
+        if live is None:
+            made = ownership.applied(resource, None, given, force=force, now=now)
+            return self.create(user, resource, namespace, made, dry_run=dry_run, applied=True), True
+
+        def merged(old: Json) -> Json:
+            return self._typed(resource, namespace, ownership.applied(resource, old, given, force=force, now=now))
+
+        return self._change(user, resource, namespace, name, merged, "", dry_run, applied=True), False
 
     def _typed(self, resource: Resource, namespace: str, body: Json) -> Json:
         if not isinstance(body.get("metadata", {}), dict):
@@ -157,7 +199,7 @@ class Core:
             raise failures.bad_request("resourceVersion should not be set on objects to be created")
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + suffix()
-        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"):
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             metadata.pop(name, None)
         return metadata | {"uid": new_uid(), "creationTimestamp": stamp(self.now()), "generation": 1}
 
@@ -200,7 +242,7 @@ class Core:
             meta["labels"] = (meta.get("labels") or {}) | labels
             obj["spec"]["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
         if resource.has_status and "status" not in obj:
-            obj["status"] = {}
+            obj["status"] = dict.fromkeys(_COUNTED.get(resource.store, ()), 0)
         if resource is resources.POLICIES:
             obj["status"] = {"observedGeneration": 1, "typeChecking": {}}
 
@@ -255,18 +297,23 @@ class Core:
         make: Callable[[Json], Json],
         part: str,
         dry_run: bool,
+        *,
+        applied: bool = False,
     ) -> Json:
         old = self.get(resource, namespace, name)
         given = make(old)
         self._refuse_stale(resource, name, given["metadata"], old["metadata"])
         new = _carried(resource, given, old, part)
+        asked = Asked(user, "UPDATE", resource, namespace, name, new, old, part, dry_run)
         if part != "status":
-            new = defaulted(resource, new)
+            new = written(resource, defaulted(resource, new))
+            if not applied:
+                self._own(resource, old, new, part)
+            new = self._rewritten(replace(asked, new=new))
             self._refuse(resource, new, old)
             if resource.spec and _essence(new) != _essence(old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-            self._own(resource, old, new, part)
-        self._admit(Asked(user, "UPDATE", resource, namespace, name, new, old, part, dry_run))
+        self._admit(replace(asked, new=new))
         if dry_run:
             return new
         if is_going(new) and not new["metadata"].get("finalizers") and resource is not resources.PODS:
@@ -277,9 +324,15 @@ class Core:
     def _own(self, resource: Resource, old: Json, new: Json, part: str) -> None:
         """Note who set what, where the write came through the API."""
         if ownership.MANAGER.get():
-            entries = ownership.managed(old, new, part, resource.api_version, self.now())
+            entries = ownership.updated(resource, old, new, part, self.now())
             kept = {k: v for k, v in new["metadata"].items() if k != "managedFields"}
             new["metadata"] = kept | ({"managedFields": entries} if entries else {})
+
+    def _rewritten(self, asked: Asked) -> Json:
+        """The object as webhooks have it. ApiError."""
+        given = asked.new or {}
+        made = self.webhooks.mutate(asked)
+        return given if made is None or made is given else written(asked.resource, defaulted(asked.resource, made))
 
     def _refuse_stale(self, resource: Resource, name: str, given: Json, kept: Json) -> None:
         version = given.get("resourceVersion")
@@ -448,6 +501,9 @@ class Core:
 
     def _admit(self, asked: Asked) -> None:
         self.warnings += self.admission.check(asked)
+        self.webhooks.check(asked)
+        if asked.resource is resources.PODS and asked.operation == "CREATE" and asked.new is not None:
+            podsecurity.check(self.store, asked.new, asked.namespace, asked.name)
 
     def ready_pods(self, namespace: str, selector: Mapping[str, str]) -> list[Json]:
         """Pods that a service with this selector sends people to."""
@@ -483,12 +539,13 @@ def _carried(resource: Resource, given: Json, old: Json, part: str) -> Json:
             "name",
             "namespace",
             "generateName",
-            "managedFields",
         )
         if name in old["metadata"]
     }
-    own = ("generation", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink")
+    own = ("generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
     meta = {k: v for k, v in given["metadata"].items() if k not in own and v is not None}
+    if not meta.get("managedFields"):
+        kept |= {k: v for k, v in old["metadata"].items() if k == "managedFields"}
     new = given | {"metadata": meta | kept}
     if resource.has_status:
         new.pop("status", None)

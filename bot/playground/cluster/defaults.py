@@ -36,7 +36,7 @@ def _pod(spec: Json, *, restart: str = "Always") -> None:
 
 
 def _container(container: Json) -> None:
-    image = container.get("image") or ""
+    image = str(container.get("image") or "")
     latest = "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest"))
     _fill(
         container,
@@ -47,6 +47,10 @@ def _container(container: Json) -> None:
     )
     for port in container.get("ports") or ():
         _fill(port, protocol="TCP")
+    for variable in container.get("env") or ():
+        source = variable.get("valueFrom") if isinstance(variable, dict) else None
+        if isinstance(source, dict) and isinstance(source.get("fieldRef"), dict):
+            _fill(source["fieldRef"], apiVersion="v1")
     for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
         if isinstance(container.get(probe), dict):
             _fill(container[probe], timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
@@ -140,9 +144,19 @@ def _policy(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
     _fill(spec, failurePolicy="Fail")
     if isinstance(spec.get("matchConstraints"), dict):
-        _fill(spec["matchConstraints"], matchPolicy="Equivalent", namespaceSelector={}, objectSelector={})
-        for rule in spec["matchConstraints"].get("resourceRules") or ():
-            _fill(rule, scope="*")
+        _matching(spec["matchConstraints"])
+
+
+def _binding(obj: Json) -> None:
+    spec = obj.setdefault("spec", {})
+    if isinstance(spec.get("matchResources"), dict):
+        _matching(spec["matchResources"])
+
+
+def _matching(where: Json) -> None:
+    _fill(where, matchPolicy="Equivalent", namespaceSelector={}, objectSelector={})
+    for rule in where.get("resourceRules") or ():
+        _fill(rule, scope="*")
 
 
 def _secret(obj: Json) -> None:
@@ -171,4 +185,5 @@ _BY_STORE: dict[str, Callable[[Json], None]] = {
     resources.SECRETS.store: _secret,
     resources.AUTOSCALERS.store: _autoscaler,
     resources.POLICIES.store: _policy,
+    resources.BINDINGS.store: _binding,
 }

@@ -88,6 +88,11 @@ def conflict(resource: Resource, name: str, why: str = "") -> ApiError:
     return ApiError(409, "Conflict", message, _details(resource, name))
 
 
+def apply_conflict(resource: Resource, name: str, told: str, causes: list[Json]) -> ApiError:
+    """409: others own what an apply would change."""
+    return ApiError(409, "Conflict", told, _details(resource, name) | {"causes": causes})
+
+
 def unprocessable(resource: Resource, name: str, causes: list[Cause]) -> ApiError:
     """422: the body breaks a rule of its kind."""
     lines = [f"{c.field}: {c.message}" for c in causes]

@@ -117,8 +117,8 @@ def _found(root: Json, steps: list[str]) -> Any:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) != isinstance(other, bool):
-        return False
+    if isinstance(one, bool) != isinstance(other, bool) or isinstance(one, float) != isinstance(other, float):
+        return False  # numbers are compared as they are written: 600.0 is not 600
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -199,7 +199,7 @@ def _merge_value(field: str, target: Any, value: Any, order: list[Any] | None) -
 def _merge_list(target: list[Json], patch: list[Json], key: str, order: list[Any] | None) -> list[Json]:
     if any(item.get("$patch") == "replace" for item in patch):
         return copy.deepcopy([item for item in patch if "$patch" not in item])
-    result = copy.deepcopy(target)
+    result, fresh = copy.deepcopy(target), []
     for item in patch:
         if key not in item:
             raise bad_request(f"map: {item} does not contain declared merge key: {key}")
@@ -207,10 +207,10 @@ def _merge_list(target: list[Json], patch: list[Json], key: str, order: list[Any
         if item.get("$patch") == "delete":
             result = [old for old in result if old.get(key) != item[key]]
         elif at is None:
-            result.append(_merge_map({}, item))
+            fresh.append(_merge_map({}, item))
         else:
             result[at] = _merge_map(result[at], item)
-    return _ordered(result, order, key)
+    return _ordered([*fresh, *result], order, key)  # what is new comes first, unless an order is sent along
 
 
 def _ordered(items: list[Any], order: list[Any] | None, key: str | None) -> list[Any]:

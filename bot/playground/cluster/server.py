@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ from bot.playground.cluster.objects import Json, name_of, namespace_of
 from bot.playground.cluster.podapi import PodApi
 from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.store import Store
+from bot.playground.cluster.webhooks import Webhooks
 from bot.playground.staged import Staged
 from bot.playground.workspace.clock import Clock
 
@@ -61,7 +63,9 @@ class Cluster(Staged):
         clock: Clock | None = None,
         kubelet: bool = True,
         users: Mapping[str, User] | None = None,
-        policy_delay: float = 1.1,
+        policy_delay: float | None = None,
+        policies: bool = True,
+        seed: int = 1,
         backoff: float = 10.0,
         autoscaler_period: float = 15.0,
         bookmark_every: float = 1.0,
@@ -71,7 +75,10 @@ class Cluster(Staged):
         self.registry = registry or Registry()
         self.faults, self.requests = Faults(), Journal()
         self.store = Store()
-        admission = Admission(self.clock.time, lambda n: self.store.get(resources.NAMESPACES, "", n), policy_delay)
+        chance = random.Random(seed)  # noqa: S311 - to be repeatable
+        admission = Admission(
+            self.clock.time, lambda n: self.store.get(resources.NAMESPACES, "", n), policy_delay, chance, policies
+        )
         self.store.listeners.append(admission.heard)
         self.core = Core(self.store, admission, self.clock)
         self.access = Access(self.store, {**USERS, **(users or {})})
@@ -213,6 +220,11 @@ class Cluster(Staged):
     def all(self, kind: str, namespace: str = "") -> list[Json]:
         """All of a kind, as `Pod`, in a namespace or everywhere."""
         return self.core.all(_of_kind(kind), namespace)
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Admission webhooks that other people have put there."""
+        return self.core.webhooks
 
     def set_status(self, kind: str, name: str, namespace: str = "default", **status: object) -> Json:
         """Merge fields into a status, as a kubelet would: for clusters without one."""
