@@ -123,6 +123,7 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     ev.FreezeOverridden: ("deployed", "reason"),
     ev.PeopleChanged: ("impossible",),
     ev.Closed: ("note",),
+    ev.LossAccepted: ("reason",),
     ev.Declined: ("reason",),
     ev.BrokeGlass: ("reason",),
     ev.Taken: ("why",),

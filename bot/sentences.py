@@ -92,6 +92,8 @@ def details(event: ev.Event) -> tuple[str, ...]:
             return tuple(_seen(event.observed))
         case ev.Approved() | ev.BrokeGlass():
             return tuple(f"{step}: {fingerprint}" for step, fingerprint in event.fingerprints.items() if fingerprint)
+        case ev.LossAccepted():
+            return (f"kept outside: {event.lost}",)
         case _:
             return ()
 
@@ -108,7 +110,7 @@ def shown(value: Value) -> str:
 _OfRun = (
     ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
     | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
-    | ev.Unknown
+    | ev.LossAccepted | ev.Unknown
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Reminded | ev.Paged
 _OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
@@ -149,6 +151,8 @@ def _of_run(event: _OfRun, names: Names) -> str:
         case ev.Closed():
             how = "closed the run as" if event.by else "the run closed itself:"
             return f"{how} {event.outcome}" + _because(event.note)
+        case ev.LossAccepted():
+            return f"accepted that the record behind checkpoint {event.ended} is lost" + _because(event.reason)
         case ev.Unknown():
             return f"an entry that this version does not know: {event.was}"
         case _:

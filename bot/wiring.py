@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from importlib import metadata
@@ -34,6 +34,7 @@ from bot.engine.staff import NoChannels, Staff
 from bot.eta import Estimates, Eta
 from bot.lease import Lease, take
 from bot.notices import StoredNotices
+from bot.outside import Outside
 from bot.paging import Pager, Paging
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
@@ -44,13 +45,11 @@ from bot.redact import Redactor
 from bot.registry import Registry
 from bot.releases import Releases
 from bot.rollbacks import Rollbacks
-from bot.run import events as ev
 from bot.run.state import Run
 from bot.serving import Serving
 from bot.settings import Settings, SettingsError
 from bot.store import Store
 from bot.tokens import Tokens
-from bot.view import by_hand
 
 if TYPE_CHECKING:
     from bot.slack.connected import Slack
@@ -99,6 +98,7 @@ class Bot(Offline):
     rollbacks: Rollbacks
     adapters: Mapping[str, Adapters]
     estimates: Estimates
+    outside: Outside
     slack: Slack | None = None
     paging: Paging | None = None
 
@@ -120,6 +120,7 @@ class Bot(Offline):
         """Name -> what is wrong with it, empty where all is well: database, lease, and every target's ping."""
         found = {"lease": "" if self.lease.live() else "lost: this node may not act"}
         found["database"] = await _fault(self.store.check_schema())
+        found["record"] = "" if found["database"] else await _fault(self.outside.whole())
         for service, adapters in self.adapters.items():
             found |= {f"{service}/{target}": fault for target, fault in (await adapters.ping()).items()}
         found |= {"pager": self.paging.fault} if self.paging is not None else {}
@@ -150,6 +151,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
     async with contextlib.AsyncExitStack() as stack:
         base = await stack.enter_async_context(offline(settings, clock))
         await base.store.check_schema()
+        outside = Outside(base.files, base.store, base.releases, clock)
+        await outside.whole()
         slack: Slack | None = None
         if settings.slack != "off":
             from bot.slack.connected import Slack  # takes a while to import, and only this needs it
@@ -180,7 +183,6 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         base.releases.heard = serving.soon
         watching = asyncio.create_task(serving.run())
         stack.push_async_callback(_end, watching)
-        outside = Outside(base.files, base.store, base.releases, clock)
         pager = pager_of(settings)
         paging = Paging(base.store, lease, pager, clock) if pager is not None else None
         engine = Engine(
@@ -203,7 +205,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         )  # fmt: skip
         known = {f: getattr(base, f) for f in Offline.__dataclass_fields__}
         bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, adapters=adapters,
-                  estimates=Estimates(base.store), slack=slack, paging=paging)  # fmt: skip
+                  estimates=Estimates(base.store), outside=outside, slack=slack, paging=paging)  # fmt: skip
         await engine.people_changed()
         await base.releases.catch_up()
         for service in base.catalogue.services:
@@ -214,47 +216,6 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             stack.push_async_callback(slack.close)
             await slack.start(bot, lease, engine.people_changed)
         yield bot
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What is kept outside the database: by-hand files and the chain's head. And the ledger, told how runs end."""
-
-    files: FileBlobs
-    store: Store
-    releases: Releases
-    clock: Callable[[], float]
-
-    async def files_behind(self, run: Run, events: Sequence[ev.Event]) -> None:
-        """Writes the by-hand file before each step acts, and whenever people or failures changed something."""
-        telling = (
-            ev.Stopped,
-            ev.Resumed,
-            ev.Planned,
-            ev.Created,
-            ev.Started,
-            ev.Applied,
-            ev.Undone,
-            ev.Failed,
-            ev.Approved,
-            ev.Aborted,
-            ev.HandedOver,
-            ev.Closed,
-        )
-        if any(isinstance(e, telling) for e in events):
-            await asyncio.to_thread(self.files.put_anchor, f"by-hand/{run.id}.md", by_hand(run, self.clock()))
-
-    async def anchor(self, run: Run, events: Sequence[ev.Event]) -> None:
-        """Keeps the newest checkpoint beside the files, so that a cut tail of the database shows."""
-        if any(isinstance(e, ev.Created | ev.Approved | ev.BrokeGlass | ev.Aborted | ev.Closed) for e in events):
-            last = await self.store.last_checkpoint()
-            if last is not None:
-                await asyncio.to_thread(self.files.put_anchor, "checkpoint.json", last.text)
-
-    async def ledger(self, run: Run, events: Sequence[ev.Event]) -> None:
-        """Tells the release ledger what a run found out about releases."""
-        if any(isinstance(e, ev.Closed | ev.Retargeted) for e in events):
-            await self.releases.after_run(run)
 
 
 def _last_known(settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float]) -> Directory:

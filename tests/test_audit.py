@@ -317,6 +317,7 @@ EVERY: list[ev.Event] = [
     ev.HandedOver("deploy", "U2", AT, ANA, "night"),
     ev.AdoptAsked("deploy", ANA, "did it"),
     ev.Adopted("deploy", 1, {"shop/image": "2.4.0"}, "at 2.4.0"),
+    ev.LossAccepted(ANA, "the disk is gone", '{"n": 7}', 5),
     ev.Unknown("teleported", "{}"),
 ]
 """At least one event of every kind."""

@@ -39,6 +39,8 @@ class Report:
     faults: tuple[Finding, ...] = ()
     head: str = ""
     """The last hash: of the checkpoint chain, or of the one run."""
+    losses: tuple[str, ...] = ()
+    """Where a person accepted that something was lost; their entries say who, why and what."""
 
     @property
     def ok(self) -> bool:
@@ -51,7 +53,8 @@ class Report:
         size = f"{self.rows} {'entry' if self.rows == 1 else 'entries'}"
         size += f" of {self.runs} {'run' if self.runs == 1 else 'runs'}"
         if self.ok:
-            return f"{size}, head {self.head[:12] or 'none'}: verified"
+            lost = f"; a loss was accepted in {', '.join(self.losses)}" if self.losses else ""
+            return f"{size}, head {self.head[:12] or 'none'}: verified{lost}"
         more = f" And {len(self.faults) - 1} more." if len(self.faults) > 1 else ""
         return f"{size}: NOT verified. {self.faults[0].text}{more}"
 
@@ -64,6 +67,7 @@ async def verify(store: Store, *, run: str | None = None, anchor: Checkpoint | N
     async with store.snapshot() as snapshot:
         checkpoints = await snapshot.checkpoints()
         heads = await snapshot.heads()
+        losses = await snapshot.losses()
         if run is not None:
             heads = {r: seq for r, seq in heads.items() if r == run}
         broken = next(_chain_faults(checkpoints), None)
@@ -79,7 +83,7 @@ async def verify(store: Store, *, run: str | None = None, anchor: Checkpoint | N
     if run is not None and not walk.runs and not faults:
         faults.append(Finding("missing run", run, 0, f"There is no run {run}."))
     last = walk.head if run is not None and walk.rows else checkpoints[-1].chain if checkpoints else ""
-    return Report(walk.rows, walk.runs, len(checkpoints), tuple(faults), last)
+    return Report(walk.rows, walk.runs, len(checkpoints), tuple(faults), last, losses if run is None else ())
 
 
 class _Walk:
@@ -177,13 +181,20 @@ def _chain_faults(checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
 
 
 def _anchor_faults(checkpoints: Sequence[Checkpoint], anchor: Checkpoint | None) -> Iterator[Finding]:
-    if anchor is None:
-        return
-    found = next((c for c in checkpoints if c.n == anchor.n), None)
+    if anchor is not None:
+        found = next((c for c in checkpoints if c.n == anchor.n), None)
+        if (fault := anchor_fault(found, len(checkpoints), anchor)) is not None:
+            yield fault
+
+
+def anchor_fault(found: Checkpoint | None, last: int, anchor: Checkpoint) -> Finding | None:
+    """What is wrong where the database has `found` in the place of the checkpoint kept outside, and ends at `last`."""
     named = f"checkpoint {anchor.n} (run {anchor.run}, row {anchor.seq}, {anchor.chain[:12]})"
-    if found is None:
-        text = f"The copy outside the database names {named}; the database ends at {len(checkpoints)}:"
-        yield Finding("anchor", anchor.run, anchor.seq, f"{text} its tail was cut, or an older backup restored.")
+    if found is None or found.n != anchor.n:
+        text = f"The copy outside the database names {named}; the database ends at {last}:"
+        text += " its tail was cut, or an older backup restored."
     elif found.chain != anchor.chain:
         text = f"The copy outside the database names {named}; the database has another one: it was rewritten."
-        yield Finding("anchor", anchor.run, anchor.seq, text)
+    else:
+        return None
+    return Finding("anchor", anchor.run, anchor.seq, text)

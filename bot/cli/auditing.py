@@ -15,17 +15,26 @@ from bot.cli.link import ONLY, bot, run_path
 from bot.cli.output import Code, End, note, plain, run_async, say
 from bot.cli.root import Remote, root
 
+MIN_REASON = 4
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @root.command("audit", cls=Remote)
-@click.argument("words", nargs=-1, metavar="[RUN] verify|export")
+@click.argument("words", nargs=-1, metavar="[RUN] verify|export|accept-loss")
 @click.option("--format", "form", type=click.Choice(["markdown", "html", "jsonl"]), default="markdown",
               show_default=True, help="Of an export: a table or a page for people, the rows for programs.")  # fmt: skip
 @click.option("--output", "-o", type=_FILE, help="A file to write to.")
+@click.option("--reason", help="Of accept-loss: why what is missing cannot be restored.")
 @click.option("--database", is_flag=True, help="Read ROLLBACK_DATABASE_URL itself, on its host, beside any bot.")
-def audit(words: tuple[str, ...], form: str, output: Path | None, database: bool) -> None:
-    """Verify the record, of everything or of one run, or export one run's. Exit code 4: the record is bad."""
+def audit(words: tuple[str, ...], form: str, output: Path | None, reason: str | None, database: bool) -> None:
+    """Verify the record, of everything or of one run, or export one run's. Exit code 4: the record is bad.
+
+    accept-loss, on the bot's host and with every bot stopped: go on from a database that an older backup was restored
+    to, as your OS user. It is recorded, and enters the chain.
+    """
+    if words == ("accept-loss",):
+        _accept(reason)
+        return
     run, what = _meant(words)
     if what == "verify":
         _verify(run, database)
@@ -39,8 +48,42 @@ def _meant(words: tuple[str, ...]) -> tuple[str | None, str]:
     what = [w for w in words if w in ("verify", "export")]
     runs = [w for w in words if w not in ("verify", "export")]
     if len(what) != 1 or len(runs) > 1:
-        raise click.UsageError("This takes `audit verify`, `audit RUN verify` or `audit RUN export`.")
+        raise click.UsageError("This takes `audit [RUN] verify`, `audit RUN export` or `audit accept-loss`.")
     return (runs[0] if runs else None), what[0]
+
+
+def _accept(reason: str | None) -> None:
+    if reason is None or len(reason.strip()) < MIN_REASON:
+        raise click.UsageError("accept-loss needs a --reason that others can understand later.")
+    head = run_async(_accepted(reason.strip()))
+    told = f"Recorded as {head.run}, checkpoint {head.n}. Start the bot."
+    say({"n": head.n, "run": head.run, "chain": head.chain}, told)
+
+
+async def _accepted(reason: str) -> Any:
+    import asyncio
+    import os
+    import pwd
+
+    from bot import wiring
+    from bot.lease import take
+    from bot.outside import Outside
+    from bot.policy import Actor
+    from bot.settings import read_settings
+
+    async with wiring.offline(read_settings()) as base:
+        await base.store.check_schema()
+        lease = await asyncio.to_thread(take, base.settings.database_url, version="audit", ttl=base.settings.lease)
+        try:
+            if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:
+                raise End(Code.REFUSED, f"{len(others)} bot(s) are alive on this database. Stop them first.")
+            user = pwd.getpwuid(os.getuid()).pw_name
+            outside = Outside(base.files, base.store, base.releases, base.clock)
+            return await outside.accept(Actor(f"os:{user}", user, (), "host"), base.redactor.text(reason))
+        except ValueError as e:
+            raise End(Code.REFUSED, str(e)) from None
+        finally:
+            await asyncio.to_thread(lease.close)
 
 
 def _verify(run: str | None, database: bool) -> None:

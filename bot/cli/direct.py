@@ -32,6 +32,7 @@ from bot.cli.client import Client
 from bot.cli.output import Code, End, note
 from bot.engine.reconciler import Engine
 from bot.lease import take
+from bot.outside import Outside
 from bot.people import Directory
 from bot.ports import Ports, Record, Unreachable
 from bot.redact import Redactor
@@ -147,7 +148,8 @@ async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
             if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:
                 text = f"{len(others)} bot(s) are alive on this database. Ask them: leave --direct away."
                 raise End(Code.REFUSED, text)
-            outside = wiring.Outside(base.files, base.store, base.releases, base.clock)
+            outside = Outside(base.files, base.store, base.releases, base.clock)
+            await outside.whole()
             engine = Recorder(
                 base.store, base.registry, _nothing_to_see, base.people, redactor=base.redactor, node=lease.id,
                 glass=base.catalogue.glass, watchers=(outside.files_behind, outside.anchor, outside.ledger),

@@ -20,6 +20,7 @@ from bot.blobs import BlobsUnavailable, FileBlobs
 from bot.catalogue import Catalogue, Release, Service
 from bot.engine.reconciler import impossible
 from bot.located import Faults
+from bot.outside import missing
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.compile import compile_plan
 from bot.plan.model import Plan
@@ -56,6 +57,8 @@ async def everything() -> AsyncIterator[Finding]:
     async with contextlib.AsyncExitStack() as stack:
         store, finding = await _database(settings, stack)
         yield finding
+        if finding.state == "ok" and store is not None:
+            yield await _record(files, store)
         try:
             catalogue = wiring.read_catalogue(settings.catalogue)
         except (SettingsError, Faults) as error:
@@ -135,6 +138,17 @@ async def _database(settings: Settings, stack: contextlib.AsyncExitStack) -> tup
     except SchemaMismatch as error:
         return None, Finding("database", "fault", str(error), "`rollback-bot db upgrade`, with this version of the bot")
     return store, Finding("database", "ok", "answers, and has the schema that this version needs")
+
+
+async def _record(files: FileBlobs, store: Store) -> Finding:
+    try:
+        why = await missing(files, store)
+    except BlobsUnavailable as error:
+        return Finding("record", "look", str(error), "see files, above")
+    hint = "restore the newest backup, or `rollback-bot audit accept-loss`; docs/operators.md, An older backup"
+    if why:
+        return Finding("record", "fault", why, hint)
+    return Finding("record", "ok", "fits the copy of its head outside the database")
 
 
 async def _targets(settings: Settings, catalogue: Catalogue) -> list[Finding]:

@@ -181,6 +181,18 @@ class Closed:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LossAccepted:
+    """A person goes on from a database that lacks what the copy outside it knew of; it stands alone, in no run that was
+    created. lost: the newest checkpoint as it was kept outside; ended: number of the last one that the database had."""
+
+    kind: ClassVar[str] = "loss accepted"
+    by: Actor
+    reason: str
+    lost: str
+    ended: int
+
+
 # -- deciding ----------------------------------------------------------------------------------------------------
 
 
@@ -493,7 +505,7 @@ class Unknown:
 
 Event = (
     Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | FixAdmitted
-    | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed
+    | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed | LossAccepted
     | Approved | Declined | BrokeGlass | Taken | Reminded | Paged
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded

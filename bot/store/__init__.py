@@ -346,6 +346,11 @@ class Snapshot:
         query = sa.select(t.head.c.run, t.head.c.seq)
         return await self._in.run_sync(lambda c: {run: seq for run, seq in c.execute(query)})
 
+    async def losses(self) -> tuple[str, ...]:
+        """What stands alone: entries of people who accepted that a part of the record is lost."""
+        query = sa.select(t.head.c.run).where(t.head.c.kind == "").order_by(t.head.c.created)
+        return await self._in.run_sync(lambda c: tuple(c.scalars(query)))
+
     async def checkpoints(self) -> list[Checkpoint]:
         """The whole checkpoint chain."""
         return await self._in.run_sync(_checkpoints)

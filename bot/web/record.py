@@ -9,15 +9,13 @@ from aiohttp import web
 
 from bot.audit import POLICY, Finding, export_jsonl, export_markdown, html, verify
 from bot.blobs import FileBlobs
+from bot.outside import ANCHOR
 from bot.policy import Refusal
 from bot.store import Store
 from bot.store.chain import Checkpoint
 from bot.web.answers import No, as_json
 from bot.web.requests import in_query, one_of, word_in_address
 from bot.web.serves import Serves
-
-ANCHOR = "checkpoint.json"
-"""The chain's head outside the database, as wiring keeps it."""
 
 
 class Records:

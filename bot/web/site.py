@@ -115,7 +115,7 @@ class Site:
         except TimeoutError:
             parts = {"database": f"no answer within {READY_TIME:g} s"}
         lines = [f"{name}: {self.bot.redactor.text(fault) or 'fine'}" for name, fault in parts.items()]
-        unready = any(parts.get(name) for name in ("database", "lease"))
+        unready = any(parts.get(name) for name in ("database", "lease", "record"))
         return web.Response(text="\n".join(lines) + "\n", status=503 if unready else 200)
 
     # -- runs ------------------------------------------------------------------------------------------------------
