@@ -66,6 +66,19 @@ class FileBlobs:
         data = self._read(self._anchor(name))
         return None if data is None else data.decode()
 
+    def anchors(self, folder: str) -> list[str]:
+        """Names of the small files in a folder of theirs, blocking; none where it is not there. BlobsUnavailable."""
+        with self._plainly("read"):
+            try:
+                return sorted(p.name for p in self._anchor(folder).iterdir() if _NAME.fullmatch(p.name))
+            except FileNotFoundError:
+                return []
+
+    def drop_anchor(self, name: str) -> None:
+        """Remove the small file, blocking; harmless where there is none. BlobsUnavailable."""
+        with self._plainly("removed"):
+            self._anchor(name).unlink(missing_ok=True)
+
     def _anchor(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no plain name of a file")

@@ -81,6 +81,19 @@ def take(url: str, *, version: str = "", ttl: float = TTL) -> Lease:
     return RowLease(url, version=version, ttl=ttl)
 
 
+def alive_nodes(url: str) -> frozenset[str]:
+    """Ids of the nodes that work on this PostgreSQL now, asked by somebody who is none; empty for SQLite. Blocking;
+    SQLAlchemyError if it does not answer."""
+    if url.startswith("sqlite"):
+        return frozenset()
+    engine = _engine(url, timeout=3.0)
+    try:
+        with engine.connect() as c:
+            return frozenset(c.execute(_ALIVE).scalars())
+    finally:
+        engine.dispose()
+
+
 class FileLease:
     """SQLite: the one process that holds `<database>.lock`."""
 

@@ -30,7 +30,9 @@ class Settings(BaseSettings):
         description="Where the log is kept: `sqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
     )
     blobs_url: str = Field(
-        "file:rollback-files", description="Where large values and by-hand files are kept: `file:<folder>`."
+        "file:rollback-files",
+        description="Where large values and by-hand files are kept: `file:<folder>`, "
+        "with several nodes one that all of them mount.",
     )
     catalogue: Path = Field(Path("rollback.yaml"), description="The catalogue: services, targets, roles, people.")
     plans: Path | None = Field(None, description="A folder of plans; one named like a built-in plan replaces it.")

@@ -48,6 +48,7 @@ from bot.rollbacks import Rollbacks
 from bot.run.state import Run
 from bot.serving import Serving
 from bot.settings import Settings, SettingsError
+from bot.shared import Shared
 from bot.store import Store
 from bot.tokens import Tokens
 
@@ -99,6 +100,7 @@ class Bot(Offline):
     adapters: Mapping[str, Adapters]
     estimates: Estimates
     outside: Outside
+    shared: Shared
     slack: Slack | None = None
     paging: Paging | None = None
 
@@ -120,6 +122,7 @@ class Bot(Offline):
         """Name -> what is wrong with it, empty where all is well: database, lease, and every target's ping."""
         found = {"lease": "" if self.lease.live() else "lost: this node may not act"}
         found["database"] = await _fault(self.store.check_schema())
+        found["files"] = await _fault(self.shared.fault())
         found["record"] = "" if found["database"] else await _fault(self.outside.whole())
         for service, adapters in self.adapters.items():
             found |= {f"{service}/{target}": fault for target, fault in (await adapters.ping()).items()}
@@ -162,6 +165,9 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             await slack.people.start()
         lease = await asyncio.to_thread(take, settings.database_url, version=VERSION, ttl=settings.lease)
         stack.callback(lease.close)
+        shared = Shared(base.files, lease)
+        await shared.join()
+        stack.push_async_callback(shared.leave)
         adapters = adapters_of(settings, base.catalogue)
         for each in adapters.values():
             stack.push_async_callback(each.close)
@@ -205,7 +211,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         )  # fmt: skip
         known = {f: getattr(base, f) for f in Offline.__dataclass_fields__}
         bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, adapters=adapters,
-                  estimates=Estimates(base.store), outside=outside, slack=slack, paging=paging)  # fmt: skip
+                  estimates=Estimates(base.store), outside=outside, shared=shared, slack=slack,
+                  paging=paging)  # fmt: skip
         await engine.people_changed()
         await base.releases.catch_up()
         for service in base.catalogue.services:
@@ -307,12 +314,12 @@ def _secrets(settings: Settings) -> list[str]:
     return [s for s in [*own, *named] if s]
 
 
-async def _fault(question: Awaitable[object]) -> str:
+async def _fault(question: Awaitable[str | None]) -> str:
+    """What a question raises, or answers in words; empty where neither."""
     try:
-        await question
+        return await question or ""
     except Exception as e:
         return str(e)
-    return ""
 
 
 async def _end(task: asyncio.Task[None]) -> None:

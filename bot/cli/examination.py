@@ -5,6 +5,7 @@ Invariant: nothing is posted and nothing that counts is changed; no bot need run
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from bot import wiring
 from bot.blobs import BlobsUnavailable, FileBlobs
 from bot.catalogue import Catalogue, Release, Service
 from bot.engine.reconciler import impossible
+from bot.lease import alive_nodes
 from bot.located import Faults
 from bot.outside import missing
 from bot.people import CatalogueDirectory, Directory
@@ -29,6 +31,7 @@ from bot.policy import COMMANDER, Actor, Person
 from bot.registry import Registry
 from bot.run import events as ev
 from bot.settings import Settings, SettingsError, read_settings
+from bot.shared import unshared
 from bot.slack.directory import SlackDirectory
 from bot.slack.doctor import Finding, Slack, examine
 from bot.slack.render import screen
@@ -59,6 +62,7 @@ async def everything() -> AsyncIterator[Finding]:
         yield finding
         if finding.state == "ok" and store is not None:
             yield await _record(files, store)
+            yield await _shared(settings, files)
         try:
             catalogue = wiring.read_catalogue(settings.catalogue)
         except (SettingsError, Faults) as error:
@@ -138,6 +142,19 @@ async def _database(settings: Settings, stack: contextlib.AsyncExitStack) -> tup
     except SchemaMismatch as error:
         return None, Finding("database", "fault", str(error), "`rollback-bot db upgrade`, with this version of the bot")
     return store, Finding("database", "ok", "answers, and has the schema that this version needs")
+
+
+async def _shared(settings: Settings, files: FileBlobs) -> Finding:
+    """Whether every node that works now keeps its files where this host does."""
+    try:
+        alive = await asyncio.to_thread(alive_nodes, settings.database_url)
+        why = await asyncio.to_thread(unshared, files, alive)
+    except Exception as error:  # the database, or the folder, which have findings of their own
+        return Finding("shared files", "look", f"not looked at: {error}", "see files and database, above")
+    if why:
+        return Finding("shared files", "fault", why, "one folder for all nodes, in ROLLBACK_BLOBS_URL")
+    many = f"{len(alive)} nodes at work, all of them seen there" if alive else "no other node at work"
+    return Finding("shared files", "ok", many)
 
 
 async def _record(files: FileBlobs, store: Store) -> Finding:

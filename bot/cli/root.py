@@ -139,8 +139,8 @@ def known(e: Exception) -> click.ClickException:
 
 _ENDS = {
     "AlreadyRunning": Code.REFUSED, "BlobsUnavailable": Code.UNREACHABLE, "Faults": Code.USAGE,
-    "RecordCut": Code.BAD_RECORD, "RegistryError": Code.USAGE, "SchemaMismatch": Code.UNREACHABLE,
-    "SettingsError": Code.USAGE, "StoreUnavailable": Code.UNREACHABLE, "Unclear": Code.USAGE,
+    "NotShared": Code.USAGE, "RecordCut": Code.BAD_RECORD, "RegistryError": Code.USAGE,
+    "SchemaMismatch": Code.UNREACHABLE, "SettingsError": Code.USAGE, "StoreUnavailable": Code.UNREACHABLE, "Unclear": Code.USAGE,
 }  # fmt: skip
 """By name, because importing them takes longer than most commands run."""
 
