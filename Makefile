@@ -67,7 +67,7 @@ fmt: $(READY) ## put the style right
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-demo: $(READY) ## a shop, a bad release and a rollback, on this machine; STORY=bad-target for another one
+demo: $(READY) ## a shop, a bad release and a rollback, on this machine; STORY=bad-target or forward for another one
 	$(BIN)/python -m bot.playground.demo --story $(STORY) $(ARGS)
 
 torture: $(READY) ## kill and freeze nodes in the middle of runs, then look for damage

@@ -61,7 +61,7 @@ class DeploysFreezeParams(Params):
             found["selector"] = cluster.selector
         if cluster.break_glass:
             found["groups"] = [*cluster.break_glass]
-        found["message"] = f"{self.service} is frozen while it is rolled back; who may: its incident's commander"
+        found["message"] = f"{self.service} is frozen while its release is changed; who may: its incident's commander"
         return found
 
 

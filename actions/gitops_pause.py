@@ -48,10 +48,13 @@ class GitopsPauseParams(Params):
     banned: dict[str, list[str]] = Field({}, description="Version -> digests that must not run when Git is followed.")
     commit: str = Field("", description="Commit of the release that is restored.")
     removed_commit: str = Field("", description="Commit of the removed release.")
+    purpose: str = Field("rollback", description="Which way the run goes: rollback, or forward.")
 
     @property
     def revert(self) -> str:
-        """What a person types to take the removed release out of Git."""
+        """What a person types to take the removed release out of Git; forward: to have the newer one in it again."""
+        if self.purpose == "forward":
+            return f"Git must have {self.version} again{f' ({self.commit[:12]})' if self.commit else ''}"
         if self.commit and self.removed_commit and self.commit != self.removed_commit:
             return f"git revert --no-edit {self.commit}..{self.removed_commit}"
         return f"revert what came after {self.version}"
@@ -163,7 +166,7 @@ async def _rendered(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
     at = str(app.facts.get("revision") or "")[:7] or "an unknown commit"
     if run & p.bad:
         raise NotYet(
-            f"{_name(place)} still runs the removed release, so Git at {at} must not be followed yet; {p.revert}",
+            f"{_name(place)} still runs what is removed, so Git at {at} must not be followed yet; {p.revert}",
             after=LOOK_AGAIN,
         )
     if app.facts.get("sync") != "Synced":

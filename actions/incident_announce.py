@@ -48,7 +48,7 @@ def _others(ctx: ReadCtx, p: IncidentAnnounceParams) -> list[str]:
 
 
 def _words(t: Topic) -> str:
-    what = "is being brought forward again" if t.forward else "is being rolled back"
+    what = "is being rolled forward again to the newer version" if t.forward else "is being rolled back"
     where = f" Follow it in {t.channel}." if t.channel else ""
     lines = [f"{t.service} {what}: {t.removed} → {t.target}.{where}"]
     if t.reason:

@@ -415,10 +415,10 @@ def _propose(run: Run, e: ev.Proposed, a: Asking) -> Answer | Refusal:
         return Refusal(Why.NOT_NOW, _sentence(run, why))
     after = evolve(run, e, a.now).proposals[e.id]
     if policy.satisfied(gate, after.ballots):
-        return Answer((e, becomes), f"Done: {_what(after)}.")
+        return Answer((e, becomes), f"Done: {_what(run, after)}.")
     return Answer(
         (e,),
-        f"Proposed: {_what(after)}. Still needed: {_still(gate, after.ballots)} (`agree {e.id}`).",
+        f"Proposed: {_what(run, after)}. Still needed: {_still(gate, after.ballots)} (`agree {e.id}`).",
     )
 
 
@@ -433,7 +433,7 @@ def _agree(run: Run, c: Agree, a: Asking) -> Answer | Refusal:
     after = replace(p, votes=(*p.votes, a.actor))
     agreed = ev.Agreed(p.id, a.actor)
     if policy.satisfied(p.gate, after.ballots):
-        return Answer((agreed, _becomes(p)), f"Done: {_what(p)}.")
+        return Answer((agreed, _becomes(p)), f"Done: {_what(run, p)}.")
     return Answer((agreed,), f"Agreed. Still needed: {_still(p.gate, after.ballots)}.")
 
 
@@ -453,9 +453,10 @@ def _still(gate: policy.Gate, votes: Sequence[policy.Vote]) -> str:
     return policy.Gate(policy.missing(gate, votes)).words
 
 
-def _what(p: Proposal) -> str:
+def _what(run: Run, p: Proposal) -> str:
     if p.release is not None:
-        return f"{'go back to' if p.what == 'retarget' else 'admit'} {p.release.version}"
+        way = "change" if run.purpose == "forward" else "go back"
+        return f"{f'{way} to' if p.what == 'retarget' else 'admit'} {p.release.version}"
     return f"{p.what} {p.step}"
 
 

@@ -186,7 +186,7 @@ def may_vote(
     if any(v.person == person.id for v in votes):
         return Refusal(Why.ALREADY, f"You have decided this already; one person counts once. {_who(others)}", who)
     if person.id in barred and not gate.self_approval:
-        text = f"Not yours to decide: you asked for this rollback or commanded it. This needs {wanted.words}."
+        text = f"Not yours to decide: you asked for this run or commanded it. This needs {wanted.words}."
         return Refusal(Why.BARRED, f"{text} {_who(others)} Nothing was changed.", who)
     after = seats(gate, [*votes, Vote(person.id, person.roles)])
     if person.id not in after:

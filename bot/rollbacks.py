@@ -32,13 +32,15 @@ from bot.registry import Registry
 from bot.releases import Candidate, Releases
 from bot.run import events as ev
 from bot.run.decide import RELEASING
-from bot.run.rules import begun
+from bot.run.rules import begun, moved
 from bot.run.state import Run
 from bot.store import AlreadyOpen, Duplicate, Store
 
 MIN_REASON = 4
 BESIDE = frozenset({"freeze", "thaw", "unban"})
 """Plans that bring no release back: what the bot and people do beside rollbacks."""
+OTHER_WAY = {"rollback": "forward", "forward": "rollback"}
+"""Purpose of a run -> of the one that takes it back."""
 ENDS = 20.0
 """Seconds that a run which only looked has for its end."""
 
@@ -92,7 +94,8 @@ class Rollbacks:
     async def forward(
         self, run_id: str, reason: str, person: Person, via: str, *, key: str | None = None
     ) -> Run | Refusal:
-        """Opens the run that takes an ended run back: the same plan, from and to swapped, its own gates."""
+        """Opens the run that takes an ended run back, a roll forward where that went back: the same plan as it was
+        recorded, from and to swapped and pinned by the record, preflight and gates of its own."""
         if no := self._may_ask(person, await self.people.everyone(), reason):
             return no
         run = await self.store.load(run_id)
@@ -100,15 +103,33 @@ class Rollbacks:
             return Refusal(Why.UNKNOWN, f"There is no run {run_id}. `history` lists the runs.")
         if run.open:
             return Refusal(Why.NOT_NOW, f"{run_id} is still open: abort it, or let it end, then roll forward.")
-        actor = Actor.of(person, via)
+        if not moved(run):
+            text = f"{run_id} changed nothing of which release runs, so there is nothing to take back."
+            return Refusal(Why.NOT_NOW, f"{text} Nothing was opened.")
+        if no := await self._overtaken(run):
+            return no
+        actor, was = Actor.of(person, via), run.created
         faults = impossible(run.plan, await self.people.everyone(), frozenset({person.id}))
+        plan = run.plan.turned
         created = replace(
-            run.created, removed=run.target, target=run.created.removed, by=actor, reason=reason, follows=run.id,
-            impossible=faults, evidence=(f"takes back {run.id}",), digests=self.digests,
+            was, plan=plan, plan_digest=plan.digest, purpose=OTHER_WAY[run.purpose], removed=run.target,
+            target=was.removed, given_up=tuple(r for r, _ in run.tried if r.version != was.removed.version),
+            by=actor, reason=reason, follows=run.id, instead_of="", impossible=faults, digests=self.digests,
+            evidence=(f"takes back {run.id}, which removed {was.removed.version}: {was.reason}",),
         )  # fmt: skip
         if no := _secret(created, self.engine.redactor):
             return no
         return _impossible(faults) if faults else await self._create(created, key)
+
+    async def _overtaken(self, run: Run) -> Refusal | None:
+        """Why a run is not taken back: a release runs that it knows nothing of."""
+        serves = await self._removed(run.service)
+        known = {r.version for r in (*run.outgoing, run.target) if r is not None}
+        if serves is None or serves.version in known or run.created is None:
+            return None
+        to = run.created.removed.version
+        text = f"{run.service} runs {serves.version} by now, of which {run.id} knows nothing. Nothing was opened."
+        return Refusal(Why.NOT_NOW, f"{text} Next: deploy {to}, or ask for a rollback to it.")
 
     async def replan(
         self, run_id: str, plan: str, reason: str, person: Person, via: str, *, key: str | None = None
@@ -121,7 +142,8 @@ class Rollbacks:
         if run.created is None or run.target is None or plan == run.plan.name:
             return Refusal(Why.NOT_NOW, f"{run_id} follows plan {plan} already. Nothing was changed.")
         by, was = Actor.of(person, via), run.created
-        created = await self.prepare(Wanted(run.service, was.reason, run.target.version, plan, was.channel), by)
+        wanted = Wanted(run.service, was.reason, run.target.version, plan, was.channel)
+        created = await (self._same(was, plan, by) if was.follows else self.prepare(wanted, by))
         if isinstance(created, Refusal):
             return created
         if created.impossible and not run.impossible:
@@ -134,6 +156,23 @@ class Rollbacks:
             text = f"{run_id} was given up for plan {plan}, and has not ended yet. Ask for the rollback anew."
             return Refusal(Why.NOT_NOW, text)
         return await self._create(created, key)
+
+    async def _same(self, was: ev.Created, plan: str, by: Actor) -> ev.Created | Refusal:
+        """What takes another run back, by another plan: its releases stay those that the record pins."""
+        service = self.catalogue.services.get(was.service)
+        if service is None:
+            return Refusal(Why.UNKNOWN, f"{was.service} is not in the catalogue any more. Nothing was changed.")
+        try:
+            found = self.compile(*self.plans.text(plan), service)
+        except LookupError as e:
+            return Refusal(Why.UNKNOWN, f"{e}.")
+        found = found.turned if was.purpose == "forward" else found
+        faults = impossible(found, await self.people.everyone(), frozenset({by.id}))
+        created = replace(
+            was, plan=found, plan_digest=found.digest, by=by, impossible=faults, digests=self.digests,
+            limits=dict(service.limits),
+        )  # fmt: skip
+        return _secret(created, self.engine.redactor) or created
 
     async def may_replan(self, run: Run, person: Person, via: str, reason: str = "another plan") -> Refusal | None:
         """Why this person cannot have this run follow another plan now."""
@@ -394,7 +433,7 @@ class Rollbacks:
             text = f"Not yours to open: this needs a commander. Who can: {who}. Nothing was changed."
             return Refusal(Why.NOT_YOURS, text, tuple(p.id for p in able))
         if len(reason.strip()) < MIN_REASON:
-            return Refusal(Why.BAD_INPUT, "A rollback needs a reason: `because <what is wrong>`.")
+            return Refusal(Why.BAD_INPUT, "This needs a reason: `because <what is wrong>`.")
         return None
 
 

@@ -133,7 +133,7 @@ def _of_run(event: _OfRun, names: Names) -> str:
         case ev.Agreed():
             return f"agreed to proposal {event.id}"
         case ev.Retargeted():
-            return f"had the run go back to {event.target.version} from here on" + _because(event.reason)
+            return f"had the run bring {event.target.version} from here on" + _because(event.reason)
         case ev.FixAdmitted():
             return f"let release {event.release.version} through the freeze" + _because(event.reason)
         case ev.FreezeOverridden():
@@ -176,7 +176,7 @@ def _proposal(event: ev.Proposed, names: Names) -> str:
     version = event.release.version if event.release else "another release"
     step = names.step(event.step)
     return {
-        "retarget": f"go back to {version} instead",
+        "retarget": f"bring {version} instead",
         "forward": "roll forward again",
         "admit": f"let release {version} through the freeze",
         "skip": f"skip {step}",

@@ -129,7 +129,8 @@ def status(run: Run, now: float) -> str:
             return f"{run.closed.outcome} after {took(run, now)}"
         end = run.closed_at if run.closed_at is not None else now
         watched = f", then watched for {duration(end - run.restored)}" if end - run.restored >= 1 else ""
-        return f"{run.closed.outcome} after {duration(end - run.created_at)}: back after {took(run, now)}{watched}"
+        over = f"{run.closed.outcome} after {duration(end - run.created_at)}"
+        return f"{over}: {arrived(run)} after {took(run, now)}{watched}"
     if run.aborted:
         return f"being aborted by @{run.aborted.name}: {len(run.owing)} still to be restored or handed over"
     if run.stopped:
@@ -145,8 +146,13 @@ def status(run: Run, now: float) -> str:
     if not parts and all(not s.open for s in run.steps.values()):
         parts = ["every step has ended; the commander closes it"]
     if run.restored is not None:
-        parts = [f"back after {took(run, now)}", *(parts or ["watching"])]
+        parts = [f"{arrived(run)} after {took(run, now)}", *(parts or ["watching"])]
     return "; ".join(parts) or "going on"
+
+
+def arrived(run: Run) -> str:
+    """ "back", or "forward": where the service is once the run has done what it is for."""
+    return "forward" if run.purpose == "forward" else "back"
 
 
 def took(run: Run, now: float) -> str:

@@ -103,7 +103,7 @@ def test_who_is_barred_does_not_approve_unless_the_gate_says_so() -> None:
     no = may_vote(TWO, ANA, (), TEAM, {"ana"})
     assert isinstance(no, Refusal) and no.why is Why.BARRED and no.who_can == ("cho", "dan")
     assert no.text == (
-        "Not yours to decide: you asked for this rollback or commanded it. This needs 2 approvers. "
+        "Not yours to decide: you asked for this run or commanded it. This needs 2 approvers. "
         "On call: @dan. Nothing was changed."
     )
     assert may_vote(Gate(TWO.by, self_approval=True), ANA, (), TEAM, {"ana"}) == "approver"

@@ -182,7 +182,7 @@ async def test_a_rollback_over_http_from_opening_to_the_audit(site: Site) -> Non
     assert (await site.get("/v1/audit"))["ok"]
     assert [r["run"] for r in (await site.get("/v1/runs?service=shop&open=false"))["runs"]] == [run]
     status, forward = await site.ask("ana", "POST", f"/v1/runs/{run}/forward", {"reason": "it was not us"})
-    assert status == 201 and forward["title"] == "Rollback of shop: 2.4.0 → 2.4.1"
+    assert status == 201 and forward["title"] == "Roll forward of shop: 2.4.0 → 2.4.1"
 
 
 async def test_a_no_is_told_by_kind_with_why_and_who_can(site: Site) -> None:

@@ -155,8 +155,9 @@ def _url() -> str:
 
 
 @root.command("demo")
-@click.option("--story", type=click.Choice(["rollback", "bad-target"]), default="rollback", show_default=True,
-              help="bad-target: the release that is gone back to is bad too, and another one is chosen.")  # fmt: skip
+@click.option("--story", type=click.Choice(["rollback", "bad-target", "forward"]), default="rollback",
+              show_default=True, help="bad-target: the release that is gone back to is bad too, and another one is "
+              "chosen; forward: the release was not the cause, and is brought forward again.")  # fmt: skip
 def demo(story: str) -> None:
     """A shop, a bad release and a rollback, on this machine; nothing else is touched."""
     try:

@@ -107,7 +107,7 @@ class _Compiler:
         if not isinstance(f.work, GateStep):
             w = f.work
             spec = replace(spec, timeout=w.timeout, failures=w.failures, on_fail=_on_fail(spec.phase, w.on_fail))
-        return replace(spec, when=self._when(f))
+        return replace(spec, when=self._when(f), forward=f.forward)
 
     def _when(self, f: Found) -> Condition | None:
         parts = self.look.comparison(f.when, f.id) if f.when else None
@@ -262,13 +262,13 @@ def _choice(look: Lookup, c: FoundChoice) -> Choice:
     names = tuple(o.name.removeprefix(f"{c.id}.") for o in c.options)
     step = look.step(c.advise) if c.advise else None
     if c.advise is None or step is None:
-        return Choice(c.id, c.title, names)
+        return Choice(c.id, c.title, names, forward=c.forward)
     for o in c.options:
         for member in o.members:
             look.link(member, [step.id], c.advise.path)
     if look.known(step) and (look.action(step) is not None or look.output(step) is None):
         look.report.add(c.advise.path, f"{step.id!r} cannot advise; it must be a check that has an output")
-    return Choice(c.id, c.title, names, step.id)
+    return Choice(c.id, c.title, names, step.id, c.forward)
 
 
 def _on_fail(phase: Phase, given: OnFail) -> OnFail:

@@ -57,11 +57,13 @@ class StepGate(_Asking):
     by: Seats | None = Field(None, min_length=1, description="Like an option's; one step of a group gives it.")
     group: Slug | None = Field(None, description="Steps of one group are decided together, with one click.")
     title: Text | None = Field(None, description="What the card calls the decision; the step's title otherwise.")
+    forward: Text | None = Field(None, description="The same in a run that rolls forward again.")
 
 
 class _Named(Strict):
     id: Slug = Field(description="Unique in the plan; references and commands use it.")
     title: Text | None = Field(None, description="What people read; made from the id otherwise.")
+    forward: Text | None = Field(None, description="What they read in a run that rolls forward again.")
     after: list[StepName] = Field([], description="Steps that must be over, beside the one before it.")
     when: str | None = Field(None, description='"${reference} == value", or !=: only needed where this holds.')
 

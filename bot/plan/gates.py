@@ -18,7 +18,7 @@ from bot.policy import Gate, Requirement
 Placed = tuple[Decision, Path]
 """A decision, and where its gate stands."""
 
-_SHARED = ("by", "title", "self_approval", "typed_phrase", "unless", "remind", "escalate")
+_SHARED = ("by", "title", "forward", "self_approval", "typed_phrase", "unless", "remind", "escalate")
 
 
 def decisions(look: Lookup, roles: Collection[str] | None) -> list[Placed]:
@@ -66,7 +66,8 @@ class _Maker:
             self.report.add(path, "'by' is missing: who decides?")
         made = self._gate(gate, gate.by or {}, path)
         unless = self._unless(gate, path, [f.id], f.option)
-        return Decision(f.id, gate.title or f.title, (f.id,), made, unless), path
+        title, forward = _titles(gate, f)
+        return Decision(f.id, title, (f.id,), made, unless, forward=forward), path
 
     def group(self, name: str) -> Placed:
         members = self.groups[name]
@@ -87,7 +88,8 @@ class _Maker:
         made = self._gate(one, one.by or {}, path)
         ids = tuple(f.id for f, _ in members)
         unless = self._unless(one, said["unless"][1][:-1], ids, None) if "unless" in said else None
-        return Decision(name, one.title or members[0][0].title, ids, made, unless), path
+        title, forward = _titles(one, members[0][0])
+        return Decision(name, title, ids, made, unless, forward=forward), path
 
     def _gate(self, gate: OptionGate | StepGate, by: dict[str, int], path: Path) -> Gate:
         for role in by:
@@ -105,3 +107,8 @@ class _Maker:
         said = Said(gate.unless, (*path, "unless"), option)
         found = [self.look.boolean(gate.unless, said, m) for m in members]
         return found[0] if found else None
+
+
+def _titles(gate: StepGate, first: Found) -> tuple[str, str]:
+    """What a decision is called, and in a run that rolls forward: by its gate, else by its first step."""
+    return gate.title or first.title, gate.forward or ("" if gate.title else first.forward)

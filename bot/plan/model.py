@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -67,6 +67,8 @@ class StepSpec:
     temporary: bool = False
     destructive: bool = False
     needs: tuple[str, ...] = ()
+    forward: str = ""
+    """Its title in a run the other way round (`Plan.turned`); empty where it is called the same."""
 
     @property
     def changes(self) -> bool:
@@ -97,6 +99,7 @@ class Decision:
     unless: str | None = None
     choice: str | None = None
     option: str | None = None
+    forward: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Choice:
     title: str
     options: tuple[str, ...]
     advise: str | None = None
+    forward: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,24 @@ class Plan:
         return frozenset(own.union(*(self.behind[i] for i in acting)))
 
     @property
+    def turned(self) -> Plan:
+        """The same procedure, as it is called in a run the other way round: forward where this one goes back."""
+        return replace(
+            self, steps=tuple(map(_turned, self.steps)), decisions=tuple(map(_turned, self.decisions)),
+            choices=tuple(map(_turned, self.choices)),
+        )  # fmt: skip
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the canonical form, "sha256:<hex>"."""
         return "sha256:" + hashlib.sha256(canonical(to_json(self)).encode()).hexdigest()
+
+
+_Titled = TypeVar("_Titled", StepSpec, Decision, Choice)
+
+
+def _turned(titled: _Titled) -> _Titled:
+    return replace(titled, title=titled.forward, forward=titled.title) if titled.forward else titled
 
 
 OF_TARGET = ("run.banned", "run.outgoing")

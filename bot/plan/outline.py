@@ -61,6 +61,7 @@ class Found:
     after: tuple[Said, ...]
     when: Said | None
     option: str | None = None
+    forward: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class FoundChoice:
     advise: Said | None
     options: tuple[FoundOption, ...]
     tails: Tails
+    forward: str = ""
 
 
 @dataclass
@@ -161,7 +163,7 @@ class _Walk:
         title = step.title or titled(step.id)
         if isinstance(step, ChooseStep):
             return self._choose(step, _Choosing(step.id, title, track, path, before, after, when))
-        return self._keep(Found(step.id, title, track, path, step, before, after, when))
+        return self._keep(Found(step.id, title, track, path, step, before, after, when, forward=step.forward or ""))
 
     def _choose(self, step: ChooseStep, at: _Choosing) -> Tails:
         tails: list[str] = []
@@ -180,7 +182,7 @@ class _Walk:
         if self._free(at.id, at.path):
             advise = step.choose.advise
             said = Said(advise, (*at.path, "choose", "advise")) if advise is not None else None
-            choice = FoundChoice(at.id, at.title, at.path, said, tuple(options), tuple(tails))
+            choice = FoundChoice(at.id, at.title, at.path, said, tuple(options), tuple(tails), step.forward or "")
             self.found.choices[at.id] = choice
         return tuple(tails)
 
@@ -197,7 +199,8 @@ class _Walk:
         after = (*choice.after, *_said(member.after, path, choice.option))
         name, title = f"{choice.option}.{member.id}", member.title or titled(member.id)
         when = choice.when or own
-        return self._keep(Found(name, title, choice.track, path, member, before, after, when, choice.option))
+        forward = member.forward or ""
+        return self._keep(Found(name, title, choice.track, path, member, before, after, when, choice.option, forward))
 
     def _keep(self, found: Found) -> Tails:
         if not self._free(found.id, found.path):  # its content is still looked at, under a name nobody can mention

@@ -50,6 +50,8 @@ class Created:
     impossible: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[str, ...] = ()
+    given_up: tuple[Release, ...] = ()
+    """Further releases of which something may still run: those that the run before tried in vain."""
     follows: str = ""
     """The run whose change this one takes back (rolling forward again)."""
     instead_of: str = ""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast, get_args
 
 from bot.run import events as ev
-from bot.run.decide import finished, lacking, needs_nobody, next_attempt
+from bot.run.decide import RELEASING, finished, lacking, needs_nobody, next_attempt
 from bot.run.state import Run, Step
 
 _OF_ATTEMPT = get_args(ev.OfAttempt)
@@ -164,6 +164,15 @@ def begun(run: Run) -> str:
     """A step that people let begin, that has begun to change something, or was done; empty before all that."""
     acts = (s for s in run.steps.values() if s.spec.changes or s.spec.kind == "gate")
     return next((s.spec.id for s in acts if s.applying or s.application > 1 or s.made is not None or _acted(s)), "")
+
+
+def moved(run: Run) -> bool:
+    """Whether a run changed which release runs, or with what, and that stands: only such a one can be taken back."""
+    if run.purpose not in RELEASING:
+        return False
+    lasting = (s for s in run.steps.values() if s.spec.kind == "action" and not s.spec.temporary)
+    kept = (s for s in lasting if (s.made is not None and s.made.edits) or s.end == "adopted")
+    return run.restored is not None or any(s.spec.id in run.plan.on_target for s in kept)
 
 
 def _acted(s: Step) -> bool:

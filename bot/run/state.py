@@ -423,10 +423,10 @@ class Run:
 
     @property
     def outgoing(self) -> tuple[Release, ...]:
-        """The release that is removed, and the targets that were tried in vain."""
+        """The release that is removed, and the targets tried in vain, those of the run that this one takes back too."""
         if self.created is None or self.target is None:
             return ()
-        found = (self.created.removed, *(tried for tried, _ in self.tried))
+        found = (*self.created.given_up, self.created.removed, *(tried for tried, _ in self.tried))
         return tuple(r for r in found if r.version != self.target.version)
 
     def value(self, ref: str) -> Json:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from bot import view
 from bot.contract import Json
 from bot.freezes import BAN
+from bot.run.rules import moved
 from bot.run.state import Debt, Run, Step
 from bot.slack.blocks import (
     ROWS,
@@ -138,7 +139,7 @@ def restored(scene: Scene) -> Message:
     run = scene.run
     until = watched_until(run)
     watch = mark(" Watching until {}; then it counts as verified.", when(until)) if until is not None else Mrkdwn("")
-    took = mark("Back after {}.", view.took(run, run.restored or run.at))
+    took = mark("{} after {}.", view.arrived(run).capitalize(), view.took(run, run.restored or run.at))
     return message(section(joined([mark("*{} again.*{}", runs(run), watch), took])))
 
 
@@ -150,7 +151,7 @@ def end(scene: Scene) -> Message:
     verified = outcome == "verified"
     head = mark("*{} and is verified.*", runs(run)) if verified else mark("*{}: {}.*", view.title(run), outcome)
     took = view.took(run, at)
-    times = f"Back after {took}" if run.restored is not None else f"It took {took}"
+    times = f"{view.arrived(run).capitalize()} after {took}" if run.restored is not None else f"It took {took}"
     if run.restored is not None and at - run.restored >= 1:
         times += f", then watched for {view.duration(at - run.restored)}"
     by = mark("Closed by {}{}", who(closed.by), because(closed.note)) if closed and closed.by else Mrkdwn("")
@@ -198,8 +199,7 @@ def _kept_out(run: Run) -> Iterator[Mrkdwn]:
     verified = run.closed is not None and run.closed.outcome == "verified"
     gone = [r.version for r in run.outgoing]
     tried = {r.version for r, _ in run.tried}
-    forward = run.created is not None and bool(run.created.follows)
-    ci = [v for v in gone if v in tried or (verified and not forward)]
+    ci = [v for v in gone if v in tried or (verified and run.purpose == "rollback")]
     step = any(s.spec.uses == BAN and s.end in ("done", "adopted") for s in run.steps.values())
     clusters = [v for v in gone if step and run.kept_out[v]]
     for who_, versions in (
@@ -219,7 +219,7 @@ def owner(scene: Scene, d: Debt) -> Mrkdwn:
 
 
 def _again(run: Run) -> Piece | None:
-    if run.purpose not in ("rollback", "forward"):
+    if not moved(run):
         return None
     label = "Roll forward again…" if run.purpose == "rollback" else "Take it back again…"
     return menu([(label, Press("ask-forward", run.id))])

@@ -53,12 +53,12 @@ _WHAT = {
     "adopt": "You did this by hand. It is looked at, and recorded if it is so.",
     "restore": "This is undone now, outside its turn.",
     "hand-over": "This stays as it is, and becomes somebody's to put back by then.",
-    "retarget": "The rest of this rollback brings another release back. One approver agrees first.",
+    "retarget": "The rest of this run brings another release. One approver agrees first.",
     "admit": "One release, the fix, passes the freeze. One approver agrees first.",
     "offer": "They command once they take it. You stay barred from approving.",
     "close": "It ends as it is.",
     "replan": "Nothing has begun yet: this run is given up for one of another plan, which asks for its own decisions.",
-    "forward": "A new run of the same plan, back to the release that was removed, with gates of its own.",
+    "forward": "A new run of the same plan, to the release that this one removed, with gates of its own.",
 }
 _OPTIONAL = frozenset({("decline", "reason"), ("undo", "reason"), ("close", "reason")})
 

@@ -183,8 +183,9 @@ def proposal(scene: Scene, p: Proposal) -> str:
     """What a proposal is about: "go back to 2.3.9 instead of 2.4.0"."""
     version = p.release.version if p.release else "another release"
     step = scene.title(p.step) if p.step in scene.run.steps else p.step
+    way = "change" if scene.run.purpose == "forward" else "go back"
     words: dict[str, str] = {
-        "retarget": f"go back to {version} instead", "admit": f"let release {version} through the freeze",
+        "retarget": f"{way} to {version} instead", "admit": f"let release {version} through the freeze",
         "skip": f"skip {step}", "accept": f"accept {step} as it is", "forward": "roll forward again",
     }  # fmt: skip
     return words.get(p.what, p.what)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bot import view
 from bot.run.decide import RELEASING
-from bot.run.rules import begun
+from bot.run.rules import begun, moved
 from bot.run.state import Run, Step
 from bot.slack.blocks import (
     TASKS,
@@ -224,7 +224,7 @@ def _more(run: Run) -> list[tuple[str, Press]]:
 def _buttons(scene: Scene) -> Iterator[Piece | None]:
     run = scene.run
     if run.closed is not None:
-        if run.purpose in ("rollback", "forward"):
+        if moved(run):
             yield menu([("Roll forward again…" if run.purpose == "rollback" else "Take it back again…",
                          Press("ask-forward", run.id))])  # fmt: skip
         return

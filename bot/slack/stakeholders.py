@@ -82,7 +82,8 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
         return
     version = run.target.version if run.target is not None else ""
     reason = cut(created.reason, 600)
-    was = mark("The problem was: {}", sentence(reason))
+    back = run.purpose == "rollback"
+    was = mark("{}: {}", "The problem was" if back else "Why we went forward", sentence(reason))
     if run.closed is not None and run.closed.outcome == "verified":
         yield mark("Resolved: {} runs version {}, was watched, and works. {}", run.service, version, was)
     elif run.closed is not None and run.restored is not None:
@@ -94,13 +95,12 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
         yield mark("{} runs version {} again since {}; we are watching it. {}", run.service, version,
                    when(run.restored), was)  # fmt: skip
     else:
-        back = run.purpose == "rollback"
         yield mark("{} {} {}.", sentence(reason), "We are going back to the previous version," if back else
-                   "We are moving on again to version", version)  # fmt: skip
-        yield _return(scene.eta, waits=bool(run.halted) or run.stopped is not None)
+                   "We are going forward again to the newer version,", version)  # fmt: skip
+        yield _return(scene.eta, "back" if back else "done", waits=bool(run.halted) or run.stopped is not None)
 
 
-def _return(eta: Eta | None, waits: bool) -> Mrkdwn:
+def _return(eta: Eta | None, state: str, waits: bool) -> Mrkdwn:
     if eta is None or eta.between is None or waits:
-        return Mrkdwn("We cannot say yet when it will be back.")
-    return mark("Expected back between {} and {}.", when(eta.between[0]), when(eta.between[1] + 59))
+        return mark("We cannot say yet when it will be {}.", state)
+    return mark("Expected {} between {} and {}.", state, when(eta.between[0]), when(eta.between[1] + 59))

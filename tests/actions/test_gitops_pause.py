@@ -116,7 +116,7 @@ async def test_it_is_given_back_exactly_as_it_was_once_git_renders_the_target(sh
 async def test_it_is_not_given_back_while_the_removed_release_runs_although_git_agrees(shop: Paths) -> None:
     change = await shop.plan(PAUSE, PARAMS)
     await shop.apply(PAUSE, PARAMS, change)
-    assert "still runs the removed release" in await restore(shop, change)
+    assert "still runs what is removed" in await restore(shop, change)
 
 
 @pytest.mark.parametrize("automated", [None, {"enabled": False}])

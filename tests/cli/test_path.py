@@ -66,7 +66,7 @@ def test_a_rollback_goes_from_words_to_verified_and_forward_again(bot: Running) 
     assert [json.loads(r)["seq"] for r in rows] == list(range(1, len(rows) + 1))
 
     forward = house.json("ana", "forward", run, "because", "it", "was", "the", "payment", "provider")
-    assert forward["title"] == "Rollback of shop: 2.4.0 → 2.4.1"
+    assert forward["title"] == "Roll forward of shop: 2.4.0 → 2.4.1"
     assert house.say("ana", "status").stdout.startswith(forward["title"])
     assert [r["run"] for r in house.json("ana", "history", "shop")["runs"]] == [forward["run"], run]
 

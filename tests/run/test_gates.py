@@ -164,7 +164,7 @@ def test_a_dba_who_is_also_an_approver_fills_one_seat_only() -> None:
 def test_requester_and_commanders_do_not_approve_whatever_else_they_are() -> None:
     play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=Gate((Requirement("commander"),)))]))
     play.look()
-    assert "you asked for this rollback" in play.refusal(ANA, Approve("one", play.run.card("one")))
+    assert "you asked for this run" in play.refusal(ANA, Approve("one", play.run.card("one")))
     play.approve("one", KIM)
     assert play.step("one").released is not None
 

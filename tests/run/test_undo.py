@@ -38,7 +38,7 @@ def test_undoing_a_gated_step_asks_its_gate_again_and_restores_what_was_there() 
     assert play.step("deploy").attempt is None and play.world["shop"] == "2.4.0"
     change = play.step("deploy").change
     assert change is not None and change.edits[0].after == "2.4.1"
-    assert "you asked for this rollback" in play.refusal(ANA, Approve("undo.deploy", play.run.card("undo.deploy")))
+    assert "you asked for this run" in play.refusal(ANA, Approve("undo.deploy", play.run.card("undo.deploy")))
     play.approve("undo.deploy", DAN)
     play.go("deploy")
     assert play.world["shop"] == "2.4.1"

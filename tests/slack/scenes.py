@@ -63,7 +63,8 @@ def shop_plan() -> Plan:
     steps = (
         _step("backups", "Backups", "prepare", "backups.verified", kind="check", phase="preflight"),
         _step("schema", "Schema", "prepare", "schema.advise", kind="check", phase="preflight"),
-        StepSpec("start", "Start rollback", "prepare", "gate", after=("backups", "schema"), decision="start"),
+        StepSpec("start", "Start rollback", "prepare", "gate", after=("backups", "schema"), decision="start",
+                 forward="Start roll forward"),
         _step("freeze", "Freeze deployments", "prepare", "deploys.freeze", "start", temporary=True),
         _step("evidence", "Evidence", "prepare", "evidence.capture", "start", on_fail="continue"),
         pause,
@@ -82,8 +83,14 @@ def shop_plan() -> Plan:
                  lasting=900.0, every=300.0),
     )  # fmt: skip
     decisions = (
-        Decision("start", "Start rollback", ("start",), START),
-        Decision("backend", "Bring the backend back", ("pause-workers", "deploy", "settings"), APPROVER),
+        Decision("start", "Start rollback", ("start",), START, forward="Start roll forward"),
+        Decision(
+            "backend",
+            "Bring the backend back",
+            ("pause-workers", "deploy", "settings"),
+            APPROVER,
+            forward="Bring the backend forward",
+        ),
         Decision("schema.keep", "Database schema", ("keep",), DBA, choice="schema", option="keep"),
         Decision("schema.down", "Database schema", ("down",), BOTH, choice="schema", option="down"),
         Decision("schema.restore", "Database schema", ("restore",), BOTH, choice="schema", option="restore"),

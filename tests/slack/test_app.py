@@ -266,7 +266,7 @@ async def test_who_may_not_decide_hears_who_can_and_nothing_changes(desk: Desk) 
     before = (await desk.run()).seq
     assert "Not yours to decide" in (await desk.click("fay", card, "Bring the backend back")).text
     assert "On call: @cho" in (await desk.click("ben", card, "Bring the backend back")).text
-    assert "you asked for this rollback" in (await desk.click("ana", card, "Bring the backend back")).text
+    assert "you asked for this run" in (await desk.click("ana", card, "Bring the backend back")).text
     assert (await desk.run()).seq == before
 
 

@@ -682,4 +682,4 @@ def test_the_end_says_who_refuses_what_may_not_come_back() -> None:
     assert "CI and the clusters refuse 2.4.1 until" in both and "CI refuses 2.4.0 until" in both
     by_hand = end(created=created, closed=ev.Closed("closed", Actor.of(scenes.ANA, "slack")))
     assert "The clusters refuse 2.4.1 until" in by_hand
-    assert "refuse" not in end(created=replace(tape.run.created, follows="shop-00"))
+    assert "refuse" not in end(created=replace(tape.run.created, purpose="forward", follows="shop-00"))

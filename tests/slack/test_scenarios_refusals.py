@@ -40,7 +40,7 @@ async def test_whoever_may_not_press_start_or_approve_hears_who_can(desk: Desk) 
     before = await seq(desk)
     for who, why in (
         ("fay", "this needs an approver. On call: @cho"), ("ben", "this needs an approver. On call: @cho"),
-        ("ana", "you asked for this rollback or commanded it. This needs an approver. On call: @cho"),
+        ("ana", "you asked for this run or commanded it. This needs an approver. On call: @cho"),
         ("dee", "this needs an approver. On call: @cho"), ("gus", "guests may read, not decide"),
     ):  # fmt: skip
         assert why in await told(desk, who, desk.click(who, card, BACKEND)), who

@@ -62,7 +62,7 @@ async def test_slack_and_the_command_line_drive_one_run_together(desk: Desk) -> 
     assert "Going on" in (await by_command_line(desk, "cho", "resume"))["text"]
     await desk.until(lambda r: r.asked["backend"].opened)
     refused = await by_command_line(desk, "ana", "approve", decision="backend", card=run.card("backend"))
-    assert "you asked for this rollback" in refused["text"]
+    assert "you asked for this run" in refused["text"]
     await desk.click("cho", await desk.button(BACKEND), BACKEND)
     late = await told(desk, "eli", desk.click("eli", card, BACKEND))
     assert "decided" in late and "@cho" in late

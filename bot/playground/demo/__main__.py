@@ -1,4 +1,4 @@
-"""`python -m bot.playground.demo [--story bad-target]`: plays a story, and says whether it ended right.
+"""`python -m bot.playground.demo [--story forward]`: plays a story, and says whether it ended right.
 
 The exit code is 0 only if the shop really serves the right release everywhere and takes payments, nothing is paused,
 lost or done twice, CI cannot deploy the bad release, and the record verifies.

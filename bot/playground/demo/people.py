@@ -29,13 +29,13 @@ class People:
     stage: Stage
     live: Live
 
-    async def open(self, who: str, text: str) -> None:
-        """Somebody asks for a rollback, and again until its card stands there. DemoFailed."""
+    async def open(self, who: str, text: str, button: str = "Stop") -> None:
+        """Somebody asks for a run, and again until its card stands there, with this button. DemoFailed."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             await self.type(who, text)
             try:
-                await self.stage.workspace.driver.wait_for(lambda: self._offering("Stop"), _ANSWER)
+                await self.stage.workspace.driver.wait_for(lambda: self._offering(button), _ANSWER)
             except TimeoutError:
                 continue
             return

@@ -46,7 +46,7 @@ def faults(truth: Truth, version: str) -> Iterator[str]:
         yield f"{len(truth.doubled)} payments were done twice: {', '.join(truth.doubled[:3])}"
 
 
-def twice(stage: Stage, deploys: int = 1) -> list[str]:
+def twice(stage: Stage, deploys: int = 1, runs: int = 1) -> list[str]:
     """What the bot wrote to a cluster more often than its work needs. deploys: releases that it put there."""
     found = []
     for name, cluster in stage.shop.clusters.items():
@@ -54,19 +54,21 @@ def twice(stage: Stage, deploys: int = 1) -> list[str]:
         found += [
             f"{name}: {verb} {resource} {thing} {n} times, not {most}"
             for (verb, resource, thing), n in count.items()
-            if n > (most := _most(resource, thing, deploys))
+            if n > (most := _most(resource, thing, deploys, runs))
         ]
     return found
 
 
-def _most(resource: str, name: str, deploys: int) -> int:
+def _most(resource: str, name: str, deploys: int, runs: int) -> int:
     """Changes of one object: a worker is also paused and started, auto-sync is switched off and on, with a question
     to Git before. Guards are created without a name, so all are counted as one: a freeze, and a ban each release."""
     if resource == "deployments" and name != "shop-worker":
         return deploys
     if resource in GUARDS:
-        return 1 if name else deploys + 1
-    return {"configmaps": deploys, "scaledobjects": 2, "applications": 4}.get(resource, deploys + 2)
+        return runs if name else deploys + 1
+    return {"configmaps": deploys, "scaledobjects": 2 * runs, "applications": 4 * runs}.get(
+        resource, deploys + 2 * runs
+    )
 
 
 async def kept_out(stage: Stage, version: str) -> list[str]:
@@ -75,6 +77,14 @@ async def kept_out(stage: Stage, version: str) -> list[str]:
     said = await stage.shop.deploy(version)
     found = [f"CI is told that it may deploy {version}"] if allowed else []
     return found + [f"{cluster} took {version}" for cluster, words in said.items() if not words]
+
+
+async def let_in(stage: Stage, version: str) -> list[str]:
+    """What still keeps this version out that nothing should keep out any more: CI's answer, and guards in clusters."""
+    allowed, why = await stage.may_deploy(version)
+    guards = [f"{name}: {p['metadata']['name']} is still there" for name, cluster in stage.shop.clusters.items()
+              for p in cluster.all("ValidatingAdmissionPolicy")]  # fmt: skip
+    return [*([] if allowed else [f"CI is told that it may not deploy {version}: {why}"]), *guards]
 
 
 def posted_twice(stage: Stage) -> list[str]:

@@ -96,6 +96,11 @@ class Database:
         with self._writing() as db:
             db.execute("insert or ignore into expired values (?)", (release,))
 
+    def renew(self, release: str) -> None:
+        """It has a new one."""
+        with self._writing() as db:
+            db.execute("delete from expired where release = ?", (release,))
+
     def expired(self, release: str) -> bool:
         """Whether it has."""
         return self._connection.execute("select 1 from expired where release = ?", (release,)).fetchone() is not None

@@ -182,6 +182,15 @@ class Shop(Staged):
 
         await asyncio.to_thread(write)
 
+    async def renew(self, version: str) -> None:
+        """The provider takes the release's payments again."""
+
+        def write() -> None:
+            with database.Database(self.database) as db:
+                db.renew(version)
+
+        await asyncio.to_thread(write)
+
     async def settle(self, cluster: str, name: str, *, by: str = "dee") -> None:
         """Somebody runs the cron now: `kubectl create job --from=cronjob/shop-settle <name>`. NotDone."""
         cron = self.clusters[cluster].get("CronJob", "shop-settle", NAMESPACE)
