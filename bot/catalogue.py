@@ -60,8 +60,8 @@ _KNOWN_KEYS = ConfigDict(extra="forbid")
 class Release:
     """One released version of a service, as registered. `images`: workload -> image by digest; `frontend`:
     prefix of the build; `schema`: revision of the database schema; `migrations`: image or tree they live in;
-    `settings`: the configuration that it served with, noted when it first did (JSON: an edit's target in a cluster,
-    `eu-1/configmap/shop-settings/data/KEY`, -> its value)."""
+    `settings`: its record (`bot.released.record`), noted when it first served; `last`: the same as it served last,
+    where others have changed it since."""
 
     version: str
     commit: str = ""
@@ -70,6 +70,7 @@ class Release:
     schema: str | None = None
     migrations: str | None = None
     settings: Blob | None = None
+    last: Blob | None = None
 
     @property
     def digests(self) -> frozenset[str]:

@@ -54,7 +54,7 @@ class Outgoing(BaseModel):
     version: str = Field(description="Its version.")
     commit: str = Field("", description="Commit it was built from.")
     images: dict[str, str] = Field({}, description="Its images by digest, by workload.")
-    settings: Blob | None = Field(None, description="Its settings, as it served with them.")
+    settings: Blob | None = Field(None, description="Its record, as it was when it came.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,7 +331,7 @@ def differences(was: Release, sent: Release) -> list[str]:
 def _flat(release: Release) -> dict[str, object]:
     found: dict[str, object] = {}
     for f in fields(Release):
-        if f.name == "settings":
+        if f.name in ("settings", "last"):
             continue  # not registered, but noted when it serves
         value = getattr(release, f.name)
         found |= {f"{f.name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {f.name: value}

@@ -147,11 +147,13 @@ class Releases:
         return await self._one(service, version, lambda ledger: serving(ledger, version, at, by))
 
     async def settled(self, service: str, version: str, settings: Blob) -> Registered:
-        """The configuration that it serves with; the first that is noted stays. UnknownRelease."""
+        """The record of what it serves with. The first that is noted stays, as what it came with; a later one is kept
+        beside it, as what it served with last. UnknownRelease."""
 
         def move(ledger: Ledger) -> Ledger:
             r = ledger[version]
-            noted = replace(r.release, settings=r.release.settings or settings)
+            first = r.release.settings or settings
+            noted = replace(r.release, settings=first, last=None if settings == first else settings)
             return {**ledger, version: replace(r, release=noted)}
 
         return await self._one(service, version, move)
@@ -302,7 +304,7 @@ def _row(r: Registered, old: ReleaseRow | None) -> ReleaseRow:
     body = _BODY.dump_python(_Body(r.release, r.history), mode="json")
     if old is not None:
         kept = json.loads(old.body)
-        release = {**kept["release"], "settings": body["release"]["settings"]}
+        release = kept["release"] | {name: body["release"][name] for name in ("settings", "last")}
         history = [*kept["history"], *body["history"][len(kept["history"]) :]]
         body = {**kept, "release": release, "history": history}
     last = r.served[-1] if r.served else None

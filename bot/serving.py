@@ -1,13 +1,16 @@
 """Which registered release serves: looked up in the clusters, when one is registered and about once a minute.
 
-What is found is told to the ledger, and the configuration of a release is kept the first time it is seen serving, so
-that a later rollback knows what that release changed. Looking is reading; nothing in a cluster is written.
+What is found is told to the ledger. The record of a release (its workloads, whole, and the service's settings) is kept
+the first time it is seen serving, so that a later rollback knows what that release changed, and again when others have
+changed something since, so that what they did stays. Looking is reading; nothing in a cluster is written.
 
 Invariants:
 - a release serves when the workloads that it names hold its digests, rolled out completely, in every cluster; while
   none does (a rollout is under way) nothing is told, so the last one is the one that serves until another does;
 - a cluster that cannot be read leaves the whole answer open: nothing is told, whatever the others run;
-- configuration is never taken while a run of the service is open: it might be half restored;
+- nothing is recorded while a run of the service is open: it might be half restored;
+- what others changed is recorded once it has stood for a while: a release's settings may come before its images;
+- a value that looks like a secret is recorded by its digest only;
 - telling the same again is harmless, so every node may look.
 """
 
@@ -24,8 +27,9 @@ from bot.catalogue import Release
 from bot.contract import Retryable, canonical
 from bot.ledger import Registered
 from bot.outage import Outage
-from bot.ports import Blobs, Json, Unreachable
+from bot.ports import Blob, Blobs, Json, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Kubernetes, Place, Thing, digest
+from bot.released.record import take
 from bot.releases import Releases
 from bot.store import away
 
@@ -34,6 +38,8 @@ EVERY = 60.0
 """Seconds between two looks."""
 BRISK = 5.0
 """The same while nothing serves completely."""
+SETTLED = 300.0
+"""Seconds that a change by others has to stand before it is recorded as what the release serves with."""
 PATIENCE = 1.5
 """Seconds that a person who asks for a rollback waits for the clusters; then the ledger's word counts."""
 BY = "seen in the clusters"
@@ -96,16 +102,15 @@ def digests(thing: Thing) -> frozenset[str]:
     return frozenset(filter(None, map(digest, images)))
 
 
-def configuration(release: Release, seen: Seen, settings: Sequence[Thing]) -> Mapping[str, Json]:
-    """What the release is configured with: an edit's target -> its value. Of a Secret, only where it is named. Pure.
-
-    settings: the ConfigMaps of the catalogue; of the workloads those that hold an image of the release. Their images
-    are kept as well: so a workload without a variable is told from one that was not there.
-    """
-    workloads = [t for things in seen.values() for t in _holders(release, things)]
-    chosen = [(t, name) for things, kept in ((settings, ("data/",)), (workloads, ("env/", "image/"))) for t in things
-              for name in t.fields if name.startswith(kept)]  # fmt: skip
-    return {thing.place.target(name): thing.fields[name] for thing, name in chosen}
+def configuration(
+    release: Release,
+    seen: Seen,
+    settings: Sequence[Thing],
+    secret: Callable[[Json, str], bool] = lambda value, name: False,
+) -> dict[str, Json]:
+    """What the release is (`bot.released.record`): the workloads that hold an image of it, and the ConfigMaps of the
+    catalogue. secret: whether a value of this name looks like one. Pure."""
+    return take([t for things in seen.values() for t in _holders(release, things)], settings, secret)
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------
@@ -123,7 +128,7 @@ class Look:
 
 class Serving:
     """Looks at the clusters of every service. clusters: service -> its clusters; clock: seconds since the epoch;
-    every: seconds between two looks."""
+    every: seconds between two looks; secret: whether a value of this name looks like a secret."""
 
     def __init__(
         self,
@@ -133,9 +138,12 @@ class Serving:
         clock: Callable[[], float],
         *,
         every: float = EVERY,
+        secret: Callable[[Json, str], bool] = lambda value, name: False,
     ) -> None:
         self._clusters = {service: kube for service, kube in clusters.items() if kube.clusters}
         self._releases, self._blobs, self._clock, self._every = releases, blobs, clock, every
+        self._secret = secret
+        self._moved: dict[str, tuple[Blob, float]] = {}
         self._asked = asyncio.Event()
         self._said: dict[str, str] = {}
         self._outages = {name: Outage(f"What serves of {name}", _LOG, words=_WORDS) for name in self._clusters}
@@ -190,8 +198,9 @@ class Serving:
         return look.arriving or look.version
 
     async def _keep(self, service: str, served: Registered, seen: Seen) -> None:
-        """Keep its configuration, the first time that it is known to be its own."""
-        if served.release.settings is not None or await self._releases.store.find_open(service):
+        """Record it: the first time that it is known to be its own, and when something has changed since for good."""
+        if await self._releases.store.find_open(service):
+            self._moved.pop(service, None)
             return
         kube = self._clusters[service]
         places = [Place(c.name, "configmap", name) for c in kube.clusters for name in c.settings]
@@ -200,9 +209,23 @@ class Serving:
         except (Unreachable, Denied, Retryable) as error:
             self._say(service, f"the configuration of {served.version} cannot be read: {error}")
             return
-        taken = configuration(served.release, seen, [thing for thing in found if thing is not None])
+        taken = configuration(served.release, seen, [thing for thing in found if thing is not None], self._secret)
         blob = await self._blobs.put(canonical(taken).encode(), SNAPSHOT)
-        await self._releases.settled(service, served.version, blob)
+        if self._settled(service, served.release, blob):
+            await self._releases.settled(service, served.version, blob)
+
+    def _settled(self, service: str, release: Release, record: Blob) -> bool:
+        """Whether this record is to be kept: as the first, or as another one that has stood for long enough."""
+        if release.settings is None:
+            return True
+        if record == (release.last or release.settings):
+            self._moved.pop(service, None)
+            return False
+        was, since = self._moved.get(service, (None, 0.0))
+        if was != record:
+            self._moved[service] = (record, self._clock())
+            return False
+        return self._clock() - since >= SETTLED
 
     async def _try(self, service: str) -> Look:
         try:

@@ -185,7 +185,10 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 base.files, there.http.bind(record), there.kubernetes.bind(record), images, channels, staff, notices
             )  # fmt: skip
 
-        serving = Serving({n: a.kubernetes for n, a in adapters.items()}, base.releases, base.files, clock)
+        serving = Serving(
+            {n: a.kubernetes for n, a in adapters.items()}, base.releases, base.files, clock,
+            secret=lambda value, name: base.redactor.alters(value, name) is not None,
+        )  # fmt: skip
         base.releases.heard = serving.soon
         watching = asyncio.create_task(serving.run())
         stack.push_async_callback(_end, watching)

@@ -31,7 +31,7 @@ HOUSE = Path(__file__).parent.parent
 REGISTRY = Registry.discover(actions, checks, entry_points=False)
 HANDLERS: list[Handler[Any]] = [*REGISTRY.actions.values(), *REGISTRY.checks.values()]
 
-OURS = {"bot.contract", "bot.ports"}
+OURS = {"bot.contract", "bot.ports", "bot.released"}
 REACHING = {
     "builtins", "concurrent", "ctypes", "ftplib", "http", "imaplib", "importlib", "io", "multiprocessing", "os",
     "pathlib", "poplib", "random", "secrets", "select", "shutil", "signal", "smtplib", "socket", "socketserver",
@@ -127,7 +127,7 @@ def of_source(source: str, needs: frozenset[str]) -> Iterator[str]:
     for module in _imported(tree):
         first = module.partition(".")[0]
         reaching = {module, first} & REACHING
-        ours = module in OURS or module.startswith("bot.ports.")
+        ours = module in OURS or module.startswith(("bot.ports.", "bot.released."))
         if reaching or not (ours or first == "pydantic" or first in sys.stdlib_module_names):
             yield f"imports {module}; only bot.contract, bot.ports, pydantic and what reaches nowhere is allowed"
     yield from (f"calls {name}(); {CALLS[name]}" for name in sorted(set(_called(tree)) & CALLS.keys()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -22,10 +23,11 @@ from bot.playground.shop.shop import Shop
 from bot.policy import Actor
 from bot.ports import Json
 from bot.ports.kubernetes import Cluster, Kind, Place, Rollout, Thing
+from bot.redact import Redactor
 from bot.releases import ReleasePayload, Releases
 from bot.run import events as ev
 from bot.run.state import new_run
-from bot.serving import Serving, arriving, configuration, serving
+from bot.serving import SETTLED, Serving, arriving, configuration, serving
 from bot.store import Store
 from tests.deployed import BAD, deployed
 
@@ -159,7 +161,9 @@ async def test_a_snapshot_is_every_setting_of_every_cluster_and_no_secret() -> N
     assert {target.split("/")[0] for target in found} == {"eu-1", "us-1"}
     assert found["us-1/configmap/shop-settings/data/PAYMENTS"] == "v2"
     root = "eu-1/deployment/shop-api"
-    assert {t: v for t, v in found.items() if t.startswith(f"{root}/")} == {
+    kept = {t: v for t, v in found.items() if t.startswith((f"{root}/env/", f"{root}/image/", f"{root}/order/"))}
+    assert kept == {
+        f"{root}/order/shop-api": ["REGION", "TOKEN", "PAYMENTS", "NEW"],
         f"{root}/env/shop-api/NEW": "on",
         f"{root}/env/shop-api/PAYMENTS": "v2",
         f"{root}/env/shop-api/REGION": "eu",
@@ -177,16 +181,27 @@ class House:
     """A shop on two clusters, the bot's ledger, and what looks at both."""
 
     def __init__(self, shop: Shop, store: Store, folder: Path) -> None:
-        ticks = count()
         self.shop, self.store = shop, store
-        self.releases = Releases(store, lambda: NOW + next(ticks))
+        self.ticks, self.leap = count(), 0.0
+        self.releases = Releases(store, self.time)
         self.blobs = FileBlobs(folder)
         targets = [
             ClusterTarget(Cluster(name, "shop", wave, settings=("shop-settings",)), name, timeout=5.0)
             for wave, name in enumerate(shop.clusters, 1)
         ]
         self.kube = Clusters(targets, str(shop.kubeconfig))
-        self.serving = Serving({"shop": self.kube}, self.releases, self.blobs, lambda: NOW + next(ticks), every=30.0)
+        alters = Redactor().alters
+        self.serving = Serving(
+            {"shop": self.kube}, self.releases, self.blobs, self.time, every=30.0,
+            secret=lambda value, name: alters(value, name) is not None,
+        )  # fmt: skip
+
+    def time(self) -> float:
+        return NOW + next(self.ticks) + self.leap
+
+    def later(self, seconds: float) -> None:
+        """The bot's clock goes on."""
+        self.leap += seconds
 
     async def register(self, version: str) -> None:
         """As CI does."""
@@ -197,11 +212,12 @@ class House:
         found = await self.releases.current("shop")
         return found.version if found is not None else None
 
-    async def snapshot(self, version: str) -> Mapping[str, Any] | None:
+    async def snapshot(self, version: str, which: str = "settings") -> Mapping[str, Any] | None:
         found = await self.releases.get("shop", version)
-        if found is None or found.release.settings is None:
+        blob = getattr(found.release, which) if found is not None else None
+        if blob is None:
             return None
-        kept: Mapping[str, Any] = json.loads(await self.blobs.get(found.release.settings))
+        kept: Mapping[str, Any] = json.loads(await self.blobs.get(blob))
         return kept
 
 
@@ -235,9 +251,10 @@ async def test_what_serves_is_noted_once_and_two_snapshots_tell_what_a_release_c
     assert before is not None
     assert after is not None
     differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
-    changed = {key for key in differing if "/image/" not in key}
+    wholes = {key for key in differing if key.split("/")[3:4] in (["container"], ["order"], ["whole"])}
+    changed = {key for key in differing - wholes if "/image/" not in key}
     parts = ("deployment/shop-api", "deployment/shop-api-canary", "deployment/shop-worker", "cronjob/shop-settle")
-    assert differing - changed == {f"{c}/{part}/image/app" for c in ("eu-1", "us-1") for part in parts}
+    assert differing - changed - wholes == {f"{c}/{part}/image/app" for c in ("eu-1", "us-1") for part in parts}
     keys = ("checkout.retries", "checkout.timeout_ms", "payments.url", "settle.batch")
     assert changed == {
         *(f"{c}/configmap/shop-settings/data/{key}" for c in ("eu-1", "us-1") for key in keys),
@@ -252,12 +269,46 @@ async def test_what_serves_is_noted_once_and_two_snapshots_tell_what_a_release_c
     assert [c.requests.writes("bot") for c in house.shop.clusters.values()] == [[], []]
 
 
-async def test_a_snapshot_is_taken_once_and_later_changes_of_others_do_not_get_into_it(house: House) -> None:
+KILLED = "eu-1/configmap/shop-settings/data/checkout.kill_switch"
+
+
+async def test_what_a_release_came_with_stays_and_what_others_changed_for_good_is_recorded_beside_it(
+    house: House,
+) -> None:
     await house.serving.look("shop")
     first = await house.snapshot("2.4.0")
+    assert first is not None
+    assert first[KILLED] == "false"
     await house.shop.kill_switch(by="dee")
     await house.serving.look("shop")
+    assert await house.snapshot("2.4.0", "last") is None
+    house.later(SETTLED)
+    await house.serving.look("shop")
+    last = await house.snapshot("2.4.0", "last")
+    assert last is not None
+    assert {key for key in first if last.get(key) != first[key]} == {KILLED, KILLED.replace("eu-1", "us-1")}
     assert await house.snapshot("2.4.0") == first
+
+
+async def test_settings_that_come_shortly_before_their_release_are_not_taken_for_the_one_that_serves(
+    house: House,
+) -> None:
+    await house.serving.look("shop")
+    await house.shop.edit("eu-1", "payments.url", "https://v2", by="ci")
+    await house.serving.look("shop")
+    house.later(SETTLED - 60)
+    await house.serving.look("shop")
+    assert await house.snapshot("2.4.0", "last") is None
+
+
+async def test_what_looks_like_a_secret_is_recorded_by_its_digest_only(house: House) -> None:
+    await house.shop.edit("eu-1", "db.password", "hunter2-hunter2", by="dee")
+    await house.serving.look("shop")
+    found = await house.snapshot("2.4.0")
+    assert found is not None
+    assert "hunter2" not in json.dumps(found)
+    kept = found["eu-1/configmap/shop-settings/data/db.password"]
+    assert kept == {"sha256": hashlib.sha256(b'"hunter2-hunter2"').hexdigest()}
 
 
 async def test_a_cluster_that_cannot_be_reached_leaves_the_ledger_as_it_is(house: House) -> None:

@@ -197,6 +197,9 @@ class Attempt:
             await self._fail("retryable", str(e), retry_at=self.clock() + e.after)
         except Fatal as e:
             await self._fail("fatal", str(e), e.hint)
+        except Unreachable as e:
+            hint = "try again when it is back" if e.parts else "see what is true now, then try again or undo"
+            await self._fail("fatal" if e.parts else "unknown", str(e), hint)
         except SecretInChange as e:
             await self._fail("fatal", str(e), "hand secrets over by reference, never by value")
         except Exception as e:

@@ -4,8 +4,10 @@ An edit's target is a place and a field, `eu-1/deployment/shop-api/image/app`; t
 part of it everywhere: in plans, on cards, in the record. The adapter alone knows the paths of the API behind them.
 
 Fields, by kind (absent ones are None):
-- deployment, statefulset, daemonset: `replicas`, `paused`, `image/<container>`, `env/<container>/<NAME>`;
-- cronjob: `suspend`, `image/<container>`, `env/<container>/<NAME>`;
+- deployment, statefulset, daemonset: `replicas`, `paused`, and their pod template; cronjob: `suspend`, and its own:
+  `image/<container>`, `env/<container>/<NAME>`, `order/<container>` (names of its variables, as they follow one
+  another), `container/<container>/<key>` (`args`, `resources`, ... as the API has them), `container/<container>` (all
+  of it, with the list that it is `in`), `pod/<key>`, `pod-label/<name>`, `pod-annotation/<name>`;
 - configmap: `data/<key>`; every kind: `annotation/<name>`, `label/<name>`;
 - scaledobject (KEDA), application (Argo CD): the dotted path below the object, `spec.syncPolicy.automated`;
 - guard (an admission policy of ours with its binding): `rules`, what it refuses, as JSON.
@@ -162,6 +164,11 @@ class Thing:
     facts: Mapping[str, Json] = field(default_factory=dict)
     rollout: Rollout | None = None
     by: Mapping[str, Writer] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> Json:
+        """The object as it could be made anew, without what a cluster adds; None where that is not known."""
+        return None
 
 
 def value_at(thing: Thing | None, target: str) -> Json:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actions.release_deploy import PATIENCE, ROUNDS, UNBLOCK, ReleaseDeploy, ReleaseDeployParams
+from actions.release_deploy import ReleaseDeploy, ReleaseDeployParams
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.contract import Change, Fatal, Json, NotYet, Outgoing, Receipt
 from bot.playground.cluster import Cluster
@@ -17,6 +17,7 @@ from bot.playground.cluster.controllers.statefulsets import HASH
 from bot.playground.cluster.resources import PODS
 from bot.playground.workspace.clock import Clock
 from bot.ports import kubernetes as port
+from bot.released.rolling import PATIENCE, ROUNDS, UNBLOCK
 from bot.testing import TestCtx
 from tests.field import case
 from tests.fleet import NOON, Fleet

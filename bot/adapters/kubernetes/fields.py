@@ -5,7 +5,9 @@ Pure. Invariants:
   absent;
 - a patch first tests everything that it is going to change, containers and variables by their place in the list
   included, so that it is done whole over exactly what was seen, or not at all;
-- a secret's value is never looked at: a variable from a Secret is shown as where it comes from.
+- a secret's value is never looked at: a variable from a Secret is shown as where it comes from;
+- what is empty is absent, as the API server leaves it out when it is written;
+- who set a field is looked up when it is asked for: that is costly, and asked of few.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from bot.adapters.kubernetes.connection import Body
@@ -49,6 +52,11 @@ _MAPS: Mapping[str, Path] = {
     "data": ("data",),
 }
 _DOTTED: tuple[Kind, ...] = ("scaledobject", "application")
+TEMPLATED: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob")
+"""Kinds whose pod template can be written."""
+_LISTS = ("initContainers", "containers", "ephemeralContainers")
+_ELSEWHERE = frozenset({"name", "image", "env"})
+"""Keys of a container that are fields of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ def read(place: Place, body: Body) -> Read:
         fields,
         _facts(place.kind, body),
         _rollout(place.kind, body),
-        _writers(place.kind, body, fields),
+        _Writers(place.kind, body, fields),
         body,
     )
 
@@ -82,10 +90,14 @@ def _fields(kind: Kind, body: Body) -> Iterator[tuple[str, Json]]:
         if value is not None and not (name == "paused" and value is False):
             yield name, value
     for path in _containers(kind, body):
-        container = _at(body, path)
-        yield f"image/{container['name']}", container.get("image", "")
-        for variable in container.get("env") or ():
-            yield f"env/{container['name']}/{variable['name']}", _value(variable)
+        yield from _container(path, _at(body, path))
+    if (template := _at(body, _template(kind)[:-1])) is not None and kind in TEMPLATED:
+        for key, value in template["spec"].items():
+            if key not in _LISTS and not _empty(value):
+                yield f"pod/{key}", value
+        for word in ("label", "annotation"):
+            for key, value in ((template.get("metadata") or {}).get(f"{word}s") or {}).items():
+                yield f"pod-{word}/{key}", value
     for prefix, path in _MAPS.items():
         if prefix == "data" and kind != "configmap":
             continue
@@ -93,6 +105,26 @@ def _fields(kind: Kind, body: Body) -> Iterator[tuple[str, Json]]:
             yield f"{prefix}/{key}", value
     if kind in _DOTTED:
         yield from _dotted("spec", body.get("spec") or {})
+
+
+def _container(path: Path, container: Body) -> Iterator[tuple[str, Json]]:
+    """Its image, its variables and their order, the rest key by key; and all of it, for one that comes or goes."""
+    name = container["name"]
+    yield f"image/{name}", container.get("image", "")
+    env = container.get("env") or ()
+    for variable in env:
+        yield f"env/{name}/{variable['name']}", _value(variable)
+    if env:
+        yield f"order/{name}", list(dict.fromkeys(variable["name"] for variable in env))
+    rest = {key: value for key, value in container.items() if key not in _ELSEWHERE and not _empty(value)}
+    for key, value in rest.items():
+        yield f"container/{name}/{key}", value
+    whole = {"in": path[-2], "image": container.get("image", ""), **rest}
+    yield f"container/{name}", whole | ({"env": env} if env else {})
+
+
+def _empty(value: Any) -> bool:
+    return value in (None, "", [], {})
 
 
 def _dotted(path: str, value: Any) -> Iterator[tuple[str, Json]]:
@@ -108,8 +140,8 @@ def _template(kind: Kind) -> Path:
 
 def _containers(kind: Kind, body: Body) -> Iterator[Path]:
     """Where its containers are, those that run first included."""
-    if kind in ("deployment", "statefulset", "daemonset", "cronjob"):
-        for name in ("initContainers", "containers"):
+    if kind in TEMPLATED:
+        for name in _LISTS[:2]:
             path = (*_template(kind), name)
             yield from ((*path, i) for i in range(len(_at(body, path) or ())))
 
@@ -153,10 +185,15 @@ def patch(seen: Read, wanted: Mapping[str, Json]) -> list[Operation]:
     """The JSON patch that sets these fields (None: removes); empty where nothing differs. ValueError, LookupError
     for a field that the object has no place for."""
     draft = _Draft(seen.place.kind, seen.body)
-    for name, value in wanted.items():
-        if seen.fields.get(name) != value:
-            draft.set(name, value)
+    changed = {name: value for name, value in wanted.items() if seen.fields.get(name) != value}
+    for name in sorted(changed, key=_turn):  # whole containers last, as they move those behind them
+        draft.set(name, changed[name])
     return [*draft.tests, *draft.changes]
+
+
+def _turn(name: str) -> int:
+    head, _, rest = name.partition("/")
+    return 2 if head == "container" and "/" not in rest else 1 if head == "order" else 0
 
 
 class _Draft:
@@ -179,6 +216,15 @@ class _Draft:
         elif head == "env":
             container, _, variable = rest.partition("/")
             self._env(self._container(container), variable, value)
+        elif head == "order":
+            self._order(self._container(rest), value)
+        elif head == "container":
+            container, _, key = rest.partition("/")
+            self._put((*self._container(container), key), value) if key else self._whole(container, value)
+        elif head == "pod" and rest and rest not in _LISTS:
+            self._put((*_template(self._kind), rest), value)
+        elif head in ("pod-label", "pod-annotation") and rest:
+            self._put((*_template(self._kind)[:-1], "metadata", f"{head.removeprefix('pod-')}s", rest), value)
         elif self._kind in _DOTTED and head.startswith("spec"):
             self._put(tuple(head.split(".")), value)
         else:
@@ -225,6 +271,35 @@ class _Draft:
         else:
             fresh = _variable(name, value)
             self._do({"op": "replace", "path": pointer(at), "value": fresh}, at, fresh)
+
+    def _order(self, container: Path, names: Any) -> None:
+        """The variables in this order; those that it does not name keep their place among themselves, at the end."""
+        path: Path = (*container, "env")
+        now = _at(self._after, path) or []
+        at = {name: i for i, name in enumerate(names or ())}
+        env = sorted(now, key=lambda variable: at.get(variable["name"], len(at)))
+        if env != now:
+            self._test(path, _at(self._body, path))
+            self._do({"op": "replace", "path": pointer(path), "value": env}, path, env)
+
+    def _whole(self, name: str, value: Any) -> None:
+        """A container comes or goes."""
+        if value is None:
+            path = self._container(name)
+            self._test(path, _at(self._body, path))
+            among, at = path[:-1], next(i for i, c in enumerate(_at(self._after, path[:-1])) if c["name"] == name)
+            self._do({"op": "remove", "path": pointer((*among, at))}, (*among, at), None)
+            return
+        if any(_at(self._body, path)["name"] == name for path in _containers(self._kind, self._body)):
+            raise LookupError(f"container {name!r} is there, and otherwise: it is changed key by key")
+        among = (*_template(self._kind), value["in"])
+        fresh = {"name": name} | {key: inner for key, inner in value.items() if key != "in"}
+        self._test(among, _at(self._body, among))
+        now = _at(self._after, among)
+        if now is None:
+            self._do({"op": "add", "path": pointer(among), "value": [fresh]}, among, [fresh])
+        else:
+            self._do({"op": "add", "path": pointer((*among, "-")), "value": fresh}, (*among, len(now)), fresh)
 
     def _test(self, path: Path, value: Any) -> None:
         operation = {"op": "test", "path": pointer(path), "value": value}
@@ -383,19 +458,31 @@ def _named(reference: Body) -> str:
     return f"{str(reference['kind']).lower()}{f'.{group}' if group else ''}/{reference['name']}"
 
 
-def _writers(kind: Kind, body: Body, fields: Mapping[str, Json]) -> dict[str, Writer]:
-    """Who set each field last, as far as the cluster knows."""
-    entries = [
-        e for e in body["metadata"].get("managedFields") or () if e.get("time") and e.get("subresource") != "status"
-    ]
-    entries.sort(key=lambda e: str(e["time"]))
-    found = {}
-    for name in fields:
-        path = _managed(kind, body, name)
-        for entry in entries:
-            if path and _at(entry.get("fieldsV1") or {}, path) is not None:
-                found[name] = Writer(entry.get("manager", ""), datetime.fromisoformat(entry["time"]))
-    return found
+class _Writers(Mapping[str, Writer]):
+    """Who set each field last, as far as the cluster knows: worked out for the fields that are asked for."""
+
+    def __init__(self, kind: Kind, body: Body, fields: Mapping[str, Json]) -> None:
+        self._kind, self._body, self._fields = kind, body, fields
+
+    @cached_property
+    def _entries(self) -> list[Body]:
+        """Newest first."""
+        all_ = self._body["metadata"].get("managedFields") or ()
+        timed = (e for e in all_ if e.get("time") and e.get("subresource") != "status")
+        return sorted(timed, key=lambda e: str(e["time"]), reverse=True)
+
+    def __getitem__(self, name: str) -> Writer:
+        path = _managed(self._kind, self._body, name) if name in self._fields and self._entries else ()
+        for entry in self._entries if path else ():
+            if _at(entry.get("fieldsV1") or {}, path) is not None:
+                return Writer(entry.get("manager", ""), datetime.fromisoformat(entry["time"]))
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._fields if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _managed(kind: Kind, body: Body, name: str) -> Path:
@@ -405,11 +492,18 @@ def _managed(kind: Kind, body: Body, name: str) -> Path:
         return tuple(f"f:{key}" for key in _SCALARS[head])
     if head in _MAPS:
         return (*(f"f:{key}" for key in _MAPS[head]), f"f:{rest}")
-    if head in ("image", "env"):
-        container, _, variable = rest.partition("/")
+    if head in ("image", "env", "order", "container"):
+        container, _, part = rest.partition("/")
         among = next(p[-2] for p in _containers(kind, body) if _at(body, p)["name"] == container)
         start = (*(f"f:{key}" for key in _template(kind)), f"f:{among}", _key(container))
-        return (*start, "f:image") if head == "image" else (*start, "f:env", _key(variable))
+        if head == "container":
+            return (*start, f"f:{part}") if part else start
+        return (*start, "f:image") if head == "image" else (*start, "f:env", *([_key(part)] if part else []))
+    if head == "pod":
+        return (*(f"f:{key}" for key in _template(kind)), f"f:{rest}")
+    if head in ("pod-label", "pod-annotation"):
+        start = tuple(f"f:{key}" for key in _template(kind)[:-1])
+        return (*start, "f:metadata", f"f:{head.removeprefix('pod-')}s", f"f:{rest}")
     return tuple(f"f:{key}" for key in head.split("."))
 
 

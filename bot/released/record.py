@@ -1,0 +1,153 @@
+"""The record of a release: its workloads in every cluster with their whole pod templates, and the service's settings.
+
+It is taken while the release serves, kept as one JSON object (an edit's target -> its value), and read back when the
+release has to return or to go. Pure.
+
+Invariants:
+- a workload's images are always kept, so that one without a variable is told from one that was not there;
+- what looks like a secret is kept as its digest only: it can be compared, and is never written back;
+- a record from before whole templates were kept still loads: it knows images, variables and settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bot.contract import canonical
+from bot.ports import Json
+from bot.ports.kubernetes import WORKLOADS, Kind, Place, Thing
+
+Fields = Mapping[str, Json]
+"""Field of an object -> its value."""
+Kept = Mapping[str, Json]
+"""A record as it is kept: an edit's target -> its value."""
+
+IMAGE, DATA = "image/", "data/"
+TEMPLATE = ("env/", "order/", "container/", "pod/", "pod-label/", "pod-annotation/")
+"""How the fields of a pod template begin, its images left out."""
+WHOLE = "whole"
+"""The field that stands for all of an object: absent, or as it could be made anew."""
+_HIDDEN = "sha256"
+"""The one key of what stands for a value that looks like a secret."""
+
+
+def take(
+    workloads: Iterable[Thing],
+    settings: Iterable[Thing],
+    secret: Callable[[Json, str], bool] = lambda value, name: False,
+) -> dict[str, Json]:
+    """The record of these. secret: whether a value looks like one; it is told the name of the value too."""
+    kinds = ((settings, (DATA,)), (workloads, (IMAGE, *TEMPLATE)))
+    found: dict[str, Json] = {}
+    for things, wanted in kinds:
+        for thing in things:
+            for name, value in thing.fields.items():
+                if not name.startswith(wanted):
+                    continue
+                hides = secret(value, name.rpartition("/")[2])
+                if not hides:
+                    found[thing.place.target(name)] = value
+                elif not _is_container(name):  # one that holds a secret is never put back whole
+                    found[thing.place.target(name)] = {_HIDDEN: _digest(value)}
+    for thing in workloads:
+        if thing.whole is not None and not secret(thing.whole, ""):
+            found[thing.place.target(WHOLE)] = thing.whole
+    return found
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record by object. Empty: nothing is known."""
+
+    places: Mapping[Place, Fields] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kept: Kept) -> Record:
+        """As it was kept. ValueError for what is no record."""
+        places: dict[Place, dict[str, Json]] = {}
+        for target, value in kept.items():
+            place = Place.of(target)
+            places.setdefault(place, {})[target.removeprefix(place.target(""))] = value
+        return cls(places)
+
+    @classmethod
+    def read(cls, text: bytes) -> Record:
+        """From its JSON. ValueError."""
+        kept = json.loads(text)
+        if not isinstance(kept, dict):
+            raise ValueError("it holds no settings")
+        return cls.of(kept)
+
+    def at(self, place: Place) -> Fields:
+        """What it knows of an object; empty where it knows nothing."""
+        return self.places.get(place, {})
+
+    @property
+    def workloads(self) -> Iterator[tuple[Place, Fields]]:
+        """Those it knows."""
+        return ((place, fields) for place, fields in self.places.items() if place.kind in WORKLOADS)
+
+    def knows(self, cluster: str, kinds: Sequence[Kind] = WORKLOADS) -> bool:
+        """Whether it knows anything of these kinds there."""
+        return any(place.cluster == cluster and place.kind in kinds for place in self.places)
+
+
+def whole_templates(fields: Fields) -> bool:
+    """Whether what is known of a workload is its whole template, not only images and variables."""
+    return any(name.startswith("container/") for name in fields)
+
+
+def is_secret(value: Json) -> bool:
+    """Whether this stands for a value that looks like a secret."""
+    return isinstance(value, dict) and [*value] == [_HIDDEN]
+
+
+def alike(one: Json, other: Json, name: str = "") -> bool:
+    """Whether two values of a field say the same: absent, empty and what an API server puts in by itself are equal, but
+    for a variable or a key of a ConfigMap, where an empty text is one."""
+    if is_secret(one) != is_secret(other):
+        secret, plain = (one, other) if is_secret(one) else (other, one)
+        return isinstance(secret, dict) and secret[_HIDDEN] == _digest(plain)
+    if one == other or name.startswith(("env/", DATA)):
+        return one == other
+    key = name.rpartition("/")[2]
+    return _plain(key, one) == _plain(key, other)
+
+
+_DEFAULTS: Mapping[str, Sequence[Json]] = {
+    "apiVersion": ("v1",),
+    "defaultMode": (420,),
+    "dnsPolicy": ("ClusterFirst",),
+    "failureThreshold": (3,),
+    "imagePullPolicy": ("IfNotPresent",),
+    "periodSeconds": (10,),
+    "protocol": ("TCP",),
+    "schedulerName": ("default-scheduler",),
+    "scheme": ("HTTP",),
+    "successThreshold": (1,),
+    "terminationGracePeriodSeconds": (30,),
+    "terminationMessagePath": ("/dev/termination-log",),
+    "terminationMessagePolicy": ("File",),
+    "timeoutSeconds": (1,),
+}
+
+
+def _plain(key: str, value: Json) -> Json:
+    """The value without what says nothing; None if nothing is left."""
+    if isinstance(value, dict):
+        return {k: plain for k, inner in value.items() if (plain := _plain(k, inner)) is not None} or None
+    if isinstance(value, list):
+        return [_plain("", each) for each in value] or None
+    return None if value == "" or (not isinstance(value, bool) and value in _DEFAULTS.get(key, ())) else value
+
+
+def _is_container(name: str) -> bool:
+    head, _, rest = name.partition("/")
+    return head == "container" and "/" not in rest
+
+
+def _digest(value: Json) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()

@@ -1,0 +1,286 @@
+"""Writing approved edits and waiting until pods run them: over exactly what was approved, cluster by cluster.
+
+Invariants:
+- one patch an object, over what was seen; what stands neither at `before` nor at `after` stops the step;
+- the settings of a cluster are written just before its workloads;
+- what keeps pods from coming stands in the progress line; a pod that its controller never replaces is deleted only
+  where people approved that, else the step ends by naming the remedy;
+- what a controller of its own puts back is written again a few times, never for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from bot.contract import (
+    INLINE_LIMIT,
+    Change,
+    Ctx,
+    Edit,
+    Effect,
+    Fatal,
+    Json,
+    NotYet,
+    ReadCtx,
+    Retryable,
+    Value,
+    canonical,
+)
+from bot.ports import Blob, Unreachable
+from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
+from bot.released.ends import Ends, order, who
+
+PATIENCE = 60.0
+"""Seconds that something lasting may keep pods from running before the step gives up."""
+UNBLOCK = ": delete pods that are not ready and run another template (OrderedReady replaces none of them)"
+"""How the effect on a StatefulSet ends, whose place stands before it."""
+ROUNDS = 3
+"""How often a workload is written that somebody puts back each time."""
+LOOK = 2.0
+"""Seconds between two looks at a rollout."""
+RIGHTS = "give the bot the right, or lift what forbids it; then try again"
+TEXT, JSON = "text/plain; charset=utf-8", "application/json"
+FREE = Hindrance("")
+"""Nothing stands in the way."""
+
+
+# -- what there is -----------------------------------------------------------------------------------------------------
+
+
+async def workloads(ctx: ReadCtx, cluster: str, kinds: Sequence[Kind] = WORKLOADS) -> list[Thing]:
+    """All of them in one cluster. Unreachable; Fatal where it does not let us look."""
+    try:
+        found = await asyncio.gather(*(ctx.ports.kubernetes.list(cluster, kind) for kind in kinds))
+    except Denied as error:
+        raise Fatal(str(error), RIGHTS) from error
+    return [thing for things in found for thing in things]
+
+
+async def at(ctx: ReadCtx, places: Collection[Place]) -> Mapping[Place, Thing | None]:
+    """These objects as they are: a lone one is asked for itself, several of a kind by one list. Unreachable, Fatal."""
+    groups: dict[tuple[str, Kind], list[Place]] = {}
+    for place in sorted(places, key=str):
+        groups.setdefault((place.cluster, place.kind), []).append(place)
+
+    async def ask(cluster: str, kind: Kind, wanted: Sequence[Place]) -> Mapping[Place, Thing | None]:
+        if len(wanted) == 1 or kind == "configmap":
+            return dict(zip(wanted, await asyncio.gather(*map(ctx.ports.kubernetes.get, wanted)), strict=True))
+        listed = {t.place: t for t in await ctx.ports.kubernetes.list(cluster, kind)}
+        return {place: listed.get(place) for place in wanted}
+
+    try:
+        answers = await asyncio.gather(*(ask(*group, wanted) for group, wanted in groups.items()))
+    except Denied as error:
+        raise Fatal(str(error), RIGHTS) from error
+    return {place: thing for answer in answers for place, thing in answer.items()}
+
+
+async def kept(ctx: ReadCtx, value: Value) -> Value:
+    """The value as a change may hold it: above 4 KiB by reference."""
+    if value is None or isinstance(value, Blob) or len(text := canonical(value).encode()) <= INLINE_LIMIT:
+        return value
+    if isinstance(value, str):
+        return await ctx.ports.blobs.put(value.encode(), TEXT)
+    return await ctx.ports.blobs.put(text, JSON)
+
+
+async def whole(ctx: ReadCtx, value: Value) -> Json:
+    """The same, as it is written."""
+    if not isinstance(value, Blob):
+        return value
+    data = await ctx.ports.blobs.get(value)
+    found: Json = json.loads(data) if value.type == JSON else data.decode()
+    return found
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+async def write(
+    ctx: Ctx, ends: Ends, edits: Collection[Edit], there: Mapping[Place, Thing | None], *, again: bool
+) -> list[Thing]:
+    """The objects after one patch each, settings first. again: an earlier pass wrote them. Unreachable, Retryable,
+    Fatal."""
+    by_place: dict[Place, list[Edit]] = {}
+    for e in edits:
+        by_place.setdefault(Place.of(e.target), []).append(e)
+    found: list[Thing] = []
+    for place, ours in by_place.items():
+        thing = there.get(place)
+        if thing is None:
+            raise Fatal(f"{place} is gone", "somebody deleted it; undo or skip this step")
+        for e in ours:
+            if (now := await seen_at(ctx, ends, thing, e.target)) not in (e.before, e.after):
+                raise Fatal(_elsewhere(thing, e, now), "ask who, then try again or undo")
+        found.append(thing)
+    found.sort(key=lambda thing: thing.place.kind != "configmap")
+    return [await _write(ctx, ends, thing, by_place[thing.place], again=again) for thing in found]
+
+
+async def _write(ctx: Ctx, ends: Ends, thing: Thing, edits: Sequence[Edit], *, again: bool) -> Thing:
+    todo = [e for e in edits if await seen_at(ctx, ends, thing, e.target) != e.after]
+    if not todo:
+        return thing
+    root = thing.place.target("")
+    fields: dict[str, Json] = {e.target.removeprefix(root): await whole(ctx, e.after) for e in todo}
+    known = (ends.to.at(thing.place), *(record.at(thing.place) for record in ends.was))
+    fresh = {name.split("/")[1] for name in fields if name.startswith("env/") and name not in thing.fields}
+    for container in sorted(fresh):
+        fields.setdefault(f"order/{container}", order(thing, f"order/{container}", todo, known))
+    try:
+        written = await ctx.ports.kubernetes.write(thing, fields)
+    except Changed as error:
+        raise Retryable(str(error), after=1) from error
+    except Denied as error:
+        raise Fatal(f"{thing.place}: {error}", RIGHTS) from error
+    if again:
+        await _no_war(ctx, thing, next(iter(fields)))
+    return written
+
+
+async def _no_war(ctx: Ctx, thing: Thing, field: str) -> None:
+    """Fatal where this workload, written in an earlier pass, has been put back too often."""
+    n = 1
+    while not await fresh(ctx, f"{thing.place} put back {n}"):
+        n += 1
+    if n % ROUNDS == 0:
+        owner = thing.facts.get("owner")
+        said = f"its owner {owner} puts it back" if owner else f"it is put back each time, {who(thing, field)}"
+        where = f"change {owner}" if owner else "end what writes it"
+        raise Fatal(f"{thing.place}: {said}, {n} times so far", f"{where}, then try again")
+
+
+async def fresh(ctx: Ctx, name: str) -> bool:
+    """Whether this is marked for the first time in this application."""
+    marked = False
+
+    async def mark() -> Json:
+        nonlocal marked
+        marked = True
+        return True
+
+    await ctx.once(name, mark)
+    return marked
+
+
+async def seen_at(ctx: ReadCtx, ends: Ends, thing: Thing | None, target: str) -> Value:
+    """Where a target stands: the target's image under whatever name it goes, large values by reference."""
+    now = value_at(thing, target)
+    if isinstance(now, str) and "/image/" in target:
+        return ends.good.get(ends.digest(now), now) if ends.digest(now) else now
+    return await kept(ctx, now)
+
+
+def _elsewhere(thing: Thing, e: Edit, now: Value) -> str:
+    changed = who(thing, e.target.removeprefix(thing.place.target("")))
+    if thing.place.kind == "configmap":
+        return f"{short(e.target)}: {changed}"
+    return f"{e.target} is {now}, neither {e.before} nor {e.after}; {changed}"
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+
+async def complete(ctx: Ctx, things: Iterable[Thing], change: Change, done: Collection[str]) -> int:
+    """How many pods run the new template; NotYet with live numbers before all do, Fatal where one will not.
+
+    Of a change that holds nothing the end is only looked at, with no patience that could run out.
+    """
+    rolling = [(t, t.rollout) for t in things if t.rollout is not None and not t.fields.get("paused")]
+    waiting = [(t, r) for t, r in rolling if not r.complete]
+    if not waiting:
+        return sum(r.wanted for _, r in rolling)
+    seen = [t.place for t, r in waiting if r.seen]
+    there = dict.fromkeys(t.place for t, _ in waiting) | dict(
+        zip(seen, await asyncio.gather(*(hindrance(ctx, place) for place in seen)), strict=True)
+    )
+    await _unblock(ctx, there, change)
+    judged = [] if change.is_noop else waiting
+    failed = [(t, r) for t, r in judged if r.failed or await _lasts(ctx, t.place, there[t.place])]
+    if failed and await _gives_up(ctx, {t.place.cluster for t, _ in failed}):
+        words = [_failure(t.place, r, there[t.place]) for t, r in failed]
+        nodes = sorted({n for t, _ in failed for n in (there[t.place] or FREE).nodes})
+        hint = "repair the cause and try again, or undo"
+        if nodes and all((there[t.place] or FREE).nodes for t, _ in failed):
+            hint = f"accept it as it is where {', '.join(nodes)} may stay behind, or try again when it is back"
+        raise Fatal(f"{finished(done)}{'; '.join(words)}", hint)
+    wanted, ready = sum(r.wanted for _, r in rolling), sum(min(r.fresh, r.wanted) for _, r in rolling)
+    where = names({t.place.cluster for t, _ in waiting})
+    said = (h.why if place.name in h.why else f"{place.name}: {h.why}" for place, h in there.items() if h is not None)
+    why = next((f"; {words}" for words in said), "")
+    raise NotYet(f"{ready} of {wanted} pods ready, {where}{why}", after=LOOK, done=ready, total=wanted)
+
+
+async def hindrance(ctx: ReadCtx, place: Place) -> Hindrance | None:
+    """What keeps the newest template from running, as far as can be seen."""
+    try:
+        return await ctx.ports.kubernetes.hindrance(place, ctx.now)
+    except (Unreachable, Denied):
+        return None
+
+
+def unblocked(effect: Effect) -> Place:
+    """The StatefulSet that an effect is about."""
+    return Place.of(effect.what.removesuffix(UNBLOCK))
+
+
+async def _unblock(ctx: Ctx, there: Mapping[Place, Hindrance | None], change: Change) -> None:
+    """Delete the pods that their controller never replaces, where people approved that."""
+    approved = {unblocked(e) for e in change.effects}
+    for place, found in there.items():
+        for pod in (found or FREE).blocking if place in approved else ():
+            try:
+                await ctx.ports.kubernetes.delete_pod(place, pod)
+            except (Unreachable, Changed) as error:
+                raise Retryable(str(error), after=LOOK) from error
+            except Denied as error:
+                raise Fatal(f"{place}: {error}", f"kubectl delete pod {pod}; or give the bot the right") from error
+
+
+async def _lasts(ctx: Ctx, place: Place, found: Hindrance | None) -> bool:
+    """Whether something that does not pass by itself has been there for longer than is usual."""
+    if found is None or not found.lasting:
+        return False
+    return (ctx.now - await _first(ctx, f"stuck {place}")).total_seconds() >= PATIENCE
+
+
+async def _gives_up(ctx: Ctx, clusters: Collection[str]) -> bool:
+    """Once: whoever tries again has repaired something, and what was repaired gets the step's whole time to show."""
+    return await _first(ctx, f"gave up on {names(clusters)}") == ctx.now
+
+
+async def _first(ctx: Ctx, what: str) -> datetime:
+    """When this was seen first."""
+
+    async def now() -> Json:
+        return ctx.now.isoformat()
+
+    return datetime.fromisoformat(str(await ctx.once(what, now)))
+
+
+def _failure(place: Place, r: Rollout, found: Hindrance | None) -> str:
+    why = " — ".join(word for word in (r.failed, found.why if found is not None else "") if word)
+    ready = min(r.updated, r.ready) if found is not None and found.nodes else r.fresh  # none is ready there
+    return f"{place}: {ready} of {r.wanted} pods ready, {why}"
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def finished(clusters: Collection[str]) -> str:
+    """What begins a sentence about the rest."""
+    return f"{names(clusters)} done; " if clusters else ""
+
+
+def names(words: Iterable[str]) -> str:
+    """ "eu-1, us-1"."""
+    return ", ".join(sorted(words))
+
+
+def short(target: str) -> str:
+    """ "eu-1 shop-settings/KEY" of a key of a ConfigMap."""
+    cluster, _, name, _, key = target.split("/", 4)
+    return f"{cluster} {name}/{key}"
