@@ -29,6 +29,7 @@ from bot.contract import (
     ReadCtx,
     Receipt,
     Retryable,
+    ServiceName,
     Value,
 )
 from bot.ports import Unreachable
@@ -40,7 +41,7 @@ LOST = "clusters not reached"
 class DeploysFreezeParams(Params):
     """What to freeze, and which deploy paths there are besides the clusters."""
 
-    service: str = Field(min_length=1, description="Service whose new releases are refused.")
+    service: ServiceName = Field(description="Service whose new releases are refused.")
     admitted: list[str] = Field(
         [], description="Image digests that pass all the same: the fix that people let through."
     )

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from pydantic import Field
 
-from bot.contract import Action, Change, Ctx, Edit, Fatal, Params, ReadCtx, Receipt, Retryable, Value
+from bot.contract import Action, Change, Ctx, Edit, Fatal, Params, ReadCtx, Receipt, Retryable, ServiceName, Value
 from bot.ports import Unreachable
 from bot.ports.kubernetes import Denied, Place
 
@@ -19,7 +19,7 @@ from bot.ports.kubernetes import Denied, Place
 class DeploysThawParams(Params):
     """Whose freeze to lift."""
 
-    service: str = Field(min_length=1, description="Service that takes new releases again.")
+    service: ServiceName = Field(description="Service that takes new releases again.")
 
 
 class DeploysThaw(Action[DeploysThawParams]):

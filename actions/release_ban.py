@@ -30,6 +30,7 @@ from bot.contract import (
     ReadCtx,
     Receipt,
     Retryable,
+    ServiceName,
     Value,
 )
 from bot.ports import Unreachable
@@ -42,7 +43,7 @@ _PLAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?")
 class ReleaseBanParams(Params):
     """Which images to keep out."""
 
-    service: str = Field(min_length=1, description="Service whose releases these are.")
+    service: ServiceName = Field(description="Service whose releases these are.")
     releases: dict[str, list[str]] = Field(description="Digests that may not come back, by version of their release.")
 
     def guard(self, version: str) -> str:

@@ -8,14 +8,28 @@ from collections.abc import Collection, Mapping
 
 from pydantic import Field
 
-from bot.contract import Action, Change, Ctx, Edit, Fatal, Json, NotYet, Params, ReadCtx, Receipt, Retryable, Value
+from bot.contract import (
+    Action,
+    Change,
+    Ctx,
+    Edit,
+    Fatal,
+    HttpTarget,
+    Json,
+    NotYet,
+    Params,
+    ReadCtx,
+    Receipt,
+    Retryable,
+    Value,
+)
 from bot.ports import Reply, Unreachable
 
 
 class ReleaseSwitchParams(Params):
     """What to point where."""
 
-    target: str = Field(description="HTTP target of the catalogue that holds the pointer.")
+    target: HttpTarget = Field(description="HTTP target of the catalogue that holds the pointer.")
     release: str = Field(min_length=1, description="Version that is to serve.")
     path: str = Field("/release", pattern="^/", description="Path of the pointer below the target.")
     health: str = Field("/healthz", pattern="^/", description="Path of the page that names the release which serves.")

@@ -16,7 +16,21 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import Field
 
-from bot.contract import Action, Change, Ctx, Edit, Fatal, Json, NotYet, Params, ReadCtx, Receipt, Retryable, Value
+from bot.contract import (
+    Action,
+    Change,
+    Ctx,
+    Edit,
+    Fatal,
+    Json,
+    NotYet,
+    Params,
+    ReadCtx,
+    Receipt,
+    Retryable,
+    ServiceName,
+    Value,
+)
 from bot.ports import Unreachable
 from bot.ports.kubernetes import Changed, Denied, Place, Thing, digest
 
@@ -29,7 +43,7 @@ BETWEEN = 0.7
 class ReleaseUnbanParams(Params):
     """Whose ban ends."""
 
-    service: str = Field(min_length=1, description="Service whose release it is.")
+    service: ServiceName = Field(description="Service whose release it is.")
     version: str = Field(description="The release whose ban ends.")
     images: dict[str, str] = Field(description="Its images by digest; guards that ban no others are taken away.")
 

@@ -8,14 +8,14 @@ from collections.abc import Collection, Mapping
 
 from pydantic import Field
 
-from bot.contract import Action, Change, Ctx, Edit, Fatal, Json, Params, ReadCtx, Receipt, Retryable, Value
+from bot.contract import Action, Change, Ctx, Edit, Fatal, HttpTarget, Json, Params, ReadCtx, Receipt, Retryable, Value
 from bot.ports import Unreachable
 
 
 class ServiceQuiesceParams(Params):
     """What to make read-only."""
 
-    target: str = Field(description="HTTP target of the catalogue that holds the switch.")
+    target: HttpTarget = Field(description="HTTP target of the catalogue that holds the switch.")
     path: str = Field("/maintenance", pattern="^/", description="Path of the document with `read_only`.")
 
     @property

@@ -127,7 +127,7 @@ class FileBlobs:
         except OSError as e:
             raise BlobsUnavailable(
                 f"{e.filename or self.folder} cannot be {what}: {e.strerror or e}. "
-                f"Next: look at the disk and the rights of {self.folder} (blobs_url)."
+                f"Next: look at the disk and the rights of {self.folder} (ROLLBACK_BLOBS_URL)."
             ) from e
 
 

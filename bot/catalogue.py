@@ -53,6 +53,8 @@ from bot.ports.kubernetes import digest
 STABLE_AFTER = 24 * 3600.0
 """Seconds of serving without being marked bad that count as stable, where a service says nothing else."""
 
+NO_CATALOGUE = "there is no catalogue here; ROLLBACK_CATALOGUE says where it is, `rollback-bot init` writes one"
+
 _KNOWN_KEYS = ConfigDict(extra="forbid")
 
 
@@ -286,13 +288,15 @@ class CatalogueFile(Strict):
 _FILE = TypeAdapter(CatalogueFile)
 
 
-def load_catalogue(text: str | bytes, source: str) -> Catalogue:
-    """Read a catalogue; `source` is the name of the file. Raises Faults with everything that is wrong."""
+def load_catalogue(text: str | bytes, source: str, plans: Collection[str] | None = None) -> Catalogue:
+    """Read a catalogue; `source` is the name of the file. Raises Faults with everything that is wrong.
+
+    plans: the names of those there are; None: not checked."""
     document = read(text, source)
     report = Report(document)
     file = read_as(_FILE, document.data, (), report, Shape.of(_FILE.json_schema()))
     if file is not None:
-        _check_services(file, report)
+        _check_services(file, report, plans)
         _check_roles(file, report)
     if file is None or not report.clean:
         raise report.faults
@@ -303,9 +307,12 @@ def load_catalogue(text: str | bytes, source: str) -> Catalogue:
     )
 
 
-def _check_services(file: CatalogueFile, report: Report) -> None:
+def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] | None) -> None:
     for name, service in file.services.items():
         path: Path = ("services", name)
+        if plans is not None and service.plan not in plans:
+            at = (*path, "plan") if "plan" in service.model_fields_set else path
+            report.add(at, f"no plan is named {service.plan!r}", word=service.plan, known=plans)
         for i, other in enumerate(service.depends_on):
             at = (*path, "depends_on", i)
             if other == name:

@@ -33,6 +33,16 @@ INLINE_LIMIT = 4096
 """Bytes of canonical JSON above which a value belongs into `ports.blobs`."""
 
 
+NAMES = "names"
+"""Key in a parameter's schema: what of the catalogue its value names, a kind of target or "service". Plans are held to
+that before anything runs."""
+
+HttpTarget = Annotated[str, Field(json_schema_extra={NAMES: "http"})]
+"""Type of a parameter that names an HTTP target of the service."""
+ServiceName = Annotated[str, Field(min_length=1, json_schema_extra={NAMES: "service"})]
+"""Type of a parameter that names a service."""
+
+
 class Params(BaseModel):
     """A handler's parameters. Each field is described: the text is help, documentation and schema."""
 

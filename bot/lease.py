@@ -43,7 +43,7 @@ class AlreadyRunning(Exception):
     def __init__(self, path: Path, pid: int | None) -> None:
         super().__init__(
             f"another bot works on this database: process {pid or 'unknown'} holds {path}. "
-            "Stop it, or give this one another database_url."
+            "Stop it, or give this one another ROLLBACK_DATABASE_URL."
         )
         self.path, self.pid = path, pid
 

@@ -195,7 +195,7 @@ class Rollbacks:
     def _fits(self, plan: str, service: Service) -> bool:
         try:
             self.compile(*self.plans.text(plan), service)
-        except (Faults, LookupError, OSError):
+        except (Faults, LookupError):
             return False
         return True
 
@@ -254,11 +254,23 @@ class Rollbacks:
         )  # fmt: skip
         return _secret(created, self.engine.redactor) or created
 
-    def compile(self, text: str, source: str, service: Service | None) -> Plan:
+    def unfit(self) -> Mapping[str, Faults]:
+        """Service -> what is wrong with its plan, of those that could not be rolled back now."""
+        found: dict[str, Faults] = {}
+        for name, service in self.catalogue.services.items():
+            try:
+                self.compile(*self.plans.text(service.plan), service)
+            except Faults as faults:
+                found[name] = faults
+        return found
+
+    def compile(self, text: str | bytes, source: str, service: Service | None) -> Plan:
         """The plan for a service. Faults: all its mistakes at once, those too that only lint sees, because a decision
         that cannot be made, or a debt that nothing pays, shows too late in the middle of an incident."""
         roles = frozenset(self.catalogue.roles)
-        found = compile_file(text, source=source, registry=self.registry, service=service, roles=roles)
+        found = compile_file(
+            text, source=source, registry=self.registry, service=service, roles=roles, services=self.catalogue.services
+        )
         if wrong := lint(found, ports=PORT_NAMES, people=None):
             raise Faults(wrong)
         return found.plan

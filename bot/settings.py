@@ -6,11 +6,18 @@ variable counts as left out: compose files, units and charts pass them on like t
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bot.located import nearest
+
+PREFIX = "ROLLBACK_"
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_[0-9]+_(TCP|UDP)")
 
 
 class SettingsError(ValueError):
@@ -20,14 +27,14 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """What the bot and its command line are told by their surroundings."""
 
-    model_config = SettingsConfigDict(env_prefix="ROLLBACK_", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     profile: Literal["local", "production"] = Field(
         "local", description="`production` refuses embedded databases and files kept on the bot's own disk."
     )
     database_url: str = Field(
         "sqlite:///rollback.db",
-        description="Where the log is kept: `sqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
+        description="Where the log is kept: `sqlite:///file.db` or `postgresql://user@host/name`.",
     )
     blobs_url: str = Field(
         "file:rollback-files",
@@ -95,9 +102,26 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as e:
-        lines = [_line(".".join(map(str, x["loc"])), x["msg"]) for x in e.errors(include_url=False)]
+        lines = [_line(".".join(map(str, x["loc"])), x["msg"], x["input"]) for x in e.errors(include_url=False)]
         raise SettingsError("\n".join(lines)) from None
 
 
-def _line(field: str, message: str) -> str:
-    return f"ROLLBACK_{field.upper()}: {message}" if field else message.removeprefix("Value error, ")
+def strange(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like one of ours and is none: nothing that it says is heeded.
+
+    Left out is what Kubernetes sets for a Service (`ROLLBACK_BOT_PORT=tcp://…`), and what ROLLBACK_REDACT names.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    given = {n: n.upper().removeprefix(PREFIX) for n in environment if n.upper().startswith(PREFIX)}
+    named = {n.strip() for n in environment.get(f"{PREFIX}REDACT", "").split(",")}
+    linked = {n for n in given if _SERVICE_LINK.search(n) or environment[n].startswith("tcp://")}
+    odd = sorted(n for n, word in given.items() if word not in known and n not in named | linked)
+    return [
+        f"{n} is no setting" + (f"; did you mean {PREFIX}{g}?" if (g := nearest(given[n], known)) else "") for n in odd
+    ]
+
+
+def _line(field: str, message: str, given: object) -> str:
+    if str(given).startswith("tcp://"):
+        message += "; Kubernetes set it, for a Service named `rollback`: `enableServiceLinks: false` in the pod"
+    return f"{PREFIX}{field.upper()}: {message}" if field else message.removeprefix("Value error, ")

@@ -27,12 +27,13 @@ from bot.adapters.http import HttpTarget as Endpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.adapters.registry import RegistryClient
 from bot.blobs import FileBlobs
-from bot.catalogue import Catalogue, HttpTarget, KubernetesTarget, Service, load_catalogue
+from bot.catalogue import NO_CATALOGUE, Catalogue, HttpTarget, KubernetesTarget, Service, load_catalogue
 from bot.engine.executor import Executor
 from bot.engine.reconciler import Engine
 from bot.engine.staff import NoChannels, Staff
 from bot.eta import Estimates, Eta
 from bot.lease import Lease, take
+from bot.located.yamltree import content
 from bot.notices import StoredNotices
 from bot.outside import Outside
 from bot.paging import Pager, Paging
@@ -133,14 +134,15 @@ class Bot(Offline):
 @asynccontextmanager
 async def offline(settings: Settings, clock: Callable[[], float] = time.time) -> AsyncIterator[Offline]:
     """The bot without its engine. SettingsError, Faults (catalogue) or StoreUnavailable say what is wrong."""
-    catalogue = read_catalogue(settings.catalogue)
+    plans = Plans(settings.plans)
+    catalogue = read_catalogue(settings.catalogue, plans)
     registry = Registry.discover(actions, checks)
     redactor = redactor_of(settings)
     files = files_of(settings)
     store = await Store.open(settings.database_url)
     try:
         yield Offline(
-            settings, catalogue, registry, Plans(settings.plans), store, redactor, files,
+            settings, catalogue, registry, plans, store, redactor, files,
             _last_known(settings, catalogue, store, clock), Tokens(store, clock), Releases(store, clock),
             frozenset(f.name for f in fields(Wired)), clock,
         )  # fmt: skip
@@ -237,15 +239,9 @@ def _last_known(settings: Settings, catalogue: Catalogue, store: Store, clock: C
     return SlackDirectory(catalogue, None, store, clock, team=settings.slack_team)
 
 
-def read_catalogue(path: Path) -> Catalogue:
-    """The catalogue from its file. SettingsError if there is none, Faults with every mistake."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SettingsError(f"there is no catalogue at {path}; ROLLBACK_CATALOGUE says where it is") from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise SettingsError(f"the catalogue {path} cannot be read: {e}") from None
-    return load_catalogue(text, str(path))
+def read_catalogue(path: Path, plans: Plans) -> Catalogue:
+    """The catalogue from its file. Faults with every mistake, also where there is none."""
+    return load_catalogue(content(path, NO_CATALOGUE), str(path), plans.names())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 
 from pydantic import Field
 
-from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
+from bot.contract import Check, HttpTarget, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Unreachable
 from bot.ports.kubernetes import Denied
 from bot.ports.registry import Refused
@@ -38,7 +38,7 @@ class AccessGrantedParams(Params):
     """What to look at beside the service's clusters."""
 
     images: dict[str, str] = Field({}, description="Images by digest; their registries must let us read.")
-    http: dict[str, str] = Field({}, description="HTTP target -> the path that must answer, `/healthz`.")
+    http: dict[HttpTarget, str] = Field({}, description="HTTP target -> the path that must answer, `/healthz`.")
 
 
 class AccessGrantedOutput(Output):

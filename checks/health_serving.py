@@ -5,14 +5,14 @@ Only a health page that answers can pass: no answer, or one that says nothing ab
 
 from pydantic import Field
 
-from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
+from bot.contract import Check, HttpTarget, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Reply, Unreachable
 
 
 class HealthServingParams(Params):
     """Where to look, and for what."""
 
-    target: str = Field(description="HTTP target of the catalogue that is asked.")
+    target: HttpTarget = Field(description="HTTP target of the catalogue that is asked.")
     path: str = Field("/healthz", pattern="^/", description="Path of its health page below the target.")
     release: str | None = Field(None, description="Version that must be the one serving; left out: any.")
 

@@ -26,6 +26,10 @@ _ALEMBIC = threading.Lock()
 """Alembic keeps what it is doing in module globals: one thread at a time."""
 
 
+class UnknownRevision(ValueError):
+    """A revision that this version does not have; names those there are."""
+
+
 def head() -> str:
     """The revision that this version of the bot needs."""
     return _scripts().get_current_head() or ""
@@ -57,24 +61,35 @@ def current(url: str) -> str | None:
 def upgrade(url: str, to: str = "head", *, patience: float = 60.0) -> str:
     """Bring the database to a revision; nothing happens if it is there. Returns where it is now.
 
-    patience: seconds to wait for another upgrader. Raises SchemaMismatch (newer than this version), StoreUnavailable.
+    patience: seconds to wait for another upgrader. Raises UnknownRevision, SchemaMismatch (newer than this
+    version), StoreUnavailable.
     """
-    return _migrate(url, patience, lambda config: command.upgrade(config, to))
+    return _migrate(url, patience, _revision(to, "head"), command.upgrade)
 
 
 def downgrade(url: str, to: str, *, patience: float = 60.0) -> str:
     """Take the database back to a revision ("base": before the first), and with it what later ones added."""
-    return _migrate(url, patience, lambda config: command.downgrade(config, to))
+    return _migrate(url, patience, _revision(to, "base"), command.downgrade)
 
 
-def _migrate(url: str, patience: float, go: Callable[[Config], None]) -> str:
+def _revision(word: str, other: str) -> str:
+    """The word, if it is a revision or the `other` word for one. UnknownRevision."""
+    known = [script.revision for script in reversed(list(_scripts().walk_revisions()))]
+    if word not in (*known, other):
+        raise UnknownRevision(
+            f"This version has no revision {word!r}; it has {', '.join(known)}, or {other}. Nothing was changed."
+        )
+    return word
+
+
+def _migrate(url: str, patience: float, to: str, go: Callable[[Config, str], None]) -> str:
     with _ALEMBIC, _connection(url, patience, begin="BEGIN EXCLUSIVE") as c:
         if c.dialect.name == "postgresql":
             _queue(c, patience)
         _refuse_newer(revision(c), place(parse_url(url)))
         config = _config()
         config.attributes["connection"] = c
-        go(config)
+        go(config, to)
         return revision(c) or ""
 
 

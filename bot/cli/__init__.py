@@ -1,19 +1,20 @@
 """`rollback-bot`: everything a person can do from a terminal, one module a kind of command.
 
 Invariants:
-- a command speaks to the running bot, as one person, by token; `serve`, `db`, `token`, `doctor`, `plan` and `--direct`
-  alone open anything themselves, and import what that needs when they run: `--help` is there at once;
+- a command speaks to the running bot, as one person, by token; `init`, `serve`, `db`, `token`, `doctor`, `plan` and
+  `--direct` alone open anything themselves, and import what that needs when they run: `--help` is there at once;
 - every end has an exit code that scripts can rely on (`bot.cli.output.Code`), every "no" its reason on stderr;
 - what came from others is printed without control characters.
 """
 
 from __future__ import annotations
 
-from bot.cli import auditing, deciding, doctoring, freezing, host, looking, plans, releases, steering
+from bot.cli import auditing, beginning, deciding, doctoring, freezing, host, looking, plans, releases, steering
 from bot.cli.root import root
 
 __all__ = [
-    "auditing", "deciding", "doctoring", "freezing", "host", "looking", "main", "plans", "releases", "root", "steering",
+    "auditing", "beginning", "deciding", "doctoring", "freezing", "host", "looking", "main", "plans", "releases",
+    "root", "steering",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -30,13 +31,14 @@ from bot.plan.named import Plans
 from bot.policy import COMMANDER, Actor, Person
 from bot.registry import Registry
 from bot.run import events as ev
-from bot.settings import Settings, SettingsError, read_settings
+from bot.settings import Settings, SettingsError, read_settings, strange
 from bot.shared import unshared
 from bot.slack.directory import SlackDirectory
 from bot.slack.doctor import Finding, Slack, examine
 from bot.slack.render import screen
 from bot.slack.sample import stages
 from bot.store import SchemaMismatch, Store, StoreUnavailable
+from bot.store.database import BadAddress
 
 ASKED = 3.0
 """Seconds to wait for a bot that may be running."""
@@ -52,6 +54,8 @@ async def everything() -> AsyncIterator[Finding]:
             yield Finding("settings", "fault", line, "correct it; docs/settings.md lists every setting")
         return
     yield Finding("settings", "ok", f"profile {settings.profile}, Slack {settings.slack}")
+    for text in strange(os.environ):
+        yield Finding("settings", "look", text, "correct its name; docs/settings.md lists all")
     yield await _files(files)
     running, found = await _bot(settings)
     for finding in found:
@@ -64,21 +68,23 @@ async def everything() -> AsyncIterator[Finding]:
             yield await _record(files, store)
             yield await _shared(settings, files)
         try:
-            catalogue = wiring.read_catalogue(settings.catalogue)
-        except (SettingsError, Faults) as error:
+            plans = Plans(settings.plans)
+            catalogue = wiring.read_catalogue(settings.catalogue, plans)
+        except Faults as error:
             yield Finding("catalogue", "fault", str(error), "correct it; `rollback-bot plan lint` looks at it again")
             return
         yield Finding(
             "catalogue", "ok", f"services: {', '.join(catalogue.services)}; roles: {', '.join(catalogue.roles)}"
         )
         slack = told(settings, running)
-        plans, found = _plans(settings, catalogue)
-        for finding in [*found, *await _people(catalogue, plans, slack, store), *await _targets(settings, catalogue)]:
+        compiled, found = _plans(plans, catalogue)
+        found += await _people(catalogue, compiled, slack, store)
+        for finding in [*found, *await _targets(settings, catalogue)]:
             yield finding
         if slack is None:
             yield Finding("slack", "ok", "off, as set; docs/slack.md says how to switch it on")
             return
-        async for finding in examine(slack, catalogue, time.time, cards(catalogue, plans)):
+        async for finding in examine(slack, catalogue, time.time, cards(catalogue, compiled)):
             yield finding
 
 
@@ -137,6 +143,8 @@ async def _database(settings: Settings, stack: contextlib.AsyncExitStack) -> tup
         store = await Store.open(settings.database_url)
         stack.push_async_callback(store.close)
         await store.check_schema()
+    except BadAddress as error:
+        return None, Finding("database", "fault", str(error), "correct it; docs/settings.md")
     except StoreUnavailable as error:
         return None, Finding("database", "fault", str(error), "start it, or correct ROLLBACK_DATABASE_URL")
     except SchemaMismatch as error:
@@ -184,16 +192,16 @@ async def _targets(settings: Settings, catalogue: Catalogue) -> list[Finding]:
 # -- who decides -------------------------------------------------------------------------------------------------------
 
 
-def _plans(settings: Settings, catalogue: Catalogue) -> tuple[Mapping[str, Plan], list[Finding]]:
+def _plans(plans: Plans, catalogue: Catalogue) -> tuple[Mapping[str, Plan], list[Finding]]:
     """Service -> its plan, of those whose plan compiles."""
-    plans, registry = Plans(settings.plans), Registry.discover(actions, checks)
+    registry, roles = Registry.discover(actions, checks), frozenset(catalogue.roles)
     good: dict[str, Plan] = {}
     found: list[Finding] = []
     for name, service in catalogue.services.items():
         try:
             text, source = plans.text(service.plan)
             good[name] = compile_plan(
-                text, source=source, registry=registry, service=service, roles=frozenset(catalogue.roles)
+                text, source=source, registry=registry, service=service, roles=roles, services=catalogue.services
             )
         except (LookupError, Faults) as error:
             hint = f"`rollback-bot plan lint {service.plan} --service {name}`"

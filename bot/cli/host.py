@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pwd
 import signal
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from aiohttp.web import TCPSite
 
     from bot.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 HOURS = 12
 """A token's life, as in bot.tokens."""
@@ -40,6 +43,7 @@ async def _serve(settings: Settings) -> None:
     from aiohttp import web
 
     from bot import log, wiring
+    from bot.settings import strange
     from bot.web import app
 
     stop = asyncio.Event()
@@ -48,6 +52,11 @@ async def _serve(settings: Settings) -> None:
     log.set_up(settings.log_level, wiring.redactor_of(settings), settings.log_format)
     async with wiring.running(settings) as bot:
         log.fold(bot.store.db.outage)
+        for text in strange(os.environ):
+            _log.warning("%s; nothing that it says is heeded", text)
+        for service, faults in bot.rollbacks.unfit().items():
+            for fault in faults.faults:
+                _log.error("%s cannot be rolled back by its plan: %s", service, fault)
         runner = web.AppRunner(app(bot, others=bot.posts), access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:

@@ -28,13 +28,13 @@ def plan() -> None:
 
 @plan.command("lint")
 @click.argument("files", nargs=-1, metavar="[FILE|NAME]...")
-@click.option("--service", metavar="NAME", help="Whose limits the plan may read.")
+@click.option("--service", metavar="NAME", help="Whose limits and targets the plan may use.")
 def lint(files: tuple[str, ...], service: str | None) -> None:
     """Every mistake of plans, and of the catalogue, with its place; all plans there are if none is named."""
     bench = _Bench()
-    found: list[Fault] = []
+    found = list(bench.wrong)
     for name in files or bench.names():
-        found += bench.faults(name, service)
+        found += bench.faults(name, service, named=bool(files))
     data = {"faults": [{"where": f"{f.source}:{f.line}:{f.column}", "path": f.path, "text": str(f)} for f in found]}
     if found:
         raise End(Code.USAGE, "\n".join(map(str, found)), data)
@@ -43,11 +43,11 @@ def lint(files: tuple[str, ...], service: str | None) -> None:
 
 @plan.command("preview")
 @click.argument("file", metavar="FILE|NAME")
-@click.option("--service", metavar="NAME", help="Whose limits the plan may read.")
+@click.option("--service", metavar="NAME", help="Whose limits and targets the plan may use.")
 def preview(file: str, service: str | None) -> None:
     """A plan in the order it would be worked through, and who is asked. `rollback-bot preview` asks the world too."""
     bench = _Bench()
-    compiled = bench.compiled(file, service).plan
+    compiled = bench.preview(file, service)
     data = {"name": compiled.name, "digest": compiled.digest, "steps": [_data(compiled, s) for s in compiled.steps]}
     say(data, "\n".join(_lines(compiled)))
 
@@ -65,23 +65,39 @@ def schema(catalogue: bool) -> None:
 
 
 class _Bench:
-    """What plans are checked against: the handlers that are installed, and the catalogue where there is one."""
+    """What plans are checked against: the handlers that are installed, and the catalogue. wrong: what is, with that."""
 
     def __init__(self) -> None:
+        from bot.located import Faults
         from bot.plan.named import Plans
         from bot.settings import read_settings
 
         self.settings: Settings = read_settings()
         self.plans = Plans(self.settings.plans)
         self.registry = _registry()
-        self.catalogue = self._catalogue()
+        self.catalogue: Catalogue | None = None
+        self.wrong: list[Fault] = []
+        try:
+            self.catalogue = self._catalogue()
+        except Faults as e:
+            self.wrong += e.faults
 
     def names(self) -> list[str]:
         """Every plan there is."""
         return self.plans.names()
 
-    def faults(self, file: str, service: str | None) -> list[Fault]:
-        """Everything that is wrong with one plan."""
+    def faults(self, file: str, service: str | None, *, named: bool) -> list[Fault]:
+        """Everything that is wrong with one plan, for each service that it must do for; where it must for none, for the
+        one that it fits best. named: somebody asks for it; of a built-in plan that no service follows nobody does."""
+        if service is not None or self.catalogue is None:
+            return self._faults(file, self._service(service))
+        users = [s for s in self.catalogue.services.values() if s.plan == file]
+        if not users and not named:
+            return self._faults(file, None)
+        found = [self._faults(file, s) for s in users or self.catalogue.services.values()]
+        return list(dict.fromkeys(f for faults in found for f in faults)) if users else min(found, key=len)
+
+    def _faults(self, file: str, service: Service | None) -> list[Fault]:
         from bot.located import Faults
         from bot.narrow import PORT_NAMES
         from bot.plan.lint import lint as examine
@@ -105,13 +121,24 @@ class _Bench:
         people = list(run_async(CatalogueDirectory(self.catalogue).everyone()))
         return [(people, p.id) for p in people if COMMANDER in p.roles] or [(people, "")]
 
-    def compiled(self, file: str, service: str | None) -> Compiled:
+    def preview(self, file: str, service: str | None) -> Plan:
+        """One plan, as a service that it fits would be rolled back by it. Faults, End."""
+        from bot.located import Faults
+
+        if faults := self.wrong or self.faults(file, service, named=True):
+            raise Faults(faults)
+        return self.compiled(file, self._service(service)).plan
+
+    def compiled(self, file: str, service: Service | None) -> Compiled:
         """One plan with its places. Faults, End."""
         from bot.plan.compile import compile_file
 
         text, source = self._text(file)
-        roles = None if self.catalogue is None else frozenset(self.catalogue.roles)
-        return compile_file(text, source=source, registry=self.registry, service=self._service(service), roles=roles)
+        there = self.catalogue
+        return compile_file(
+            text, source=source, registry=self.registry, service=service,
+            roles=None if there is None else there.roles, services=None if there is None else there.services,
+        )  # fmt: skip
 
     def _text(self, file: str) -> tuple[str | bytes, str]:
         if file in self.plans.names():
@@ -124,18 +151,23 @@ class _Bench:
             raise End(Code.USAGE, text) from None
 
     def _service(self, name: str | None) -> Service | None:
+        from bot.located import Faults
+
         if name is None:
             return None
+        if self.wrong:
+            raise Faults(self.wrong)
         found = self.catalogue.services.get(name) if self.catalogue is not None else None
         if found is None:
             raise End(Code.USAGE, f"There is no service {name!r} in {self.settings.catalogue}.")
         return found
 
-    def _catalogue(self) -> Catalogue | None:
-        from bot.catalogue import load_catalogue
+    def _catalogue(self) -> Catalogue:
+        from bot.catalogue import NO_CATALOGUE, load_catalogue
+        from bot.located.yamltree import content
 
         file = self.settings.catalogue
-        return load_catalogue(file.read_bytes(), str(file)) if file.exists() else None
+        return load_catalogue(content(file, NO_CATALOGUE), str(file), self.plans.names())
 
 
 def _registry() -> Registry:

@@ -24,7 +24,7 @@ SECTIONS = (
     ("Steer", "stop resume abort retarget admit offer take close"),
     ("Steps", "retry skip accept undo restore hand-over adopt"),
     ("Record, releases, plans", "audit release plan"),
-    ("On the bot's host", "serve db token doctor slack demo"),
+    ("On the bot's host", "init serve db token doctor slack demo"),
     ("Help", "help"),
 )
 
@@ -138,9 +138,10 @@ def known(e: Exception) -> click.ClickException:
 
 
 _ENDS = {
-    "AlreadyRunning": Code.REFUSED, "BlobsUnavailable": Code.UNREACHABLE, "Faults": Code.USAGE,
-    "NotShared": Code.USAGE, "RecordCut": Code.BAD_RECORD, "RegistryError": Code.USAGE,
-    "SchemaMismatch": Code.UNREACHABLE, "SettingsError": Code.USAGE, "StoreUnavailable": Code.UNREACHABLE, "Unclear": Code.USAGE,
+    "AlreadyRunning": Code.REFUSED, "BadAddress": Code.USAGE, "BlobsUnavailable": Code.UNREACHABLE,
+    "Faults": Code.USAGE, "NotShared": Code.USAGE, "RecordCut": Code.BAD_RECORD, "RegistryError": Code.USAGE,
+    "SchemaMismatch": Code.UNREACHABLE, "SettingsError": Code.USAGE, "StoreUnavailable": Code.UNREACHABLE,
+    "Unclear": Code.USAGE, "UnknownRevision": Code.USAGE,
 }  # fmt: skip
 """By name, because importing them takes longer than most commands run."""
 

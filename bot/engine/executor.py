@@ -132,7 +132,8 @@ class Executor:
     ) -> None:
         self.id = f"{lease.id}:{uuid.uuid4().hex[:12]}"
         self._queued = not url.startswith("sqlite")
-        self._dbos_url = url if self._queued else dbos_url or beside(url)
+        whole = parse_url(url).render_as_string(hide_password=False)
+        self._dbos_url = whole if self._queued else dbos_url or beside(url)
         self._lease, self._run_pass, self._on_cancelled = lease, run_pass, on_cancelled
         self._concurrency, self._poll, self._drain = concurrency, poll, drain
         self._sweep_every, self._clock = sweep_every, clock

@@ -74,6 +74,15 @@ class Shape:
         """The keys of a mapping, as far as they are named."""
         return frozenset(k for w in self.ways for k in w.schema.get("properties", {}))
 
+    def marks(self, key: str) -> frozenset[str]:
+        """What the alternatives say under a key of our own."""
+        return frozenset(str(w.schema[key]) for w in self.ways if key in w.schema)
+
+    def of_keys(self, key: str) -> frozenset[str]:
+        """The same of the keys of a mapping."""
+        named = [w.schema.get("propertyNames", {}) for w in self.ways]
+        return frozenset(str(n[key]) for n in named if key in n)
+
     @property
     def words(self) -> str:
         """ "text or nothing"."""

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import math
+import pathlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,19 @@ _WORDS: Mapping[str, bool | None] = {"": None, "~": None} | {
     for word, value in (("null", None), ("true", True), ("false", False))
     for form in (word, word.title(), word.upper())
 }
+
+
+def content(file: pathlib.Path, missing: str) -> bytes:
+    """The bytes of a file that people write. Faults: why it cannot be read; `missing` says so where it is not there."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        what = missing
+    except IsADirectoryError:
+        what = "is a folder; a file is wanted"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+    raise Faults([_fault(str(file), Place(), what)])
 
 
 def read(text: str | bytes, source: str) -> Document:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from bot.catalogue import Service
-from bot.contract import Action, AnyAction, AnyCheck, Json
+from bot.contract import NAMES, Action, AnyAction, AnyCheck, Json
 from bot.located import Document, Fault, Path, Report, dotted
 from bot.located.shapes import Shape
 from bot.located.strict import note
@@ -49,23 +49,37 @@ class Compiled:
 
 
 def compile_plan(
-    text: str | bytes, *, source: str, registry: Registry, service: Service | None, roles: Collection[str] | None
+    text: str | bytes,
+    *,
+    source: str,
+    registry: Registry,
+    service: Service | None,
+    roles: Collection[str] | None,
+    services: Collection[str] | None = None,
 ) -> Plan:
     """Compile a plan file called `source`. Raises Faults with everything that is wrong with it.
 
-    service: whose limits may be read (None: any limit, unchecked). roles: those that exist (None: not checked).
+    service: whose limits may be read and whose targets be named (None: any, unchecked). roles, services: the names of
+    those that exist (None: not checked).
     """
-    return compile_file(text, source=source, registry=registry, service=service, roles=roles).plan
+    found = compile_file(text, source=source, registry=registry, service=service, roles=roles, services=services)
+    return found.plan
 
 
 def compile_file(
-    text: str | bytes, *, source: str, registry: Registry, service: Service | None, roles: Collection[str] | None
+    text: str | bytes,
+    *,
+    source: str,
+    registry: Registry,
+    service: Service | None,
+    roles: Collection[str] | None,
+    services: Collection[str] | None = None,
 ) -> Compiled:
     """Like `compile_plan`, and keeps the places, for faults that are found later."""
     document = read(text, source)
     report = Report(document)
     found = outline(document.data, report)
-    look = Lookup(found, registry, service, report)
+    look = Lookup(found, registry, service, services, report)
     compiler = _Compiler(look)
     specs = {f.id: compiler.spec(f) for f in found.steps.values()}
     choices = tuple(_choice(look, c) for c in found.choices.values())
@@ -219,6 +233,7 @@ class _Params:
             self.report.add((*self.path, *at, REF), 'a reference is written "${...}"', key=True)
         refs |= {at: self._ref(at, text) for at, text in texts(given) if "${" in text}
         self._validate(given, refs)
+        self._name(given, refs)
         done = replaced(given, refs)
         return done if isinstance(done, dict) else {}
 
@@ -232,13 +247,31 @@ class _Params:
         if found is None:
             return None
         ref, have = found
+        want = self._shape(at)
+        if have and not have.fits(want):
+            name = dotted(at)
+            self.report.add(path, f"${{{ref}}} is {have.words}; {name} must be {want.words}")
+        for kind in want.marks(NAMES):
+            for value in (have.members if have else None) or ():
+                self.look.named(kind, str(value), path)
+        return {REF: ref}
+
+    def _name(self, given: dict[str, Json], refs: Mapping[Path, Json]) -> None:
+        """What the values name of the catalogue, where they are written out."""
+        for at, text in texts(given):
+            for kind in self._shape(at).marks(NAMES) if at not in refs else ():
+                self.look.named(kind, text, (*self.path, *at))
+        for at, mapping in mappings(given):
+            for kind in self._shape(at).of_keys(NAMES):
+                for word in mapping:
+                    self.look.named(kind, word, (*self.path, *at, word), key=True)
+
+    def _shape(self, at: Path) -> Shape:
+        """What is wanted there; anything, where nothing is known of it."""
         want: Shape | None = self.wanted
         for part in at:
             want = want.at(part) if want else None
-        if have and want and not have.fits(want):
-            name = dotted(at)
-            self.report.add(path, f"${{{ref}}} is {have.words}; {name} must be {want.words}")
-        return {REF: ref}
+        return want or Shape({})
 
     def _validate(self, given: dict[str, Json], refs: Mapping[Path, Json]) -> None:
         """What the handler itself says, but what it says about references, whose values it has not seen."""

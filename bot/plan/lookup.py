@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
@@ -45,6 +45,7 @@ class Lookup:
     outline: Outline
     registry: Registry
     service: Service | None
+    services: Collection[str] | None
     report: Report
     edges: dict[str, dict[str, Path | None]] = field(default_factory=dict)
 
@@ -60,6 +61,21 @@ class Lookup:
         if found is None:
             self.report.add(path, f"no action or check is named {quoted(name)}", word=name, known=self.registry.names)
         return found
+
+    def named(self, kind: str, word: str, path: Path, *, key: bool = False) -> None:
+        """Whether the catalogue has this: kind as a parameter's type says it (bot.contract.NAMES)."""
+        if kind == "service":
+            if self.services is not None and word not in self.services:
+                self.report.add(path, f"no service is named {quoted(word)}", key=key, word=word, known=self.services)
+            return
+        if self.service is None:
+            return
+        fitting = [name for name, target in self.service.targets.items() if hasattr(target, kind)]
+        if word not in fitting:
+            there = "is no" if word in self.service.targets else "is not in the catalogue as"
+            what = f"{quoted(word)} {there} {kind} target of service {self.service.name!r}"
+            has = f", which has {', '.join(fitting)}" if fitting else ", which has none"
+            self.report.add(path, what + has, key=key, word=word, known=fitting)
 
     def after(self, said: Said) -> tuple[str, ...]:
         """The steps meant by a name in `after`: one, or the last ones of a choice."""

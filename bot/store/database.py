@@ -32,8 +32,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 LITE, POSTGRES = "sqlite", "postgresql+psycopg"
-LITE_TOO = "sqlite+aiosqlite"
-"""Read as LITE: what others write for SQLite beside asyncio."""
+MEANT = {"sqlite+aiosqlite": LITE, "postgres": POSTGRES, "postgresql": POSTGRES}
+"""Read as: what others write for SQLite beside asyncio, and what providers of PostgreSQL hand out."""
 UPGRADE = "run `rollback-bot db upgrade`"
 
 
@@ -50,19 +50,22 @@ class SchemaMismatch(Exception):
     """The database is older or newer than this version; says which, and what to run."""
 
 
+class BadAddress(ValueError):
+    """ROLLBACK_DATABASE_URL leads to no database that the bot could use; says what a good one looks like."""
+
+
 def parse_url(url: str) -> URL:
-    """The URL, if it is of one of the two kinds that work. ValueError with an example otherwise."""
-    example = f"use {LITE}:////var/lib/rollback-bot/bot.db or {POSTGRES}://user@host/database"
+    """The URL, if it is of one of the two kinds that work. BadAddress with an example otherwise."""
+    example = f"use {LITE}:////var/lib/rollback-bot/bot.db or {POSTGRES.partition('+')[0]}://user@host/database"
     try:
         parsed = make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        raise ValueError(f"database_url is not a URL; {example}") from None
-    if parsed.drivername == LITE_TOO:
-        parsed = parsed.set(drivername=LITE)
+        raise BadAddress(f"ROLLBACK_DATABASE_URL is not a URL; {example}") from None
+    parsed = parsed.set(drivername=MEANT.get(parsed.drivername, parsed.drivername))
     if parsed.drivername not in (LITE, POSTGRES):
-        raise ValueError(f"database_url begins with {parsed.drivername}://; {example}")
+        raise BadAddress(f"ROLLBACK_DATABASE_URL begins with {parsed.drivername}://; {example}")
     if parsed.drivername == LITE and parsed.database in (None, "", ":memory:"):
-        raise ValueError(f"database_url names no file; {example}")
+        raise BadAddress(f"ROLLBACK_DATABASE_URL names no file; {example}")
     return parsed
 
 
@@ -141,7 +144,7 @@ class Database(Protocol):
 
 
 def open_database(url: str, patience: float = 5.0) -> Database:
-    """The database at this URL; it connects when first used. patience: seconds to wait for a lock. ValueError."""
+    """The database at this URL; it connects when first used. patience: seconds to wait for a lock. BadAddress."""
     parsed = parse_url(url)
     return Lite(parsed, patience) if parsed.drivername == LITE else Postgres(parsed, patience)
 
@@ -342,7 +345,7 @@ def _told(e: sa.exc.DBAPIError, where: str) -> Exception | None:
         if isinstance(cause, psycopg.Error) and not code:
             return StoreUnavailable(
                 f"Cannot reach {where}: {first}. Next: check that it runs, that the database exists and that "
-                "database_url is right; the bot goes on by itself when it is back."
+                "ROLLBACK_DATABASE_URL is right; the bot goes on by itself when it is back."
             )
         return StoreUnavailable(f"{_capital(where)} does not work: {first}. Next: look into its log and disk.")
     return None
@@ -352,7 +355,7 @@ _FAULTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("SQLITE_READONLY",), "is read-only",
      "make the file and its folder writable for the bot's user"),
     (("25006",), "is read-only",
-     "point database_url at the primary, or end its read-only mode (default_transaction_read_only)"),
+     "point ROLLBACK_DATABASE_URL at the primary, or end its read-only mode (default_transaction_read_only)"),
     (("SQLITE_FULL", "53100"), "is full, or its disk is",
      "free space there, then try again; what was recorded before is safe"),
     (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another process",

@@ -23,7 +23,7 @@ from bot.cli.root import SECTIONS, URL, Remote
 from bot.cli.steering import SAYS, Says, body
 from bot.settings import Settings
 from bot.words import Unclear
-from tests.cli.house import Running
+from tests.cli.house import Running, catalogue
 
 KINDS: dict[Any, type[Any]] = {
     f.default: c for c in get_args(get_args(commands.Command)[0]) for f in fields(c) if f.name == "do"
@@ -117,6 +117,7 @@ def test_help_is_there_at_once_and_loads_nothing_heavy() -> None:
 
 
 def test_plans_are_linted_without_loading_a_database_or_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "rollback.yaml").write_text(catalogue("http://127.0.0.1:1"))
     found = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "bot.cli", "plan", "lint"],
         capture_output=True, text=True, check=True, cwd=tmp_path,

@@ -9,13 +9,15 @@ import socket
 import sqlite3
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 import migrations
 from bot import wiring
 from bot.cli import root
 from bot.cli.output import Code
-from tests.cli.house import OS_USER, PLAN, House, Running
+from bot.settings import strange
+from tests.cli.house import OS_USER, PLAN, House, Running, shop_running, stocked, upgraded
 
 
 def test_a_token_is_shown_once_kept_as_a_hash_and_says_who_issued_it(house: House) -> None:
@@ -61,6 +63,85 @@ def test_the_database_is_made_upgraded_and_taken_back(tmp_path: Path) -> None:
     assert house.say("", "token", "ana").exit_code == Code.UNREACHABLE
 
 
+@pytest.mark.parametrize("word", ["upgrade", "downgrade"])
+def test_a_revision_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path, word: str) -> None:
+    house = upgraded(House(tmp_path, "http://127.0.0.1:1"))
+    found = house.say("", "db", word, "9999", *(["--yes"] if word == "downgrade" else []))
+    assert found.exit_code == Code.USAGE
+    assert f"no revision '9999'; it has 0001, 0002, or {'head' if word == 'upgrade' else 'base'}" in found.stderr
+    assert house.json("", "db", "current")["revision"] == migrations.head()
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_an_address_as_providers_of_postgresql_hand_it_out_is_taken(
+    tmp_path: Path, pg_database: str, scheme: str
+) -> None:
+    with shop_running() as shop:
+        house = House(tmp_path, shop.url, database=pg_database.replace("postgresql+psycopg", scheme, 1))
+        assert house.database.startswith(f"{scheme}://")
+        assert house.say("", "db", "upgrade").exit_code == 0
+        running = Running(stocked(house))
+        try:
+            assert house.say("ana", "rollback", "shop", "because", "checkout fails").exit_code == 0
+        finally:
+            running.stop()
+
+
+def test_an_address_of_no_database_that_could_be_used_is_bad_usage(house: House) -> None:
+    for word in ("serve", "doctor", "db"):
+        env = house.env() | {"ROLLBACK_DATABASE_URL": "mysql://h/d"}
+        found = CliRunner().invoke(root, [word, *(["current"] if word == "db" else [])], env=env)
+        assert found.exit_code == (Code.UNWELL if word == "doctor" else Code.USAGE), found.output
+        assert "ROLLBACK_DATABASE_URL begins with mysql://; use" in found.output
+
+
+@pytest.mark.parametrize("words", ["serve", "token ana", "plan lint", "plan preview standard --service shop", "doctor"])
+def test_a_catalogue_that_cannot_be_read_is_told_with_its_name_and_the_next_thing_to_do(
+    house: House, words: str
+) -> None:
+    def told(file: Path) -> str:
+        found = CliRunner().invoke(root, words.split(), env=house.env() | {"ROLLBACK_CATALOGUE": str(file)})
+        assert found.exit_code == (Code.UNWELL if words == "doctor" else Code.USAGE), found.output
+        return found.output
+
+    missing, folder, odd = house.folder / "missing.yaml", house.folder / "plans", house.folder / "odd.yaml"
+    odd.write_bytes(b"people: {ana: An\xe1}")
+    assert f"{missing}:1:1: there is no catalogue here; ROLLBACK_CATALOGUE says where it is" in told(missing)
+    assert f"{folder}:1:1: is a folder; a file is wanted" in told(folder)
+    assert f"{odd}:1:17: not UTF-8: byte 0xe1" in told(odd)
+
+
+def test_a_misspelt_setting_is_told_with_a_guess_by_serve_and_doctor(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = house.env() | {"ROLLBACK_CATALOG": "x", "ROLLBACK_PORT": str(house.port)}
+    told = "ROLLBACK_CATALOG is no setting; did you mean ROLLBACK_CATALOGUE?"
+    assert f"look   settings: {told}" in CliRunner().invoke(root, ["doctor"], env=env).stdout
+    with socket.create_server(("127.0.0.1", house.port)):
+        assert told in CliRunner().invoke(root, ["serve"], env=env).stderr
+
+
+def test_what_kubernetes_sets_for_services_is_no_misspelt_setting() -> None:
+    links = {
+        "ROLLBACK_BOT_SERVICE_HOST": "10.0.0.1", "ROLLBACK_BOT_SERVICE_PORT_HTTP": "8090",
+        "ROLLBACK_BOT_PORT": "tcp://10.0.0.1:8090", "ROLLBACK_BOT_PORT_8090_TCP_ADDR": "10.0.0.1",
+        "ROLLBACK_OWN": "s", "ROLLBACK_REDACT": "ROLLBACK_OWN", "rollback_tick": "1", "OTHER": "",
+    }  # fmt: skip
+    assert strange(links) == []
+    assert strange(links | {"ROLLBACK_ZZZ": ""}) == ["ROLLBACK_ZZZ is no setting"]
+
+
+def test_the_port_that_kubernetes_sets_for_a_service_named_rollback_is_told_as_such(house: House) -> None:
+    env = house.env() | {"ROLLBACK_PORT": "tcp://10.0.0.1:8090"}
+    assert "enableServiceLinks: false" in CliRunner().invoke(root, ["serve"], env=env).stderr
+
+
+def test_an_empty_variable_counts_as_left_out(house: House) -> None:
+    env = house.env() | {"ROLLBACK_PLANS": "", "ROLLBACK_SLACK": "", "ROLLBACK_TICK": "", "ROLLBACK_PAGE_KEY": ""}
+    found = CliRunner().invoke(root, ["doctor"], env=env).stdout
+    assert "Slack off" in found and "pager: off" in found
+
+
 def test_serving_where_somebody_listens_already_says_which_settings_change_that(house: House) -> None:
     with socket.create_server(("127.0.0.1", house.port)):
         found = house.say("", "serve")
@@ -92,8 +173,60 @@ def test_lint_refuses_a_gate_that_nobody_could_pass_whoever_asks(house: House) -
     two = house.folder / "two.yaml"
     two.write_text(PLAN.replace("approver: 1", "dba: 2"))
     assert "found 1 of 2 dba" in house.say("", "plan", "lint", str(two)).stderr
+
+
+@pytest.mark.parametrize("words", [["lint"], ["lint", "standard"], ["preview", "standard"]])
+def test_without_a_catalogue_no_plan_is_called_good(house: House, words: list[str]) -> None:
     (house.folder / "rollback.yaml").rename(house.folder / "elsewhere.yaml")
-    assert house.say("", "plan", "lint", str(two)).stdout == "No mistakes.\n"
+    found = house.say("", "plan", *words)
+    assert found.exit_code == Code.USAGE
+    assert "rollback.yaml:1:1: there is no catalogue here; ROLLBACK_CATALOGUE says where it is" in found.stderr
+
+
+def test_a_folder_of_plans_that_is_not_there_is_told_by_all_who_read_plans(house: House) -> None:
+    for words in (["plan", "lint"], ["serve"], ["doctor"]):
+        found = CliRunner().invoke(root, words, env=house.env() | {"ROLLBACK_PLANS": "nowhere"})
+        assert found.exit_code == (Code.UNWELL if words == ["doctor"] else Code.USAGE)
+        assert "nowhere:1:1: is no folder of plans; ROLLBACK_PLANS names it" in found.output
+
+
+def test_a_plan_that_the_catalogue_names_and_is_not_there_is_told_with_its_place_and_a_guess(house: House) -> None:
+    file = house.folder / "rollback.yaml"
+    file.write_text(file.read_text().replace("floor: 2.3.0", "plan: standrad"))
+    for words in (["plan", "lint"], ["serve"], ["doctor"]):
+        found = house.say("", *words)
+        assert found.exit_code == (Code.UNWELL if words == ["doctor"] else Code.USAGE)
+        assert "services.shop.plan: no plan is named 'standrad'; did you mean 'standard'?" in found.output
+
+
+def test_a_target_that_is_not_there_is_told_by_lint_doctor_serve_and_preview(house: House) -> None:
+    plan = house.folder / "plans" / "standard.yaml"
+    plan.write_text(plan.read_text().replace("{target: api, release", "{target: apo, release", 1))
+    told = (
+        f"{plan}:16:22: tracks.backend[1].with.target: 'apo' is not in the catalogue as http target of service 'shop'"
+    )
+    for words in (["plan", "lint"], ["plan", "preview", "standard"]):
+        found = house.say("", *words)
+        assert found.exit_code == Code.USAGE and f"{told}, which has api; did you mean 'api'?" in found.stderr
+    assert told in house.say("", "doctor").stdout
+    with socket.create_server(("127.0.0.1", house.port)):
+        assert told in house.say("", "serve").stderr
+    running = Running(house)
+    try:
+        assert told in house.say("ana", "preview", "shop").stderr
+        assert told in house.say("ana", "rollback", "shop", "because", "checkout fails").stderr
+    finally:
+        running.stop()
+
+
+def test_a_plan_is_held_to_the_targets_of_each_service_that_follows_it_and_of_no_other(house: House) -> None:
+    file, own = house.folder / "rollback.yaml", house.folder / "plans" / "own.yaml"
+    own.write_text(PLAN.replace("target: api", "target: site").replace("name: standard", "name: own"))
+    assert "'site' is not in the catalogue" in house.say("", "plan", "lint", "own").stderr
+    file.write_text(file.read_text().replace("other: {targets: {api:", "other: {plan: own, targets: {site:"))
+    assert house.say("", "plan", "lint").stdout == "No mistakes.\n"
+    file.write_text(file.read_text().replace("plan: own, ", ""))
+    assert "http target of service 'other', which has site" in house.say("", "plan", "lint").stderr
 
 
 def test_a_plan_is_shown_in_its_order_with_who_is_asked(house: House) -> None:

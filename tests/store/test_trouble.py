@@ -112,7 +112,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 @postgres
 async def test_a_read_only_server(started: str, sample: Any, admin: psycopg.Connection[tuple[Any, ...]]) -> None:
     admin.execute(f"ALTER DATABASE {admin.info.dbname} SET default_transaction_read_only = on".encode())
-    await refused(started, sample, "is read-only.*point database_url at the primary")
+    await refused(started, sample, "is read-only.*point ROLLBACK_DATABASE_URL at the primary")
     with pytest.raises(StoreUnavailable, match="is read-only"):
         migrations.downgrade(started, "base")
 
@@ -170,7 +170,7 @@ async def test_both_ways_to_name_a_file_mean_the_same(lite_url: str, sample: Any
     ("url", "text"),
     [
         ("mysql://u:secret@h/d", "begins with mysql://"),
-        ("postgres://u:secret@h/d", "begins with postgres://"),
+        ("postgresql+psycopg2://u:secret@h/d", r"begins with postgresql\+psycopg2://"),
         ("sqlite+aiosqlite://", "names no file"),
         ("sqlite://", "names no file"),
         ("sqlite+aiosqlite:///:memory:", "names no file"),
@@ -180,4 +180,4 @@ async def test_both_ways_to_name_a_file_mean_the_same(lite_url: str, sample: Any
 async def test_a_bad_url_says_what_a_good_one_looks_like(url: str, text: str) -> None:
     with pytest.raises(ValueError, match=text) as e:
         await Store.open(url)
-    assert "postgresql+psycopg://" in str(e.value) and "secret" not in str(e.value)
+    assert "postgresql://" in str(e.value) and "secret" not in str(e.value)
