@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -226,7 +226,7 @@ class Catalogue:
         """The roles that may break the glass; empty where none is named, and each may."""
         return frozenset(r.name for r in self.roles.values() if r.break_glass)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical form, "sha256:<hex>"."""
         plain = TypeAdapter(Catalogue).dump_python(self, mode="json")

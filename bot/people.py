@@ -22,18 +22,18 @@ class Directory(Protocol):
 
 
 class CatalogueDirectory:
-    """The people that the catalogue lists."""
+    """The people that the catalogue lists, as it stands at each question."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._people = {p.id: p for p in _people(catalogue)}
+        self._catalogue = catalogue
 
     async def everyone(self) -> Sequence[Person]:
         """Everybody in the catalogue."""
-        return list(self._people.values())
+        return _people(self._catalogue)
 
     async def person(self, id: str) -> Person:
         """One of them, or a stranger."""
-        return self._people.get(id) or Person(id, id, kind="stranger")
+        return next((p for p in _people(self._catalogue) if p.id == id), Person(id, id, kind="stranger"))
 
 
 def _people(catalogue: Catalogue) -> list[Person]:

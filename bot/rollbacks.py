@@ -78,7 +78,12 @@ class Rollbacks:
         self.to_remove = to_remove
         self.engine, self.store, self.catalogue, self.plans = engine, store, catalogue, plans
         self.registry, self.releases, self.people = registry, releases, people
-        self.digests, self.clock = digests, clock
+        self._digests, self.clock = digests, clock
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """What a run is opened with: versions of what is given, and of the catalogue in force."""
+        return {**self._digests, "catalogue": self.catalogue.digest}
 
     async def open(self, wanted: Wanted, person: Person, via: str, *, key: str | None = None) -> Run | Refusal:
         """Opens the rollback that is wanted, or says why not."""

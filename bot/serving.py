@@ -140,13 +140,24 @@ class Serving:
         every: float = EVERY,
         secret: Callable[[Json, str], bool] = lambda value, name: False,
     ) -> None:
-        self._clusters = {service: kube for service, kube in clusters.items() if kube.clusters}
         self._releases, self._blobs, self._clock, self._every = releases, blobs, clock, every
         self._secret = secret
         self._moved: dict[str, tuple[Blob, float]] = {}
         self._asked = asyncio.Event()
         self._said: dict[str, str] = {}
-        self._outages = {name: Outage(f"What serves of {name}", _LOG, words=_WORDS) for name in self._clusters}
+        self._outages: dict[str, Outage] = {}
+        self._clusters: Mapping[str, Kubernetes] = {}
+        self.over(clusters)
+
+    def over(self, clusters: Mapping[str, Kubernetes]) -> None:
+        """From here on look at these. service -> its clusters."""
+        self._clusters = {service: kube for service, kube in clusters.items() if kube.clusters}
+        known = self._outages
+        new = {
+            name: Outage(f"What serves of {name}", _LOG, words=_WORDS) for name in self._clusters.keys() - known.keys()
+        }
+        self._outages = {**known, **new}
+        self._asked.set()
 
     async def run(self) -> None:
         """Look, for ever. What goes wrong is logged, and tried again at the next look."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -40,11 +41,12 @@ from bot.paging import Pager, Paging
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
-from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record
+from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Unreachable
 from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.redact import Redactor
 from bot.registry import Registry
 from bot.releases import Releases
+from bot.reloading import InForce, Reloading
 from bot.rollbacks import Rollbacks
 from bot.run.state import Run
 from bot.serving import Serving
@@ -55,6 +57,8 @@ from bot.tokens import Tokens
 
 if TYPE_CHECKING:
     from bot.slack.connected import Slack
+
+log = logging.getLogger(__name__)
 
 VERSION = metadata.version("rollback-bot")
 
@@ -77,7 +81,7 @@ class Offline:
     """What needs no engine. ports: the names that this wiring provides."""
 
     settings: Settings
-    catalogue: Catalogue
+    catalogue: InForce
     registry: Registry
     plans: Plans
     store: Store
@@ -98,7 +102,8 @@ class Bot(Offline):
     executor: Executor
     lease: Lease
     rollbacks: Rollbacks
-    adapters: Mapping[str, Adapters]
+    reach: Reach
+    reloading: Reloading
     estimates: Estimates
     outside: Outside
     shared: Shared
@@ -122,10 +127,11 @@ class Bot(Offline):
     async def ready(self) -> Mapping[str, str]:
         """Name -> what is wrong with it, empty where all is well: database, lease, and every target's ping."""
         found = {"lease": "" if self.lease.live() else "lost: this node may not act"}
+        found[f"catalogue {self.catalogue.digest[7:19]}"] = self.reloading.fault
         found["database"] = await _fault(self.store.check_schema())
         found["files"] = await _fault(self.shared.fault())
         found["record"] = "" if found["database"] else await _fault(self.outside.whole())
-        for service, adapters in self.adapters.items():
+        for service, adapters in self.reach.now.items():
             found |= {f"{service}/{target}": fault for target, fault in (await adapters.ping()).items()}
         found |= {"pager": self.paging.fault} if self.paging is not None else {}
         return {**found, **(self.slack.faults if self.slack is not None else {})}
@@ -135,7 +141,7 @@ class Bot(Offline):
 async def offline(settings: Settings, clock: Callable[[], float] = time.time) -> AsyncIterator[Offline]:
     """The bot without its engine. SettingsError, Faults (catalogue) or StoreUnavailable say what is wrong."""
     plans = Plans(settings.plans)
-    catalogue = read_catalogue(settings.catalogue, plans)
+    catalogue = InForce(read_catalogue(settings.catalogue, plans))
     registry = Registry.discover(actions, checks)
     redactor = redactor_of(settings)
     files = files_of(settings)
@@ -170,9 +176,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         shared = Shared(base.files, lease)
         await shared.join()
         stack.push_async_callback(shared.leave)
-        adapters = adapters_of(settings, base.catalogue)
-        for each in adapters.values():
-            stack.push_async_callback(each.close)
+        reach = Reach(settings, base.store, base.catalogue)
+        stack.push_async_callback(reach.close)
 
         images = RegistryClient()
         stack.push_async_callback(images.close)
@@ -182,13 +187,13 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             channels = NoChannels() if slack is None else slack.channels.of(run)
             named = str if slack is None else slack.channels.named
             notices = StoredNotices(base.store, base.redactor, run, record, clock, named)
-            there = adapters[run.service]
+            there = reach.of(run)
             return Wired(
                 base.files, there.http.bind(record), there.kubernetes.bind(record), images, channels, staff, notices
             )  # fmt: skip
 
         serving = Serving(
-            {n: a.kubernetes for n, a in adapters.items()}, base.releases, base.files, clock,
+            reach.clusters, base.releases, base.files, clock,
             secret=lambda value, name: base.redactor.alters(value, name) is not None,
         )  # fmt: skip
         base.releases.heard = serving.soon
@@ -198,7 +203,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         paging = Paging(base.store, lease, pager, clock) if pager is not None else None
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
-            glass=base.catalogue.glass, clock=clock, tick=settings.tick,
+            glass=lambda: base.catalogue.glass, clock=clock, tick=settings.tick,
             watchers=(journal.watch, outside.files_behind, outside.anchor, outside.ledger,
                       *([slack.watch] if slack else []), *([paging.watch] if paging else [])),
         )  # fmt: skip
@@ -212,16 +217,30 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(_end, loop)
         rollbacks = Rollbacks(
             engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
-            {"bot": VERSION, "catalogue": base.catalogue.digest}, clock, serving.to_remove,
+            {"bot": VERSION}, clock, serving.to_remove,
         )  # fmt: skip
+
+        async def changed(old: Catalogue) -> None:
+            await reach.renew()
+            serving.over(reach.clusters)
+            if slack is not None:
+                slack.people.changed()
+            await engine.people_changed()
+            tell_unfit(rollbacks)
+
+        def read(text: str) -> Catalogue:
+            return load_catalogue(text, str(settings.catalogue), base.plans.names())
+
+        reloading = Reloading(settings.catalogue, base.catalogue, read, changed)
         known = {f: getattr(base, f) for f in Offline.__dataclass_fields__}
-        bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, adapters=adapters,
+        bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, reach=reach,
                   estimates=Estimates(base.store), outside=outside, shared=shared, slack=slack,
-                  paging=paging)  # fmt: skip
+                  reloading=reloading, paging=paging)  # fmt: skip
         await engine.people_changed()
         await base.releases.catch_up()
         for service in base.catalogue.services:
             await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
+        stack.push_async_callback(_end, asyncio.create_task(reloading.run()))
         if paging is not None:
             stack.push_async_callback(_end, asyncio.create_task(paging.run()))
         if slack is not None:
@@ -280,6 +299,56 @@ def _adapters(settings: Settings, service: Service) -> Adapters:
                 )  # fmt: skip
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
     return Adapters(HttpClient(http), Clusters(clusters, settings.kubeconfig))
+
+
+def tell_unfit(rollbacks: Rollbacks) -> None:
+    """Logs which services could not be rolled back by their plans now."""
+    for service, faults in rollbacks.unfit().items():
+        for fault in faults.faults:
+            log.error("%s cannot be rolled back by its plan: %s", service, fault)
+
+
+class Reach:
+    """The adapters of every service, by the catalogue in force; and, while runs opened with it are under way, by an
+    earlier one."""
+
+    def __init__(self, settings: Settings, store: Store, held: InForce) -> None:
+        self._settings, self._store, self._held = settings, store, held
+        self.now = adapters_of(settings, held)
+        self._earlier: dict[str, Mapping[str, Adapters]] = {}
+        self._digest = held.digest
+
+    @property
+    def clusters(self) -> Mapping[str, Kubernetes]:
+        """Service -> its clusters."""
+        return {name: adapters.kubernetes for name, adapters in self.now.items()}
+
+    def of(self, run: Run) -> Adapters:
+        """Those that the run was opened with, as far as this process knows them. Unreachable where there are none."""
+        opened = run.created.digests.get("catalogue", "") if run.created is not None else ""
+        there = self._earlier.get(opened, self.now).get(run.service)
+        if there is None:
+            raise Unreachable(f"the catalogue has no service {run.service!r} any more; put it back to go on")
+        return there
+
+    async def renew(self) -> None:
+        """Another catalogue is in force. What no open run needs any more is closed."""
+        self._earlier[self._digest], self._digest = self.now, self._held.digest
+        self.now = adapters_of(self._settings, self._held)
+        runs = [await self._store.load(h.run) for h in await self._store.heads(open=True, limit=None)]
+        needed = {r.created.digests.get("catalogue") for r in runs if r.created is not None}
+        for digest in [d for d in self._earlier if d not in needed]:
+            await _close(self._earlier.pop(digest))
+
+    async def close(self) -> None:
+        """End every connection."""
+        for each in (self.now, *self._earlier.values()):
+            await _close(each)
+
+
+async def _close(adapters: Mapping[str, Adapters]) -> None:
+    for each in adapters.values():
+        await each.close()
 
 
 def pager_of(settings: Settings) -> Pager | None:

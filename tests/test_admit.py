@@ -41,7 +41,7 @@ async def test_the_cluster_takes_the_fix_and_nothing_else_and_the_thaw_leaves_no
             run = await bot.rollbacks.open(Wanted("shop", "checkout fails", plan="frozen"), ana, "test")
             assert isinstance(run, Run), run
             await until(bot, run.id, lambda r: r.steps["freeze"].end == "done")
-            adapter = bot.adapters["shop"].kubernetes
+            adapter = bot.reach.now["shop"].kubernetes
             deploy = Paths({"eu-1": cluster}, adapter, adapter).deploy
             assert "frozen" in await deploy(api("2.4.2"))
 

@@ -152,12 +152,12 @@ async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
             await outside.whole()
             engine = Recorder(
                 base.store, base.registry, _nothing_to_see, base.people, redactor=base.redactor, node=lease.id,
-                glass=base.catalogue.glass, watchers=(outside.files_behind, outside.anchor, outside.ledger),
+                glass=lambda: base.catalogue.glass, watchers=(outside.files_behind, outside.anchor, outside.ledger),
                 clock=base.clock,
             )  # fmt: skip
             rollbacks = Rollbacks(
                 engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
-                {"bot": wiring.VERSION, "catalogue": base.catalogue.digest}, base.clock,
+                {"bot": wiring.VERSION}, base.clock,
             )  # fmt: skip
             tokens = OneToken(PREFIX + secrets.token_urlsafe(32), person)
             yield Dead(

@@ -57,7 +57,7 @@ async def everything() -> AsyncIterator[Finding]:
     for text in strange(os.environ):
         yield Finding("settings", "look", text, "correct its name; docs/settings.md lists all")
     yield await _files(files)
-    running, found = await _bot(settings)
+    running, holds, found = await _bot(settings)
     for finding in found:
         yield finding
     yield await _pager(settings)
@@ -76,6 +76,10 @@ async def everything() -> AsyncIterator[Finding]:
         yield Finding(
             "catalogue", "ok", f"services: {', '.join(catalogue.services)}; roles: {', '.join(catalogue.roles)}"
         )
+        if holds not in ("", found_digest := catalogue.digest[7:19]):
+            text = f"the running bot has another one ({holds}) than {settings.catalogue} ({found_digest})"
+            hint = "wait some seconds or send it SIGHUP; where it refuses the file, see `bot: catalogue`, above"
+            yield Finding("catalogue in force", "fault", text, hint)
         slack = told(settings, running)
         compiled, found = _plans(plans, catalogue)
         found += await _people(catalogue, compiled, slack, store)
@@ -122,8 +126,8 @@ async def _pager(settings: Settings) -> Finding:
     return Finding("pager", "ok", f"{pager.url} takes this key; nobody was called")
 
 
-async def _bot(settings: Settings) -> tuple[bool, list[Finding]]:
-    """(whether a bot runs, and what it says of itself)"""
+async def _bot(settings: Settings) -> tuple[bool, str, list[Finding]]:
+    """(whether a bot runs, which catalogue it holds by the beginning of its digest, and what it says of itself)"""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15.0, connect=ASKED)) as session,
@@ -131,11 +135,12 @@ async def _bot(settings: Settings) -> tuple[bool, list[Finding]]:
         ):
             lines = (await answer.text()).splitlines()
     except (aiohttp.ClientError, TimeoutError, OSError):
-        return False, [Finding("bot", "ok", f"none answers at {settings.url}; looking without it")]
-    parts = (line.partition(": ") for line in lines)
+        return False, "", [Finding("bot", "ok", f"none answers at {settings.url}; looking without it")]
+    parts = [line.partition(": ") for line in lines]
+    holds = next((name.partition(" ")[2] for name, _, _ in parts if name.startswith("catalogue ")), "")
     own = {name: fault for name, _, fault in parts if fault not in ("", "fine") and "/" not in name}
     found = [Finding(f"bot: {name}", "fault", fault, "see its log") for name, fault in own.items()]
-    return True, found or [Finding("bot", "ok", f"runs at {settings.url}")]
+    return True, holds, found or [Finding("bot", "ok", f"runs at {settings.url}")]
 
 
 async def _database(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[Store | None, Finding]:

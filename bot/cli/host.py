@@ -28,7 +28,10 @@ HOURS = 12
 
 @root.command("serve")
 def serve() -> None:
-    """Run the bot until SIGTERM or Ctrl-C. What was under way is taken up again at the next start."""
+    """Run the bot until SIGTERM or Ctrl-C. What was under way is taken up again at the next start.
+
+    Another catalogue is taken when its file changes, and at once on SIGHUP; one with mistakes is refused.
+    """
     from bot import wiring
     from bot.settings import read_settings
 
@@ -52,11 +55,10 @@ async def _serve(settings: Settings) -> None:
     log.set_up(settings.log_level, wiring.redactor_of(settings), settings.log_format)
     async with wiring.running(settings) as bot:
         log.fold(bot.store.db.outage)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, bot.reloading.soon)
         for text in strange(os.environ):
             _log.warning("%s; nothing that it says is heeded", text)
-        for service, faults in bot.rollbacks.unfit().items():
-            for fault in faults.faults:
-                _log.error("%s cannot be rolled back by its plan: %s", service, fault)
+        wiring.tell_unfit(bot.rollbacks)
         runner = web.AppRunner(app(bot, others=bot.posts), access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:

@@ -77,7 +77,7 @@ Watcher = Callable[[Run, Sequence[ev.Event]], Awaitable[None]]
 
 class Engine:
     """Runs runs. clock: seconds since the epoch; tick: seconds between looks at what is due; glass: the roles that may
-    break the glass, empty where each may."""
+    break the glass now, empty where each may."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Engine:
         *,
         redactor: Redactor,
         node: str,
-        glass: frozenset[str] = frozenset(),
+        glass: Callable[[], frozenset[str]] = frozenset,
         watchers: Iterable[Watcher] = (),
         clock: Callable[[], float] = time.time,
         tick: float = 1.0,
@@ -133,7 +133,7 @@ class Engine:
         while True:
             async with self._turn(run_id):
                 run = await self.store.load(run_id)
-                found = answer(run, command, Asking(person, via, everyone, self.clock(), ref, self.glass))
+                found = answer(run, command, Asking(person, via, everyone, self.clock(), ref, self.glass()))
                 if isinstance(found, Refusal):
                     return found
                 try:
