@@ -77,9 +77,18 @@ class Ends:
         return digest(str(image)) or self.resolved.get(str(image), "")
 
     @cached_property
-    def good(self) -> Mapping[str, str]:
-        """Digest -> image of the target."""
-        return {self.digest(image): image for image in self.images.values()}
+    def good(self) -> Mapping[str, Sequence[str]]:
+        """Digest -> images of the target; several where one is kept in several repositories."""
+        found: dict[str, list[str]] = {}
+        for image in self.images.values():
+            found.setdefault(self.digest(image), []).append(image)
+        return found
+
+    def named(self, image: Json) -> str | None:
+        """The target's image that this one is, whatever it is called; None where it is none of the target's."""
+        known = self.good.get(self.digest(image), ())
+        same = (each for each in known if repository(each) == repository(str(image)))
+        return next(same, known[0] if known else None)
 
     @cached_property
     def instead(self) -> Mapping[str, Mapping[str, str]]:
@@ -100,9 +109,9 @@ class Ends:
         now = self.digest(thing.fields[name])
         if now in self.instead:
             return self._chosen(thing, name, self.instead[now])
-        recorded = self.good.get(self.digest(self.to.at(thing.place).get(name)))
+        recorded = self.named(self.to.at(thing.place).get(name))
         if recorded is not None or now in self.good:
-            return self.good.get(now, recorded)
+            return self.named(thing.fields[name]) or recorded
         return self._by_name(thing, name) if not now or not self.to.knows(thing.place.cluster) else None
 
     def _by_name(self, thing: Thing, name: str) -> str | None:
@@ -113,7 +122,7 @@ class Ends:
 
     def _chosen(self, thing: Thing, name: str, news: Mapping[str, str]) -> str:
         """By names where what was one image has become several."""
-        recorded = self.good.get(self.digest(self.to.at(thing.place).get(name)))
+        recorded = self.named(self.to.at(thing.place).get(name))
         container = name.removeprefix(IMAGE)
         called = {image for workload, image in news.items() if workload in (container, thing.place.name)}
         found = called if len(set(news.values())) > 1 else {*news.values()}

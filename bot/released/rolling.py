@@ -170,7 +170,7 @@ async def seen_at(ctx: ReadCtx, ends: Ends, thing: Thing | None, target: str) ->
     """Where a target stands: the target's image under whatever name it goes, large values by reference."""
     now = value_at(thing, target)
     if isinstance(now, str) and "/image/" in target:
-        return ends.good.get(ends.digest(now), now) if ends.digest(now) else now
+        return ends.named(now) or now
     return await kept(ctx, now)
 
 
