@@ -17,6 +17,7 @@ from bot import policy
 from bot.catalogue import Release
 from bot.policy import COMMANDER, Actor, Person, Refusal, Why
 from bot.run import events as ev
+from bot.run.afterwards import leftovers
 from bot.run.fold import evolve, proposal_gate
 from bot.run.rules import refused
 from bot.run.state import Proposal, Run
@@ -190,9 +191,18 @@ class Close:
     do: Literal["close"] = "close"
 
 
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Broken glass was looked at afterwards, by somebody else."""
+
+    decision: str
+    reason: str
+    do: Literal["review"] = "review"
+
+
 Command = Annotated[
     Approve | Decline | BreakGlass | Stop | Resume | Abort | Retry | Skip | Accept | Undo | Restore | HandOver
-    | Adopt | Retarget | Admit | Agree | Offer | Take | Close,
+    | Adopt | Retarget | Admit | Agree | Offer | Take | Close | Review,
     Field(discriminator="do"),
 ]  # fmt: skip
 COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
@@ -313,8 +323,11 @@ def _resume(run: Run, c: Resume, a: Asking) -> Answer | Refusal:
 
 
 def _abort(run: Run, c: Abort, a: Asking) -> Answer | Refusal:
+    aborted = ev.Aborted(a.actor, c.reason)
     debts = f" Still in place: {', '.join(run.debts)}. Restore each, or hand it over." if run.debts else ""
-    return _is_commander(run, a) or Answer((ev.Aborted(a.actor, c.reason),), f"Aborting.{debts}")
+    left = [x.step for x in leftovers(evolve(run, aborted, a.now))]
+    stays = f" Stays changed: {', '.join(left)}. `undo` takes one of them back." if left else ""
+    return _is_commander(run, a) or Answer((aborted,), f"Aborting.{debts}{stays}")
 
 
 def _close(run: Run, c: Close, a: Asking) -> Answer | Refusal:
@@ -358,17 +371,17 @@ def _retry(run: Run, c: Retry, a: Asking) -> Answer | Refusal:
 def _undo(run: Run, c: Undo, a: Asking) -> Answer | Refusal:
     asked = run.decision_of(run.steps[c.step])
     after = f" It waits for {asked.spec.gate.words}." if asked is not None and asked.spec.gate is not None else ""
-    return _is_commander(run, a) or Answer((ev.UndoAsked(c.step, a.actor, c.reason),), f"Undoing {c.step}.{after}")
+    return _gives_back(run, a) or Answer((ev.UndoAsked(c.step, a.actor, c.reason),), f"Undoing {c.step}.{after}")
 
 
 def _restore(run: Run, c: Restore, a: Asking) -> Answer | Refusal:
-    return _is_commander(run, a) or Answer(
-        (ev.UndoAsked(c.step, a.actor, c.reason, debt=True),), f"Restoring {c.step}."
+    return _gives_back(run, a, c.step) or Answer(
+        (ev.UndoAsked(c.step, a.actor, c.reason, debt=True),), f"Restoring {c.step}: it is looked at first."
     )
 
 
 def _hand_over(run: Run, c: HandOver, a: Asking) -> Answer | Refusal:
-    if no := _is_commander(run, a):
+    if no := _gives_back(run, a, c.step):
         return no
     if c.to not in [p.id for p in a.people if p.kind == "member"]:
         return Refusal(Why.BAD_INPUT, f"I do not know {c.to!r}. Name a person of the workspace.")
@@ -377,8 +390,12 @@ def _hand_over(run: Run, c: HandOver, a: Asking) -> Answer | Refusal:
     return Answer((ev.HandedOver(c.step, c.to, c.until, a.actor, c.reason),), f"{c.step} is {c.to}'s now.")
 
 
+def _review(run: Run, c: Review, a: Asking) -> Answer | Refusal:
+    return _may_steer(run, a) or Answer((ev.Reviewed(c.decision, a.actor, c.reason),), "Reviewed, and recorded so.")
+
+
 def _adopt(run: Run, c: Adopt, a: Asking) -> Answer | Refusal:
-    return _is_commander(run, a) or Answer(
+    return _gives_back(run, a, c.step) or Answer(
         (ev.AdoptAsked(c.step, a.actor, c.reason),), f"Looking whether {c.step} is done."
     )
 
@@ -473,6 +490,15 @@ def _is_commander(run: Run, a: Asking) -> Refusal | None:
     return Refusal(Why.NOT_YOURS, text, who)
 
 
+def _gives_back(run: Run, a: Asking, step: str = "") -> Refusal | None:
+    """The commander; once the run is over any commander, and whose debt it is."""
+    if run.closed is None or COMMANDER in a.person.roles:
+        return _is_commander(run, a) if run.closed is None else None
+    if step in run.debts and run.debts[step].owner == a.person.id:
+        return None
+    return _not_yours("this is for a commander and whose debt it is", [p for p in a.people if COMMANDER in p.roles])
+
+
 def _may_steer(run: Run, a: Asking) -> Refusal | None:
     """The commander, any commander, and everyone who has a part in one of the plan's decisions."""
     roles = {COMMANDER, policy.APPROVER}.union(*(d.gate.roles for d in run.plan.decisions if d.gate is not None))
@@ -514,4 +540,5 @@ _ANSWERS: dict[type, _Answering] = cast(dict[type, _Answering], {
     Approve: _approve, Decline: _decline, BreakGlass: _break_glass, Stop: _stop, Resume: _resume, Abort: _abort,
     Retry: _retry, Skip: _skip, Accept: _accept, Undo: _undo, Restore: _restore, HandOver: _hand_over,
     Adopt: _adopt, Retarget: _retarget, Admit: _admit, Agree: _agree, Offer: _offer, Take: _take, Close: _close,
+    Review: _review,
 })  # fmt: skip

@@ -51,10 +51,22 @@ RECENT, DAY = 50, 86400.0
 SUMMARY, KEY = 1024, 255
 """Characters that the protocol takes."""
 
-_TELLING = (ev.Paged, ev.BrokeGlass, ev.Approved, ev.Taken, ev.Skipped, ev.Retargeted, ev.Aborted, ev.Closed)
+_TELLING = (
+    ev.Overdue,
+    ev.Paged,
+    ev.BrokeGlass,
+    ev.Approved,
+    ev.Taken,
+    ev.Skipped,
+    ev.Retargeted,
+    ev.Aborted,
+    ev.Closed,
+)
 
 Doing = Literal["trigger", "resolve"]
-What = Literal["waits", "glass"]
+What = Literal["waits", "glass", "owed"]
+RESOLVED = ("waits", "owed")
+"""What the bot resolves by itself, once nobody is waited for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ class NotTaken(Exception):
 
 def alerts(run: Run) -> dict[str, Alert]:
     """Key -> alert, of a run as it stands. Pure."""
-    found = [*_waiting(run), *_glasses(run)]
+    found = [*_waiting(run), *_glasses(run), *_owed(run)]
     return {a.key: a for a in found}
 
 
@@ -104,6 +116,15 @@ def _waiting(run: Run) -> Iterator[Alert]:
 
 def _matters(run: Run, a: Asked) -> bool:
     return any(run.steps[m].open for m in a.spec.members)
+
+
+def _owed(run: Run) -> Iterator[Alert]:
+    """Debts that were not given back in time."""
+    for d in run.debts.values():
+        if d.owner and d.reminded is not None:
+            summary = f"{view.title(run)}: {view.debt(run, d)}, and is overdue"
+            more: Mapping[str, Json] = {"owner": d.owner, "debts": "rollback-bot debts"}
+            yield _alert(run, "owed", d.step, d.until or d.reminded, summary, "warning", more)
 
 
 def _glasses(run: Run) -> Iterator[Alert]:
@@ -230,7 +251,10 @@ class Paging:
             self.fault = ""
             return EVERY
         heads = await self._heads()
-        wanted = await self._wanted(heads)
+        owing = await self._store.owing()
+        older = {h.run for h in owing} - {h.run for h in heads}
+        found = await self._wanted([*heads, *(h for h in owing if h.run in older)])
+        wanted = {k: a for k, a in found.items() if a.run not in older or a.payload["class"] == "owed"}
         rows = await self._store.slots(PAGER)
         for key in wanted.keys() - rows.keys():
             payload = json.dumps(wanted[key].payload, ensure_ascii=False)
@@ -278,7 +302,7 @@ class Paging:
 
     async def _one(self, wanted: bool, row: Slot, looked_at: bool) -> None:
         payload = json.loads(row.digest)
-        waits = payload["class"] == "waits"
+        waits = payload["class"] in RESOLVED
         if not row.ts and (wanted or not waits):
             await self._pager.send("trigger", row.name, payload)
             await self._store.put_slot(replace(row, ts=f"{self._clock():.3f}"))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from bot.catalogue import Catalogue, Release, Service
 from bot.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarget, answer
+from bot.debts import Debts
 from bot.engine.preview import Forecast, preview
 from bot.engine.reconciler import Engine, impossible
 from bot.freezes import BAN, BY_RUN, Freeze, ban_is_over
@@ -79,6 +80,7 @@ class Rollbacks:
         self.engine, self.store, self.catalogue, self.plans = engine, store, catalogue, plans
         self.registry, self.releases, self.people = registry, releases, people
         self._digests, self.clock = digests, clock
+        self.debts = Debts(store, engine)
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -434,8 +436,10 @@ class Rollbacks:
 
     async def _create(self, created: ev.Created, key: str | None) -> Run | Refusal:
         run_id = f"{created.service}-{secrets.token_hex(3)}"
+        releasing = created.purpose in RELEASING
+        inherited = await self.debts.inherits(created.service, created.plan) if releasing else []
         try:
-            return await self.engine.create(run_id, created, key=key)
+            return await self.engine.create(run_id, created, *inherited, key=key)
         except AlreadyOpen as e:
             return Refusal(Why.NOT_NOW, f"{e.service} has an open run already: {e.run}. `show {e.run}` shows it.")
         except Duplicate:

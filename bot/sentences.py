@@ -88,7 +88,9 @@ def details(event: ev.Event) -> tuple[str, ...]:
             return tuple(_evidence(event.receipt))
         case ev.Undone():
             return (*_evidence(event.receipt), *_seen(event.observed))
-        case ev.Failed() | ev.Adopted():
+        case ev.Inherited():
+            return tuple(_edits(event.change))
+        case ev.Failed() | ev.Adopted() | ev.Seen():
             return tuple(_seen(event.observed))
         case ev.Approved() | ev.BrokeGlass():
             return tuple(f"{step}: {fingerprint}" for step, fingerprint in event.fingerprints.items() if fingerprint)
@@ -110,7 +112,7 @@ def shown(value: Value) -> str:
 _OfRun = (
     ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
     | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
-    | ev.LossAccepted | ev.Unknown
+    | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Reviewed | ev.LossAccepted | ev.Unknown
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Reminded | ev.Paged
 _OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
@@ -153,6 +155,16 @@ def _of_run(event: _OfRun, names: Names) -> str:
             return f"{how} {event.outcome}" + _because(event.note)
         case ev.LossAccepted():
             return f"accepted that the record behind checkpoint {event.ended} is lost" + _because(event.reason)
+        case ev.Inherited():
+            return f"{names.step(event.step)} was handed over by run {event.run}: this run gives it back"
+        case ev.TakenOver():
+            return f"{names.step(event.step)} is given back by run {event.run}"
+        case ev.Overdue():
+            if event.step:
+                return f"{names.step(event.step)} was to be given back by now: whose it is was reminded"
+            return f"the broken glass for {names.decision(event.decision)} was to be reviewed by now"
+        case ev.Reviewed():
+            return f"reviewed the broken glass for {names.decision(event.decision)}" + _because(event.note)
         case ev.Unknown():
             return f"an entry that this version does not know: {event.was}"
         case _:
@@ -256,6 +268,9 @@ def _of_attempt(event: _OfAttempt) -> str:
             return f"attempt {event.n} is lost" + _because(event.why)
         case ev.NotNeeded():
             return "not needed" + _because(event.why)
+        case ev.Seen():
+            looked = f"nobody could look ({event.error})" if event.error else "looked where it stands"
+            return f"was given up; {looked}"
         case ev.Adopted():
             return f"seen to be done by hand: {event.summary}"
         case _:

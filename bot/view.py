@@ -15,7 +15,9 @@ from itertools import pairwise
 from bot import policy
 from bot.contract import Change
 from bot.diff import Line, diff, fact, show
-from bot.run.state import Asked, Debt, Run, Step
+from bot.run.afterwards import Leftover, left_by, leftovers
+from bot.run.decide import working_days
+from bot.run.state import Asked, Debt, Review, Run, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,14 @@ class RunView:
     proposals: tuple[str, ...]
     next: tuple[str, ...]
     commands: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    """What stays changed although it was given up, a sentence each."""
+    reviews: tuple[str, ...] = ()
+    """Broken glass that nobody has reviewed yet."""
 
 
 STATES = ("to do", "looking", "to be decided", "approved", "at work", "in effect soon", "stopped", "done", "skipped",
-          "accepted", "not needed", "done by hand", "failed, went on", "not done")  # fmt: skip
+          "accepted", "not needed", "done by hand", "failed, went on", "undone", "given up", "not done")  # fmt: skip
 
 
 def view(run: Run, now: float) -> RunView:
@@ -101,11 +107,13 @@ def view(run: Run, now: float) -> RunView:
         tuple(_step(run, s, now) for s in run.steps.values()),
         tuple(_decisions(run)),
         tuple(_halts(run)),
-        tuple(_debt(run, d) for d in run.debts.values()),
+        tuple(debt(run, d) for d in run.debts.values()),
         tuple(f"{p.id}: {p.what} {p.step or (p.release.version if p.release else '')} ({p.reason}), proposed by "
               f"@{p.by.name}; `agree {p.id}`" for p in run.proposals.values()),
         tuple(_next(run)),
         tuple(x for s in run.steps.values() for x in s.commands),
+        tuple(stays(run, x) for x in leftovers(run)),
+        tuple(review(run, r) for r in run.reviews.values() if r.reviewed is None),
     )  # fmt: skip
 
 
@@ -124,15 +132,18 @@ def title(run: Run) -> str:
 
 def status(run: Run, now: float) -> str:
     """Where it stands, in one line."""
+    left = [run.steps[x.step].spec.title for x in leftovers(run)]
+    stays_so = f"; stays changed: {', '.join(left)}" if left else ""
     if run.closed is not None:
         if run.restored is None:
-            return f"{run.closed.outcome} after {took(run, now)}"
+            return f"{run.closed.outcome} after {took(run, now)}{stays_so}"
         end = run.closed_at if run.closed_at is not None else now
         watched = f", then watched for {duration(end - run.restored)}" if end - run.restored >= 1 else ""
         over = f"{run.closed.outcome} after {duration(end - run.created_at)}"
-        return f"{over}: {arrived(run)} after {took(run, now)}{watched}"
+        return f"{over}: {arrived(run)} after {took(run, now)}{watched}{stays_so}"
     if run.aborted:
-        return f"being aborted by @{run.aborted.name}: {len(run.owing)} still to be restored or handed over"
+        todo = f"{len(run.owing)} still to be restored or handed over{stays_so}"
+        return f"being aborted by @{run.aborted.name}: {todo}"
     if run.stopped:
         return f"stopped by @{run.stopped.name}: nothing new starts"
     if run.halted:
@@ -180,10 +191,14 @@ def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
         by = f" by @{s.by.name}" if s.by is not None and s.end != "done" else ""
         detail = s.why or s.note or (s.change.summary if s.change else "")
         return word, f"{detail}{by}"
-    if s.halt is not None:
-        return "stopped", s.halt.error
     if s.attempt is not None:
         return ("looking", "") if s.attempt.doing == "plan" else ("at work", _counted(s))
+    if not run.goes_on(s):
+        left = left_by(s)
+        written = "was written" if s.commands else "was begun"
+        return ("given up", f"{written}; {'; '.join(_stands(left))}") if left is not None else ("not done", "")
+    if s.halt is not None:
+        return "stopped", s.halt.error
     if s.applying:
         return "in effect soon", _counted(s)
     if s.verdict is not None:
@@ -191,8 +206,6 @@ def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
             "at work",
             f"{s.verdict.status}: {s.verdict.observed}; looked at again in {duration(max(0, s.wake - now))}",
         )
-    if run.closed is not None or (run.aborted is not None and not s.undoing):
-        return "not done", s.note
     asked = run.decision_of(s)
     if asked is not None and asked.opened is not None:
         return "to be decided", s.change.summary if s.change else ""
@@ -281,36 +294,76 @@ def change_view(s: Step) -> ChangeView:
 # -- debts and what to do next ---------------------------------------------------------------------------------------
 
 
-def _debt(run: Run, d: Debt) -> str:
+def debt(run: Run, d: Debt) -> str:
+    """Something temporary that is in place, whose it is and until when, in a sentence."""
     s = run.steps[d.step]
     what = s.made.summary if s.made else s.spec.title
     owner = f"; @{d.owner} sees to it until {moment(d.until)}" if d.owner and d.until is not None else ""
-    return f"{s.spec.title} ({d.step}) is in place since {clock(d.since)}: {what}{owner}"
+    heir = f", taken over from run {d.run}" if d.run else ""
+    return f"{s.spec.title} ({d.step}) is in place since {clock(d.since)}{heir}: {what}{owner}"
 
 
 def _next(run: Run) -> Iterator[str]:
-    """The commands that would move the run now."""
-    if not run.open:
-        return
+    """The commands that would move the run now, or give back what it has left."""
     for d in _decisions(run):
         if d.state == "open":
             typed = f" --phrase {shlex.quote(d.phrase)}" if d.phrase else ""
             yield f"rollback-bot approve {run.id} {d.name} --card {d.card}{typed}    # {d.needs}"
     for s in run.halted:
+        if not run.goes_on(s):
+            continue
         cause = s.halt.cause if s.halt else ""
         yield f"rollback-bot retry {run.id} {s.spec.id}"
         word = "accept" if cause in ("check", "left") else "skip"
         yield f"rollback-bot {word} {run.id} {s.spec.id} --reason '...'"
     for p in run.proposals.values():
         yield f"rollback-bot agree {run.id} {p.id}"
-    if run.aborted:
-        for debt in run.owing:
-            yield f"rollback-bot restore {run.id} {debt.step} --reason '...'"
-            yield f"rollback-bot hand-over {run.id} {debt.step} --to NAME --until TIME --reason '...'"
-    elif run.stopped:
+    if run.over:
+        for held in run.debts:
+            yield f"rollback-bot restore {run.id} {held} --reason '...'"
+            yield f"rollback-bot hand-over {run.id} {held} --to NAME --until TIME --reason '...'"
+    for x in leftovers(run):
+        if x.reversible and not run.steps[x.step].undoing:
+            yield f"rollback-bot undo {run.id} {x.step} --reason '...'    # puts it back"
+    for r in run.reviews.values():
+        if r.reviewed is None and run.over:
+            yield f"rollback-bot review {run.id} {r.decision} --reason '...'"
+    if run.over:
+        return
+    if run.stopped:
         yield f"rollback-bot resume {run.id}"
     elif all(not s.open for s in run.steps.values()):
         yield f"rollback-bot close {run.id}"
+
+
+# -- what is left ----------------------------------------------------------------------------------------------------
+
+
+def stays(run: Run, x: Leftover) -> str:
+    """What a step that was given up has changed, and where that stands, in a sentence."""
+    s = run.steps[x.step]
+    how = "was done and stays so" if s.end in ("done", "adopted") else "was given up half-way"
+    final = "" if x.change.reversible else "; it cannot be undone"
+    return f"{s.spec.title} ({x.step}) {how}: {'; '.join(_stands(x))}{final}"
+
+
+def _stands(x: Leftover) -> Iterator[str]:
+    look = f"nobody could look ({x.unseeable}): " if x.unseeable else ""
+    for e in x.change.edits:
+        was = f"was {show(e.before)}"
+        if e.target not in x.seen:
+            yield f"{look}{e.target} was to become {show(e.after)}, {was}"
+        elif e in x.moved:
+            yield f"{e.target} is {show(x.seen[e.target])}, neither {show(e.before)} nor {show(e.after)}"
+        else:
+            yield f"{e.target} is {show(x.seen[e.target])}, {was}"
+
+
+def review(run: Run, r: Review) -> str:
+    """A broken glass that is to be reviewed, in a sentence."""
+    title = run.asked[r.decision].spec.title if r.decision in run.asked else r.decision
+    return (f"@{r.by.name} opened {title} ({r.decision}) alone at {moment(r.at)}: {r.why}; to be reviewed by somebody "
+            f"else by {moment(working_days(r.at, 2))}")  # fmt: skip
 
 
 # -- writing it down -------------------------------------------------------------------------------------------------
@@ -328,7 +381,9 @@ def text(v: RunView) -> str:
     for d in v.decisions:
         if d.state == "open":
             lines += ["", *decision_lines(d)]
-    for heading, items in (("Stopped", v.halts), ("Still in place", v.debts), ("Proposed", v.proposals)):
+    told = (("Stopped", v.halts), ("Still in place", v.debts), ("Stays changed", v.left), ("Proposed", v.proposals),
+            ("To be reviewed", v.reviews))  # fmt: skip
+    for heading, items in told:
         if items:
             lines += ["", heading, *(f"  {line}" for i in items for line in i.splitlines())]
     if v.next:
@@ -374,14 +429,18 @@ def by_hand(run: Run, now: float, *, done: bool = True) -> str:
     for d in run.debts:
         made = run.steps[d].made
         lines += [f"    - put back {x}" for x in diff(made.inverted().edits)] if made else []
+    if left := leftovers(run):
+        lines += ["", "## Stays changed (put it back if it is not wanted)", ""]
+        for x in left:
+            lines += [f"- {stays(run, x)}", *(f"    - put back {y}" for y in diff(x.change.inverted().edits))]
     over = run.closed is not None or run.aborted is not None
     lines += ["", "## Not done, and not to be done" if over else "## Left to do, in this order", ""]
-    left = [s for s in run.steps.values() if s.open]
-    for s in left:
+    todo = [s for s in run.steps.values() if s.open and (run.goes_on(s) or left_by(s) is None)]
+    for s in todo:
         what = s.change.summary if s.change else ""
         lines.append(f"- {s.spec.title} ({s.spec.uses or s.spec.kind}){': ' + what if what else ''}")
         lines += [f"    - {x}" for x in diff(s.change.edits)] if s.change else []
-    lines += [] if left else ["Nothing."]
+    lines += [] if todo else ["Nothing."]
     if done:
         lines += ["", "## Done so far, as commands", ""]
         lines += [f"    {_line(c)}" for c in v.commands] or ["Nothing was changed yet."]

@@ -219,6 +219,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
             {"bot": VERSION}, clock, serving.to_remove,
         )  # fmt: skip
+        engine.watchers = (*engine.watchers, rollbacks.debts.watch)
 
         async def changed(old: Catalogue) -> None:
             await reach.renew()
@@ -238,6 +239,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                   reloading=reloading, paging=paging)  # fmt: skip
         await engine.people_changed()
         await base.releases.catch_up()
+        await rollbacks.debts.catch_up()
         for service in base.catalogue.services:
             await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
         stack.push_async_callback(_end, asyncio.create_task(reloading.run()))

@@ -35,6 +35,7 @@ EXAMPLES: tuple[Command, ...] = (
     c.Offer("kim"),
     c.Take(),
     c.Close("done"),
+    c.Review("one", "nobody else was awake"),
 )
 
 
@@ -108,6 +109,7 @@ def test_what_is_not_in_the_run_is_said_to_be_unknown(command: Command) -> None:
         c.Retarget(Release("1"), "bad"),
         c.Admit(Release("1"), ""),
         c.BreakGlass("one", "x", "!"),
+        c.Review("one", "ok"),
     ],
     ids=lambda e: e.do,
 )

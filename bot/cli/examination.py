@@ -24,6 +24,7 @@ from bot.engine.reconciler import impossible
 from bot.lease import alive_nodes
 from bot.located import Faults
 from bot.outside import missing
+from bot.owing import owed
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.compile import compile_plan
 from bot.plan.model import Plan
@@ -80,6 +81,8 @@ async def everything() -> AsyncIterator[Finding]:
             text = f"the running bot has another one ({holds}) than {settings.catalogue} ({found_digest})"
             hint = "wait some seconds or send it SIGHUP; where it refuses the file, see `bot: catalogue`, above"
             yield Finding("catalogue in force", "fault", text, hint)
+        if store is not None:
+            yield await _owed(store)
         slack = told(settings, running)
         compiled, found = _plans(plans, catalogue)
         found += await _people(catalogue, compiled, slack, store)
@@ -179,6 +182,18 @@ async def _record(files: FileBlobs, store: Store) -> Finding:
     if why:
         return Finding("record", "fault", why, hint)
     return Finding("record", "ok", "fits the copy of its head outside the database")
+
+
+async def _owed(store: Store) -> Finding:
+    """What ended runs have left to be given back or reviewed."""
+    runs = [await store.load(h.run) for h in [*await store.heads(open=True, limit=None), *await store.owing()]]
+    found = [x for x in owed(runs) if x.owner or x.what == "review"]
+    late = [x for x in found if x.overdue(time.time())]
+    if not found:
+        return Finding("debts", "ok", "nothing is to be given back or reviewed")
+    text = "; ".join(f"{x.service}: {x.text}" for x in late or found)
+    hint = "`rollback-bot debts` lists them, with the command that gives each back"
+    return Finding("debts", "look" if late else "ok", f"{len(found)}, {len(late)} of them overdue: {text}", hint)
 
 
 async def _targets(settings: Settings, catalogue: Catalogue) -> list[Finding]:

@@ -1,5 +1,5 @@
-"""Looking at runs, and opening them: `rollback`, `status`, `show`, `history`, `preview`, `forward`, `replan`,
-`whoami`."""
+"""Looking at runs, and opening them: `rollback`, `status`, `show`, `debts`, `history`, `preview`, `forward`,
+`replan`, `whoami`."""
 
 from __future__ import annotations
 
@@ -41,12 +41,24 @@ def rollback(words: tuple[str, ...], to: str | None, reason: str | None, live: b
 @root.command("status", cls=Remote)
 @click.argument("run", required=False)
 def status(run: str | None) -> None:
-    """Every open run in two lines; or one run as `show` shows it."""
+    """Every open run in two lines, and what ended ones have left; or one run as `show` shows it."""
     if run is not None:
         return _show(run)
-    found = bot().get(path("runs"), open="true", limit=100)
+    client = bot()
+    found = client.get(path("runs"), open="true", limit=100)
+    owed = client.get(path("debts"))
     lines = [f"{r['title']}   [{r['run']}]\n  {r['status']}" for r in found["runs"]]
-    say(found, "\n".join(lines) or "No run is open. `history` lists the ended ones.")
+    lines = lines or ["No run is open. `history` lists the ended ones."]
+    lines += ["", "Still owed", owed["text"]] if owed["owed"] else []
+    say(found | {"owed": owed["owed"]}, "\n".join(lines))
+
+
+@root.command("debts", cls=Remote)
+@click.argument("service", required=False)
+def debts(service: str | None) -> None:
+    """What is still to be given back or reviewed: by open runs, and by those that have handed it over."""
+    found = bot().get(path("debts"), service=service)
+    say(found, answer(found))
 
 
 @root.command("show", cls=Remote)

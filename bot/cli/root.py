@@ -18,11 +18,11 @@ URL = "http://127.0.0.1:8090"
 """Where the bot is looked for; as in bot.settings."""
 
 SECTIONS = (
-    ("Open and follow", "rollback preview status show history forward replan whoami"),
+    ("Open and follow", "rollback preview status show debts history forward replan whoami"),
     ("Freeze", "freeze thaw"),
     ("Decide", "approve decline break-glass agree"),
     ("Steer", "stop resume abort retarget admit offer take close"),
-    ("Steps", "retry skip accept undo restore hand-over adopt"),
+    ("Steps", "retry skip accept undo restore hand-over adopt review"),
     ("Record, releases, plans", "audit release plan"),
     ("On the bot's host", "init serve db token doctor slack demo"),
     ("Help", "help"),

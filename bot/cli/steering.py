@@ -66,6 +66,7 @@ SAYS = (
     Says("agree", "Yes to somebody's proposal.", ("proposal",)),
     Says("offer", "Hand the command to another commander, who then takes it.", ("to",)),
     Says("take", "Take command: offered, or after five minutes of silence."),
+    Says("review", "Broken glass was looked at afterwards, by somebody else.", ("decision",), "needed"),
     Says("close", "End a run that does not close itself.", (), "optional", "note"),
 )  # fmt: skip
 

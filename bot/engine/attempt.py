@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 IN_STEP = 60.0
 """Seconds that a pass may spend waiting for effects before it ends and a timer takes over."""
+LOOK_WITHIN = 20.0
+"""Seconds for finding out where a step stands that was given up."""
 LOOK_AFTER = 2.0
 """Seconds between looks whether an undo has arrived."""
 
@@ -186,7 +188,7 @@ class Attempt:
             if attempt.doing == "check":
                 await self._check()
             elif attempt.doing == "plan":
-                await (self._adopt() if self.step.adopting else self._plan())
+                await (self._see() if self.step.unseen else self._adopt() if self.step.adopting else self._plan())
             else:
                 await self._act()
         except (Superseded, asyncio.CancelledError):
@@ -268,6 +270,20 @@ class Attempt:
         seen = await self._observe(self.step.spec, known.targets) if known.targets else {}
         told = await self._told(change)
         await self.write(ev.Adopted(self.id, self.n, seen, change.summary, told.output))
+
+    async def _see(self) -> None:
+        """Where a step stands that was given up. Whatever goes wrong is said, and tried no more: an abort ends."""
+        targets = self.step.made.targets if self.step.made is not None else ()
+        seen: Mapping[str, Value] = {}
+        error = ""
+        try:
+            async with asyncio.timeout(LOOK_WITHIN):
+                seen = await self._observe(self.step.spec, targets)
+        except asyncio.CancelledError:
+            raise
+        except Exception as e:
+            error = _words(e)
+        await self.write(ev.Seen(self.id, self.n, seen, error))
 
     # -- acting ----------------------------------------------------------------------------------------------------
 

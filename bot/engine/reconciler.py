@@ -34,7 +34,7 @@ from bot.run.decide import Decision, Start, decide
 from bot.run.fold import evolve
 from bot.run.rules import refused
 from bot.run.state import Run
-from bot.store import Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away
+from bot.store import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away
 
 log = logging.getLogger(__name__)
 
@@ -116,13 +116,14 @@ class Engine:
 
     # -- the one way in --------------------------------------------------------------------------------------------
 
-    async def create(self, run_id: str, created: ev.Created, *, key: str | None = None) -> Run:
-        """Opens a run. AlreadyOpen where the service has an open rollback, Duplicate where `key` was seen."""
+    async def create(self, run_id: str, created: ev.Created, *inherited: ev.Inherited, key: str | None = None) -> Run:
+        """Opens a run, with debts of ended ones. AlreadyOpen where the service has an open rollback, Duplicate where
+        `key` was seen."""
         async with self._turn(run_id):
             run = await self.store.load(run_id)
             if why := refused(run, created):
                 raise ValueError(why)
-            return await self._append(run, [created], key=key)
+            return await self._append(run, [created, *inherited], key=key)
 
     async def command(
         self, run_id: str, command: Command, person: Person, via: str, ref: str, *, key: str | None = None
@@ -142,6 +143,10 @@ class Engine:
                     continue
                 except Duplicate:
                     return Refusal(Why.ALREADY, "This was received already; nothing was done twice.")
+                except AlreadyOpen as e:
+                    return Refusal(
+                        Why.NOT_NOW, f"{e.run} of {e.service} is at work: let it end first. Nothing was changed."
+                    )
                 return found
 
     async def submit(self, run_id: str, *events: ev.Event) -> str | None:

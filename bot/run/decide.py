@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from bot.plan.model import Condition, StepSpec
 from bot.run import events as ev
-from bot.run.state import Asked, Run, Step, touches
+from bot.run.afterwards import DAY
+from bot.run.state import Asked, Debt, Review, Run, Step, touches
 
 RELEASING = ("rollback", "forward")
 """Purposes of runs that bring a release back; any other closes itself when it has nothing left to do."""
@@ -39,8 +41,8 @@ class Decision:
 
 
 def decide(run: Run, now: float) -> Decision:
-    """What to do now, and when to ask again."""
-    if not run.open:
+    """What to do now, and when to ask again. A run that is over goes on with what is given back, and reminds."""
+    if run.created is None:
         return Decision()
     if record := _follows(run, now):
         return Decision(record=tuple(record), due=now)
@@ -66,16 +68,49 @@ def why_stop(run: Run, step: Step, now: float) -> str:
 
 def _follows(run: Run, now: float) -> list[ev.Event]:
     """Events of one kind at a time, none of which stands in the way of another."""
+    found: list[ev.Event] = list(_overdue(run, now))
+    if run.closed is not None or found:
+        return found or list(_waiting(run, now))
     if run.aborted:
-        over = not run.in_flight and not run.owing
-        return [ev.Closed("aborted, debts handed over" if run.debts else "aborted")] if over else []
-    found: list[ev.Event] = list(_not_needed(run))
+        over = not run.in_flight and not run.owing and not any(s.unseen for s in run.steps.values())
+        ends = ev.Closed("aborted, debts handed over" if run.debts else "aborted")
+        return [ends] if over else list(_waiting(run, now))
+    found = list(_not_needed(run))
     if found or run.stopped:
         return found
     for follow in (_unasked(run), _late(run, now), _waiting(run, now), _ending(run)):
         if found := list(follow):
             break
     return found
+
+
+def _overdue(run: Run, now: float) -> Iterator[ev.Event]:
+    """Debts whose promised time has come, and broken glass that nobody has reviewed: once, then daily."""
+    for d in run.debts.values():
+        if d.owner and now >= _reminded(d):
+            yield ev.Overdue(step=d.step)
+    for r in run.reviews.values():
+        if r.reviewed is None and now >= review_by(r):
+            yield ev.Overdue(decision=r.decision)
+
+
+def _reminded(d: Debt) -> float:
+    """When the owner of a debt is to be reminded next."""
+    return d.reminded + DAY if d.reminded is not None else d.until or 0.0
+
+
+def review_by(r: Review) -> float:
+    """When those who review it are reminded next: after two working days, then each day."""
+    return r.reminded + DAY if r.reminded is not None else working_days(r.at, 2)
+
+
+def working_days(at: float, days: int) -> float:
+    """The same time of the day so many working days later (Saturday and Sunday are none), in UTC."""
+    day = datetime.fromtimestamp(at, UTC)
+    while days:
+        day += timedelta(days=1)
+        days -= day.weekday() < 5
+    return day.timestamp()
 
 
 def _unasked(run: Run) -> Iterator[ev.Event]:
@@ -175,7 +210,7 @@ def lacking(run: Run, s: Step) -> str:
 
 def _starts(run: Run, now: float) -> Iterator[Start]:
     for s in run.steps.values():
-        doing = next_attempt(run, s) if s.open and s.wake <= now else None
+        doing = next_attempt(run, s) if s.unseen or (s.open and s.wake <= now) else None
         if doing is not None:
             yield Start(s.spec.id, s.n + 1, s.application, doing)
 
@@ -183,9 +218,11 @@ def _starts(run: Run, now: float) -> Iterator[Start]:
 def next_attempt(run: Run, s: Step) -> ev.AttemptKind | None:
     """What the step's next attempt is to do, once it is awake; None where nothing may start now. After another
     target was chosen nothing starts before all that this superseded has come to rest."""
+    if s.unseen and s.attempt is None and run.open and not run.stopped:
+        return "plan"
     if run.stopped or not s.open or s.halt is not None or s.attempt is not None:
         return None
-    if s.spec.kind == "gate" or run.superseded or (run.aborted and not (s.undoing and s.spec.id in run.debts)):
+    if s.spec.kind == "gate" or run.superseded or not run.goes_on(s):
         return None
     if s.adopting:
         return "plan" if s.spec.changes else None
@@ -263,15 +300,15 @@ def _without_value(run: Run, spec: StepSpec) -> Iterator[str]:
 
 def _moments(run: Run, now: float) -> Iterator[float]:
     """Every later moment at which time alone may change the answer."""
+    yield from (_reminded(d) for d in run.debts.values() if d.owner)
+    yield from (review_by(r) for r in run.reviews.values() if r.reviewed is None)
     if run.stopped:
         return
     for s in run.steps.values():
-        if s.open and s.halt is None and s.wake > now:
+        if s.open and s.halt is None and s.wake > now and run.goes_on(s):
             yield s.wake
-        if s.open and s.halt is None and s.applying and s.deadline is not None and not run.aborted:
+        if s.open and s.halt is None and s.applying and s.deadline is not None and not run.over:
             yield max(s.deadline, now)
-    if run.aborted:
-        return
     for a in run.asked.values():
         if a.opened is not None and a.spec.gate is not None:
             if a.reminded is None:

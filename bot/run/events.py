@@ -21,6 +21,11 @@ from bot.catalogue import Channels, Release
 from bot.contract import Change, Json, Receipt, Value, Verdict, canonical
 from bot.plan.model import Plan
 from bot.policy import Actor
+from bot.run.owed import Inherited as Inherited
+from bot.run.owed import Overdue as Overdue
+from bot.run.owed import Reviewed as Reviewed
+from bot.run.owed import Seen as Seen
+from bot.run.owed import TakenOver as TakenOver
 
 BODY_LIMIT = 64 * 1024
 """Bytes of one event's body; larger values belong into blobs."""
@@ -511,12 +516,13 @@ Event = (
     | Approved | Declined | BrokeGlass | Taken | Reminded | Paged
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded
-    | Retried | Skipped | Accepted | UndoAsked | HandedOver | AdoptAsked | Adopted | Unknown
+    | Retried | Skipped | Accepted | UndoAsked | HandedOver | AdoptAsked | Adopted
+    | Seen | Inherited | TakenOver | Overdue | Reviewed | Unknown
 )  # fmt: skip
 
 OfAttempt = (
     Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked | Failed
-    | Cancelled | Lost | Adopted
+    | Cancelled | Lost | Adopted | Seen
 )  # fmt: skip
 """Events that only the attempt that owns the step may write."""
 

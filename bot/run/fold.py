@@ -11,9 +11,21 @@ from dataclasses import replace
 from typing import Any, cast
 
 from bot.contract import Change, Receipt, Status, merged
-from bot.plan.model import Decision
 from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Actor, Gate
 from bot.run import events as ev
+from bot.run.afterwards import (
+    cleared,
+    given_up,
+    glass_broken,
+    handed_over,
+    inherited,
+    looking,
+    overdue,
+    reviewed,
+    seen,
+    taken_over,
+    undo_asked,
+)
 from bot.run.again import redone, widened
 from bot.run.past import dropped, remembered
 from bot.run.state import (
@@ -77,6 +89,8 @@ def _resumed(run: Run, e: ev.Resumed, at: float) -> Run:
 def _aborted(run: Run, e: ev.Aborted, at: float) -> Run:
     run = replace(run, aborted=e.by, abort_reason=e.reason, stopped=None, proposals={})
     restoring = {s.spec.id for s in run.in_flight if s.undoing and s.spec.id in run.debts}
+    left = (replace(s, reset=False) for s in run.steps.values() if s.made is not None or s.reset)
+    run = _set(run, *(s if s.spec.id in run.debts else given_up(s) for s in left))
     return _cancel(run, "aborted", (s.spec.id for s in run.in_flight if s.spec.id not in restoring))
 
 
@@ -153,6 +167,7 @@ def _approved(run: Run, e: ev.Approved, at: float) -> Run:
 
 
 def _broke_glass(run: Run, e: ev.BrokeGlass, at: float) -> Run:
+    run = glass_broken(run, e, at)
     return _release(run, replace(run.asked[e.decision], glass=e.by, taken=e.reason), at)
 
 
@@ -215,7 +230,7 @@ def _planned(run: Run, e: ev.Planned, at: float) -> Run:
     left = sorted(set(e.left) - s.leave)
     if left:
         seen = ", ".join(f"{t} is {v!r}" for t, v in e.left.items() if t in left)
-        hint = "hand it over, or put them right and try again" if run.aborted else "accept leaves them as they are"
+        hint = "accept leaves them as they are; or put them right and try again"
         s = replace(_over(s), halt=Halt("left", f"changed by others since: {seen}", at, hint))
     run = _set(run, s)
     return _void(run, asked.spec.name, beyond) if beyond and asked is not None else run
@@ -238,12 +253,10 @@ def _apply_started(run: Run, e: ev.ApplyStarted, at: float) -> Run:
     s = replace(s, applying=True, replan=False, change=e.change, fingerprint=e.fingerprint, stale=False)
     if run.undoes(s) is not None:
         return _set(run, s)
-    begun = run.steps[e.step].applying
-    if begun and s.made is not None and _redirects(s.made, e.change):
+    if run.steps[e.step].applying and s.made is not None and _redirects(s.made, e.change):
         s = replace(s, redirected=s.redirected + 1, memo={})
-    so_far = s.made if begun or e.step in run.debts else None
-    edits = merged(so_far.edits if so_far else (), e.change.edits)
-    run = _set(run, replace(s, made=merge(so_far, e.change, edits)))
+    edits = merged(s.made.edits if s.made else (), e.change.edits)
+    run = _set(run, replace(s, made=merge(s.made, e.change, edits)))
     return _owe(run, s, at) if e.change.edits else run
 
 
@@ -289,6 +302,9 @@ def _taken_back(run: Run, s: Step, end: End, how: str, at: float) -> Run:
         needed = s.reset and not source.open
         run = _set(replace(run, debts=debts), _anew(bare) if needed else bare)
         return _ended(run, replace(s, note=how), end, at)
+    if run.over:
+        again = replace(_anew(bare), receipt=s.receipt, note=how)
+        return _ended(replace(run, debts=debts), again, "undone", at)
     halt = Halt("undone", how, at, "try again does it again; skip goes on without it")
     return _set(replace(run, debts=debts), replace(_anew(bare), receipt=s.receipt, halt=halt))
 
@@ -321,7 +337,11 @@ def _check_failed(run: Run, s: Step, at: float, why: str = "") -> Run:
 
 
 def _failed(run: Run, e: ev.Failed, at: float) -> Run:
-    s = replace(_over(run.steps[e.step], lost=0), note=e.error)
+    s = run.steps[e.step]
+    if looking(s):
+        again = s.attempt is not None and bool(s.attempt.cancel)
+        return _set(run, replace(_over(s), unseen=again, unseeable=e.error))
+    s = replace(_over(s, lost=0), note=e.error)
     halt = Halt(e.cause, e.error, at, e.hint, e.observed)
     if s.adopting:  # it was not done by hand: people know that now, whatever else would follow from a failure
         return _set(run, replace(s, adopting=False, halt=halt))
@@ -335,7 +355,7 @@ def _failed(run: Run, e: ev.Failed, at: float) -> Run:
 def _gave_up(run: Run, s: Step, halt: Halt, at: float) -> Run:
     """People decide how to go on, unless the plan says that it goes on."""
     if s.spec.on_fail == "continue" and not s.undoing:
-        return _ended(run, s, "failed", at)
+        return _ended(run, s if s.spec.id in run.debts else given_up(s), "failed", at)
     return _set(run, replace(s, halt=halt))
 
 
@@ -349,8 +369,11 @@ def _cancelled(run: Run, e: ev.Cancelled, at: float) -> Run:
 
 def _lost(run: Run, e: ev.Lost, at: float) -> Run:
     s = run.steps[e.step]
+    looked = looking(s)
     s = _over(s, lost=s.lost + 1)
-    if s.lost >= LOSSES and not run.aborted:
+    if looked:
+        return _set(run, replace(s, unseen=s.lost < LOSSES, unseeable=e.why))
+    if s.lost >= LOSSES and not run.over:
         error = f"its process died {s.lost} times in a row ({e.why})"
         s = replace(s, halt=Halt("lost", error, at, "look at the bot's log, then try again"))
     return _set(run, s)
@@ -365,12 +388,13 @@ def _not_needed(run: Run, e: ev.NotNeeded, at: float) -> Run:
 
 def _retried(run: Run, e: ev.Retried, at: float) -> Run:
     s = run.steps[e.step]
-    return _set(run, _cleared(replace(s, halt=None, replan=s.applying, stale=s.change is not None and not s.applying)))
+    return _set(run, cleared(replace(s, halt=None, replan=s.applying, stale=s.change is not None and not s.applying)))
 
 
 def _skipped(run: Run, e: ev.Skipped, at: float) -> Run:
     run = replace(run, proposals=_without(run, "skip", e.step))
-    return _set(run, _finish(replace(run.steps[e.step], halt=None, by=e.by, why=e.reason), "skipped", at))
+    s = replace(run.steps[e.step], halt=None, by=e.by, why=e.reason)
+    return _ended(run, s if e.step in run.debts else given_up(s), "skipped", at)
 
 
 def _accepted(run: Run, e: ev.Accepted, at: float) -> Run:
@@ -382,42 +406,6 @@ def _accepted(run: Run, e: ev.Accepted, at: float) -> Run:
             return _set(run, s)
         return _taken_back(run, s, "accepted", "what others changed was left as it is", at)
     return _ended(run, s, "accepted", at)
-
-
-def _undo_asked(run: Run, e: ev.UndoAsked, at: float) -> Run:
-    s = run.steps[e.step]
-    old = run.asked.get(s.spec.decision) if s.spec.decision else None
-    name = f"undo.{e.step}"
-    gate = None if e.debt or old is None else old.spec.gate
-    refused = s.undoing and s.halt is not None and s.halt.cause == "fatal"
-    s = replace(
-        _cleared(s),
-        application=s.application + 1,
-        redirected=0,
-        undoing=True,
-        insisted=e.reason if e.debt and refused else "",
-        end=None,
-        ended=None,
-        change=None,
-        fingerprint="",
-        released=None,
-        applying=False,
-        halt=None,
-        memo={},
-        receipt=None,
-        left={},
-        leave=frozenset(),
-    )
-    run = _set(run, s)
-    asked = {k: v for k, v in run.asked.items() if k != name}
-    if gate is not None:
-        asked[name] = Asked(Decision(name, f"Undo: {s.spec.title}", (e.step,), gate))
-    return replace(run, asked=asked)
-
-
-def _handed_over(run: Run, e: ev.HandedOver, at: float) -> Run:
-    debt = replace(run.debts[e.step], owner=e.to, until=e.until)
-    return replace(run, debts={**run.debts, e.step: debt})
 
 
 def _adopt_asked(run: Run, e: ev.AdoptAsked, at: float) -> Run:
@@ -461,7 +449,7 @@ def _bound(run: Run, asked: Asked) -> bool:
 
 
 def _can_be_decided(run: Run, asked: Asked) -> bool:
-    if asked.decided is not None or run.aborted or run.closed:
+    if asked.decided is not None or (run.over and not any(run.goes_on(s) for s in run.members(asked.spec.name))):
         return False
     if asked.spec.choice is not None and (run.chosen(asked.spec.choice) or run.begun_otherwise(asked)):
         return False
@@ -520,24 +508,6 @@ def _ended(run: Run, s: Step, end: End, at: float) -> Run:
     return _set(run, _finish(s, end, at))
 
 
-def _cleared(s: Step) -> Step:
-    """A fresh start of the counters: somebody decided to try again."""
-    return replace(
-        s,
-        failures=0,
-        drifts=0,
-        lost=0,
-        streak=0,
-        samples=0,
-        began=None,
-        wake=0.0,
-        note="",
-        done=None,
-        total=None,
-        adopting=False,
-    )
-
-
 def _anew(s: Step) -> Step:
     """A new application of the step, as if it had never been planned; what it made before stays known."""
     return Step(s.spec, application=s.application + 1, n=s.n, made=s.made, commands=s.commands)
@@ -583,5 +553,6 @@ _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.Recorded: _recorded, ev.Noted: _noted, ev.Waiting: _waiting, ev.Applied: _applied, ev.Undone: _undone,
     ev.Checked: _checked, ev.Failed: _failed, ev.Cancelled: _cancelled, ev.Lost: _lost,
     ev.NotNeeded: _not_needed, ev.Retried: _retried, ev.Skipped: _skipped, ev.Accepted: _accepted,
-    ev.UndoAsked: _undo_asked, ev.HandedOver: _handed_over, ev.AdoptAsked: _adopt_asked, ev.Adopted: _adopted,
+    ev.UndoAsked: undo_asked, ev.HandedOver: handed_over, ev.AdoptAsked: _adopt_asked, ev.Adopted: _adopted,
+    ev.Seen: seen, ev.Inherited: inherited, ev.TakenOver: taken_over, ev.Overdue: overdue, ev.Reviewed: reviewed,
 })  # fmt: skip

@@ -17,8 +17,6 @@ def remembered(before: Run, after: Run, event: ev.Event, at: float) -> Run:
     over = Outcome(at, event.kind, getattr(event, "by", None), getattr(event, "reason", ""))
     if after.steps is not before.steps:
         began = {i: s.halt for i, s in after.steps.items() if s.halt and s.halt is not _halt(before, i)}
-        if after.aborted:  # given back because the run ends: nobody is asked how to go on
-            began = {i: h for i, h in began.items() if h.cause != "undone"}
         resolved = {h.step for h in after.halts if h.over is None and after.steps[h.step].halt is not h.halt}
         if began or resolved:
             halts = (replace(h, over=over) if h.over is None and h.step in resolved else h for h in after.halts)

@@ -14,10 +14,17 @@ from collections.abc import Callable
 from typing import Any, cast, get_args
 
 from bot.run import events as ev
+from bot.run.afterwards import looking
 from bot.run.decide import RELEASING, finished, lacking, needs_nobody, next_attempt
 from bot.run.state import Run, Step
 
 _OF_ATTEMPT = get_args(ev.OfAttempt)
+_AFTERWARDS = (
+    *_OF_ATTEMPT, ev.Started, ev.UndoAsked, ev.AdoptAsked, ev.Retried, ev.Accepted, ev.Proposed, ev.Agreed, ev.Approved,
+    ev.Declined, ev.BrokeGlass, ev.Taken, ev.Reminded, ev.Paged, ev.PeopleChanged, ev.HandedOver, ev.TakenOver,
+    ev.Overdue, ev.Reviewed,
+)  # fmt: skip
+"""What may still happen to a run that is over: what it has left is given back."""
 
 
 def refused(run: Run, event: ev.Event) -> str | None:
@@ -26,7 +33,7 @@ def refused(run: Run, event: ev.Event) -> str | None:
         return "this run exists already" if run.created else None
     if run.created is None:
         return f"there is no run {run.id}"
-    if run.closed is not None:
+    if run.closed is not None and not isinstance(event, _AFTERWARDS):
         return f"this run is over ({run.closed.outcome})"
     step = getattr(event, "step", "")
     if step and step not in run.steps:
@@ -97,8 +104,8 @@ def _recorded(run: Run, e: ev.Recorded) -> str | None:
 
 def _decide(run: Run, e: ev.Approved | ev.BrokeGlass) -> str | None:
     asked = run.asked[e.decision]
-    if run.aborted:
-        return "this run is being aborted"
+    if given_up := _given_up(run, *asked.spec.members):
+        return given_up
     if asked.decided is not None:
         by = [v.by for v in asked.votes] or ([asked.glass] if asked.glass is not None else [])
         return f"this was decided already{', by ' if by else ''}{' and '.join(f'@{a.name}' for a in by)}"
@@ -184,13 +191,20 @@ def _live(run: Run, e: object) -> str | None:
     return "this run is being aborted" if run.aborted else None
 
 
+def _given_up(run: Run, *steps: str) -> str | None:
+    """Why nothing is to be said about these steps any more: only what is given back goes on after an abort."""
+    if not run.over or any(run.goes_on(run.steps[i]) for i in steps):
+        return None
+    return f"this run is over ({run.closed.outcome})" if run.closed is not None else "this run is being aborted"
+
+
 def _propose(run: Run, e: ev.Proposed) -> str | None:
     if e.id in run.proposals:
         return f"proposal {e.id} exists already"
     same = [p for p in run.proposals.values() if (p.what, p.step, p.release) == (e.what, e.step, e.release)]
     if same:
         return f"that is proposed already: agree to {same[0].id}"
-    return _live(run, e)
+    return _accept(run, e) if e.what == "accept" else _live(run, e)
 
 
 def _agree(run: Run, e: ev.Agreed) -> str | None:
@@ -208,8 +222,8 @@ def _retarget(run: Run, e: ev.Retargeted) -> str | None:
 
 def _retry(run: Run, e: ev.Retried) -> str | None:
     s = run.steps[e.step]
-    if run.aborted and not s.undoing:
-        return "this run is being aborted: restore the debt, or hand it over"
+    if why := _given_up(run, e.step):
+        return f"{why}: restore the debt, or hand it over"
     return None if s.open and s.halt is not None else f"{e.step} is not waiting for a decision"
 
 
@@ -230,10 +244,10 @@ def _skip(run: Run, e: ev.Skipped) -> str | None:
     return None
 
 
-def _accept(run: Run, e: ev.Accepted) -> str | None:
+def _accept(run: Run, e: ev.Accepted | ev.Proposed) -> str | None:
     s = run.steps[e.step]
-    if run.aborted:
-        return "this run is being aborted"
+    if why := _given_up(run, e.step):
+        return why
     ok = s.open and s.halt is not None and s.halt.cause in ("check", "left")
     return None if ok else f"{e.step} has no failing check and nothing left by others to accept"
 
@@ -242,18 +256,18 @@ def _undo(run: Run, e: ev.UndoAsked) -> str | None:
     s = run.steps[e.step]
     if s.made is None:
         return f"{e.step} has changed nothing that could be undone"
-    if s.attempt is not None:
+    if s.attempt is not None and not looking(s):
         return f"{e.step} is at work: wait, or stop the run first"
-    if s.open and s.undoing and s.halt is None and (not e.debt or run.free(s)):
+    if s.open and s.undoing and s.halt is None and run.goes_on(s) and (not e.debt or run.free(s)):
         return f"{e.step} is being undone already"
     if not s.made.reversible:
         return f"{e.step} cannot be undone: {s.made.summary}"
     if e.debt and e.step not in run.debts:
         return f"{e.step} is no debt"
-    if run.aborted and not e.debt:
-        return "this run is being aborted: only debts are restored"
+    if run.closed is not None and run.closed.outcome == "verified" and not e.debt:
+        return "this run is verified: `forward` takes it back"
     undos = [x for x in run.steps.values() if x.spec.undo == e.step and x.open]
-    busy = [x.spec.id for x in undos if x.attempt is not None or (x.applying and not run.aborted)]
+    busy = [x.spec.id for x in undos if x.attempt is not None or (x.applying and not run.over)]
     return f"{busy[0]} is undoing it" if busy else None
 
 
@@ -261,6 +275,34 @@ def _hand_over(run: Run, e: ev.HandedOver) -> str | None:
     if e.step not in run.debts:
         return f"{e.step} is no debt"
     return None
+
+
+def _inherit(run: Run, e: ev.Inherited) -> str | None:
+    s = run.steps[e.step]
+    return None if s.spec.temporary and s.made is None and s.n == 0 else f"{e.step} cannot take a debt over any more"
+
+
+def _taken_over(run: Run, e: ev.TakenOver) -> str | None:
+    if run.open:
+        return "this run is open, and gives back itself what it owes"
+    busy = run.steps[e.step].attempt is not None
+    return f"{e.step} is being given back" if busy else None if e.step in run.debts else f"{e.step} is no debt"
+
+
+def _overdue(run: Run, e: ev.Overdue) -> str | None:
+    if e.step:
+        return None if e.step in run.debts and run.debts[e.step].owner else f"{e.step} was promised by nobody"
+    review = run.reviews.get(e.decision)
+    return None if review is not None and review.reviewed is None else "there is nothing to be reviewed"
+
+
+def _review(run: Run, e: ev.Reviewed) -> str | None:
+    review = run.reviews.get(e.decision)
+    if review is None:
+        return "no glass was broken for this"
+    if review.reviewed is not None:
+        return f"@{review.reviewed.name} has reviewed this already"
+    return "whoever broke the glass does not review it" if review.by.id == e.by.id else None
 
 
 def _adopt(run: Run, e: ev.AdoptAsked) -> str | None:
@@ -271,7 +313,7 @@ def _adopt(run: Run, e: ev.AdoptAsked) -> str | None:
         return f"{s.spec.undo} has not ended: there is nothing to take back yet"
     if s.attempt is not None:
         return f"{e.step} is at work: wait, or stop the run first"
-    return _live(run, e)
+    return _given_up(run, e.step)
 
 
 def _close(run: Run, e: ev.Closed) -> str | None:
@@ -294,7 +336,7 @@ def _not_needed(run: Run, e: ev.NotNeeded) -> str | None:
 _DOING: dict[type, tuple[ev.AttemptKind, ...]] = {
     ev.Planned: ("plan", "apply", "undo"), ev.Drifted: ("apply", "undo"), ev.ApplyStarted: ("apply", "undo"),
     ev.Recorded: ("apply", "undo"), ev.Noted: ("apply", "undo"), ev.Applied: ("apply",), ev.Undone: ("undo",),
-    ev.Checked: ("check",), ev.Adopted: ("plan",),
+    ev.Checked: ("check",), ev.Adopted: ("plan",), ev.Seen: ("plan",),
 }  # fmt: skip
 """What an attempt must be doing to say this."""
 
@@ -306,4 +348,5 @@ _RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
     ev.Proposed: _propose, ev.Agreed: _agree, ev.Retargeted: _retarget, ev.FixAdmitted: _live,
     ev.Retried: _retry, ev.Skipped: _skip, ev.Accepted: _accept, ev.UndoAsked: _undo,
     ev.HandedOver: _hand_over, ev.AdoptAsked: _adopt, ev.Closed: _close,
+    ev.Inherited: _inherit, ev.TakenOver: _taken_over, ev.Overdue: _overdue, ev.Reviewed: _review,
 })  # fmt: skip

@@ -21,8 +21,8 @@ from bot.plan.model import Decision, Plan, StepSpec
 from bot.policy import Actor, Gate, Vote, satisfied
 from bot.run.events import AttemptKind, Closed, CommandTaken, Created
 
-End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed"]
-"""How a step ended. failed: it failed, and its plan says to go on."""
+End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed", "undone"]
+"""How a step ended. failed: it failed, and its plan says to go on; undone: taken back in a run that was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,10 @@ class Step:
     redirected: how often in this application what had begun became something else (each has its own memo and key).
     change, fingerprint: what it would do (or does); stale: to be planned again before people rely on it.
     released: the change that people (or nobody, where none are asked) let pass. applying: effects may be there.
-    made: what its last forward application did, merged over attempts; None where there is nothing to undo.
+    made: what it has changed and nobody has undone, merged over attempts and over all that it was done anew; None
+    where there is nothing to undo.
+    unseen: it was given up half-way, and nobody has looked yet where it stands; seen, unseeable: what was found then.
+    afterwards: its undo was asked for when the run had been given up or was over.
     """
 
     spec: StepSpec
@@ -94,6 +97,10 @@ class Step:
     adopting: bool = False
     reset: bool = False
     commands: tuple[str, ...] = ()
+    unseen: bool = False
+    seen: Mapping[str, Value] = field(default_factory=dict)
+    unseeable: str = ""
+    afterwards: bool = False
     insisted: str = ""
     """Why a person wants it taken back although the handler refused to."""
 
@@ -172,12 +179,28 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """Something temporary that is in place. owner, until: set once it was handed over."""
+    """Something temporary that is in place. owner, until: set once it was handed over; reminded: when its owner last
+    was; run: the ended run that it was taken over from."""
 
     step: str
     since: float
     owner: str = ""
     until: float | None = None
+    reminded: float | None = None
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A broken glass, which somebody else has to look at afterwards. reviewed: who has; reminded: when people last
+    were."""
+
+    decision: str
+    by: Actor
+    at: float
+    why: str
+    reviewed: Actor | None = None
+    reminded: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +291,9 @@ class Run:
     steps: Mapping[str, Step] = field(default_factory=dict)
     asked: Mapping[str, Asked] = field(default_factory=dict)
     debts: Mapping[str, Debt] = field(default_factory=dict)
+    reviews: Mapping[str, Review] = field(default_factory=dict)
+    inherited: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Step -> (ended run, its step) whose debt it has taken over, given back by now or not."""
     proposals: Mapping[str, Proposal] = field(default_factory=dict)
     impossible: Mapping[str, str] = field(default_factory=dict)
     halts: tuple[PastHalt, ...] = ()
@@ -304,6 +330,26 @@ class Run:
         return self.created is not None and self.closed is None
 
     @property
+    def over(self) -> bool:
+        """Given up or closed: nothing goes forward any more."""
+        return self.aborted is not None or self.closed is not None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it may still change something by itself: every open run, and an ended one in which something is
+        being given back. No two runs of a service may."""
+        return self.open or (self.closed is not None and any(self._giving_back(s) for s in self.steps.values()))
+
+    def _giving_back(self, s: Step) -> bool:
+        under_way = s.attempt is not None and s.attempt.doing == "undo"
+        waits = s.open and s.halt is None and self.goes_on(s) and self.free(s)
+        return under_way or (s.undoing and waits)
+
+    def goes_on(self, s: Step) -> bool:
+        """Whether the step may still be worked on: in a run that was given up or is over only what is given back."""
+        return not self.over or (s.undoing and (s.spec.id in self.debts or s.afterwards))
+
+    @property
     def barred(self) -> frozenset[str]:
         """Requester and everyone who ever commanded it: they do not approve."""
         return self.commanded | ({self.created.by.id} if self.created else frozenset())
@@ -336,7 +382,7 @@ class Run:
 
     def _awaited(self, s: Step) -> bool:
         """Whether the step has begun, and goes on by itself when its time has come."""
-        held = self.stopped is not None or (self.aborted is not None and not s.undoing)
+        held = self.stopped is not None or not self.goes_on(s)
         return s.began is not None and s.open and s.halt is None and not held
 
     @cached_property

@@ -16,10 +16,12 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from bot import owing
 from bot.audit import Report
 from bot.diff import diff, edit, fact
 from bot.engine.preview import Forecast
 from bot.eta import Eta
+from bot.owing import Owed
 from bot.policy import Person
 from bot.run.state import Run
 from bot.slack.blocks import Mrkdwn, code, escape, fit_lines, joined, mark, person, when
@@ -101,7 +103,10 @@ def standing(run: Run, now: float, eta: Eta | None, link: str = "") -> Mrkdwn:
         lines.append(mark("{}: {}", "Verified" if run.restored is not None else "Back", eta.text))
     lines.append(mark("Reason: {} · Commander {}", v.reason, _commander(run)))
     lines += [mark("• Decision {} of {}: {}. Asked: {}.", d.number, d.of, d.title, d.needs) for d in _open(v.decisions)]
-    lines += [mark("• {}", " ".join(map(stopped, h.splitlines()))) for h in (*v.halts, *v.debts, *v.proposals)]
+    lines += [
+        mark("• {}", " ".join(map(stopped, h.splitlines())))
+        for h in (*v.halts, *v.debts, *v.left, *v.proposals, *v.reviews)
+    ]
     return fit_lines(lines, LONG, f"and {{}} more: `rollback-bot show {run.id}`")
 
 
@@ -112,6 +117,17 @@ def history(rows: Sequence[tuple[Head, str, str]]) -> Mrkdwn:
     parts = ((when(h.created, day=True), title, status, code(h.run)) for h, title, status in rows)
     lines = [mark("• {} · {} · {} · {}", *p) for p in parts]
     return joined([*lines, Mrkdwn("`rollback-bot history` shows all of them.")])
+
+
+def debts(found: Sequence[Owed], now: float) -> Mrkdwn:
+    """What is still owed, a line each."""
+    if not found:
+        return escape(owing.lines((), now)[0])
+    lines = [
+        mark("• {}{}: {}{}", Mrkdwn("*Overdue* · ") if x.overdue(now) else "", x.service, stopped(x.text), f" {x.next}")
+        for x in found
+    ]
+    return fit_lines(lines, LONG, "and {} more: `rollback-bot debts`")
 
 
 def changes(run: Run, now: float, decision: str = "") -> Mrkdwn:

@@ -7,13 +7,15 @@ broken glass) is posted once: it exists because an edit notifies nobody.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from bot import view
 from bot.contract import Value
 from bot.diff import show
 from bot.policy import APPROVER, COMMANDER, Gate, missing
-from bot.run.state import Asked, Debt, PastHalt, PastProposal, Proposal, Run, Step, Succession
+from bot.run.afterwards import Leftover, leftovers
+from bot.run.decide import working_days
+from bot.run.state import Asked, Debt, PastHalt, PastProposal, Proposal, Review, Run, Step, Succession
 from bot.slack.blocks import (
     Mrkdwn,
     Piece,
@@ -21,6 +23,7 @@ from bot.slack.blocks import (
     button,
     code,
     cut,
+    escape,
     fit,
     fit_lines,
     joined,
@@ -140,11 +143,7 @@ def glass(scene: Scene, a: Asked, title: str) -> Message:
 
 
 def _working_days(at: float, days: int) -> str:
-    day = datetime.fromtimestamp(at, UTC)
-    while days:
-        day += timedelta(days=1)
-        days -= day.weekday() < 5
-    return day.strftime("%a %d %b %Y")
+    return datetime.fromtimestamp(working_days(at, days), UTC).strftime("%a %d %b %Y")
 
 
 # -- proposals ---------------------------------------------------------------------------------------------------------
@@ -190,9 +189,11 @@ def owed(scene: Scene) -> Message:
     """After an abort: everything that is still in place, each to be restored or handed over."""
     run = scene.run
     by = mark("{}{}", who(run.aborted), because(cut(run.abort_reason, 500)))
+    left = leftovers(run)
     if not run.debts:
-        done = mark("*Aborted* by {}. Nothing is left in place.", by)
-        return message(section(fit(done, 1_500)))
+        rest = "Nothing is left in place." if not left else "Nothing is paused or held any more."
+        done = mark("*Aborted* by {}. {}", by, rest)
+        return message(section(fit(done, 1_500)), *_left(run, left))
     todo = "No new step starts. Restore each of these, or hand it over:" if run.open else "What was left in place:"
     blocks = [section(mark("*Aborted* by {}. {}", by, todo))]
     every = list(run.debts.values())
@@ -200,7 +201,36 @@ def owed(scene: Scene) -> Message:
         blocks += [section(fit(_debt(scene, d), 600)), *_settle(run, d)]
     if len(every) > DEBTS:
         blocks.append(section(mark("and {} more; they follow when these are settled", len(every) - DEBTS)))
-    return message(*blocks)
+    return message(*blocks, *_left(run, left))
+
+
+def _left(run: Run, left: Sequence[Leftover]) -> Iterator[Piece]:
+    """What stays changed, each with its undo."""
+    for x in left[:DEBTS]:
+        yield section(fit(mark("*Stays changed:* {}.", view.stays(run, x)), 1_200))
+        if x.reversible and not run.steps[x.step].undoing:
+            yield from actions(f"left.{x.step}", run.id, button("Undo…", Press("ask-undo", run.id, x.step)))
+    if len(left) > DEBTS:
+        yield section(mark("and {} more: `rollback-bot show {}`", len(left) - DEBTS, run.id))
+
+
+def overdue(scene: Scene, d: Debt) -> Message:
+    """Reminds whoever has promised to give something back."""
+    run = scene.run
+    until = when(d.until, day=True) if d.until is not None else Mrkdwn("now")
+    text = mark("{}: *{}* of {} was to be given back by {}.", person(d.owner), scene.title(d.step), run.service, until)
+    press = button("Restore…", Press("ask-restore", run.id, d.step), "primary")
+    later = button("Hand over…", Press("ask-hand-over", run.id, d.step))
+    return message(section(joined([text, mark("In place since {}.", when(d.since, day=True))], " ")),
+                   *actions(f"overdue.{d.step}", run.id, press, later))  # fmt: skip
+
+
+def to_review(scene: Scene, r: Review) -> Message:
+    """Reminds those who review broken glass."""
+    called = scene.call([APPROVER, COMMANDER], True)
+    press = button("Reviewed…", Press("ask-review", scene.run.id, r.decision), "primary")
+    text = joined([called, escape(stopped(view.review(scene.run, r)))], " ")
+    return message(section(fit(text, 1_500)), *actions(f"review.{r.decision}", scene.run.id, press))
 
 
 def _debt(scene: Scene, d: Debt) -> Mrkdwn:
@@ -217,7 +247,7 @@ def _debt(scene: Scene, d: Debt) -> Mrkdwn:
 
 def _settle(run: Run, d: Debt) -> list[Piece]:
     s = run.steps[d.step]
-    if d.owner or not run.open:
+    if d.owner and run.open:
         return []
     restore = button("Restore…", Press("ask-restore", run.id, d.step), "primary")
     busy = s.undoing and s.open and s.halt is None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from bot import view
 from bot.contract import Json
 from bot.freezes import BAN
+from bot.run.afterwards import leftovers
 from bot.run.rules import moved
 from bot.run.state import Debt, Run, Step
 from bot.slack.blocks import (
@@ -188,9 +189,10 @@ def _unusual(scene: Scene) -> Mrkdwn:
 
 def _left(scene: Scene) -> Mrkdwn:
     run = scene.run
+    left = [mark("Stays changed: {}.", view.stays(run, x)) for x in leftovers(run)]
     if not run.debts:
-        return Mrkdwn("Nothing is paused or held any more.")
-    return fit_lines([mark("Still in place: {}", owner(scene, d)) for d in run.debts.values()], 1_200)
+        return fit_lines([Mrkdwn("Nothing is paused or held any more."), *left], 1_200)
+    return fit_lines([*(mark("Still in place: {}", owner(scene, d)) for d in run.debts.values()), *left], 1_200)
 
 
 def _kept_out(run: Run) -> Iterator[Mrkdwn]:

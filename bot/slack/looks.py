@@ -22,7 +22,7 @@ from bot.store import Head
 from bot.tokens import TOKEN_LIFE
 from bot.view import status, title
 
-LOOKS = frozenset({"help", "token", "history", "preview", "status", "audit"})
+LOOKS = frozenset({"help", "token", "debts", "history", "preview", "status", "audit"})
 """Verbs that change nothing of a run."""
 
 
@@ -42,6 +42,9 @@ class Looks:
                 return await self._token(said, person)
             case "history":
                 return await self._history(said.run)
+            case "debts":
+                owed = await self.bot.rollbacks.debts.owed(said.run or None)
+                return self._clean(answers.debts(owed, self.bot.clock()))
             case "preview":
                 return await self._preview(act, said, person)
             case _:

@@ -41,6 +41,7 @@ IN_MODAL: Mapping[str, str] = {
     "ask-replan": "",
     "ask-admit": "",
     "ask-offer": "",
+    "ask-review": "a broken glass, by its decision",
     "ask-close": "",
     "ask-forward": "",
 }

@@ -48,6 +48,7 @@ def screen(
     posts = [Post(ROOT, channel, root(scene)), *_thread(scene, channel), *_calls(scene, channel), *told]
     posts += [_notice(n) for n in notices]
     posts += _ends(scene, channel)
+    posts += _reminders(scene, channel)
     return Screen(tuple(posts), again)
 
 
@@ -101,6 +102,18 @@ def _calls(scene: Scene, channel: str) -> Iterator[Post]:
         if (a := c.decided) is not None and a.glass is not None:
             shown = cards.glass(scene, a, c.title)
             yield Post(f"glass.{c.name}.{a.decided:.0f}", channel, shown, urgency="decision", fixed=True)
+
+
+def _reminders(scene: Scene, channel: str) -> Iterator[Post]:
+    """What was promised and is overdue: a post for each time that somebody is reminded."""
+    for d in scene.run.debts.values():
+        if d.reminded is not None and d.owner:
+            slot = f"overdue.{d.step}.{d.reminded:.0f}"
+            yield Post(slot, channel, cards.overdue(scene, d), urgency="decision", fixed=True)
+    for r in scene.run.reviews.values():
+        if r.reminded is not None and r.reviewed is None:
+            slot = f"review.{r.decision}.{r.reminded:.0f}"
+            yield Post(slot, channel, cards.to_review(scene, r), urgency="decision", fixed=True)
 
 
 def _notice(n: Notice) -> Post:

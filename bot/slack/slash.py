@@ -48,12 +48,14 @@ _VERBS: dict[str, tuple[Shape, str]] = {
     "replan": ("subject", "by another plan, before anything has begun: `replan PLAN because ...`"),
     "freeze": ("run", "refuse new releases of a service without a rollback: `freeze shop because ...`"),
     "thaw": ("run", "let a frozen service take releases again: `thaw shop because ...`"),
+    "review": ("subject", "broken glass was looked at: `review RUN DECISION because ...`"),
+    "debts": ("run", "what is still to be given back or reviewed; `debts shop` for one service"),
     "history": ("run", "earlier runs"),
     "audit": ("run", "the record, verified"),
     "token": ("run", "a personal token for the command line; `token revoke` ends yours"),
     "help": ("run", "this"),
 }
-_SUBJECTS = {"agree": "PROPOSAL", "replan": "PLAN"}
+_SUBJECTS = {"agree": "PROPOSAL", "replan": "PLAN", "review": "DECISION"}
 _ALSO = {"handover": "hand-over", "hand": "hand-over", "show": "status", "cancel": "abort", "pause": "stop",
          "continue": "resume", "?": "help", "--help": "help", "list": "history"}  # fmt: skip
 _PERSON = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bot.eta import Eta
+from bot.run.afterwards import leftovers
 from bot.run.state import Run
 from bot.slack.blocks import Mrkdwn, cut, joined, mark, message, section, when
 from bot.slack.phrases import Scene, sentence
@@ -90,7 +91,7 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
         yield mark("{} runs version {} again; the work on it has ended. {}", run.service, version, was)
     elif run.closed is not None or run.aborted:
         yield mark("{} The change to version {} was called off.", sentence(reason), version)
-        yield Mrkdwn("What was prepared for it is being put back." if run.open else "This was the last post about it.")
+        yield Mrkdwn("What was prepared for it is being put back." if run.open else _not_over(run))
     elif run.restored is not None:
         yield mark("{} runs version {} again since {}; we are watching it. {}", run.service, version,
                    when(run.restored), was)  # fmt: skip
@@ -98,6 +99,12 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
         yield mark("{} {} {}.", sentence(reason), "We are going back to the previous version," if back else
                    "We are going forward again to the newer version,", version)  # fmt: skip
         yield _return(scene.eta, "back" if back else "done", waits=bool(run.halted) or run.stopped is not None)
+
+
+def _not_over(run: Run) -> str:
+    """A change that was called off says nothing of the problem: nobody reads that it is solved, or that this is all."""
+    partly = "A part of the change stays in place for now. " if leftovers(run) else ""
+    return f"{partly}The problem is not solved by this; those who work on it tell you here how it goes on."
 
 
 def _return(eta: Eta | None, state: str, waits: bool) -> Mrkdwn:

@@ -189,6 +189,12 @@ class Store:
             query = query.where(t.head.c.open == open)
         return await self._all(Head, query)
 
+    async def owing(self) -> list[Head]:
+        """Ended runs that have left something: a debt that was handed over, a glass to be reviewed, something that is
+        being given back. They have a next moment, at which somebody is reminded."""
+        query = sa.select(*_HEAD).where(t.head.c.closed.is_not(None), t.head.c.due.is_not(None))
+        return await self._all(Head, query.order_by(t.head.c.due, t.head.c.run))
+
     async def find_open(self, service: str) -> str | None:
         """The open rollback of a service."""
         query = sa.select(t.head.c.run).where(t.head.c.service == service, t.head.c.open, t.head.c.kind == "rollback")
@@ -410,7 +416,7 @@ def _head(run: Run, now: int) -> dict[str, Any]:
     """The run's row in the index."""
     due = decide(run, now / 1e6).due
     return {
-        "run": run.id, "service": run.service, "kind": run.purpose, "open": run.open, "seq": run.seq,
+        "run": run.id, "service": run.service, "kind": run.purpose, "open": run.at_work, "seq": run.seq,
         "due": None if due is None else us(due), "created": us(run.created_at),
         "closed": None if run.closed_at is None else us(run.closed_at),
     }  # fmt: skip

@@ -40,6 +40,7 @@ def app(bot: Serves, via: str = "", others: Mapping[str, Handler] | None = None)
         web.post("/v1/rollbacks", site.open),
         web.post("/v1/previews", site.preview),
         web.get("/v1/runs", site.runs),
+        web.get("/v1/debts", site.debts),
         web.get("/v1/runs/{run}", site.show),
         web.get("/v1/runs/{run}/events", site.events),
         web.post("/v1/runs/{run}/commands", site.command),

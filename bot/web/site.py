@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter
 
+from bot import owing
 from bot.commands import COMMANDS
 from bot.eta import Estimates
 from bot.policy import Person, Refusal, Why, stranger
@@ -172,6 +173,13 @@ class Site:
         except BadEvent:
             return {"title": run_id, "status": "its record cannot be read: `rollback-bot audit verify` says why"}
         return {"title": title(run), "status": status(run, self.bot.clock())}
+
+    async def debts(self, request: web.Request) -> web.Response:
+        """What is still owed, by open runs and ended ones. ?service=."""
+        service = in_query(request, "service", name, None)
+        found, now = await self.bot.rollbacks.debts.owed(service), self.bot.clock()
+        owed = [asdict(x) | {"overdue": x.overdue(now)} for x in found]
+        return as_json({"owed": owed, "text": "\n".join(owing.lines(found, now))})
 
     async def show(self, request: web.Request) -> web.Response:
         """One run as a person should see it."""

@@ -121,13 +121,14 @@ class Play:
     log: list[tuple[str, str, float]] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
     said: list[tuple[Command, bool]] = field(default_factory=list)
+    inherits: tuple[ev.Inherited, ...] = ()
 
     def __post_init__(self) -> None:
         created = ev.Created(
             "shop", self.plan, self.plan.digest, Release("2.4.1"), Release("2.4.0"), "checkout fails",
             Actor.of(ANA, "test"), limits={"rows": 5},
         )  # fmt: skip
-        assert self.write(created) is None
+        assert self.write(created, *self.inherits) is None
 
     # -- the log ---------------------------------------------------------------------------------------------------
 
@@ -278,6 +279,10 @@ class Play:
         assert self.write(ev.Checked(s.spec.id, s.n, verdict)) is None
 
     def _look(self, s: Step) -> None:
+        if s.unseen:
+            where = {t: self.world.get(t) for t in s.made.targets} if s.made is not None else {}
+            assert self.write(ev.Seen(s.spec.id, s.n, where)) is None
+            return
         change, left = self.fresh(s)
         if not s.adopting:
             change = change.on_top_of(underneath(self.run, s))

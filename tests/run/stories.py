@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bot import commands as c
 from bot.catalogue import Release
-from bot.contract import Json
+from bot.contract import Change, Edit, Json
 from bot.plan.model import REF, Choice, Condition, Decision, OnFail, Plan, StepSpec
 from bot.policy import Actor, Gate, Person, Refusal, Vote, may_vote
 from bot.ports import Blob
@@ -45,7 +45,7 @@ class Story:
 
     def played(self) -> Play:
         """All of it, at once."""
-        play = Play(self.plan)
+        play = Play(self.plan, inherits=inherited(self.seed))
         for _ in moves(play, self.numbers):
             pass
         return play
@@ -221,6 +221,17 @@ def random_plan(seed: int) -> Plan:
     return _Maker(Random(seed)).plan()
 
 
+def inherited(seed: int) -> tuple[ev.Inherited, ...]:
+    """Now and then something that an ended run has left to the first step that could have done it."""
+    debts = [s for s in random_plan(seed).steps if s.temporary]
+    if seed % 3 or not debts:
+        return ()
+    sets = (debts[0].params or {})["sets"]
+    assert isinstance(sets, dict)
+    edits = tuple(Edit(t, "before", v) for t, v in sets.items() if isinstance(v, str))
+    return (ev.Inherited(debts[0].id, "r0", debts[0].id, Change("left by r0", edits), 0.0),)
+
+
 def stories(most: int = 100) -> st.SearchStrategy[Story]:
     """Plans with up to `most` moves."""
     lengths = st.sampled_from((3, 15, 40, 70, most))
@@ -250,7 +261,7 @@ BAD: tuple[Outcome, ...] = (
 def moves(play: Play, numbers: Sequence[int]) -> Iterator[str]:
     """Plays one move a number, and says what it was; ends early when the run has."""
     for n in numbers:
-        if not play.run.open:
+        if not play.run.open and not play.run.debts and not play.run.reviews:
             return
         yield move(play, Random(n))
 
@@ -275,8 +286,11 @@ def move(play: Play, r: Random) -> str:
     if chance < 0.89:
         play.write(ev.FreezeOverridden("2.4.3", "cannot wait", Actor("ci", "CI")))
         return "CI goes on all the same"
+    if chance < 0.92 and not play.run.open and play.run.debts:
+        play.write(ev.TakenOver(r.choice(list(play.run.debts)), "r2"))
+        return "another run takes a debt over"
     if chance < 0.95:
-        play.wait(r.choice((0.5, 5.0, 31.0, 61.0, 301.0, 700.0)))
+        play.wait(r.choice((0.5, 5.0, 31.0, 61.0, 301.0, 700.0, 0.5 if play.run.open else 90_000.0)))
         return "time passes"
     planned = [s for s in play.run.steps.values() if s.open and s.change is not None and s.change.edits]
     if planned and r.random() < 0.3:
@@ -320,6 +334,7 @@ def commands(run: Run, r: Random, now: float) -> Iterator[c.Command]:
     debt = r.choice(list(run.debts) or [step])
     yield from (c.Restore(debt, "at once"), c.HandOver(debt, r.choice(("kim", "zed")), now + 3600, "later"))
     yield from (c.Retarget(r.choice(RELEASES), "bad too"), c.Admit(FIX, "the fix"))
+    yield c.Review(r.choice(list(run.reviews) or [decision]), "nobody else was there")
     yield from [c.Agree(r.choice(list(run.proposals) or ["p0"]))] * (1 + 3 * len(run.proposals))
 
 
@@ -347,6 +362,8 @@ def help_along(play: Play) -> str:
     for name, a in run.asked.items():
         if a.opened is not None:
             return _approve(play, name, a)
+    if not run.open:
+        return ""
     for s in run.halted:
         if text := _go_on(play, s):
             return text

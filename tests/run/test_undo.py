@@ -229,10 +229,11 @@ def test_an_abort_offers_other_ways_when_a_restore_fails() -> None:
     play.do(ANA, Restore("pause", "once more"))
     play.world["workers"] = 9
     play.go("pause")
-    assert play.halt("pause").hint == "hand it over, or put them right and try again"
-    assert "being aborted" in play.refusal(CHO, Accept("pause", "let it be"))
-    play.do(ANA, HandOver("pause", "ben", play.now + 60, "by hand"))
-    assert play.run.closed is not None
+    assert play.halt("pause").hint == "accept leaves them as they are; or put them right and try again"
+    assert "being aborted" in play.refusal(CHO, Accept("deploy", "let it be"))
+    play.do(CHO, Accept("pause", "nine are needed"))
+    play.go("pause")
+    assert play.world == {"workers": 9, "cron": "on"} and play.run.closed == ev.Closed("aborted")
 
 
 def test_an_abort_lets_a_restore_that_is_under_way_go_on() -> None:
@@ -254,6 +255,7 @@ def test_an_undo_step_that_an_abort_cut_short_is_finished_by_a_restore() -> None
     play.go("back", "cancelled")
     play.do(ANA, Restore("pause", "the rest"))
     play.go("pause")
+    play.look()
     assert play.world["workers"] == 6 and play.world["cron"] == "on" and play.run.closed
 
 
@@ -261,6 +263,7 @@ def test_an_abort_drops_votes_proposals_and_everything_that_waits() -> None:
     play = deployed()
     play.do(ANA, Skip("thing", "no need"))
     play.do(ANA, Abort("stop it"))
+    play.look()
     assert play.run.closed is not None and play.run.closed.outcome == "aborted" and not play.run.proposals
     assert "This run is over (aborted)" in play.refusal(ANA, Retry("flush"))
 

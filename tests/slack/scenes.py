@@ -350,7 +350,11 @@ def aborted() -> Tape:
     t = halted()
     t.do(ANA, c.Abort("2.4.0 is bad too"))
     for s in t.run.in_flight:
-        t.wrote(ev.Cancelled(s.spec.id, s.n, "aborted"))
+        if s.unseen:
+            places = {"eu-1/shop-api/image": "sha256:9f3c", "us-1/shop-api/image": "sha256:77aa"}
+            t.wrote(ev.Seen(s.spec.id, s.n, places))
+        else:
+            t.wrote(ev.Cancelled(s.spec.id, s.n, "aborted"))
     return t
 
 

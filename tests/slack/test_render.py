@@ -421,7 +421,9 @@ Aborted by @ana: 2.4.0 is bad too. No new step starts. Restore each of these, or
 Freeze deployments since 14:02 UTC: CI and 2 deploy paths refuse new releases of shop; this run passes.
 [ Restore… ] [ Hand over… ]
 Pause workers since 14:03 UTC: 1 deployment to 0 replicas, 1 cron job suspended.
-[ Restore… ] [ Hand over… ]\
+[ Restore… ] [ Hand over… ]
+Stays changed: Deploy 2.4.0 (deploy) was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
+[ Undo… ]\
 """)
 
 
@@ -438,7 +440,9 @@ Freeze deployments since 14:02 UTC: CI and 2 deploy paths refuse new releases of
 Handed over: @dee sees to it until 2026-11-26 14:08 UTC.
 Pause workers since 14:03 UTC: 1 deployment to 0 replicas, 1 cron job suspended.
 Being restored.
-[ Hand over… ]\
+[ Hand over… ]
+Stays changed: Deploy 2.4.0 (deploy) was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
+[ Undo… ]\
 """)
 
 
@@ -447,7 +451,8 @@ def test_the_end_of_an_aborted_run_names_what_is_left() -> None:
 Rollback of shop: 2.4.1 → 2.4.0: aborted, debts handed over.
 It took 6 min 38 s (5 min 40 s work, 58 s waiting for decisions).
 Still in place: Freeze deployments since 14:02 UTC; @dee sees to it until 2026-11-26 14:08 UTC.
-Record: 54 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
+Stays changed: Deploy 2.4.0 (deploy) was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
+Record: 56 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
 ( ⋯ Roll forward again… )\
 """)
 
