@@ -5,7 +5,8 @@ group; scaling passes. CI asks the bot (docs/ci.md), which reads the answer from
 stops is said, never left out.
 
 Invariants:
-- nothing is called frozen before every cluster has refused a trial;
+- nothing is called frozen before every cluster has refused a trial, one whose guard stands already too; nothing is
+  called lifted before every cluster has taken one;
 - a cluster that cannot be reached is named, the others are frozen all the same, and the step does not end well;
 - undo takes away what this freeze put there and nothing else; a guard that somebody changed is theirs to decide on.
 """
@@ -24,7 +25,7 @@ from bot.contract import (
     Fact,
     Fatal,
     Json,
-    NotYet,
+    Output,
     Params,
     ReadCtx,
     Receipt,
@@ -33,7 +34,8 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
-from bot.ports.kubernetes import Cluster, Denied, Place, Thing, standing
+from bot.ports.kubernetes import Changed, Cluster, Denied, Place, Thing, standing
+from bot.trials import standing_since, until_let_in, until_refused
 
 LOST = "clusters not reached"
 
@@ -47,7 +49,8 @@ class DeploysFreezeParams(Params):
     )
     asked: list[str] = Field(["CI"], description="Deploy paths that ask the bot before they deploy (docs/ci.md).")
     uncovered: list[str] = Field(
-        ["changes of ConfigMaps and Secrets"], description="Deploy paths that nothing stops; people are told."
+        ["changes of ConfigMaps and Secrets", "Jobs, Pods and ReplicaSets that are made by hand"],
+        description="Deploy paths that nothing stops; people are told.",
     )
 
     @property
@@ -75,6 +78,12 @@ class Seen:
     lost: Mapping[str, str]
 
 
+class Frozen(Output):
+    """What was seen to refuse."""
+
+    clusters: list[str] = Field(description="Clusters that have refused a trial.")
+
+
 class DeploysFreeze(Action[DeploysFreezeParams]):
     """Refuses new releases of a service on every deploy path it can, until it is undone."""
 
@@ -82,6 +91,7 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
     needs = frozenset({"kubernetes"})
     temporary = True
     Params = DeploysFreezeParams
+    Output = Frozen
 
     async def plan(self, ctx: ReadCtx, p: DeploysFreezeParams) -> Change:
         seen = await _look(ctx, p)
@@ -91,7 +101,7 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
                 now, rules = _in_force(seen.there[c.name]), p.rules(c)
                 edits += [Edit(Place(c.name, "guard", p.guard).target("rules"), now, rules)] if now != rules else []
         if seen.lost and not edits:
-            raise Unreachable(f"{_listed_lost(seen.lost)}; every other cluster refuses new releases already")
+            raise Unreachable(f"{_listed_lost(seen.lost)}; every other cluster has its freeze already")
         facts, warnings = _facts(seen, p), _warnings(seen, p)
         if not edits:
             return Change(_already(seen, p), facts=facts, warnings=warnings)
@@ -108,20 +118,35 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
 
     async def apply(self, ctx: Ctx, p: DeploysFreezeParams, change: Change) -> Receipt:
         clusters = {c.name: c for c in ctx.ports.kubernetes.clusters}
-        for e in change.edits:
-            await _put(ctx, e, p.rules(clusters[Place.of(e.target).cluster]))
-        put = [Place.of(e.target) for e in change.edits if e.after is not None]
-        await _all_bite(ctx, put)
+        ours = {Place(c.name, "guard", p.guard): p.rules(c) for c in clusters.values()}
+        try:
+            for e in change.edits:
+                await _put(ctx, e, ours[Place.of(e.target)])
+            lifted = {Place.of(e.target): _json(e.before) for e in change.edits if e.after is None}
+            put = {Place.of(e.target): _json(e.after) for e in change.edits if e.after is not None}
+            if lifted:
+                remarks = await until_let_in(ctx, lifted)
+                await until_refused(ctx, put, {})
+                names = _and([place.cluster for place in reversed(lifted)])
+                return Receipt("; ".join([f"{names}: new releases of {p.service} are taken again", *remarks]))
+            there = await standing_since(ctx, ours)
+            await until_refused(ctx, {**{place: ours[place] for place in there}, **put},
+                                {place: since for place, since in there.items() if place not in put})  # fmt: skip
+        except Unreachable as error:
+            raise Retryable(str(error)) from error
+        except Changed as error:
+            raise Retryable(str(error)) from error
+        except Denied as error:
+            hint = "give the bot the right (docs/kubernetes.md), then try again; or skip the freeze"
+            raise Fatal(str(error), hint) from error
         if lost := [str(name) for f in change.facts if f.name == LOST for name in _names(f.value)]:
             done = f"{_and([p.cluster for p in put])} refuses" if len(put) == 1 else f"{len(put)} clusters refuse"
             raise Fatal(
                 f"{done} new releases of {p.service}; {_and(lost)} could not be reached and may still take them",
                 "try again when it is back: what is frozen stays frozen; skip goes on without it",
             )
-        if not put:
-            names = _and([Place.of(e.target).cluster for e in reversed(change.edits)])
-            return Receipt(f"{names}: new releases of {p.service} are taken again")
-        return Receipt(change.summary)
+        refusing: list[Json] = [*sorted({place.cluster for place in (*there, *put)})]
+        return Receipt(change.summary, output={"clusters": refusing})
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------
@@ -137,7 +162,7 @@ async def _look(ctx: ReadCtx, p: DeploysFreezeParams) -> Seen:
             return error
         except Denied as error:
             raise Fatal(
-                f"{name}: {error}", "give the bot the right, see docs/operators.md; or skip the freeze"
+                f"{name}: {error}", "give the bot the right, see docs/kubernetes.md; or skip the freeze"
             ) from error
 
     answers = zip(clusters, await asyncio.gather(*(one(c.name) for c in clusters)), strict=True)
@@ -169,29 +194,10 @@ def _in_force(thing: Thing | None) -> Value:
 async def _put(ctx: Ctx, e: Edit, ours: Json) -> None:
     """One guard to where the edit leads. What somebody else has made of it meanwhile is left as it is."""
     place = Place.of(e.target)
-    try:
-        now = standing(await ctx.ports.kubernetes.get(place), ours)
-        if now not in (e.before, e.after, ours):
-            raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
-        await ctx.ports.kubernetes.guard(place.cluster, place.name, None if e.after is None else _json(e.after))
-    except Unreachable as error:
-        raise Retryable(str(error)) from error
-    except Denied as error:
-        raise Fatal(str(error), "give the bot the right (docs/operators.md), then try again") from error
-
-
-async def _all_bite(ctx: Ctx, places: Sequence[Place]) -> None:
-    """NotYet until a trial was refused in each cluster."""
-    try:
-        bites = await asyncio.gather(*(ctx.ports.kubernetes.bites(p.cluster, p.name) for p in places))
-    except Unreachable as error:
-        raise Retryable(str(error)) from error
-    except Denied as error:
-        raise Fatal(str(error), "the guard is there, but nobody saw it refuse; look, then skip or try again") from error
-    if not all(bites):
-        slow = [p.cluster for p, bit in zip(places, bites, strict=True) if not bit]
-        text = f"{_and(slow)} does not refuse yet" if len(slow) == 1 else f"{_and(slow)} do not refuse yet"
-        raise NotYet(text, after=0.5, done=sum(bites), total=len(bites))
+    now = standing(await ctx.ports.kubernetes.get(place), ours)
+    if now not in (e.before, e.after, ours):
+        raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
+    await ctx.ports.kubernetes.guard(place.cluster, place.name, None if e.after is None else _json(e.after))
 
 
 # -- in words --------------------------------------------------------------------------------------------------------
@@ -204,7 +210,11 @@ def _summary(count: int, p: DeploysFreezeParams) -> str:
 
 
 def _already(seen: Seen, p: DeploysFreezeParams) -> str:
-    what = "every cluster refuses them already, which is not ours to lift" if seen.clusters else "there is no cluster"
+    what = (
+        "every cluster has a freeze already, which is not ours to lift; it is tried"
+        if seen.clusters
+        else "there is no cluster"
+    )
     return "; ".join([f"new releases of {p.service}: {what}", *_others(p)])
 
 

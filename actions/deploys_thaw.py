@@ -3,7 +3,8 @@
 What a run has frozen it lifts itself (`undo: freeze`). This is for one that was aborted and handed its freeze over:
 nothing can be undone in an ended run.
 
-Invariants: only this service's freeze is lifted, never a ban; one that somebody has changed is left to people.
+Invariants: only this service's freeze is lifted, never a ban; one that somebody has changed is left to people; nothing
+is called lifted before every cluster has taken a trial.
 """
 
 import asyncio
@@ -11,9 +12,10 @@ from collections.abc import Collection, Mapping
 
 from pydantic import Field
 
-from bot.contract import Action, Change, Ctx, Edit, Fatal, Params, ReadCtx, Receipt, Retryable, ServiceName, Value
+from bot.contract import Action, Change, Ctx, Edit, Fatal, Json, Params, ReadCtx, Receipt, Retryable, ServiceName, Value
 from bot.ports import Unreachable
-from bot.ports.kubernetes import Denied, Place
+from bot.ports.kubernetes import Changed, Denied, Place
+from bot.trials import until_let_in, until_refused
 
 
 class DeploysThawParams(Params):
@@ -47,13 +49,18 @@ class DeploysThaw(Action[DeploysThawParams]):
         return {t: thing.fields.get("rules") if thing else None for t, thing in zip(targets, found, strict=True)}
 
     async def apply(self, ctx: Ctx, p: DeploysThawParams, change: Change) -> Receipt:
-        for e in change.edits:
-            place = Place.of(e.target)
-            rules = e.after if isinstance(e.after, dict) else None
-            try:
+        try:
+            for e in change.edits:
+                place = Place.of(e.target)
+                rules = e.after if isinstance(e.after, dict) else None
                 await ctx.ports.kubernetes.guard(place.cluster, place.name, rules)
-            except Unreachable as error:
-                raise Retryable(str(error)) from error
-            except Denied as error:
-                raise Fatal(str(error), "look at what the cluster says, then try again") from error
-        return Receipt(change.summary)
+            put: dict[Place, Json] = {Place.of(e.target): e.after for e in change.edits if isinstance(e.after, dict)}
+            gone: dict[Place, Json] = {Place.of(e.target): e.before for e in change.edits
+                                       if e.after is None and isinstance(e.before, dict)}  # fmt: skip
+            remarks = await until_let_in(ctx, gone)
+            await until_refused(ctx, put, {})
+        except (Unreachable, Changed) as error:
+            raise Retryable(str(error)) from error
+        except Denied as error:
+            raise Fatal(str(error), "look at what the cluster says, then try again") from error
+        return Receipt("; ".join([change.summary, *remarks]))

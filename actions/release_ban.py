@@ -6,7 +6,8 @@ ban, which CI is told of (docs/ci.md), is written when the run ends.
 
 Invariants:
 - only digests that the restored release does not have are refused: what both share goes on being deployed;
-- nothing is called banned before every cluster has refused a trial;
+- nothing is called banned before every cluster has refused a trial, one whose guard stands already too;
+- what no guard can tell is said: images by tag, what controllers make of what stands already, settings;
 - a cluster that cannot be reached is named, the others refuse all the same, and the step does not end well.
 """
 
@@ -25,7 +26,7 @@ from bot.contract import (
     Fact,
     Fatal,
     Json,
-    NotYet,
+    Output,
     Params,
     ReadCtx,
     Receipt,
@@ -34,9 +35,14 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
-from bot.ports.kubernetes import Cluster, Denied, Place, standing
+from bot.ports.kubernetes import Changed, Cluster, Denied, Place, standing
+from bot.trials import standing_since, until_let_in, until_refused
 
 LOST = "clusters not reached"
+PART = 1000
+"""Digests that one guard holds."""
+UNCOVERED = ("images named by a tag alone", "what controllers make of templates that stand already")
+"""What comes past every ban."""
 _PLAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?")
 
 
@@ -52,11 +58,17 @@ class ReleaseBanParams(Params):
         return f"rollback-ban-{self.service}-{version if plain else hashlib.sha256(version.encode()).hexdigest()[:12]}"
 
     def guards(self, cluster: Cluster) -> dict[str, dict[str, Json]]:
-        """Name -> what it refuses; nothing for a release that has no image of its own."""
-        return {self.guard(v): self._rules(cluster, v, digests) for v, digests in self.releases.items() if digests}
+        """Name -> what it refuses; nothing for a release that has no image of its own, several for one that has more
+        than a policy holds."""
+        found = {}
+        for version, digests in self.releases.items():
+            for i in range(0, len(digests), PART):
+                part = f"-part{i // PART + 1}" if i else ""
+                found[self.guard(version) + part] = self._rules(cluster, version, sorted(digests)[i : i + PART])
+        return found
 
     def _rules(self, cluster: Cluster, version: str, digests: Sequence[str]) -> dict[str, Json]:
-        found: dict[str, Json] = {"service": self.service, "banned": [*sorted(digests)]}
+        found: dict[str, Json] = {"service": self.service, "banned": [*digests], "version": version}
         if cluster.selector:
             found["selector"] = cluster.selector
         if cluster.break_glass:
@@ -65,12 +77,19 @@ class ReleaseBanParams(Params):
         return found
 
 
+class Banned(Output):
+    """What was seen to refuse."""
+
+    clusters: list[str] = Field(description="Clusters that have refused a trial of each ban.")
+
+
 class ReleaseBan(Action[ReleaseBanParams]):
     """Keeps removed releases out of every cluster until a newer one is registered."""
 
     name = "release.ban"
     needs = frozenset({"kubernetes"})
     Params = ReleaseBanParams
+    Output = Banned
 
     async def plan(self, ctx: ReadCtx, p: ReleaseBanParams) -> Change:
         edits: list[Edit] = []
@@ -81,10 +100,10 @@ class ReleaseBan(Action[ReleaseBanParams]):
             except Unreachable as error:
                 lost[cluster.name] = str(error)
             except Denied as error:
-                hint = "give the bot the right (docs/operators.md), then try again; or skip the ban"
+                hint = "give the bot the right (docs/kubernetes.md), then try again; or skip the ban"
                 raise Fatal(f"{cluster.name}: {error}", hint) from error
         if lost and not edits:
-            raise Unreachable(f"{'; '.join(lost.values())}; every other cluster refuses them already")
+            raise Unreachable(f"{'; '.join(lost.values())}; every other cluster has the ban already")
         versions = ", ".join(v for v, digests in p.releases.items() if digests)
         shared = [v for v, digests in p.releases.items() if not digests]
         facts = (*_facts(p), *([Fact(LOST, [*lost])] if lost else []))
@@ -112,14 +131,20 @@ class ReleaseBan(Action[ReleaseBanParams]):
                 if now not in (e.before, e.after):
                     raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
                 await ctx.ports.kubernetes.guard(place.cluster, place.name, _json(e.after))
-            await _all_bite(ctx, [Place.of(e.target) for e in change.edits if e.after is not None])
-        except Unreachable as error:
+            gone = {Place.of(e.target): _json(e.before) for e in change.edits if e.after is None}
+            put = {Place.of(e.target): _json(e.after) for e in change.edits if e.after is not None}
+            remarks = await until_let_in(ctx, gone)
+            there = {} if gone else await standing_since(ctx, {Place.of(t): rules for t, rules in ours.items()})
+            guards = {place: ours[place.target("rules")] for place in there} | put
+            await until_refused(ctx, guards, {place: since for place, since in there.items() if place not in put})
+        except (Unreachable, Changed) as error:
             raise Retryable(str(error)) from error
         except Denied as error:
             raise Fatal(str(error), "look at what the cluster says, then try again, or skip the ban") from error
         if lost := [str(v) for f in change.facts if f.name == LOST and isinstance(f.value, list) for v in f.value]:
             raise Fatal(f"{', '.join(lost)} could not be reached: nothing is banned there", "try again when it is back")
-        return Receipt(change.summary)
+        clusters = sorted({place.cluster for place in guards})
+        return Receipt("; ".join([change.summary, *remarks]), output={"clusters": [*clusters]})
 
 
 async def _missing(ctx: ReadCtx, p: ReleaseBanParams, cluster: Cluster) -> list[Edit]:
@@ -145,15 +170,9 @@ def _ours(ctx: ReadCtx, p: ReleaseBanParams) -> dict[str, Json]:
     }
 
 
-async def _all_bite(ctx: Ctx, places: Sequence[Place]) -> None:
-    bites = await asyncio.gather(*(ctx.ports.kubernetes.bites(p.cluster, p.name) for p in places))
-    if not all(bites):
-        slow = ", ".join(dict.fromkeys(p.cluster for p, bit in zip(places, bites, strict=True) if not bit))
-        raise NotYet(f"waiting until {slow} refuses it", after=0.5, done=sum(bites), total=len(bites))
-
-
 def _facts(p: ReleaseBanParams) -> list[Fact]:
-    return [Fact(f"banned images of {v}", len(digests), "digests") for v, digests in p.releases.items()]
+    found = [Fact(f"banned images of {v}", len(digests), "digests") for v, digests in p.releases.items()]
+    return [*found, Fact("not covered", len(UNCOVERED), f"paths: {', '.join(UNCOVERED)}")]
 
 
 def _already(ctx: ReadCtx, p: ReleaseBanParams, versions: str) -> str:
@@ -161,7 +180,7 @@ def _already(ctx: ReadCtx, p: ReleaseBanParams, versions: str) -> str:
         return f"no release of {p.service} has an image that only it has: there is nothing that a cluster could refuse"
     if not ctx.ports.kubernetes.clusters:
         return f"{p.service} has no cluster; CI is told of the ban on {versions}"
-    return f"every cluster refuses {p.service} {versions} already"
+    return f"every cluster has the ban on {p.service} {versions} already; it is tried"
 
 
 def _json(value: Value) -> Json:

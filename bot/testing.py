@@ -20,7 +20,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -356,10 +356,12 @@ class _Life(Generic[P]):
             except NotYet as error:
                 word = str(error)
                 self.rule(bool(word), "NotYet says what is waited for")
+                ctx.now += timedelta(seconds=error.after)
                 await self.wait(error.after)
             except Retryable as error:
                 failures += 1
                 self.rule(failures <= FAILURES, f"apply failed {failures} times: {error}")
+                ctx.now += timedelta(seconds=error.after)
                 await self.wait(error.after)
         raise Broken(f"{self.action.name}: apply arrives; after {LOOKS} looks it still says: {word}")
 

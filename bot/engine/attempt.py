@@ -81,16 +81,21 @@ class Reading:
 
 @dataclass(slots=True)
 class Acting:
-    """Ctx: what `apply` gets."""
+    """Ctx: what `apply` gets. clock: gives the present moment, aware, in UTC."""
 
     ports: Ports
-    now: datetime
+    clock: Callable[[], datetime]
     baseline: Mapping[str, Json] | None
     key: str
     note: Callable[[str, Json], Awaitable[None]]
     say: Callable[[str, int | None, int | None], Awaitable[None]]
     memo: dict[str, Json] = field(default_factory=dict)
     insisted: str = ""
+
+    @property
+    def now(self) -> datetime:
+        """The present moment: an attempt that waits within one pass sees time go on."""
+        return self.clock()
 
     async def report(self, text: str, done: int | None = None, total: int | None = None) -> None:
         """Shows progress."""
@@ -152,7 +157,7 @@ class Attempt:
         record, note = (_read_only, _no_note) if looking else (self._record, self._note)
         key = f"{self.run.id}/{self.id}/{self.step.turn}"
         baseline = self.run.steps[spec.baseline].output if spec.baseline else None
-        return Acting(self._ports(spec, record), self._now(), baseline, key, note, self._say,
+        return Acting(self._ports(spec, record), self._now, baseline, key, note, self._say,
                       dict(self.step.memo), self.step.insisted)  # fmt: skip
 
     def _ports(self, spec: StepSpec, record: Record) -> Ports:

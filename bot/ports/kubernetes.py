@@ -155,7 +155,7 @@ class Thing:
     - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339);
     - deployment, statefulset, daemonset: strategy; statefulset: order (`OrderedReady`); configmap: immutable;
     - every kind: owner, the controller whose own object it follows (`revision.serving.knative.dev/quote-00007`);
-    - guard: altered, where it no longer says what its rules say (`binding`: it is not in force).
+    - guard: altered, where it no longer says what its rules say (`binding`: it is not in force); since (RFC 3339).
     """
 
     place: Place
@@ -226,6 +226,16 @@ class Said:
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a trial of a guard has shown. refused: the guard refuses (True), the cluster takes what it would refuse
+    (False), or neither is known yet (None): others refused first, or there was nothing to try it on; words: whose,
+    and what they said."""
+
+    refused: bool | None
+    words: str = ""
+
+
 class Kubernetes(Protocol):
     """The clusters of one service. Reading and writing raise Unreachable (no answer: nothing is known), Denied;
     LookupError for a cluster that the catalogue does not name."""
@@ -254,19 +264,15 @@ class Kubernetes(Protocol):
         rules: `{"service", "selector"?, "digests": [admitted], "groups"?: [...], "users"?: [...], "message"?}` freezes:
         new workloads and changed pod templates are refused, except of the bot, of those groups and users, and where
         every image is admitted. `"banned": [digests]` instead of `"digests"` bans: templates that hold one of them are
-        refused, the bot's too. The same name again with other rules takes their place; the same rules do nothing.
+        refused, the bot's too; with `"version"`, whose images they are. The same name again with other rules takes
+        their place; the same rules do nothing.
         """
         ...
 
-    async def bites(self, cluster: str, name: str) -> bool:
-        """Whether the cluster refuses already what the guard refuses, by a dry run that stores nothing. It takes about
-        a second until a new one does. Denied where there is no workload to try it on."""
-        ...
-
-    async def refusal(self, cluster: str, images: Mapping[str, str]) -> str:
-        """In whose words the cluster refuses these images (workload -> image) now, by dry runs that store nothing;
-        empty where it takes all of them. An ended guard goes on refusing for a second or two, and each API server for
-        itself: ask more than once. An image whose workload is not there is tried on another one of the service."""
+    async def trial(self, cluster: str, name: str, rules: Json) -> Trial:
+        """Whether the cluster refuses what the guard of this name and these rules refuses, whether it stands or not:
+        by dry runs on the service's workloads, one after another until one tells, which store nothing. It takes about
+        a second until a new guard bites, and up to two after its end; each API server follows by itself."""
         ...
 
     async def refreshed(self, place: Place) -> Thing | None:

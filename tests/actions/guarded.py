@@ -7,6 +7,7 @@ import copy
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kubernetes.aio import client
@@ -128,11 +129,13 @@ class Paths:
 
     async def apply(self, action: AnyAction, p: Params, change: Change) -> tuple[Receipt, list[str]]:
         """To its end; the receipt and what was recorded."""
-        ctx = TestCtx(self.ports_for, action.needs, acting=True)
+        now = datetime.fromtimestamp(self.eu.clock.time(), UTC)
+        ctx = TestCtx(self.ports_for, action.needs, acting=True, now=now)
         for _ in range(50):
             try:
                 return await action.apply(ctx, p, change), ctx.commands
             except NotYet as error:
+                ctx.now += timedelta(seconds=error.after)
                 await self.wait(error.after)
         raise AssertionError("it never ends")
 
@@ -143,12 +146,14 @@ class Paths:
 
 
 @asynccontextmanager
-async def paths(*names: str, timeout: float = 2.0) -> AsyncIterator[Paths]:
+async def paths(*names: str, timeout: float = 2.0, policies: bool = True) -> AsyncIterator[Paths]:
     """Clusters (eu-1 where none is named) that run the shop's bad release, and another service beside it."""
     async with AsyncExitStack() as stack:
         clusters: dict[str, Cluster] = {}
         for name in names or ("eu-1",):
-            there = await stack.enter_async_context(Cluster(name, kubelet=False, clock=Clock(NOON, frozen=True)))
+            there = await stack.enter_async_context(
+                Cluster(name, kubelet=False, policies=policies, clock=Clock(NOON, frozen=True))
+            )
             there.apply(namespace(), namespace("argocd"), api("2.4.1"))
             there.apply(part("billing", deployment(image("billing", "1.0"), "billing", 1, probe=False)))
             clusters[name] = there

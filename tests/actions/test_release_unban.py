@@ -86,8 +86,8 @@ async def test_a_release_is_not_called_allowed_before_every_cluster_takes_it(sho
             await shop.wait(error.after)
     assert receipt.detail == "eu-1: shop 2.4.1 is no longer banned"
     assert await shop.deploy(api("2.4.1"), "bot") == "", "not a second later: now"
-    assert "eu-1 still refuses 2.4.1: " in waited[0] and "2.4.1 was rolled back and is banned" in waited[0]
-    assert waited[-1].startswith("eu-1 takes 2.4.1; trying once more")
+    assert "eu-1 still refuses: " in waited[0] and "2.4.1 was rolled back and is banned" in waited[0]
+    assert waited[-1].startswith("eu-1 takes it; trying once more")
 
 
 async def test_an_undo_has_the_clusters_refuse_it_again(shop: Paths) -> None:

@@ -529,15 +529,18 @@ def rules(*digests: str, **other: Json) -> dict[str, Json]:
     return {"service": "shop", "digests": [*digests], "message": "shop is frozen", **other}
 
 
-async def bites(here: Here, clusters: Clusters, name: str) -> None:
-    await here.until(lambda: clusters.bites("here", name))
+async def bites(here: Here, clusters: Clusters, name: str, given: Json) -> None:
+    async def refused() -> bool:
+        return (await clusters.trial("here", name, given)).refused is True
+
+    await here.until(refused)
 
 
 async def test_a_guard_reads_back_as_it_was_put_and_goes_without_a_trace(here: Here, freeze: str) -> None:
     clusters, given = here.clusters(), rules(A[-71:], selector="app=api", groups=["sre"])
     await clusters.guard("here", freeze, given)
     thing = await get(clusters, Place("here", "guard", freeze))
-    assert (thing.fields, thing.facts) == ({"rules": given}, {})
+    assert (thing.fields, [*thing.facts]) == ({"rules": given}, ["since"])
     said = len(here.said)
     await clusters.guard("here", freeze, given)
     assert len(here.said) == said == 2
@@ -553,7 +556,7 @@ async def test_a_ban_without_a_break_glass_group_is_as_it_was_put(here: Here, fr
     clusters = here.clusters()
     await clusters.guard("here", freeze, given)
     thing = await get(clusters, Place("here", "guard", freeze))
-    assert (thing.fields, thing.facts) == ({"rules": given}, {})
+    assert (thing.fields, [*thing.facts]) == ({"rules": given}, ["since"])
 
 
 async def test_other_rules_take_the_place_of_the_first(here: Here, freeze: str) -> None:
@@ -570,7 +573,7 @@ async def test_a_guard_that_somebody_bent_is_seen(here: Here, freeze: str) -> No
     bent = [{"op": "replace", "path": "/spec/validations/0/expression", "value": "true"}]
     await here.admin.send("PATCH", path, body=bent, sort=JSON_PATCH)
     thing = await get(clusters, Place("here", "guard", freeze))
-    assert thing.facts == {"altered": ["spec.validations[0].expression"]}
+    assert thing.facts["altered"] == ["spec.validations[0].expression"]
     await clusters.guard("here", freeze, rules())
     assert (await get(clusters, Place("here", "guard", freeze))).facts == {}
 
@@ -595,9 +598,9 @@ async def test_what_is_not_ours_is_neither_changed_nor_taken_away(here: Here) ->
 async def test_a_freeze_bites_and_a_dry_run_stores_nothing(here: Here, freeze: str) -> None:
     await here.put("deployments", deployment())
     clusters = here.clusters()
-    assert not await clusters.bites("here", freeze)
+    assert (await clusters.trial("here", freeze, rules())).refused is False
     await clusters.guard("here", freeze, rules())
-    await bites(here, clusters, freeze)
+    await bites(here, clusters, freeze, rules())
     thing = await get(clusters)
     assert (thing.fields["image/app"], "label/rollback-bot/probe" in thing.fields) == (A, False)
 
@@ -605,8 +608,8 @@ async def test_a_freeze_bites_and_a_dry_run_stores_nothing(here: Here, freeze: s
 async def test_where_no_workload_is_a_guard_cannot_be_tried(here: Here, freeze: str) -> None:
     clusters = here.clusters()
     await clusters.guard("here", freeze, rules())
-    with pytest.raises(Denied, match="has no workload"):
-        await clusters.bites("here", freeze)
+    told = await clusters.trial("here", freeze, rules())
+    assert told.refused is None and "has no workload" in told.words
 
 
 @pytest.mark.parametrize(

@@ -209,9 +209,9 @@ def test_the_client_is_not_imported_before_it_is_needed() -> None:
 
 async def bitten(eu: Cluster, clusters: Clusters, rules: Json, name: str = GUARD) -> None:
     await clusters.guard("eu", name, rules)
-    assert not await clusters.bites("eu", name)
-    eu.clock.advance(1.2)
-    assert await clusters.bites("eu", name)
+    assert (await clusters.trial("eu", name, rules)).refused is False
+    eu.clock.advance(1.3)
+    assert (await clusters.trial("eu", name, rules)).refused is True
 
 
 def changed(eu: Cluster, image: str = A, **spec: Any) -> Any:

@@ -19,6 +19,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from bot.playground.cluster import Cluster, Webhook, mirrored, verified
 from bot.playground.cluster.access import standard_roles
+from bot.playground.shop.rights import rights as shop_rights
 from bot.playground.workspace.clock import Clock
 from tests.playground.cluster_world import client, config_map, connected, deployment, namespace
 from tests.playground.test_cluster_api import DEPLOYMENTS, MAPS, call, patch
@@ -347,6 +348,8 @@ def test_the_bot_has_exactly_the_rights_that_the_docs_ask_for() -> None:
     blocks = re.findall(r"```yaml\n(apiVersion: v1\nkind: ServiceAccount.*?)```", text, re.S)
     roles = [d for d in yaml.safe_load_all(blocks[0]) if d["kind"] in ("Role", "ClusterRole")]
     (ours,) = [r for r in standard_roles() if (r["kind"], r["metadata"]["name"]) == ("ClusterRole", "rollback-bot")]
+    given = [r for r in shop_rights("shop") if r["metadata"]["name"] == "rollback-bot" and "rules" in r]
+    shop = {r["metadata"].get("namespace", ""): r for r in given}
 
     def rights(rules: list[Any]) -> set[tuple[str, str, str]]:
         return {
@@ -354,6 +357,8 @@ def test_the_bot_has_exactly_the_rights_that_the_docs_ask_for() -> None:
         }
 
     assert rights(ours["rules"]) == rights([rule for role in roles for rule in role["rules"]])
+    for role in roles:
+        assert rights(shop[role["metadata"].get("namespace", "")]["rules"]) == rights(role["rules"]), role["metadata"]
 
 
 async def test_two_writers_at_once_own_what_each_has_written(still: Cluster) -> None:

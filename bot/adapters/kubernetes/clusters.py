@@ -24,7 +24,7 @@ from bot.adapters.kubernetes.guards import Guards
 from bot.adapters.kubernetes.hindrances import Hindrances
 from bot.contract import Retryable
 from bot.ports import Json, Record, Unreachable, unbound
-from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing
+from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing, Trial
 
 LOG_LIMIT = 1024 * 1024
 LOG_LINES = "10000"
@@ -234,13 +234,9 @@ class Clusters:
         """See the port. ValueError for what are no rules."""
         await self._guards(cluster).put(name, rules)
 
-    async def bites(self, cluster: str, name: str) -> bool:
-        """See the port. Tried on a workload that is there, so it needs no right but the one to patch."""
-        return await self._guards(cluster).bites(name)
-
-    async def refusal(self, cluster: str, images: Mapping[str, str]) -> str:
-        """See the port. Tried as the bot, unmarked, so that its own freeze does not answer."""
-        return await self._guards(cluster).refusal(images, self._target(cluster).cluster.selector)
+    async def trial(self, cluster: str, name: str, rules: Json) -> Trial:
+        """See the port. It needs no right but the one to patch workloads. ValueError for what are no rules."""
+        return await self._guards(cluster).trial(name, rules)
 
     async def missing_rights(self, cluster: str) -> Sequence[str]:
         """See the port. What a cluster does not have (KEDA, Argo CD) needs no rights."""

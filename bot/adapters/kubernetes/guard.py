@@ -6,6 +6,7 @@ Rules:
     digests   [sha256:...]    images that may come in all the same, beside what a workload ran before; with them it is a
                               freeze
     banned    [sha256:...]    images that may not come in; instead of `digests`, then it is a ban
+    version   str             the release whose images are banned
     groups, users [str]       whom it never refuses (the break-glass group)
     message   str             what the refused are told, one line
 
@@ -14,7 +15,10 @@ Pure. Invariants:
   pass, so an incident can still be handled;
 - a freeze does not bind the bot, except with objects that carry the probe's label: it tries its own freeze without
   having to impersonate anybody. A ban binds the bot as well;
-- the rules are kept with the policy, word for word; whether it still says what they say is compared, not believed.
+- a ban is also about what is made by hand: Pods, Jobs and ReplicaSets that no controller has made. A controller's own
+  always pass, or a cluster that still runs the release could replace no pod;
+- the rules are kept with the policy, word for word, and so is what was made of them, as a later version of the bot may
+  make something else of the same rules: whether it still says that is compared, not believed.
 """
 
 from __future__ import annotations
@@ -31,11 +35,15 @@ from bot.ports.kubernetes import Kind
 
 RULES = "rollback-bot/rules"
 """Annotation of the policy with the rules in canonical JSON."""
+MADE = "rollback-bot/made"
+"""Annotation with the spec in canonical JSON, as it was put there."""
 PROBE = "rollback-bot/probe"
 """Label of what is only sent to see whether a guard refuses it, always as a dry run."""
 OURS = {"app.kubernetes.io/managed-by": "rollback-bot"}
-NEVER = f"rollback-bot.invalid/probe@sha256:{'0' * 64}"
-"""An image that no freeze lets in."""
+NEVER = f"sha256:{'0' * 64}"
+"""A digest that no freeze lets in, and no image has."""
+LIMIT = 1000
+"""Digests that one policy holds; about 1,350 fill the text that an expression may have."""
 
 _TERM = re.compile(
     r"\s*(?:(!)\s*([^\s,!=()]+)|([^\s,!=()]+)\s*(?:(==|=|!=)\s*([^\s,()=!]*)|\s(in|notin)\s*\(([^)]*)\))?)\s*(?:,|$)"
@@ -48,38 +56,42 @@ def policy(name: str, rules: Json, bot: str) -> dict[str, Any]:
     given = _checked(rules)
     banned = given.get("banned")
     conditions = [_excluding("break-glass", "groups", given), _excluding("people", "users", given)]
+    about: dict[str, Any] = {"resourceRules": [_rule("apps", "deployments", "statefulsets", "daemonsets"),
+                                               _rule("batch", "cronjobs"), _ROLLOUTS]}  # fmt: skip
     if banned is None:
         probe = f"has(object.metadata.labels) && {_text(PROBE)} in object.metadata.labels"
         conditions.append({"name": "bot", "expression": f"request.userInfo.username != {_text(bot)} || ({probe})"})
         let_in = f"{_listed(given.get('digests'))}.exists(d, i.endsWith('@' + d))"
         passes = f"(variables.images.exists(i, {let_in}) && variables.images.all(i, {let_in} || i in variables.had))"
     else:
+        about["resourceRules"] += [_rule("apps", "replicasets"), _rule("batch", "jobs"), _rule("", "pods")]
+        conditions.append({"name": "by-hand", "expression": f"{_LASTING} || !({_OWNED}) || ({_MANUAL})"})
         passes = f"!variables.images.exists(i, {_listed(banned)}.exists(d, i.contains(d)))"
-    about: dict[str, Any] = {"resourceRules": [_rule("apps", "deployments", "statefulsets", "daemonsets"),
-                                               _rule("batch", "cronjobs")]}  # fmt: skip
     if given.get("selector"):
         about["objectSelector"] = selector(str(given["selector"]))
     verdict = {
-        "expression": f"(oldObject != null && variables.template == variables.was) || {passes}",
+        "expression": f"(oldObject != null && {_UNCHANGED}) || {passes}",
         "message": " ".join(str(given.get("message") or f"{given['service']} is guarded by {name}").split()),
         "reason": "Forbidden",
     }
+    spec: dict[str, Any] = {
+        "failurePolicy": "Fail",
+        "matchConstraints": about,
+        "matchConditions": [c for c in conditions if c],
+        "variables": [
+            {"name": "template", "expression": _template("object")},
+            {"name": "was", "expression": f"oldObject == null ? null : ({_template('oldObject')})"},
+            {"name": "images", "expression": _images("variables.template")},
+            {"name": "had", "expression": f"oldObject == null ? [] : ({_images('variables.was')})"},
+        ],
+        "validations": [verdict],
+    }
+    kept = {RULES: canonical(rules), MADE: canonical(spec)}
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": name, "labels": OURS, "annotations": {RULES: canonical(rules)}},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": about,
-            "matchConditions": [c for c in conditions if c],
-            "variables": [
-                {"name": "template", "expression": _template("object")},
-                {"name": "was", "expression": f"oldObject == null ? null : ({_template('oldObject')})"},
-                {"name": "images", "expression": _images("variables.template")},
-                {"name": "had", "expression": f"oldObject == null ? [] : ({_images('variables.was')})"},
-            ],
-            "validations": [verdict],
-        },
+        "metadata": {"name": name, "labels": OURS, "annotations": kept},
+        "spec": spec,
     }
 
 
@@ -110,6 +122,21 @@ def rules_of(found: Body) -> Json:
         return None
 
 
+def made_of(found: Body) -> Body | None:
+    """The policy as it was put there; None where that was not kept (older versions of the bot did not)."""
+    text = (found["metadata"].get("annotations") or {}).get(MADE)
+    try:
+        return {"spec": json.loads(text)} if text is not None else None
+    except ValueError:
+        return None
+
+
+def same(found: Body, made: Body) -> bool:
+    """Whether what is there is what would be put there."""
+    kept = (found["metadata"].get("annotations") or {}).get(RULES)
+    return not altered(found, made) and kept == (made["metadata"].get("annotations") or {}).get(RULES)
+
+
 def is_ours(found: Body) -> bool:
     """Whether the bot put it there."""
     labels = found["metadata"].get("labels") or {}
@@ -135,24 +162,49 @@ def _differing(path: str, made: Any, found: Any) -> Iterator[str]:
         yield path
 
 
-def probe(rules: Json) -> tuple[str, str]:
-    """(label selector of the workloads that show whether a guard bites, an image that it refuses)"""
+def about(rules: Json) -> str:
+    """The label selector of the workloads that it can be tried on."""
+    return str(_checked(rules).get("selector") or "")
+
+
+def trials(kind: Kind, body: Body, rules: Json) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(digest that comes in with it, JSON patch) of a workload, for dry runs, that the guard refuses; first what shows
+    it best.
+
+    A workload keeps its own repository, so that policies about where images come from do not answer. A freeze is tried
+    with a digest that cannot be, then with a note in the template alone, for those who verify that images exist; both
+    are marked as a probe. A ban is tried unmarked, as the bot, so that a freeze beside it does not answer.
+    """
     given = _checked(rules)
-    banned = given.get("banned")
-    image = NEVER if banned is None else f"rollback-bot.invalid/probe@{banned[0]}"
-    return str(given.get("selector") or ""), image
-
-
-def trial(kind: Kind, body: Body, image: str) -> list[dict[str, Any]]:
-    """A JSON patch, for a dry run, that gives a workload's first container the image. What no freeze lets in is marked
-    as a probe; a ban is tried unmarked, as the bot, so that a freeze beside it does not answer in its place."""
-    spec = "/spec/jobTemplate/spec/template/spec" if kind == "cronjob" else "/spec/template/spec"
+    template = "/spec/jobTemplate/spec/template" if kind == "cronjob" else "/spec/template"
+    pod: Any = body
+    for step in template.split("/")[1:]:
+        pod = pod.get(step) or {}
+    images = [str(c.get("image") or "") for c in (pod.get("spec") or {}).get("containers") or ()]
+    if not images:
+        return
+    at = f"{template}/spec/containers"
+    meta = pod.get("metadata") or {}
+    noted = {**meta, "annotations": {**(meta.get("annotations") or {}), PROBE: "true"}}
+    note = {"op": "add", "path": f"{template}/metadata", "value": noted}
+    if given.get("banned"):
+        for banned in given["banned"]:
+            for i, image in enumerate(images):
+                named = {"op": "replace", "path": f"{at}/{i}/image", "value": f"{_repository(image)}@{banned}"}
+                yield banned, [named, note]  # a note too: it may run this image already
+        return
     labels = {**(body["metadata"].get("labels") or {}), PROBE: "true"}
-    marked = [{"op": "add", "path": "/metadata/labels", "value": labels}] if image == NEVER else []
-    return [
-        *marked,
-        {"op": "replace", "path": f"{spec}/containers/0/image", "value": image},
-    ]
+    marked = {"op": "add", "path": "/metadata/labels", "value": labels}
+    yield NEVER, [marked, {"op": "replace", "path": f"{at}/0/image", "value": f"{_repository(images[0])}@{NEVER}"}]
+    if not any(image.endswith(f"@{d}") for image in images for d in given.get("digests") or ()):
+        yield "", [marked, note]
+
+
+def _repository(image: str) -> str:
+    """`registry:5000/shop/api` of an image by tag, digest or both."""
+    named = image.partition("@")[0]
+    head, slash, last = named.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
 
 
 def selector(text: str) -> dict[str, Any]:
@@ -180,12 +232,32 @@ def selector(text: str) -> dict[str, Any]:
 
 
 def _checked(rules: Json) -> dict[str, Any]:
-    known = {"service", "selector", "digests", "banned", "groups", "users", "message"}
+    known = {"service", "selector", "digests", "banned", "version", "groups", "users", "message"}
     if not isinstance(rules, dict) or "service" not in rules or not rules.keys() <= known:
         raise ValueError(f"rules of a guard hold a service and of {', '.join(sorted(known))}; not {canonical(rules)}")
     if "banned" in rules and (not rules["banned"] or "digests" in rules):
         raise ValueError("a guard bans digests, or admits them; `banned` is not empty and stands alone")
+    listed = rules.get("banned") or rules.get("digests")
+    if isinstance(listed, list) and len(listed) > LIMIT:
+        raise ValueError(f"a guard holds {LIMIT} digests at most, not {len(listed)}: its text would be too long")
     return dict(rules)
+
+
+_ROLLOUTS = {
+    "apiGroups": ["argoproj.io"],
+    "apiVersions": ["v1alpha1"],
+    "operations": ["CREATE", "UPDATE"],
+    "resources": ["rollouts"],
+}
+_LASTING = "!(request.kind.kind in ['Pod', 'Job', 'ReplicaSet'])"
+_REFERENCES = "object.metadata.ownerReferences"
+_OWNED = f"has({_REFERENCES}) && {_REFERENCES}.exists(r, has(r.controller) && r.controller)"
+_MANUAL = "has(object.metadata.annotations) && 'cronjob.kubernetes.io/instantiate' in object.metadata.annotations"
+_UNCHANGED = (
+    "(has(object.spec.template) || has(object.spec.jobTemplate)"
+    " ? variables.template == variables.was : variables.images == variables.had)"
+)
+"""What has no template, a Pod, changes by itself; its images do not."""
 
 
 def _rule(group: str, *resources: str) -> dict[str, Any]:
@@ -208,13 +280,15 @@ def _excluding(name: str, whom: str, given: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _template(of: str) -> str:
-    return f"has({of}.spec.jobTemplate) ? {of}.spec.jobTemplate.spec.template : {of}.spec.template"
+    """What runs: a workload's pod template, a Pod itself; of a Rollout that only refers to one there are no images."""
+    cron = f"has({of}.spec.jobTemplate) ? {of}.spec.jobTemplate.spec.template : "
+    return f"{cron}(has({of}.spec.template) ? {of}.spec.template : {of})"
 
 
 def _images(template: str) -> str:
     spec = f"{template}.spec"
-    containers = f"({spec}.containers + (has({spec}.initContainers) ? {spec}.initContainers : []))"
-    return f"{containers}.map(c, has(c.image) ? c.image : '')"
+    parts = [f"(has({spec}.{kind}) ? {spec}.{kind} : [])" for kind in ("containers", "initContainers")]
+    return f"({' + '.join(parts)}).map(c, has(c.image) ? c.image : '')"
 
 
 def _listed(values: Any) -> str:

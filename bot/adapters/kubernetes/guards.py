@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bot.adapters.kubernetes import guard
 from bot.adapters.kubernetes.connection import JSON_PATCH, Body, Connection, Missing, Query, Refused
 from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES, Resource
 from bot.ports import Json, Record
-from bot.ports.kubernetes import WORKLOADS, Denied, Kind, Place, Thing
+from bot.ports.kubernetes import WORKLOADS, Denied, Place, Thing, Trial
 
+_NAMED = re.compile(r"ValidatingAdmissionPolicy '(rollback-[^']+)'")
+TRIALS = 8
+"""Dry runs of one trial, at most: behind a slow webhook each may take its time."""
 _WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
@@ -62,11 +66,12 @@ class Guards:
         rules, version = guard.rules_of(policy), policy["metadata"].get("resourceVersion", "")
         if rules is None:
             return Thing(place, version, facts={"altered": ["metadata"]})
-        wrong = guard.altered(policy, guard.policy(name, rules, await self.me()))
+        wrong = guard.altered(policy, guard.made_of(policy) or guard.policy(name, rules, await self.me()))
         bound = guard.binding(name, self._namespace)
         wrong += [f"binding.{path}" for path in guard.altered(binding, bound)] if binding is not None else ["binding"]
         given: dict[str, Json] = {"rules": rules} if binding is not None else {}
-        return Thing(place, version, given, {"altered": [*wrong]} if wrong else {})
+        since: dict[str, Json] = {"since": at} if (at := policy["metadata"].get("creationTimestamp")) else {}
+        return Thing(place, version, given, {"altered": [*wrong], **since} if wrong else since)
 
     async def put(self, name: str, rules: Json) -> None:
         """Have it say these rules; None takes it away. ValueError for what are no rules."""
@@ -77,64 +82,56 @@ class Guards:
         await self._put(POLICY, name, guard.policy(name, rules, await self.me()))
         await self._put(BINDING, name, guard.binding(name, self._namespace))
 
-    async def bites(self, name: str) -> bool:
-        """Whether the cluster refuses what it refuses, by now."""
-        found = await self.get(name)
-        if found is None or "rules" not in found.fields:
-            return False
-        labels, image = guard.probe(found.fields["rules"])
-        query = [("limit", "1"), *([("labelSelector", labels)] if labels else [])]
+    async def trial(self, name: str, rules: Json) -> Trial:
+        """Try it on workloads until one tells. Whose words answer a refusal is chance where several refuse: only our
+        own name proves that ours does, or that of another ban of ours on the same image while this one stands; and only
+        a request that passes proves that it does not."""
+        words, tried = "", 0
         for kind in WORKLOADS:
-            resource = RESOURCES[kind]
-            answer = await self._connection.ask("GET", resource.path(self._namespace), query=query)
-            for body in answer.get("items") or ():
-                path = resource.path(self._namespace, body["metadata"]["name"])
-                return await self._refuses(name, path, guard.trial(kind, body, image))
-        raise Denied(f"{self._connection.cluster}: {self._namespace} has no workload that {name} could be tried on")
+            path = RESOURCES[kind].path(self._namespace)
+            query: Query = [("labelSelector", labels)] if (labels := guard.about(rules)) else []
+            for body in await self._connection.every(path, query=query):
+                for digest, patch in guard.trials(kind, body, rules):
+                    tried += 1
+                    said = await self._said(f"{path}/{body['metadata']['name']}", patch)
+                    if said is None:
+                        return Trial(False)
+                    if f"ValidatingAdmissionPolicy '{name}'" in said or await self._twin(name, said, digest):
+                        return Trial(True, said)
+                    words = words or said
+                    if tried >= TRIALS:
+                        return Trial(None, words)
+        return Trial(None, words or f"{self._namespace} has no workload that it could be tried on")
 
-    async def refusal(self, images: Mapping[str, str], selector: str) -> str:
-        """The words of who refuses one of these images (workload -> image); empty where none is refused."""
-        query = [("labelSelector", selector)] if selector else []
-        lists = await asyncio.gather(
-            *(self._connection.every(RESOURCES[kind].path(self._namespace), query=query) for kind in WORKLOADS)
-        )
-        bodies = {body["metadata"]["name"]: (kind, body) for kind, found in zip(WORKLOADS, lists, strict=True)
-                  for body in found}  # fmt: skip
-        if not bodies:
-            return ""
-        other = next(iter(bodies))
-        tried = {(name if name in bodies else other, image) for name, image in images.items()}
-        said = await asyncio.gather(*(self._words(*bodies[name], image) for name, image in sorted(tried)))
-        return next(filter(None, said), "")
+    async def _twin(self, name: str, said: str, digest: str) -> bool:
+        """Whether another guard of ours has answered that bans the same image, in place of this one, which stands."""
+        found = _NAMED.search(said)
+        if found is None:
+            return False
+        mine, other = await asyncio.gather(self.get(name), self.get(found[1]))
+        bans = other.fields.get("rules") if other is not None else None
+        banned = bans.get("banned") if isinstance(bans, dict) else None
+        return mine is not None and "rules" in mine.fields and isinstance(banned, list) and digest in banned
 
-    async def _words(self, kind: Kind, body: Body, image: str) -> str:
-        path = RESOURCES[kind].path(self._namespace, body["metadata"]["name"])
-        trial = guard.trial(kind, body, image)
+    async def _said(self, path: str, patch: object) -> str | None:
+        """In whose words a dry run is refused; None where it passes, empty where the workload has changed since."""
         try:
-            await self._connection.send("PATCH", path, query=[("dryRun", "All")], body=trial, sort=JSON_PATCH)
+            await self._connection.send("PATCH", path, query=[("dryRun", "All")], body=patch, sort=JSON_PATCH)
         except Refused as error:
-            if error.status in (403, 422):
-                return error.words
-            raise self._connection.failure(error) from error
-        return ""
-
-    async def _refuses(self, name: str, path: str, trial: object) -> bool:
-        try:
-            await self._connection.send("PATCH", path, query=[("dryRun", "All")], body=trial, sort=JSON_PATCH)
-        except Refused as error:
-            if f"ValidatingAdmissionPolicy '{name}'" in error.words:
-                return True
             if error.status == 404 or (error.status == 422 and not error.causes):
-                return False  # the workload has changed since: the next look tries again
-            raise self._connection.failure(error) from error
-        return False
+                return ""
+            by_others = error.status in (400, 403, 422) or (error.status == 500 and "webhook" in error.words)
+            if not by_others or "cannot patch resource" in error.words:
+                raise self._connection.failure(error) from error
+            return error.words
+        return None
 
     async def _put(self, resource: Resource, name: str, made: dict[str, Any]) -> None:
         path = resource.path("", name)
         there = await self._connection.find(path)
         if there is not None and not guard.is_ours(there):
             raise Denied(f"{self._connection.cluster}: {resource.qualified} {name} is there already, and not the bot's")
-        if there is not None and not guard.altered(there, made) and guard.rules_of(there) == guard.rules_of(made):
+        if there is not None and guard.same(there, made):
             return
         text = shlex.quote(json.dumps(made, ensure_ascii=False))
         await self._record(f"echo {text} | {shlex.join(self._kubectl)} apply -f -")

@@ -30,7 +30,8 @@ _BOT_IN_THE_SERVICE = [
     _rule("batch", ["cronjobs"], _WRITTEN),
     _rule("batch", ["jobs"], ["list"]),
     _rule("", ["configmaps"], _WRITTEN),
-    _rule("", ["pods"], ["get", "list"]),
+    _rule("apps", ["replicasets"], ["list"]),
+    _rule("", ["pods"], ["get", "list", "delete"]),
     _rule("", ["pods/log"], ["get"]),
     _rule("", ["events"], ["list"]),
     _rule("autoscaling", ["horizontalpodautoscalers"], ["get", "list"]),
@@ -40,6 +41,7 @@ _BOT_IN_ARGOCD = [_rule("argoproj.io", ["applications"], _WRITTEN)]
 _POLICIES = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]
 _BOT_EVERYWHERE = [
     _rule("admissionregistration.k8s.io", _POLICIES, [*_WRITTEN, "create", "delete"]),
+    _rule("", ["nodes"], ["get"]),
 ]
 _BOT = {"kind": "ServiceAccount", "name": "rollback-bot", "namespace": "rollback-bot"}
 _TEAM = {"kind": "Group", "name": "shop-team", "apiGroup": "rbac.authorization.k8s.io"}
