@@ -41,7 +41,7 @@ def test_no_more_are_computed_than_tell_too_many() -> None:
     assert len(due("* * * * *", None, NOON, DAY)) == TOO_MANY + 1
 
 
-@pytest.mark.parametrize(("schedule", "zone"), [("nonsense", None), ("@every 5m", None), ("* * * * *", "Mars/Base")])
+@pytest.mark.parametrize(("schedule", "zone"), [("nonsense", None), ("@every often", None), ("* * * * *", "Mars/Base")])
 def test_what_cannot_be_computed_is_said(schedule: str, zone: str | None) -> None:
     with pytest.raises(ValueError, match="cannot be computed"):
         due(schedule, zone, NOON, DAY)

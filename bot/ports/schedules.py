@@ -1,4 +1,4 @@
-"""When a CronJob is due: its schedule as Kubernetes reads it (five fields, or a nickname like @hourly).
+"""When a CronJob is due: its schedule as Kubernetes reads it (five fields, or a descriptor like @every 15m).
 
 Pure: the same schedule, zone and moments always give the same times. No I/O beyond the machine's time zones.
 """
@@ -6,24 +6,13 @@ Pure: the same schedule, zone and moments always give the same times. No I/O bey
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice, takewhile
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
+from bot.cron import times
 
 TOO_MANY = 100
 """Missed runs above which a CronJob controller gives up (before Kubernetes 1.21) or warns (kubernetes#45825)."""
-
-_NICKNAMES = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
 
 
 def due(
@@ -34,8 +23,7 @@ def due(
     zone: of the schedule, None for UTC. ValueError for a schedule or a zone that cannot be computed.
     """
     try:
-        start = since.astimezone(ZoneInfo(zone) if zone else UTC)
-        ticks = CronSim(_NICKNAMES.get(schedule.strip(), schedule).replace("?", "*"), start)
-    except (CronSimError, KeyError, ValueError, OSError) as error:
+        ticks = times(schedule, zone, since)
+    except ValueError as error:
         raise ValueError(f"schedule {schedule!r} in {zone or 'UTC'} cannot be computed: {error}") from error
-    return [t.astimezone(UTC) for t in islice(takewhile(lambda t: t <= until, ticks), limit)]
+    return [*islice(takewhile(lambda t: t <= until, ticks), limit)]

@@ -5,14 +5,12 @@ Invariants: a body that passes can be worked with by every controller here witho
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
-
+from bot.cron import parse
 from bot.playground.cluster import resources
 from bot.playground.cluster.admission import check_binding, check_policy
 from bot.playground.cluster.failures import Cause, invalid, required
@@ -34,12 +32,6 @@ _LABEL_RULE = (
     "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
-_FIELD = r"(\*|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/[0-9]+)?"
-_CRON = re.compile(rf"{_FIELD}(,{_FIELD})*")
-_NICKNAMES = {
-    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
-}  # fmt: skip
 
 
 def problems(resource: Resource, obj: Json, old: Json | None) -> list[Cause]:
@@ -218,23 +210,11 @@ def _cron_job(obj: Json) -> list[Cause]:
     return found + _job(obj, "spec.jobTemplate.spec")
 
 
-def cron_fields(schedule: str) -> str:
-    """The five fields that a schedule stands for."""
-    return _NICKNAMES.get(schedule, schedule)
-
-
 def cron_problem(schedule: str) -> str | None:
     """Why a schedule is none that Kubernetes takes."""
-    fields = cron_fields(schedule).replace("?", "*").split()
-    if len(fields) != 5:
-        return f"expected exactly 5 fields, found {len(fields)}: {fields}"
-    bad = next((f for f in fields if not _CRON.fullmatch(f)), None)
-    bad = bad or next((f for f in fields[:3] if re.search("[A-Za-z]", f)), None)
-    if bad is not None or re.search(r"(^|[,-])7|\dL|L\d", fields[4]):
-        return f"failed to parse {bad or fields[4]}"
     try:
-        CronSim(" ".join(fields), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
-    except CronSimError as error:
+        parse(schedule)
+    except ValueError as error:
         return str(error)
     return None
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import copy
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
-
+from bot import cron as schedules
 from bot.playground.cluster import resources
 from bot.playground.cluster.access import User
 from bot.playground.cluster.controllers.jobs import is_finished
@@ -36,7 +35,6 @@ from bot.playground.cluster.objects import (
     uid_of,
     unstamp,
 )
-from bot.playground.cluster.validation import cron_fields
 
 COMPONENT = "cronjob-controller"
 WHO = User.service_account("kube-system", COMPONENT)
@@ -45,10 +43,9 @@ MANY = 100
 TOO_MANY = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
 
 
-def times(schedule: str, zone: str | None, since: float) -> CronSim:
-    """The scheduled times after this one, in Unix seconds as datetimes."""
-    start = datetime.datetime.fromtimestamp(since, ZoneInfo(zone) if zone else datetime.UTC)
-    return CronSim(cron_fields(schedule).replace("?", "*"), start)
+def times(schedule: str, zone: str | None, since: float) -> Iterator[datetime.datetime]:
+    """The scheduled times after this one, in Unix seconds."""
+    return schedules.times(schedule, zone, datetime.datetime.fromtimestamp(since, datetime.UTC))
 
 
 @dataclass
