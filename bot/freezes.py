@@ -5,6 +5,8 @@ handed over (until a `thaw`); what is banned is read from the ledger.
 
 Invariants:
 - locked from the moment a freeze begins until it has been given back; a freeze that found no cluster to freeze counts;
+- what a rollback removes is banned from its first effect on, and when the run has ended by the ledger: there is no
+  moment between the two, nor after a run that a person has closed;
 - a ban that a run has put ends when a newer release is registered; a ban that a person has put ends when a person
   lifts it;
 - a digest that a release in good standing has as well is not refused.
@@ -12,10 +14,10 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.ledger import Ledger, Registered
+from bot.ledger import Ledger, Registered, removes
 from bot.run.state import Run, Step
 
 FREEZE, THAW, BAN = "deploys.freeze", "deploys.thaw", "release.ban"
@@ -65,7 +67,8 @@ class Freeze:
     @classmethod
     def of(cls, service: str, runs: Iterable[Run], ledger: Ledger) -> Freeze:
         """From all runs of the service, newest first, and its ledger."""
-        banned, runs = bans(ledger), tuple(runs)
+        runs = tuple(runs)
+        banned = (*bans(ledger), *(b for run in runs for b in _removing(run)))
         thawed = max((t for run in runs if (t := _thawed(run)) is not None), default=float("-inf"))
         for run in runs:
             since = frozen_since(run)
@@ -92,6 +95,13 @@ class Freeze:
         if (digests and passes.issuperset(digests)) or (named is not None and not digests):
             return Answer(True, f"{self.service} is frozen by {self.run}, which lets this fix through")
         return Answer(False, f"{self.service} is frozen by {self.run} (@{self.who}): {self.why}")
+
+
+def _removing(run: Run) -> Iterator[Banned]:
+    """What an open rollback has begun to remove."""
+    if run.open and run.purpose == "rollback" and run.created is not None and removes(run):
+        for version, digests in run.kept_out.items():
+            yield Banned(version, digests, f"removed by run {run.id}: {run.created.reason}", f"{BY_RUN}{run.id}")
 
 
 def frozen_since(run: Run) -> float | None:

@@ -29,6 +29,10 @@ REMOVED = "the one to be removed"
 """Why the removed one is passed over."""
 
 
+REMOVING = frozenset({"release.deploy", "release.switch"})
+"""The actions that put a release in the place of the one that has to go."""
+
+
 class ReleaseConflict(ValueError):
     """The ledger already says something else of this release. Nothing was written."""
 
@@ -182,6 +186,11 @@ def marked(ledger: Ledger, version: str, entry: Entry) -> Ledger:
     return {**ledger, version: r if weaker else replace(r, state=state, reason="" if what == "lifted" else entry.why)}
 
 
+def removes(run: Run) -> bool:
+    """Whether the run has begun to take out what it removes, and has not taken that back."""
+    return any(s.spec.uses in REMOVING and s.made is not None for s in run.steps.values())
+
+
 def learned(ledger: Ledger, run: Run, forward: bool) -> Ledger:
     """The ledger after a run. What this run has said before is not said again: people may have decided since."""
     by, created = f"run {run.id}", run.created
@@ -207,7 +216,7 @@ def learned(ledger: Ledger, run: Run, forward: bool) -> Ledger:
         ledger = serving(ledger, run.target.version, restored, by)
         ledger = say(run.target.version, "lifted", f"run {run.id} went forward to it") if forward else ledger
     if not forward and outcome is not None and (restored is not None or outcome == "closed"):
-        what = "banned" if outcome == "verified" else "bad"
+        what = "banned" if restored is not None or removes(run) else "bad"
         ledger = say(created.removed.version, what, f"removed by run {run.id}: {created.reason}")
     return ledger
 

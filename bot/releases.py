@@ -182,9 +182,10 @@ class Releases:
     async def after_run(self, run: Run) -> None:
         """Write down what a run found out: called when it is retargeted and when it closes; again is harmless.
 
-        What was tried is banned with the reason. Once restored the target serves. What was removed is banned if
-        the run was verified, bad if a person closed it; not where the run rolled forward again, which lifts the
-        mark on its target instead. An aborted run that restored nothing says nothing more.
+        What was tried is banned with the reason. Once restored the target serves. What was removed is banned, also
+        where a person closed the run; only bad where it closed before anything was removed; not where the run rolled
+        forward again, which lifts the mark on its target instead. An aborted run that restored nothing says nothing
+        more.
         """
         if run.created is None or run.purpose not in RELEASING:
             return

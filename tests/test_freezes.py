@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bot.catalogue import Release
-from bot.commands import Abort, HandOver
+from bot.commands import Abort, Close, HandOver, Skip
 from bot.freezes import Admitted, Freeze, ban_is_over, bans, frozen_since
-from bot.ledger import Entry, Ledger, marked, registered
+from bot.ledger import Entry, Ledger, learned, marked, registered
 from bot.policy import Actor
 from bot.run import events as ev
 from tests.run.harness import ANA, CHO, T0, Play, act, ask, check, gate, plan, undo
@@ -141,6 +141,51 @@ def test_a_ban_of_a_run_on_top_of_a_persons_does_not_make_it_end_by_itself() -> 
 def test_a_lifted_ban_is_over_and_one_that_never_was_is_not() -> None:
     found = marked(ban(TWO, "ana"), "2.4.1", Entry(12.0, "lifted", "ana", "was the network"))
     assert bans(found) == () and ban_is_over(found["2.4.1"]) and not ban_is_over(found["2.4.0"])
+
+
+def removing() -> Play:
+    """A rollback with its deploy, and something after it."""
+    deploy = replace(act("deploy", {"eu-1/deployment/api/image/api": GOOD}, decision="go"), uses="release.deploy")
+    rest = act("rest", after=("deploy",), decision="rest")
+    play = Play(plan(deploy, rest, decisions=[gate("go", "deploy"), gate("rest")]))
+    play.look()
+    return play
+
+
+def banned_by(play: Play, found: Ledger) -> list[str]:
+    return [b.version for b in Freeze.of("shop", [play.run], found).banned]
+
+
+def test_what_a_rollback_removes_is_banned_from_its_first_effect_on_without_a_gap() -> None:
+    play = removing()
+    removed = play.run.created.removed if play.run.created else Release("")
+    found = registered({}, "shop", removed, Entry(0.0, "registered", "ci"))
+    assert banned_by(play, found) == [], "nothing is removed yet"
+    play.approve("go", CHO)
+    play.go("deploy", "begin")
+    assert banned_by(play, found) == [removed.version]
+    answer = Freeze.of("shop", [play.run], found).answer(removed.version, ())
+    assert (answer.allowed, answer.reason) == (
+        False,
+        f"shop {removed.version} is banned: removed by run r1: checkout fails",
+    )
+    play.go("deploy")
+    assert banned_by(play, found) == [removed.version]
+    play.do(CHO, Skip("rest", "it is late"))
+    play.do(ANA, Close("done by hand"))
+    assert play.run.closed is not None
+    after = learned(found, play.run, forward=False)
+    assert banned_by(play, after) == [removed.version], "for ever, also where a person has closed the run"
+
+
+def test_a_run_that_was_closed_before_it_removed_anything_bans_nothing() -> None:
+    play = removing()
+    for step in ("deploy", "rest"):
+        play.do(CHO, Skip(step, "false alarm"))
+    play.do(ANA, Close("false alarm"))
+    assert play.run.closed is not None and play.run.created is not None
+    found = registered({}, "shop", play.run.created.removed, Entry(0.0, "registered", "ci"))
+    assert banned_by(play, learned(found, play.run, forward=False)) == []
 
 
 # -- asked -------------------------------------------------------------------------------------------------------------

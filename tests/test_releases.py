@@ -449,9 +449,9 @@ async def test_what_was_tried_is_banned_as_soon_as_the_run_is_retargeted(release
     ("events", "state", "serves"),
     [
         ((ev.Closed("closed", ANA),), "bad", "2.4.1"),
-        ((ev.Restored(), ev.Closed("closed", ANA)), "bad", "2.4.0"),
+        ((ev.Restored(), ev.Closed("closed", ANA)), "banned", "2.4.0"),
         ((ev.Closed("aborted"),), "candidate", "2.4.1"),
-        ((ev.Restored(), ev.Closed("aborted, debts handed over")), "bad", "2.4.0"),
+        ((ev.Restored(), ev.Closed("aborted, debts handed over")), "banned", "2.4.0"),
         ((), "candidate", "2.4.1"),
     ],
 )
