@@ -23,6 +23,7 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -91,14 +92,37 @@ def _base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+_RESERVED = frozenset({"host", "content-length", "content-type", "if-match", "idempotency-key", "cookie", "connection"})
+
+
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("must be the name of an environment variable, like SHOP_TOKEN; the secret itself stands there")
+    return name
+
+
+def _header(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or name.lower() in _RESERVED:
+        raise ValueError("must be a header of yours, like X-Api-Key")
+    return name
+
+
+Variable = Annotated[Word, AfterValidator(_variable)]
+Header = Annotated[Word, AfterValidator(_header)]
+
+
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
-    """Something that is reached over HTTP."""
+    """Something that is reached over HTTP. Its secrets are named here and stand in the environment."""
 
     __pydantic_config__ = _KNOWN_KEYS
 
     http: Annotated[str, AfterValidator(_base_url), Field(description="Address that every path is put behind.")]
     timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 5.0
+    token: Annotated[Variable | None, Field(description="Variable with a bearer token.")] = None
+    headers: Annotated[Mapping[Header, Variable], Field(description="Header -> variable with its whole value.")] = (
+        field(default_factory=dict)
+    )
 
 
 def _split(known: Collection[str]) -> Callable[[str], str]:

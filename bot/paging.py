@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -161,10 +162,11 @@ def _clock(at: float) -> str:
 
 
 class Pager:
-    """One address that takes Events v2. key: the routing key, a secret; patience: seconds to wait for an answer."""
+    """One address that takes Events v2. key: the routing key, a secret; patience: seconds to wait for an answer; trust:
+    which certificates are."""
 
-    def __init__(self, url: str, key: str, patience: float = PATIENCE) -> None:
-        self.url, self._key, self._patience = url, key, patience
+    def __init__(self, url: str, key: str, patience: float = PATIENCE, *, trust: ssl.SSLContext | None = None) -> None:
+        self.url, self._key, self._patience, self._trust = url, key, patience, trust
 
     async def send(self, doing: Doing, key: str, payload: Mapping[str, Json] | None = None) -> None:
         """Tells it. NotTaken, with what is wrong."""
@@ -174,7 +176,7 @@ class Pager:
             async with (
                 asyncio.timeout(self._patience),
                 aiohttp.ClientSession() as session,
-                session.post(self.url, json=body, allow_redirects=False) as answer,
+                session.post(self.url, json=body, allow_redirects=False, ssl=self._trust or True) as answer,
             ):
                 said = await answer.content.read(2000)
         except TimeoutError:

@@ -42,9 +42,16 @@ class SecretInChange(Exception):
 
 
 class Redactor:
-    """Knows the secret values of this process. Immutable; one for everything."""
+    """Knows the secret values of this process; one for everything. What it has learned it never forgets."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: frozenset[str] = frozenset()
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """From here on these are secrets as well."""
+        self._secrets |= frozenset(secrets)
+        secrets = self._secrets
         forms = {f for s in secrets if len(s) >= SHORTEST for f in _forms(s)}
         self._forms = tuple(sorted(forms, key=lambda f: (-len(f), f)))  # the longest first
         known = "|".join(re.escape(f) if len(f) >= WORD else rf"(?<!\w){re.escape(f)}(?!\w)" for f in self._forms)

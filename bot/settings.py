@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         description="Kubeconfig that holds the contexts of the catalogue's clusters; left out: `KUBECONFIG`, "
         "`~/.kube/config`, or the service account of the pod that the bot runs in.",
     )
+    ca_file: Path | None = Field(
+        None,
+        description="Certificates (PEM) of a company's own authority, trusted beside the usual ones: HTTP targets, "
+        "registries, pager, Slack.",
+    )
     host: str = Field("127.0.0.1", description="Address the bot listens on.")
     port: int = Field(8090, ge=0, le=65535, description="Port the bot listens on; 0 takes a free one.")
     url: str = Field("http://127.0.0.1:8090", description="Where the command line finds the running bot.")

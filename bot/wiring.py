@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -53,6 +54,7 @@ from bot.serving import Serving
 from bot.settings import Settings, SettingsError
 from bot.shared import Shared
 from bot.store import Store
+from bot.tls import trust
 from bot.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -176,10 +178,10 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         shared = Shared(base.files, lease)
         await shared.join()
         stack.push_async_callback(shared.leave)
-        reach = Reach(settings, base.store, base.catalogue)
+        reach = Reach(settings, base.store, base.catalogue, base.redactor)
         stack.push_async_callback(reach.close)
 
-        images = RegistryClient()
+        images = RegistryClient(trust=trust(settings.ca_file))
         stack.push_async_callback(images.close)
 
         def ports_of(run: Run, record: Record) -> Wired:
@@ -283,24 +285,48 @@ class Adapters:
         await self.kubernetes.close()
 
 
-def adapters_of(settings: Settings, catalogue: Catalogue) -> dict[str, Adapters]:
-    """Service -> what reaches its targets; nothing is opened before the first call, all are to be closed."""
-    return {name: _adapters(settings, service) for name, service in catalogue.services.items()}
+def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
+    """Service -> what reaches its targets; nothing is opened before the first call, all are to be closed. redactor:
+    learns what the targets' variables hold, and knows which bodies are recorded by their digest."""
+    knows = redactor or Redactor()
+    knows.learn(_held(catalogue))
+    trusted = trust(settings.ca_file)
+    return {name: _adapters(settings, service, knows, trusted) for name, service in catalogue.services.items()}
 
 
-def _adapters(settings: Settings, service: Service) -> Adapters:
+def _held(catalogue: Catalogue) -> list[str]:
+    """The secrets that the catalogue's targets name."""
+    targets = [t for s in catalogue.services.values() for t in s.targets.values() if isinstance(t, HttpTarget)]
+    names = {v for t in targets for v in (t.token, *t.headers.values()) if v}
+    return [value for name in names if (value := os.environ.get(name))]
+
+
+def _adapters(settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext) -> Adapters:
     http, clusters = {}, []
     for name, target in service.targets.items():
         match target:
             case HttpTarget():
-                http[name] = Endpoint(target.http, target.timeout)
+                http[name] = _endpoint(target)
             case KubernetesTarget():
                 cluster = Cluster(
                     name, target.namespace, target.wave, target.workers, target.settings, target.applications,
                     target.selector, target.break_glass,
                 )  # fmt: skip
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
-    return Adapters(HttpClient(http), Clusters(clusters, settings.kubeconfig))
+    client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
+    return Adapters(client, Clusters(clusters, settings.kubeconfig))
+
+
+def _endpoint(target: HttpTarget) -> Endpoint:
+    """With the values that the environment has for its headers."""
+    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
+    names = {*target.headers.values(), *([target.token] if target.token else ())}
+    lacking = tuple(sorted(name for name in names if not os.environ.get(name)))
+    if target.token:
+        values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
+    return Endpoint(
+        target.http, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking
+    )
 
 
 def tell_unfit(rollbacks: Rollbacks) -> None:
@@ -314,9 +340,10 @@ class Reach:
     """The adapters of every service, by the catalogue in force; and, while runs opened with it are under way, by an
     earlier one."""
 
-    def __init__(self, settings: Settings, store: Store, held: InForce) -> None:
+    def __init__(self, settings: Settings, store: Store, held: InForce, redactor: Redactor) -> None:
         self._settings, self._store, self._held = settings, store, held
-        self.now = adapters_of(settings, held)
+        self._redactor = redactor
+        self.now = adapters_of(settings, held, redactor)
         self._earlier: dict[str, Mapping[str, Adapters]] = {}
         self._digest = held.digest
 
@@ -336,7 +363,7 @@ class Reach:
     async def renew(self) -> None:
         """Another catalogue is in force. What no open run needs any more is closed."""
         self._earlier[self._digest], self._digest = self.now, self._held.digest
-        self.now = adapters_of(self._settings, self._held)
+        self.now = adapters_of(self._settings, self._held, self._redactor)
         runs = [await self._store.load(h.run) for h in await self._store.heads(open=True, limit=None)]
         needed = {r.created.digests.get("catalogue") for r in runs if r.created is not None}
         for digest in [d for d in self._earlier if d not in needed]:
@@ -356,7 +383,7 @@ async def _close(adapters: Mapping[str, Adapters]) -> None:
 def pager_of(settings: Settings) -> Pager | None:
     """Whom to page at; None where no routing key is set."""
     key = settings.page_key
-    return Pager(settings.page_url, key.get_secret_value()) if key is not None else None
+    return Pager(settings.page_url, key.get_secret_value(), trust=trust(settings.ca_file)) if key is not None else None
 
 
 def files_of(settings: Settings) -> FileBlobs:

@@ -561,3 +561,13 @@ async def test_a_plan_with_mistakes_opens_nothing_and_names_them(site: Site) -> 
     assert (status, found["why"]) == (409, "bad-plan")
     assert "did you mean 'service.quiesce'?" in found["text"] and "1 mistake;" in found["text"]
     assert (await site.get("/v1/runs"))["runs"] == []
+
+
+async def test_a_body_that_is_not_encoded_as_it_says_is_a_bad_request(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.house.port)
+    head = "POST /v1/rollbacks HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    writer.write(f"{head}Authorization: Bearer {site.house.tokens['ana']}\r\n".encode())
+    writer.write(b"Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\n" + b'{"a":1}')
+    answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.1 400 ") and "Content-Encoding" in answer.partition("\r\n\r\n")[2]

@@ -16,8 +16,10 @@ import asyncio
 import difflib
 import json
 import shlex
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from urllib.parse import unquote
 
 import aiohttp
@@ -31,6 +33,8 @@ from bot.ports import Json, Record, Reply, Unreachable, unbound
 ANSWER_LIMIT = 1024 * 1024
 """Bytes of an answer, unpacked; more is not read."""
 REDIRECTS = 3
+SHOWN = 8 * 1024
+"""Characters of a body that a record holds; a larger one is named by its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,25 @@ class HttpTarget:
     """One endpoint of the catalogue.
 
     url: where it lies, path included; timeout: seconds for a whole request; headers: sent along, never shown;
-    ping: the path that `ping` reads. ValueError where the URL is none.
+    ping: the path that `ping` reads; variables: header -> the environment variable that it comes from, which is what a
+    recorded command shows; token: of a bearer token, alike; lacking: those of them that are not set. ValueError where
+    the URL is none.
     """
 
     url: str
     timeout: float = 5.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ping: str = "/"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    token: str = ""
+    lacking: tuple[str, ...] = ()
+
+    def sent(self) -> dict[str, str]:
+        """The headers to send. Unreachable where a value for one is missing."""
+        if self.lacking:
+            which = ", ".join(self.lacking)
+            raise Unreachable(f"{URL(self.url).host} is not asked, {which}: not set in the bot's environment")
+        return dict(self.headers)
 
     def __post_init__(self) -> None:
         url = URL(self.url)
@@ -90,14 +106,21 @@ class HttpClient:
     """Implements `bot.ports.Http` for a set of targets; `bind` makes the copy that an attempt may write through."""
 
     def __init__(
-        self, targets: Mapping[str, HttpTarget], record: Record = unbound, *, _connection: Session | None = None
+        self,
+        targets: Mapping[str, HttpTarget],
+        record: Record = unbound,
+        *,
+        trust: ssl.SSLContext | None = None,
+        secret: Callable[[Json], bool] = lambda body: False,
+        _connection: Session | None = None,
     ) -> None:
-        self._targets, self._record = dict(targets), record
-        self._connection = _connection or Session()
+        """trust: which certificates are; secret: whether a body is recorded by its digest alone."""
+        self._targets, self._record, self._secret = dict(targets), record, secret
+        self._connection = _connection or Session(trust)
 
     def bind(self, record: Record) -> HttpClient:
         """The same targets and connections, writing only after `record`."""
-        return HttpClient(self._targets, record, _connection=self._connection)
+        return HttpClient(self._targets, record, secret=self._secret, _connection=self._connection)
 
     async def close(self) -> None:
         """End every connection, those of the copies too. Harmless again."""
@@ -114,7 +137,7 @@ class HttpClient:
         url = there.below(path)
         what = f"GET {target}{path}"
         for _ in range(REDIRECTS + 1):
-            reply = await self._send(there, what, "GET", url, dict(there.headers))
+            reply = await self._send(there, what, "GET", url, there.sent())
             if reply.status not in (301, 302, 303, 307, 308) or "location" not in reply.headers:
                 return reply
             url = there.redirected(url, reply.headers["location"], what)
@@ -124,17 +147,37 @@ class HttpClient:
         self, target: str, path: str, body: Json, *, if_match: str | None = None, key: str | None = None
     ) -> Reply:
         """Write once, after `record`. LookupError, ValueError (path, body), Unreachable: it may be done or not."""
+        return await self._write("PUT", target, path, body, "application/json", if_match, key)
+
+    async def patch(
+        self, target: str, path: str, body: Json, *, if_match: str | None = None, key: str | None = None
+    ) -> Reply:
+        """A merge patch, sent once, after `record`. As `put`."""
+        return await self._write("PATCH", target, path, body, "application/merge-patch+json", if_match, key)
+
+    async def post(self, target: str, path: str, body: Json, *, key: str) -> Reply:
+        """Sent once, after `record`, with a key that is not empty (ValueError). As `put`."""
+        if not key.strip():
+            raise ValueError(f"POST {target}{path}: without a key it might be done twice")
+        return await self._write("POST", target, path, body, "application/json", None, key)
+
+    async def delete(self, target: str, path: str, *, if_match: str | None = None, key: str | None = None) -> Reply:
+        """Sent once, after `record`. As `put`."""
+        return await self._write("DELETE", target, path, None, None, if_match, key)
+
+    async def _write(
+        self, method: str, target: str, path: str, body: Json, type: str | None, if_match: str | None, key: str | None
+    ) -> Reply:
+        """type: of the body; None: there is none."""
         there = self._target(target)
         url = there.below(path)
-        data = json.dumps(body, ensure_ascii=False, allow_nan=False)
-        ours = {"Content-Type": "application/json"}
-        if if_match is not None:
-            ours["If-Match"] = if_match
-        if key is not None:
-            ours["Idempotency-Key"] = key
-        await self._record(_curl(url, ours, data))
-        what = f"PUT {target}{path}"
-        return await self._send(there, what, "PUT", url, {**there.headers, **ours}, data.encode())
+        given = {"Content-Type": type, "If-Match": if_match, "Idempotency-Key": key}
+        ours = {name: value for name, value in given.items() if value is not None}
+        data = json.dumps(body, ensure_ascii=False, allow_nan=False) if type is not None else ""
+        hidden = type is not None and (len(data) > SHOWN or self._secret(body))
+        await self._record(_curl(method, url, ours, there, data, hidden))
+        what = f"{method} {target}{path}"
+        return await self._send(there, what, method, url, {**there.sent(), **ours}, data.encode())
 
     async def _send(
         self,
@@ -145,7 +188,8 @@ class HttpClient:
         headers: Mapping[str, str],
         data: bytes | None = None,
     ) -> Reply:
-        unsure = "" if data is None else "; whether it took the change is unknown"
+        data = data or None
+        unsure = "" if method == "GET" else "; whether it took the change is unknown"
         try:
             async with self._connection.opened.request(
                 method, url, data=data, headers=headers, allow_redirects=False,
@@ -224,10 +268,15 @@ def _no_number(name: str) -> Json:
     raise ValueError(f"{name} is no JSON")
 
 
-def _curl(url: URL, headers: Mapping[str, str], data: str) -> str:
-    """What a person would have typed; the target's own headers are left for them to add."""
+def _curl(method: str, url: URL, headers: Mapping[str, str], target: HttpTarget, data: str, hidden: bool) -> str:
+    """What a person would have typed; the target's own headers by the variables that hold them, a hidden body as a file
+    with its digest."""
     shown = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    return shlex.join(["curl", "-X", "PUT", str(url), *shown, "-d", data])
+    body = ["-d", "@body.json" if hidden else data] if data else []
+    own = [f'-H "{name}: ${variable}"' for name, variable in target.variables.items()]
+    own += [f'--oauth2-bearer "${target.token}"'] if target.token else []
+    digest = f"  # body.json: sha256:{sha256(data.encode()).hexdigest()}, {len(data.encode())} bytes" if hidden else ""
+    return " ".join([shlex.join(["curl", "-X", method, str(url), *shown, *body]), *own]) + digest
 
 
 def _cause(error: aiohttp.ClientConnectorError) -> str:

@@ -18,6 +18,7 @@ import ipaddress
 import json
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +87,13 @@ class Credentials:
 
 class RegistryClient:
     """Implements `bot.ports.registry.ImageRegistry`. timeout: seconds for one look, tokens included;
-    environment: where DOCKER_AUTH_CONFIG, DOCKER_CONFIG and HOME are looked up."""
+    environment: where DOCKER_AUTH_CONFIG, DOCKER_CONFIG and HOME are looked up; trust: which certificates are."""
 
-    def __init__(self, timeout: float = 5.0, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, timeout: float = 5.0, environment: Mapping[str, str] = os.environ, trust: ssl.SSLContext | None = None
+    ) -> None:
         self._timeout, self._environment = timeout, environment
-        self._session = Session()
+        self._session = Session(trust)
 
     async def close(self) -> None:
         """End every connection. Harmless again."""

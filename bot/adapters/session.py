@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
+
 import aiohttp
 
 
 class Session:
     """Made inside the running loop, on first use. Each request has a connection of its own; no cookies are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: ssl.SSLContext | None = None) -> None:
+        """trust: which certificates are; None: the usual ones."""
+        self._trust = trust
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -16,7 +20,8 @@ class Session:
         """The session."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(force_close=True, ssl=self._trust or True),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 

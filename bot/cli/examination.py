@@ -40,6 +40,7 @@ from bot.slack.render import screen
 from bot.slack.sample import stages
 from bot.store import SchemaMismatch, Store, StoreUnavailable
 from bot.store.database import BadAddress
+from bot.tls import trust
 
 ASKED = 3.0
 """Seconds to wait for a bot that may be running."""
@@ -50,6 +51,7 @@ async def everything() -> AsyncIterator[Finding]:
     try:
         settings = read_settings()
         files = wiring.files_of(settings)
+        trust(settings.ca_file)
     except SettingsError as error:
         for line in str(error).splitlines():
             yield Finding("settings", "fault", line, "correct it; docs/settings.md lists every setting")
@@ -102,6 +104,7 @@ def told(settings: Settings, running: bool) -> Slack | None:
     return Slack(
         settings.slack, settings.slack_url, _clear(settings.slack_bot_token), _clear(settings.slack_app_token),
         _clear(settings.slack_signing_secret), settings.slack_team, settings.url if running else "",
+        trust(settings.ca_file),
     )  # fmt: skip
 
 

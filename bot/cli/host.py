@@ -54,6 +54,7 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     log.set_up(settings.log_level, wiring.redactor_of(settings), settings.log_format)
     async with wiring.running(settings) as bot:
+        log.set_up(settings.log_level, bot.redactor, settings.log_format)  # it knows more secrets by now
         log.fold(bot.store.db.outage)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, bot.reloading.soon)
         for text in strange(os.environ):

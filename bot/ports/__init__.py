@@ -112,6 +112,20 @@ class Http(Protocol):
         """Write the document. `if_match`: only over this version; `key` goes along as Idempotency-Key."""
         ...
 
+    async def patch(
+        self, target: str, path: str, body: Json, *, if_match: str | None = None, key: str | None = None
+    ) -> Reply:
+        """Change fields of the document: a merge patch (RFC 7396), which converges. Else as `put`."""
+        ...
+
+    async def post(self, target: str, path: str, body: Json, *, key: str) -> Reply:
+        """Have something done that does not converge by itself: `key` makes it once, where the target heeds it."""
+        ...
+
+    async def delete(self, target: str, path: str, *, if_match: str | None = None, key: str | None = None) -> Reply:
+        """Remove the document; converges: the reply to a second one (404, 410) is for the handler to judge."""
+        ...
+
 
 class Ports(Protocol):
     """Everything that handlers may ask for, by the names that `needs` uses."""

@@ -58,7 +58,9 @@ class Tells:
     async def _respond(self, act: Act, text: Mrkdwn) -> bool:
         body = {"text": text, "response_type": "ephemeral", "replace_original": False}
         body |= {"thread_ts": act.thread} if act.thread else {}
-        sent = await AsyncWebhookClient(act.response_url, timeout=int(_SEND), logger=log).send_dict(body)
+        sent = await AsyncWebhookClient(
+            act.response_url, timeout=int(_SEND), logger=log, ssl=self.client.ssl
+        ).send_dict(body)
         if sent.status_code != 200:
             log.info("a response URL was refused: %s %s", sent.status_code, sent.body[:100])
         return bool(sent.status_code == 200)

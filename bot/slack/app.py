@@ -79,8 +79,9 @@ class SlackApp:
 
     def _listening(self) -> AsyncApp:
         """Everything that can arrive has a listener: what nobody hears, Slack would send again."""
+        ours = self.asks.client
         app = AsyncApp(
-            logger=log, name="rollback-bot", client=AsyncWebClient(base_url=self.asks.client.base_url),
+            logger=log, name="rollback-bot", client=AsyncWebClient(base_url=ours.base_url, ssl=ours.ssl),
             signing_secret=self._secret, authorize=_authorize, process_before_response=True,
         )  # fmt: skip
         app.command(_ALL)(self._command)

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -59,10 +60,12 @@ class Refused(Exception):
         self.code, self.needed = code, needed
 
 
-def quiet_client(token: str, url: str = "https://slack.com/api/") -> AsyncWebClient:
+def quiet_client(
+    token: str, url: str = "https://slack.com/api/", trust: ssl.SSLContext | None = None
+) -> AsyncWebClient:
     """A client that never tries again by itself: a retry after a lost answer would post twice, one after a 429 would
     show what was true a while ago."""
-    return AsyncWebClient(token, base_url=url, retry_handlers=[])
+    return AsyncWebClient(token, base_url=url, retry_handlers=[], ssl=trust)
 
 
 class Calls:
@@ -116,7 +119,7 @@ class Calls:
         try:
             async with (
                 asyncio.timeout(self._patience * 3),
-                aiohttp.request("POST", str(asked["upload_url"]), data=data) as answer,
+                aiohttp.request("POST", str(asked["upload_url"]), data=data, ssl=self._client.ssl or True) as answer,
             ):
                 if answer.status != 200:
                     raise Down(f"Slack did not take the bytes of {name}: {answer.status}")

@@ -37,6 +37,7 @@ from bot.slack.publisher import Publisher
 from bot.slack.render import screen
 from bot.slack.socket import Socket
 from bot.store import Store
+from bot.tls import trust
 
 
 class Slack:
@@ -47,7 +48,8 @@ class Slack:
     ) -> None:
         self.settings, self.catalogue, self.store, self.files, self.clock = settings, catalogue, store, files, clock
         token = settings.slack_bot_token
-        self.client: AsyncWebClient = quiet_client(token.get_secret_value() if token else "", settings.slack_url)
+        bot_token = token.get_secret_value() if token else ""
+        self.client: AsyncWebClient = quiet_client(bot_token, settings.slack_url, trust(settings.ca_file))
         self.people = SlackDirectory(catalogue, self.client, store, clock, team=settings.slack_team)
         self.channels = SlackChannels(self.client, clock)
         self.estimates = Estimates(store)
@@ -71,7 +73,9 @@ class Slack:
         self._begin("publisher", self.publisher.run())
         if self.settings.slack == "socket":
             token = self.settings.slack_app_token
-            self.socket = Socket(self.app.bolt, token.get_secret_value() if token else "", self.settings.slack_url)
+            self.socket = Socket(
+                self.app.bolt, token.get_secret_value() if token else "", self.settings.slack_url, trust=self.client.ssl
+            )
             self._begin("socket", self.socket.run())
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -54,11 +55,12 @@ class Slack:
     signing_secret: str = ""
     team: str = ""
     bot_url: str = ""
+    trust: ssl.SSLContext | None = None
 
     @property
     def client(self) -> AsyncWebClient:
         """A client with the bot's token."""
-        return AsyncWebClient(self.bot_token, base_url=self.api_url, timeout=int(PATIENCE))
+        return AsyncWebClient(self.bot_token, base_url=self.api_url, timeout=int(PATIENCE), ssl=self.trust)
 
 
 async def examine(
@@ -133,7 +135,7 @@ async def _socket(slack: Slack) -> Finding:
         what = "ROLLBACK_SLACK_APP_TOKEN is missing" if not slack.app_token else "is no app-level token (xapp-…)"
         hint = "make one on the app's page, Basic Information, App-Level Tokens, with scope connections:write"
         return Finding("socket", "fault", what, hint)
-    client = AsyncWebClient(base_url=slack.api_url, timeout=int(PATIENCE))
+    client = AsyncWebClient(base_url=slack.api_url, timeout=int(PATIENCE), ssl=slack.trust)
     try:
         answer = await client.apps_connections_open(app_token=slack.app_token)
     except BROKEN as error:

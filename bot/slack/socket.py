@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import ssl
 from collections.abc import Callable
 
 from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app, send_async_response
@@ -87,12 +88,14 @@ class _Client(SocketModeClient):
 class Socket:
     """Feeds a Bolt app by Socket Mode. url: of the Web API; ping: seconds between two pings."""
 
-    def __init__(self, app: AsyncApp, app_token: str, url: str, *, ping: float = 5.0) -> None:
+    def __init__(
+        self, app: AsyncApp, app_token: str, url: str, *, ping: float = 5.0, trust: ssl.SSLContext | None = None
+    ) -> None:
         self.app, self.state = app, "not connected yet"
         self._outage = Outage("Slack's Socket Mode", log)
         self._ping = ping
         self._new: Callable[[], _Client] = lambda: _Client(
-            app_token, AsyncWebClient(base_url=url, retry_handlers=[]), ping
+            app_token, AsyncWebClient(base_url=url, retry_handlers=[], ssl=trust), ping
         )
         self._client: _Client | None = None
         self._ending: dict[asyncio.Task[None], _Client] = {}

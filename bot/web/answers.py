@@ -68,6 +68,9 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         return No(400, Why.BAD_INPUT, str(e)).response
     except web.HTTPException as e:
         return _of_http(e).response
+    except web.RequestPayloadError:
+        text = "The body is not what its Content-Encoding says, or broke off. Nothing was changed."
+        return No(400, Why.BAD_INPUT, text).response
     except TooLarge as e:
         return No(413, "too-large", f"Too large to be recorded: {e}. Nothing was changed.").response
     except Faults as e:

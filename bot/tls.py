@@ -1,0 +1,24 @@
+"""What the bot trusts: the usual roots, and a company's own from one file (`ROLLBACK_CA_FILE`).
+
+Handed to each client by whoever makes it. Variables like SSL_CERT_FILE are read by some libraries at import, by some at
+each call and by some never; and they take the place of the usual roots, which Slack needs.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from bot.settings import SettingsError
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """For clients: certificates are checked, names too. SettingsError where the file holds none."""
+    found = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            found.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as e:
+            why = getattr(e, "strerror", None) or e
+            raise SettingsError(f"ROLLBACK_CA_FILE: {ca_file} holds no certificates in PEM: {why}") from None
+    return found

@@ -1,0 +1,190 @@
+"""HTTP targets: every kind of write, secrets that stand in the environment, and whose certificates are trusted."""
+
+from __future__ import annotations
+
+import shlex
+import ssl
+from collections.abc import AsyncIterator, Awaitable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bot.adapters.http import HttpTarget
+from bot.catalogue import load_catalogue
+from bot.located import Faults
+from bot.paging import Pager
+from bot.ports import Unreachable
+from bot.redact import Redactor
+from bot.settings import Settings, SettingsError
+from bot.slack.calls import quiet_client
+from bot.tls import trust
+from bot.wiring import adapters_of
+from tests.adapters.test_http import Commands, Reach, Serve, commands, reach, serve
+
+__all__ = ["commands", "reach", "serve"]
+
+TLS = Path(__file__).parent.parent / "tls"
+
+
+# -- the other writes --------------------------------------------------------------------------------------------------
+
+Heard = list[tuple[str, str, dict[str, str], str]]
+
+
+async def _hears(serve: Serve, heard: Heard, status: int = 200) -> str:
+    async def answer(request: web.Request) -> web.Response:
+        heard.append((request.method, request.path, dict(request.headers), await request.text()))
+        return web.Response(status=status, headers={"Location": "/elsewhere"} if status == 307 else {})
+
+    return await serve(answer)
+
+
+async def test_each_write_is_recorded_then_sent_once_in_its_own_form(
+    serve: Serve, reach: Reach, commands: Commands
+) -> None:
+    heard: Heard = []
+    http = reach(it=HttpTarget(await _hears(serve, heard)))
+    await http.patch("it", "/flags/x", {"on": False}, if_match='"1"')
+    await http.post("it", "/purge", {"paths": ["/"]}, key="run-7/purge/1")
+    await http.delete("it", "/flags/x", if_match='"2"', key="run-7/x/1")
+    assert [(m, p, body) for m, p, _, body in heard] == [
+        ("PATCH", "/flags/x", '{"on": false}'), ("POST", "/purge", '{"paths": ["/"]}'), ("DELETE", "/flags/x", ""),
+    ]  # fmt: skip
+    patch, post, delete = (h for _, _, h, _ in heard)
+    assert patch["Content-Type"] == "application/merge-patch+json" and patch["If-Match"] == '"1"'
+    assert post["Idempotency-Key"] == "run-7/purge/1" and delete["If-Match"] == '"2"'
+    assert [c.split()[2] for c in commands] == ["PATCH", "POST", "DELETE"]
+    assert "-d" not in shlex.split(commands[2])
+    with pytest.raises(ValueError, match="done twice"):
+        await http.post("it", "/purge", {}, key=" ")
+    assert len(heard) == 3
+
+
+@pytest.mark.parametrize("write", ["put", "patch", "post", "delete"])
+async def test_no_write_follows_a_redirect_and_none_is_sent_unrecorded(serve: Serve, reach: Reach, write: str) -> None:
+    async def superseded(command: str) -> None:
+        raise RuntimeError("superseded")
+
+    heard: Heard = []
+    http = reach(it=HttpTarget(await _hears(serve, heard, 307)))
+    given: tuple[Any, ...] = ("it", "/x") if write == "delete" else ("it", "/x", {"a": 1})
+    key = {"key": "k"} if write == "post" else {}
+    assert (await getattr(http, write)(*given, **key)).status == 307
+    with pytest.raises(RuntimeError, match="superseded"):
+        await getattr(http.bind(superseded), write)(*given, **key)
+    assert [path for _, path, _, _ in heard] == ["/x"]
+
+
+async def test_secrets_come_from_the_environment_and_are_recorded_by_their_variables(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "sesame-open-1")
+    monkeypatch.setenv("SHOP_KEY", "sesame-open-2")
+    heard: Heard = []
+    text = CATALOGUE.replace("URL", await _hears(serve, heard))
+    knows, recorded = Redactor(), list[str]()
+    adapters = adapters_of(Settings(), load_catalogue(text, "r"), knows)["shop"]
+
+    async def record(command: str) -> None:
+        recorded.append(command)
+
+    http = adapters.http.bind(record)
+    await http.put("api", "/x", {"release": "2.4.0"})
+    await http.put("api", "/y", {"note": "sesame-open-2"})
+    assert heard[0][2]["Authorization"] == "Bearer sesame-open-1" and heard[0][2]["X-Api-Key"] == "sesame-open-2"
+    assert "X-Api-Key: $SHOP_KEY" in recorded[0] and '--oauth2-bearer "$SHOP_TOKEN"' in recorded[0]
+    assert knows.text(recorded[0]) == recorded[0] and "sesame" not in "".join(recorded)
+    digest = sha256(b'{"note": "sesame-open-2"}').hexdigest()
+    assert "-d @body.json" in recorded[1] and f"sha256:{digest}, 25 bytes" in recorded[1]
+    assert knows.text("it was sesame-open-1") == "it was [redacted:secret]"
+    await adapters.close()
+
+
+async def test_a_variable_that_is_not_set_is_named_and_nothing_is_sent(serve: Serve) -> None:
+    heard: Heard = []
+    adapters = adapters_of(Settings(), load_catalogue(CATALOGUE.replace("URL", await _hears(serve, heard)), "r"))[
+        "shop"
+    ]
+    assert "SHOP_KEY, SHOP_TOKEN: not set" in (await adapters.ping())["api"]
+    with pytest.raises(Unreachable, match="SHOP_TOKEN"):
+        await adapters.http.bind(_recorded).put("api", "/x", {})
+    await adapters.close()
+    assert heard == []
+
+
+async def _recorded(command: str) -> None:
+    """Kept nowhere."""
+
+
+CATALOGUE = """\
+services:
+  shop: {targets: {api: {http: "URL", token: SHOP_TOKEN, headers: {X-Api-Key: SHOP_KEY}}}}
+roles: {commander: {people: [ana]}, approver: {people: [cho]}}
+people: {ana: Ana, cho: Cho}
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "what"),
+    [
+        ("SHOP_TOKEN", "sesame-open-1", "name of an environment variable"),
+        ("X-Api-Key", "Idempotency-Key", "a header of yours"),
+    ],
+)
+def test_a_secret_or_a_header_of_ours_in_the_catalogue_is_a_mistake(was: str, now: str, what: str) -> None:
+    with pytest.raises(Faults, match=what):
+        load_catalogue(CATALOGUE.replace("URL", "http://api").replace(was, now), "r")
+
+
+# -- whom to trust -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def private(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """A server with a certificate of a company's own authority; variables that libraries read are unset."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+    app = web.Application()
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"ok": True, "status": "success"})
+
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    yield f"https://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_one_setting_says_which_authority_every_client_trusts(private: str, trusted: bool) -> None:
+    settings = Settings(ca_file=TLS / "cert.pem" if trusted else None)
+    given = trust(settings.ca_file)
+    text = CATALOGUE.replace("URL", private).replace(", token: SHOP_TOKEN, headers: {X-Api-Key: SHOP_KEY}", "")
+    adapters = adapters_of(settings, load_catalogue(text, "r"))["shop"]
+    slack = quiet_client("xoxb-1", f"{private}/api/", given)
+
+    async def goes(call: Awaitable[object]) -> bool:
+        try:
+            return bool(await call) or True
+        except aiohttp.ClientError:
+            return False
+
+    assert (await adapters.ping() == {"api": ""}) is trusted
+    assert (await Pager(f"{private}/v2", "key", trust=given).ping() == "") is trusted
+    assert await goes(slack.auth_test()) is trusted
+    await adapters.close()
+
+
+def test_a_file_without_certificates_is_told_by_the_settings_name(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing of the kind")
+    for name in ("ca.pem", "none.pem"):
+        with pytest.raises(SettingsError, match=r"ROLLBACK_CA_FILE: .*holds no certificates"):
+            trust(tmp_path / name)
