@@ -3,6 +3,7 @@
 Invariants:
 - asked again after each call, from what is stored: there is no list of things still to be said;
 - a post that may be there already is looked for before it is posted;
+- what a run shows first in a channel is there before anything else of it: nobody reads how a run ended that has no card;
 - fixed posts of one place come in the order of the screen; everything else in the order of its urgency.
 """
 
@@ -85,6 +86,10 @@ class Picture:
             slot = slots.get(post.slot)
             if slot is None or not slot.ts:
                 place = (post.channel, post.under)
+                if (head := self._first_in(post)) != post.slot and not stuck(head):
+                    there = slots.get(head)
+                    if there is None or not there.ts:
+                        continue  # its card first
                 if post.fixed and place in waits:
                     continue  # its predecessor first
                 if post.fixed and not stuck(post.slot):
@@ -95,6 +100,15 @@ class Picture:
                     found.append(self._op("update", post, slot, since))
                 found += self._files(post, slot, slots, since)
         return found
+
+    def _first_in(self, post: Post) -> str:
+        """The slot that stands first in a post's channel; its own where it stands in a thread."""
+        if post.under:
+            return post.slot
+        return next(p.slot for p in self.screen.posts if p.channel == post.channel and not p.under)
+
+    def _waits(self, post: Post, slot: str) -> bool:
+        return slot in (post.under, self._first_in(post)) and post.slot != slot
 
     def _post(
         self,
@@ -138,7 +152,7 @@ class Picture:
     ) -> Op:
         method = "conversations.replies" if kind == "find" and thread else _METHOD[kind]
         urgency: Urgency = "news" if post.urgency == "live" and kind != "update" else post.urgency
-        if kind != "update" and any(p.under == slot.name and p.urgency == "decision" for p in self.screen.posts):
+        if kind != "update" and any(self._waits(p, slot.name) and p.urgency == "decision" for p in self.screen.posts):
             urgency = "decision"  # it waits for this one
         place, apart = "", 0.0
         if kind == "post":

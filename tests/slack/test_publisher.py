@@ -101,6 +101,20 @@ async def test_a_fixed_post_stays_as_it_was_first(board: Board) -> None:
     assert board.texts() == ["root", "once"]
 
 
+async def test_how_a_run_ended_is_never_told_before_its_card_is_there(board: Board) -> None:
+    end = Post("end", f"#{HERE}", message("the end"), urgency="decision")
+    board.slack.faults.add(Fault("lose_answer", hits="chat.postMessage"))  # the card's, which is then looked for
+    await board.open("r1", root("card"), end)
+    await board.after(1, 0.1)
+    assert board.texts() in ([], ["card"])
+    await board.after(20)
+    assert board.texts() == ["card", "the end"]
+    await board.open("r2", root("wrong"), end)
+    board.draw("r2", replace(root("wrong"), message=Message("x", ({"type": "nonsense"},))), end)
+    await board.after(10)
+    assert board.texts()[-1] == "the end" and len(board.texts()) == 3, "a card that Slack refuses holds up nothing"
+
+
 async def test_what_another_node_appended_is_found_without_a_hint(board: Board) -> None:
     await board.settle()
     await board.open("r1", root())
