@@ -201,7 +201,7 @@ def estimate(
     low, high = ends[DECILE - 1], ends[-DECILE]
     decisions = _decisions(plan, run, {s.id for s in left})
     samples = [len(t.seconds) if t is not None else 0 for t in measured]
-    text = _text(low, high, decisions, now, bool(left)) + _unmeasured(samples)
+    text = _text(low, high, decisions, now, bool(left), min(samples, default=1) > 0)
     between = (now + low, now + high) if left and not decisions else None
     return Eta(low, high, decisions, min(samples, default=0), text, between)
 
@@ -390,9 +390,12 @@ def _decisions(plan: Plan, run: Run | None, left: Set[str]) -> int:
 # -- in words --------------------------------------------------------------------------------------------------------
 
 
-def _text(low: float, high: float, decisions: int, now: float, left: bool) -> str:
+def _text(low: float, high: float, decisions: int, now: float, left: bool, measured: bool) -> str:
     if not left:
         return "nothing left to do"
+    if not measured:  # a sum of time-outs says nothing, and frightens
+        asked = f", and {decisions} decision{'s' if decisions > 1 else ''} by people" if decisions else ""
+        return f"how long it takes is not measured yet{asked}"
     if not decisions:
         return f"expected between {_clock(now + low, now)} and {_clock(now + high, now, up=True)} UTC"
     asked = "1 decision by people" if decisions == 1 else f"{decisions} decisions by people"
@@ -417,10 +420,3 @@ def _clock(at: float, now: float, up: bool = False) -> str:
     minute = (math.ceil if up else math.floor)(at / 60) * 60
     then, today = datetime.fromtimestamp(minute, UTC), datetime.fromtimestamp(now, UTC)
     return then.strftime("%H:%M" if then.date() == today.date() else "%Y-%m-%d %H:%M")
-
-
-def _unmeasured(samples: Sequence[int]) -> str:
-    never = samples.count(0)
-    if not never:
-        return ""
-    return "; never measured" if never == len(samples) == 1 else f"; {never} of {len(samples)} steps never measured"

@@ -49,7 +49,8 @@ ENDS = 20.0
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What somebody asks for. to: version, None for the best candidate; plan: None for the service's own;
-    despite: open it although some decision can be passed only by breaking the glass."""
+    despite: open it although some decision can be passed only by breaking the glass; impact, workaround: in plain
+    words, for stakeholders."""
 
     service: str
     reason: str
@@ -57,6 +58,8 @@ class Wanted:
     plan: str | None = None
     channel: str = ""
     despite: bool = False
+    impact: str = ""
+    workaround: str = ""
 
 
 class Rollbacks:
@@ -257,7 +260,7 @@ class Rollbacks:
         created = ev.Created(
             service.name, plan, plan.digest, removed, target, wanted.reason, by, channel=wanted.channel,
             limits=dict(service.limits), impossible=faults, digests=self.digests, evidence=evidence,
-            channels=service.channels,
+            channels=service.channels, impact=wanted.impact, workaround=wanted.workaround,
         )  # fmt: skip
         return _secret(created, self.engine.redactor) or created
 

@@ -313,12 +313,11 @@ def test_after_a_drift_people_are_asked_again_and_their_time_is_no_work() -> Non
     assert estimate(GATES, PAST, service="shop", now=NOON + 500, run=run_of(again, GATES)).low_s == asked.low_s
 
 
-def test_steps_never_measured_are_told() -> None:
-    assert estimate(GATES, {}, service="shop", now=NOON).text == (
-        "up to 11 min of work and 1 decision by people; 2 of 2 steps never measured"
-    )
+def test_no_sum_of_time_outs_is_told_where_a_step_was_never_measured() -> None:
+    told = "how long it takes is not measured yet, and 1 decision by people"
+    assert estimate(GATES, {}, service="shop", now=NOON).text == told
     only = known([300.0] * 9, "deploy")
-    assert estimate(GATES, only, service="shop", now=NOON).text.endswith("; 1 of 2 steps never measured")
+    assert estimate(GATES, only, service="shop", now=NOON).text == told
 
 
 def test_a_step_known_to_have_nothing_to_do_takes_no_time() -> None:

@@ -63,6 +63,10 @@ class Created:
     """The run whose place this one takes: the same rollback by another plan, before anything had begun."""
     channels: Channels = field(default_factory=Channels)
     """Where the service's people read; `channel` is where it was asked for."""
+    impact: str = ""
+    """What customers notice, and what works all the same (`workaround`), in plain words: stakeholders read these, and
+    never the reason."""
+    workaround: str = ""
 
 
 @dataclass(frozen=True, slots=True)

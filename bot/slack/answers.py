@@ -24,7 +24,7 @@ from bot.eta import Eta
 from bot.owing import Owed
 from bot.policy import Person
 from bot.run.state import Run
-from bot.slack.blocks import Mrkdwn, code, escape, fit_lines, joined, mark, person, when
+from bot.slack.blocks import Mrkdwn, code, escape, fit_lines, joined, mark, mentioned, person, when
 from bot.slack.channels import words
 from bot.slack.payloads import Act
 from bot.slack.phrases import stopped
@@ -105,10 +105,20 @@ def standing(run: Run, now: float, eta: Eta | None, link: str = "") -> Mrkdwn:
         lines.append(mark("{}: {}", "Verified" if run.restored is not None else "Back", eta.text))
     lines.append(mark("Reason: {} · Commander {}", v.reason, _commander(run)))
     lines += [mark("• Decision {} of {}: {}. Asked: {}.", d.number, d.of, d.title, d.needs) for d in _open(v.decisions)]
-    lines += [
-        mark("• {}", " ".join(map(stopped, h.splitlines())))
-        for h in (*v.halts, *v.debts, *v.left, *v.proposals, *v.reviews)
-    ]
+    told = (" ".join(map(stopped, h.splitlines())) for h in (*v.halts, *v.debts, *v.left, *v.proposals, *v.reviews))
+    lines += [mark("• {}", mentioned(t)) for t in told]
+    return fit_lines(lines, LONG, f"and {{}} more: `rollback-bot show {run.id}`")
+
+
+def steps(run: Run, now: float) -> Mrkdwn:
+    """Every step by its track, with its state and what it says of itself."""
+    lines: list[Mrkdwn] = []
+    track = ""
+    for s in view(run, now).steps:
+        if s.track != track:
+            track = s.track
+            lines.append(mark("*{}*", track.capitalize()))
+        lines.append(mark("• {}: {}{}", s.title, s.state, f" ({s.detail})" if s.detail else ""))
     return fit_lines(lines, LONG, f"and {{}} more: `rollback-bot show {run.id}`")
 
 

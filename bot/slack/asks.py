@@ -188,7 +188,7 @@ class Asks:
         run = await self.bot.store.load(press.run)
         if run.created is None:
             raise NotOurs(f"there is no run {press.run[:40]!r}")
-        if press.do in ("preview", "commands", "status"):
+        if press.do in ("preview", "commands", "status", "steps"):
             await self.tell(c.act, await self._looked(run, press))
             return
         if press.do == "skip-of":
@@ -205,6 +205,8 @@ class Asks:
     async def _looked(self, run: Run, press: Press) -> Mrkdwn:
         if press.do == "preview":
             return await self.looks.changes(run, press.subject)
+        if press.do == "steps":
+            return answers.steps(run, self.bot.clock())
         return answers.commands(run, press.subject) if press.do == "commands" else await self.looks.standing(run)
 
     async def _ask(self, act: Act, form: Form, person: Person, to: str = "") -> None:
@@ -280,7 +282,9 @@ class Asks:
         values = s.values
         service = values.get("service", "")
         wanted = Wanted(service, values.get("reason", "").strip(), values.get(f"to.{service}"),
-                        values.get(f"plan.{service}"), despite=modals.DESPITE in values)  # fmt: skip
+                        values.get(f"plan.{service}"), despite=modals.DESPITE in values,
+                        impact=values.get("impact", "").strip(),
+                        workaround=values.get("workaround", "").strip())  # fmt: skip
         act = self.answered_at(s)
         said = await self.open(act, wanted, person)
         if isinstance(said, Refusal):
@@ -296,7 +300,8 @@ class Asks:
     async def _again(self, wanted: Wanted, no: str | Refusal, channel: str) -> modals.View:
         """The form once more, which now asks whether to open it although nobody can pass some decision."""
         why = no if isinstance(no, str) else no.text
-        draft = Draft(wanted.service, wanted.to or "", wanted.reason, plan=wanted.plan or "", stuck=why)
+        draft = Draft(wanted.service, wanted.to or "", wanted.reason, plan=wanted.plan or "", stuck=why,
+                      impact=wanted.impact, workaround=wanted.workaround)  # fmt: skip
         return await self._form(draft, channel)
 
     async def _shown(self, act: Act, view: modals.View) -> bool:

@@ -79,6 +79,11 @@ def person(id: str, name: str = "") -> Mrkdwn:
     return Mrkdwn(f"<@{id}>") if _MENTION.fullmatch(id) else mark("@{}", name or id)
 
 
+def mentioned(text: str) -> Mrkdwn:
+    """A text of ours in which somebody is named by id (`@U…`), with mentions in their place."""
+    return Mrkdwn(re.sub(rf"(?<![\w<@])@({_MENTION.pattern})\b", r"<@\1>", escape(text)))
+
+
 def group(id: str) -> Mrkdwn:
     """A mention of a user group."""
     return Mrkdwn(f"<!subteam^{id}>") if _GROUP.fullmatch(id) else mark("@{}", id.removeprefix("@"))

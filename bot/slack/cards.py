@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from bot import view
-from bot.contract import Value
-from bot.diff import show
 from bot.policy import APPROVER, COMMANDER, Gate, missing
 from bot.run.afterwards import Leftover, leftovers
 from bot.run.decide import working_days
@@ -21,11 +19,9 @@ from bot.slack.blocks import (
     Piece,
     actions,
     button,
-    code,
     cut,
     escape,
     fit,
-    fit_lines,
     joined,
     mark,
     menu,
@@ -37,6 +33,7 @@ from bot.slack.blocks import (
 from bot.slack.phrases import Scene, barred, because, debts, needed, people, proposal, resolved, sentence, stopped, who
 from bot.slack.post import Message
 from bot.slack.press import Press
+from bot.slack.truth import true_now
 
 DEBTS = 12
 """Debts that one card takes; the rest follows when these are settled."""
@@ -61,32 +58,28 @@ def halt(scene: Scene, h: PastHalt, slot: str) -> Message:
     head = mark("*{}* {}", s.spec.title, _happened(h))
     if h.over is not None or not run.open:
         return message(section(joined([fit(head, 900), resolved(h)])))
-    seen = [mark("{} is {}", code(cut(t, 160)), _shown(v)) for t, v in h.halt.observed.items()]
-    true_now = mark("What is true now: {}", fit_lines([joined(seen, "; ")], 900)) if seen else Mrkdwn("")
+    seen = true_now(run, s, h.halt.observed)
+    told = mark("What is true now: {}.", fit(seen, 900)) if seen else Mrkdwn("")
     hint = mark("Next: {}", sentence(cut(h.halt.hint, 400))) if h.halt.hint else Mrkdwn("")
     held = Mrkdwn("Nothing else starts meanwhile.") if s.spec.on_fail == "halt" else Mrkdwn("")
     return message(
-        section(joined([fit(head, 900), true_now, fit(debts(scene), 600), hint, held])),
+        section(joined([fit(head, 900), told, fit(debts(scene), 600), hint, held])),
         *actions(slot, run.id, *_ways_out(run, s)),
     )
 
 
-def halt_call(scene: Scene, h: PastHalt) -> Message:
+def halt_call(scene: Scene, h: PastHalt, slot: str) -> Message:
     """Mentions who can say how to go on."""
     run = scene.run
     called = joined([who(run.commander), scene.call(_deciders(run, run.steps[h.step]))], " ")
     text = mark("{}: {}, *{}* {}", called, view.title(run), scene.title(h.step), _happened(h))
-    return message(section(joined([fit(text, 1_200), Mrkdwn("It waits for a decision; the card is in the thread.")])))
+    return message(section(joined([fit(text, 1_200), mark("It waits for a decision: {}.", scene.link(slot))])))
 
 
 def _happened(h: PastHalt) -> Mrkdwn:
     if h.halt.cause == "undone":
         return mark("was undone at {}: {}", when(h.halt.since), stopped(cut(h.halt.error, 600)))
     return mark("stopped at {}: {}", when(h.halt.since), stopped(cut(h.halt.error, 600)))
-
-
-def _shown(value: Value) -> str:
-    return cut(show(value), 120)
 
 
 def _deciders(run: Run, s: Step) -> list[str]:
@@ -117,7 +110,7 @@ def _ways_out(run: Run, s: Step) -> Iterator[Piece | None]:
 # -- calls about decisions ---------------------------------------------------------------------------------------------
 
 
-def wanted(scene: Scene, asked: Sequence[Asked], title: str, everybody: bool) -> Message:
+def wanted(scene: Scene, asked: Sequence[Asked], title: str, slot: str, everybody: bool) -> Message:
     """Mentions the roles that a decision waits for: who is on call; everybody, when it still waits."""
     run = scene.run
     left = [r for a in asked if a.spec.gate is not None for r in missing(a.spec.gate, a.ballots)]
@@ -128,7 +121,7 @@ def wanted(scene: Scene, asked: Sequence[Asked], title: str, everybody: bool) ->
     still = "still waits" if everybody else "waits"
     since = when(min(a.opened or run.at for a in asked))
     text = mark("{} {} {} for {} since {}: *{}*.", joined(called, " "), view.title(run), still, needs, since, title)
-    return message(section(joined([fit(text, 1_500), Mrkdwn("The card is in the thread.")])))
+    return message(section(joined([fit(text, 1_500), mark("To decide: {}.", scene.link(slot))])))
 
 
 def glass(scene: Scene, a: Asked, title: str) -> Message:

@@ -34,7 +34,7 @@ from bot.slack.looks import Looks
 from bot.slack.places import Places, SlackServes
 from bot.slack.post import Screen
 from bot.slack.publisher import Publisher
-from bot.slack.render import screen
+from bot.slack.render import ROOT, screen
 from bot.slack.socket import Socket
 from bot.store import Store
 from bot.tls import trust
@@ -119,8 +119,23 @@ class Slack:
         return screen(
             run, now=now, eta=await self.estimates.of(run, now), progress=await self.store.progress(run.id),
             channels=run.created.channels, notices=await self.store.notices(run.id), roles=self.catalogue.roles,
-            marks=await self.store.marks(run.id),
+            marks=await self.store.marks(run.id), links=await self._links(run.id),
         )  # fmt: skip
+
+    async def _links(self, run_id: str) -> Mapping[str, str] | None:
+        """The address of each post of a run that is there; None while Slack has not said where it lives."""
+        home = self.people.home
+        if not home:
+            return None
+        slots = await self.store.slots(run_id)
+        root = slots.get(ROOT)
+        found = {}
+        for name, s in slots.items():
+            if s.ts and "/" not in name:
+                threaded = name.startswith(("decision.", "halt.")) and not name.endswith(".call")
+                under = f"?thread_ts={root.ts}&cid={s.channel}" if root is not None and threaded else ""
+                found[name] = f"{home}archives/{s.channel}/p{s.ts.replace('.', '')}{under}"
+        return found
 
     async def contents(self, run_id: str, what: str) -> bytes:
         """The bytes of an upload. LookupError where there are none."""

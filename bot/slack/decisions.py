@@ -28,7 +28,7 @@ from bot.slack.blocks import (
     section,
     when,
 )
-from bot.slack.phrases import Scene, barred, because, listed, needed, outcome, recorded, sentence, who
+from bot.slack.phrases import Scene, barred, because, listed, needed, outcome, sentence, who
 from bot.slack.post import Message
 from bot.slack.press import Press
 
@@ -36,7 +36,7 @@ CHANGES_TEXT = 7_500
 """Characters of all changes on a card; what is cut can be had by a preview."""
 EACH = 6
 """Lines of a step's diff on its card; the summary says what the rest is about."""
-MORE_EDITS = "    and {} more; Preview every change on the first card shows them"
+MORE_EDITS = "    and {} more; Show commands below has all of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +237,7 @@ def _decided(scene: Scene, c: Card, a: Asked) -> Message:
     way = f": {a.spec.option}" if a.spec.choice else ""
     head = mark("*{}{}* · {}", c.title, way, _how(a))
     lines = [mark("• {}", fit(outcome(scene, m), 300)) for m in a.spec.members if _worth(scene, m)]
-    shown = section(joined([head, fit_lines(lines, 2_200) if lines else ""]))
-    kept = recorded(scene, a.decided)
-    return message(shown, *([context(mark("{}", kept))] if kept else []))
+    return message(section(joined([head, fit_lines(lines, 2_200) if lines else ""])))
 
 
 def _worth(scene: Scene, step: str) -> bool:

@@ -114,6 +114,7 @@ class SlackDirectory:
         self.on_change: Callable[[], Awaitable[None]] = _nothing
         self.fault = "has not been asked yet"
         self._outage = Outage("Slack's word on who there is", log, words=("is missing", "is there again"))
+        self.home = ""
         self._seen = Seen(team, {}, {}, 0.0)
         self._loaded = False
         self._wanted = team
@@ -257,7 +258,8 @@ class SlackDirectory:
     async def _our_team(self) -> str:
         if self.client is None:
             return self._seen.team
-        team = str((await self.client.auth_test())["team_id"])
+        told = await self.client.auth_test()
+        team, self.home = str(told["team_id"]), str(told.get("url") or "")
         if self._wanted and team != self._wanted:
             log.error("the bot token belongs to team %s, but ROLLBACK_SLACK_TEAM says %s", team, self._wanted)
         return self._wanted or team

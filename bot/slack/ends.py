@@ -50,7 +50,9 @@ def checklist(scene: Scene) -> Message:
     count = [s for s in found if s.spec.kind == "check"] or found
     good = [s for s in count if s.end == "done"]
     bad = [s.spec.title for s in found if s.halt is not None or s.end == "failed"]
-    head = mark("*Verification: {} of {} pass.*{}", len(good), len(count), f" Look at: {listed(bad)}." if bad else "")
+    over = [s for s in count if not s.open or s.halt is not None]
+    far = f"{len(good)} of {len(count)} pass" if len(over) == len(count) else f"{len(good)} of {len(count)} so far"
+    head = mark("*Verification: {}.*{}", far, f" Look at: {listed(bad)}." if bad else "")
     rows = [_row(scene, s) for s in found]
     if len(rows) > ROWS - 1:
         rows = [*rows[: ROWS - 2], (f"and {len(rows) - ROWS + 2} more", "/rollback status", "", "")]
@@ -161,6 +163,15 @@ def end(scene: Scene) -> Message:
     left = [fit(_left(scene), 1_200), *_kept_out(run)]
     lines = [head, mark("{}.", times), fit(_unusual(scene), 1_500), *left, fit(by, 600), record]
     return message(section(joined(lines)), *actions("end", run.id, _again(run)))
+
+
+def elsewhere(scene: Scene) -> Message:
+    """The same for those who were only told that it began."""
+    run = scene.run
+    outcome = run.closed.outcome if run.closed is not None else "closed"
+    text = mark("*{}* has ended: {}.", view.title(run), outcome)
+    where = mark(" More: {}.", scene.link("end")) if (scene.links or {}).get("end") else Mrkdwn("")
+    return message(section(joined([fit(text, 900), where], "")))
 
 
 def files() -> tuple[Upload, ...]:

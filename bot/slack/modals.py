@@ -47,7 +47,8 @@ _TITLES = {
     "forward": "Roll forward again", "agree": "Agree",
 }  # fmt: skip
 _WHAT = {
-    "break-glass": "You decide this alone. Everyone is told, and it is reviewed within two working days.",
+    "break-glass": "You decide this alone. It is posted in the incident channel with your reason, and calls those who "
+    "could have decided; to be reviewed within two working days.",
     "abort": "Nothing more is done. What is temporary is then restored, or handed to somebody.",
     "skip": "The step is left out. Its approvers agree first; if it has none, one approver.",
     "accept": "It goes on as if this were well. Its approvers agree first; if it has none, one approver.",
@@ -229,6 +230,8 @@ class Draft:
     plan: str = ""
     note: str = ""
     stuck: str = ""
+    impact: str = ""
+    workaround: str = ""
 
 
 def loading() -> View:
@@ -245,7 +248,11 @@ def rollback(catalogue: Catalogue, draft: Draft, channel: str) -> View:
         blocks += list(_target(draft))
         plan = _choice("", [(p, p) for p in draft.plans], draft.plan)
         blocks += [_input(f"plan.{draft.service}", "Plan", plan[1])] if plan is not None else []
-    blocks.append(_input("reason", "Reason", _text_input(draft.reason)))
+    blocks.append(_input("reason", "Reason", _text_input(draft.reason), hint="Read in the incident channel only."))
+    told = "Read by stakeholders, in their channels. Plain words, no names of ours."
+    for field, label, text in (("impact", "What customers notice", draft.impact),
+                               ("workaround", "What works all the same", draft.workaround)):  # fmt: skip
+        blocks.append(_input(field, label, _text_input(text, multiline=False), optional=True, hint=told))
     if draft.stuck:
         _, anyway = _choice("", [("Open it; those decisions need broken glass", DESPITE)]) or ("", {})
         blocks = [section(escape(draft.stuck)), *blocks, _input(DESPITE, "All the same?", anyway)]
@@ -282,8 +289,9 @@ def _view(callback: str, title: str, blocks: Sequence[View], metadata: str, subm
     }  # fmt: skip
 
 
-def _input(field: str, label: str, element: View, *, optional: bool = False) -> View:
-    return {"type": "input", "block_id": field, "label": _plain(label, 2000), "element": element, "optional": optional}
+def _input(field: str, label: str, element: View, *, optional: bool = False, hint: str = "") -> View:
+    made = {"type": "input", "block_id": field, "label": _plain(label, 2000), "element": element, "optional": optional}
+    return made | ({"hint": _plain(hint, 2000)} if hint else {})
 
 
 def _choice(label: str, entries: Sequence[tuple[str, str]], chosen: str = "") -> tuple[str, View] | None:

@@ -25,13 +25,21 @@ MENTIONED = 8
 
 @dataclass(frozen=True)
 class Scene:
-    """What is to be drawn. roles: of the catalogue, for whom to call; marks: checkpoints of the record by moment."""
+    """What is to be drawn. roles: of the catalogue, for whom to call; marks: checkpoints of the record by moment;
+    links: addresses of the cards that are posted, by slot, None where Slack has not said where it lives."""
 
     run: Run
     eta: Eta | None = None
     progress: Mapping[str, Progress] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
     marks: Mapping[float, Checkpoint] = field(default_factory=dict)
+    links: Mapping[str, str] | None = None
+
+    def link(self, slot: str) -> Mrkdwn:
+        """The card of this slot, to be opened at once where its address is known."""
+        url = (self.links or {}).get(slot, "")
+        return Mrkdwn(f"<{url}|the card>") if url else Mrkdwn("the card is in the thread" if slot != "root" else
+                                                              "the card is above")  # fmt: skip
 
     @cached_property
     def seen(self) -> view.RunView:

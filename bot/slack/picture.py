@@ -3,7 +3,7 @@
 Invariants:
 - asked again after each call, from what is stored: there is no list of things still to be said;
 - a post that may be there already is looked for before it is posted;
-- what a run shows first in a channel is there before anything else of it: nobody reads how a run ended that has no card;
+- what a run shows first in a channel is there before anything else of it: no end is told of a run without a card;
 - fixed posts of one place come in the order of the screen; everything else in the order of its urgency.
 """
 

@@ -23,6 +23,7 @@ AT_ONCE: Mapping[str, str] = {
     "agree": "a proposal",
     "take": "command, after it was offered",
     "preview": "every change of the run, only for who asks",
+    "steps": "every step and where it stands, only for who asks",
     "commands": "the commands that a decision stands for, only for who asks",
 }
 """What is done at the click: do -> what its subject is (empty: the run)."""

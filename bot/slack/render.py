@@ -9,7 +9,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from bot.catalogue import Channels, Role
 from bot.eta import Eta
@@ -23,6 +24,8 @@ from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
 
 ROOT = "root"
+LINKED = 15.0
+"""Seconds that a call waits for the card that it links to; then it goes without."""
 NOTICE = 2_800
 """Characters of one block of a notice."""
 
@@ -37,19 +40,38 @@ def screen(
     notices: Sequence[Notice] = (),
     roles: Mapping[str, Role] | None = None,
     marks: Mapping[float, Checkpoint] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> Screen:
     """The messages of a run. progress: last line by step; channels: of the service; roles: of the catalogue, for
     whom to call; marks: the run's checkpoints by moment (`Store.marks`). Empty where it has no channel."""
     channel = incident_channel(run, channels)
     if run.created is None or not channel:
         return Screen(())
-    scene = Scene(run, eta, progress or {}, roles or {}, marks or {})
+    scene = Scene(run, eta, progress or {}, roles or {}, marks or {}, links)
     told, again = stakeholders.posts(scene, channels.stakeholders, now)
-    posts = [Post(ROOT, channel, root(scene)), *_thread(scene, channel), *_calls(scene, channel), *told]
+    called = list(_calls(scene, channel))
+    held = [c for c in called if _unlinked(scene, c, now)]
+    posts = [Post(ROOT, channel, root(scene)), *_thread(scene, channel), *told]
+    posts += [c.post for c in called if c not in held]
     posts += [_notice(n) for n in notices]
-    posts += _ends(scene, channel)
+    posts += _ends(scene, channel, dict.fromkeys(n.channel for n in notices))
     posts += _reminders(scene, channel)
-    return Screen(tuple(posts), again)
+    soon = [now] if held else []
+    return Screen(tuple(posts), min([*soon, *([again] if again is not None else [])], default=None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A post that calls people to a card. card: its slot; since: when it was wanted."""
+
+    post: Post
+    card: str
+    since: float
+
+
+def _unlinked(scene: Scene, call: _Call, now: float) -> bool:
+    """Whether it waits a moment for its card to be posted, so that it can carry the link to it."""
+    return scene.links is not None and not scene.links.get(call.card) and now < call.since + LINKED
 
 
 def incident_channel(run: Run, channels: Channels) -> str:
@@ -86,22 +108,26 @@ def _thread(scene: Scene, channel: str) -> Iterator[Post]:
         yield Post("by-hand", channel, ends.by_hand(scene), ROOT)
 
 
-def _calls(scene: Scene, channel: str) -> Iterator[Post]:
+def _calls(scene: Scene, channel: str) -> Iterator[_Call]:
     """Posts in the channel that mention people: each once, while it is still true."""
     run = scene.run
+    start = scene.start.spec.name if scene.start is not None else ""
     for slot, h in cards.halts(run):
         if h.over is None and run.open and h.halt.cause != "undone":
-            yield Post(f"{slot}.call", channel, cards.halt_call(scene, h), urgency="decision", fixed=True)
+            shown = cards.halt_call(scene, h, slot)
+            yield _Call(Post(f"{slot}.call", channel, shown, urgency="decision", fixed=True), slot, h.halt.since)
     for c in decisions.every(scene):
         paged = [a.paged for a in c.open if a.paged is not None]
         called = paged or [a.reminded for a in c.open if a.reminded is not None]
         if called:
-            shown = cards.wanted(scene, c.open, c.title, everybody=bool(paged))
+            card = ROOT if start == c.name else f"decision.{c.name}"
+            shown = cards.wanted(scene, c.open, c.title, card, everybody=bool(paged))
             slot = f"{'page' if paged else 'remind'}.{c.name}.{min(called):.0f}"
-            yield Post(slot, channel, shown, urgency="decision", fixed=True)
+            yield _Call(Post(slot, channel, shown, urgency="decision", fixed=True), card, min(called))
         if (a := c.decided) is not None and a.glass is not None:
             shown = cards.glass(scene, a, c.title)
-            yield Post(f"glass.{c.name}.{a.decided:.0f}", channel, shown, urgency="decision", fixed=True)
+            post = Post(f"glass.{c.name}.{a.decided:.0f}", channel, shown, urgency="decision", fixed=True)
+            yield _Call(post, f"decision.{c.name}", a.decided or 0.0)
 
 
 def _reminders(scene: Scene, channel: str) -> Iterator[Post]:
@@ -124,10 +150,14 @@ def _notice(n: Notice) -> Post:
     return Post(f"notice.{n.name}", n.channel, shown, urgency="news", fixed=True)
 
 
-def _ends(scene: Scene, channel: str) -> Iterator[Post]:
+def _ends(scene: Scene, channel: str, told: Iterable[str]) -> Iterator[Post]:
+    """How it ends, wherever it was told of. told: channels of notices."""
     run = scene.run
     if run.restored is not None and run.open:  # where the end came first, that says it
         shown = ends.restored(scene)
         yield Post(f"restored.{run.restored:.0f}", channel, shown, urgency="news", fixed=True)
     if run.closed is not None:
         yield Post("end", channel, ends.end(scene), urgency="decision", files=ends.files())
+        for other in told:
+            if other != channel:
+                yield Post(f"end.{other}", other, ends.elsewhere(scene), urgency="news", fixed=True)

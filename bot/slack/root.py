@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from bot import view
 from bot.run.decide import RELEASING
 from bot.run.rules import begun, moved
 from bot.run.state import Run, Step
 from bot.slack.blocks import (
-    TASKS,
     Mrkdwn,
     Piece,
     State,
@@ -27,12 +26,12 @@ from bot.slack.blocks import (
     task,
     when,
 )
-from bot.slack.phrases import Scene, because, debts, needed, sentence, standing_of, step_state, who
+from bot.slack.phrases import Scene, because, debts, listed, needed, sentence, standing_of, who
 from bot.slack.post import Message
 from bot.slack.press import Press
 
-PLAN_TEXT = 6_000
-"""Characters of the plan block; the rest of the card has the other half of what Slack allows."""
+TRACKS = 5
+"""Task cards of the plan block."""
 
 _SIGNS: dict[str, State] = {
     "to do": "pending", "to be decided": "pending", "approved": "pending", "not done": "pending",
@@ -48,8 +47,8 @@ def root(scene: Scene) -> Message:
     steps = _plan(scene)
     return message(
         section(joined(fit(line, 700) for line in lines)),
-        *([steps] if steps else []),
         *actions("root", run.id, *_buttons(scene)),
+        *([steps] if steps else []),
         context(mark("Run {} · since {} · plan {}", run.id, when(run.created_at, day=True), run.plan.name)),
     )
 
@@ -102,6 +101,9 @@ def _facts(scene: Scene) -> Iterator[Mrkdwn]:
     run, created = scene.run, scene.run.created
     if created is None:
         return
+    if created.impact:
+        works = f" {sentence(cut(created.workaround, 200))}" if created.workaround else ""
+        yield mark("Customers: {}{}", sentence(cut(created.impact, 300)), works)
     yield mark("Reason: {} · Commander {}", cut(created.reason, 500), who(run.commander))
     if run.tried:
         yield mark("Tried before and given up: {}.", ", ".join(f"{r.version} ({why})" for r, why in run.tried))
@@ -124,7 +126,7 @@ def _time(scene: Scene) -> Mrkdwn:
     if not run.open or run.aborted or run.restored is not None:
         return Mrkdwn("")
     expected = Mrkdwn("")
-    if eta is not None and eta.between is not None:
+    if eta is not None and eta.between is not None and eta.samples:
         expected = mark("Expected between {} and {}.", when(eta.between[0]), when(eta.between[1] + 59))
     elif eta is not None:
         expected = mark("{}", sentence(eta.text))
@@ -148,7 +150,7 @@ def _preflight(run: Run) -> Mrkdwn:
     fine = [s for s in over if s.end == "done" and s.verdict is not None and s.verdict.status == "pass"]
     others = [f"{s.spec.title}: {_seen(s)}" for s in over if s not in fine]
     if len(over) < len(looks):
-        head = f"Preflight: {len(over)} of {len(looks)} looked at, {len(fine)} fine."
+        head = f"Preflight: {len(fine)} of {len(over)} so far fine, {len(looks) - len(over)} still looked at."
     else:
         head = f"Preflight: {len(fine)} of {len(looks)} fine."
     return mark("{}{}", head, f" Look at: {'; '.join(others)}." if others else "")
@@ -164,61 +166,90 @@ def _seen(s: Step) -> str:
 
 
 def _plan(scene: Scene) -> Piece | None:
-    """Every step but the looks before, by track. Of more than Slack takes, ended ones go first."""
+    """How far each track is, in at most five task cards: a card is tall, and what stands below it is not read."""
     steps = [s for s in scene.run.steps.values() if s.spec.phase != "preflight" and s.end != "not needed"]
-    tracks = dict.fromkeys(s.spec.track for s in steps)
-    ordered = [s for t in tracks for s in steps if s.spec.track == t]
-    if not ordered:
+    tracks: dict[str, list[Step]] = {}
+    for s in steps:
+        tracks.setdefault(s.spec.track, []).append(s)
+    if not tracks:
         return None
-    left_out = 0
-    if len(ordered) > TASKS:
-        ended = [s for s in ordered if not s.open][: len(ordered) - TASKS + 1]
-        kept = [s for s in ordered if s not in ended][: TASKS - 1]
-        left_out, ordered = len(ordered) - len(kept), kept
-    room = PLAN_TEXT // (len(ordered) + 1)
-    tasks = [_task(scene, s, room) for s in ordered]
-    if left_out:
-        tasks.append(task("more", f"and {left_out} more steps: `/rollback status` shows them", "in_progress"))
     over = sum(not s.open for s in steps)
-    return plan(f"{over} of {len(steps)} steps have ended", tasks)
+    cards = [_task(scene, name, found) for name, found in _folded(tracks).items()]
+    return plan(f"{over} of {len(steps)} steps have ended", cards)
 
 
-def _task(scene: Scene, s: Step, room: int) -> Piece:
-    state = standing_of(scene, s)
-    title = cut(f"{s.spec.track.capitalize()} · {s.spec.title}: {step_state(scene, s)}", min(room, 120))
-    left = room - len(title)
-    detail = cut(_detail(scene, s), left) if left > 12 else ""
-    if not s.open:
-        return task(s.spec.id, title, _SIGNS.get(state, "complete"), output=detail)
-    return task(s.spec.id, title, _SIGNS.get(state, "complete"), details=detail)
+def _folded(tracks: Mapping[str, Sequence[Step]]) -> Mapping[str, Sequence[Step]]:
+    """At most five: of more, those before and behind where it is now stand in one."""
+    if len(tracks) <= TRACKS:
+        return tracks
+    names = list(tracks)
+    now = next((i for i, n in enumerate(names) if any(s.open for s in tracks[n])), len(names) - 1)
+    first = max(0, min(now - 1, len(names) - (TRACKS - 2)))
+    shown = names[first : first + TRACKS - 2]
+    before, behind = names[:first], names[first + TRACKS - 2 :]
+    found: dict[str, Sequence[Step]] = {}
+    if before:
+        found["before"] = [s for n in before for s in tracks[n]]
+    found |= {n: tracks[n] for n in shown}
+    if behind:
+        found["then"] = [s for n in behind for s in tracks[n]]
+    return found
 
 
-def _detail(scene: Scene, s: Step) -> str:
-    """What it says about itself; the last progress line while it is at work."""
+def _task(scene: Scene, name: str, steps: Sequence[Step]) -> Piece:
+    """ "Backend: 3 of 9, Deploy, 4 of 6 pods"."""
+    over = sum(not s.open for s in steps)
+    states = {_SIGNS.get(standing_of(scene, s), "complete") for s in steps}
+    sign: State = "complete"
+    if "error" in states:
+        sign = "error"
+    elif over < len(steps):
+        sign = "in_progress" if over or "in_progress" in states else "pending"
+    now = _now(scene, steps)
+    title = f"{name.capitalize()}: {over} of {len(steps)}{f', {now}' if now else ''}"
+    return task(name, cut(title, 120), sign)
+
+
+def _now(scene: Scene, steps: Sequence[Step]) -> str:
+    """What the track does now, or waits for."""
+    if stuck := next((s for s in steps if s.halt is not None and s.open), None):
+        return f"{stuck.spec.title} stopped"
+    busy = [s for s in steps if standing_of(scene, s) in ("at work", "in effect soon")]
+    if busy:
+        far = _far(scene, busy[0])
+        more = f" and {len(busy) - 1} more" if len(busy) > 1 else ""
+        return f"{busy[0].spec.title}{f', {far}' if far else ''}{more}"
+    for s in steps:
+        asked = scene.run.decision_of(s)
+        if s.open and asked is not None and asked.opened is not None and asked.spec.gate is not None:
+            return f"waits for {needed(asked.spec.gate, asked)}"
+    failed = [s.spec.title for s in steps if s.end == "failed"]
+    return f"{listed(failed)} failed" if failed else ""
+
+
+def _far(scene: Scene, s: Step) -> str:
+    """ "9 of 12 pods ready": the last progress while it is at work, where it was counted."""
     row = scene.progress.get(s.spec.id)
-    if s.attempt is not None and s.attempt.doing != "plan" and row is not None and row.at >= s.attempt.since:
-        return row.text + (f" ({row.done} of {row.total})" if row.done is not None and row.total is not None else "")
-    if s.open and s.halt is None and s.verdict is not None:
-        return f"{s.verdict.status}: {s.verdict.observed}; expected {s.verdict.expected}"
-    waits = s.halt is None and s.attempt is None and not s.applying
-    return "" if s.open and waits else scene.steps[s.spec.id].detail
+    if s.attempt is not None and row is not None and row.at >= s.attempt.since:
+        done, total, text = row.done, row.total, row.text
+    else:
+        done, total, text = s.done, s.total, s.note
+    return f"{done} of {total} {cut(text, 40)}" if done is not None and total is not None else ""
 
 
 # -- buttons -----------------------------------------------------------------------------------------------------------
 
 
 def _more(run: Run) -> list[tuple[str, Press]]:
-    """What else can be asked of the run, but its end; at most four."""
-    preview, offer = (
-        ("Preview every change", Press("preview", run.id)),
-        ("Hand command over…", Press("ask-offer", run.id)),
-    )
+    """What else can be asked of the run, but its end; at most four. Before anything has begun, Stop is one of them."""
+    other, stop = ("Another release…", Press("ask-retarget", run.id)), ("Stop", Press("stop", run.id))
+    preview, steps = ("Preview every change", Press("preview", run.id)), ("All steps", Press("steps", run.id))
+    offer = ("Hand command over…", Press("ask-offer", run.id))
     if run.purpose not in RELEASING:
-        return [preview, offer]
-    other = ("Let a fix through…", Press("ask-admit", run.id))
+        return [steps, offer] if begun(run) else [preview, stop, offer]
     if not begun(run):
-        other = ("Smaller plan…", Press("ask-replan", run.id))
-    return [preview, ("Another release…", Press("ask-retarget", run.id)), other, offer]
+        return [preview, other, ("Smaller plan…", Press("ask-replan", run.id)), stop]
+    return [steps, other, ("Let a fix through…", Press("ask-admit", run.id)), offer]
 
 
 def _buttons(scene: Scene) -> Iterator[Piece | None]:
@@ -247,6 +278,7 @@ def _buttons(scene: Scene) -> Iterator[Piece | None]:
         yield button(f"{start.spec.title.removesuffix('…')}{'…' if typed else ''}", press, "primary")
         if start.spec.name in run.impossible:
             glass = Press("ask-break-glass", run.id, start.spec.name, run.card(start.spec.name))
-            more = [*more[:3], ("Break glass…", glass)]
-    yield button("Stop", Press("stop", run.id))
+            more = [("Break glass…", glass), *more[:3]] if more[3:] else [*more, ("Break glass…", glass)]
+    if ended or begun(run):
+        yield button("Stop", Press("stop", run.id))
     yield menu([*more, ("Abort…", Press("ask-abort", run.id))])

@@ -1,6 +1,6 @@
 """For those who only want to know how it stands: plain words, no steps, no names of ours. Pure.
 
-- The impact is the reason that was given, in the words of who gave it.
+- What customers notice, and what works all the same, in the words of who asked; the reason is for the incident channel.
 - No return time while people have still to decide anything; afterwards a range.
 - A promised next update is kept: at each promised moment there is a new post, whatever happened meanwhile.
 """
@@ -82,21 +82,22 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
     if created is None:
         return
     version = run.target.version if run.target is not None else ""
-    reason = cut(created.reason, 600)
     back = run.purpose == "rollback"
-    was = mark("{}: {}", "The problem was" if back else "Why we went forward", sentence(reason))
+    problem = f"There is a problem with {run.service}." if back else ""
+    now = " ".join(sentence(cut(x, 300)) for x in (created.impact, created.workaround) if x) or problem
+    was = mark("The problem was: {}", sentence(cut(created.impact, 300))) if created.impact and back else Mrkdwn("")
     if run.closed is not None and run.closed.outcome == "verified":
         yield mark("Resolved: {} runs version {}, was watched, and works. {}", run.service, version, was)
     elif run.closed is not None and run.restored is not None:
         yield mark("{} runs version {} again; the work on it has ended. {}", run.service, version, was)
     elif run.closed is not None or run.aborted:
-        yield mark("{} The change to version {} was called off.", sentence(reason), version)
+        yield mark("{}The change to version {} was called off.", f"{now} " if now else "", version)
         yield Mrkdwn("What was prepared for it is being put back." if run.open else _not_over(run))
     elif run.restored is not None:
         yield mark("{} runs version {} again since {}; we are watching it. {}", run.service, version,
                    when(run.restored), was)  # fmt: skip
     else:
-        yield mark("{} {} {}.", sentence(reason), "We are going back to the previous version," if back else
+        yield mark("{}{} {}.", f"{now} " if now else "", "We are going back to the previous version," if back else
                    "We are going forward again to the newer version,", version)  # fmt: skip
         yield _return(scene.eta, "back" if back else "done", waits=bool(run.halted) or run.stopped is not None)
 
@@ -108,6 +109,6 @@ def _not_over(run: Run) -> str:
 
 
 def _return(eta: Eta | None, state: str, waits: bool) -> Mrkdwn:
-    if eta is None or eta.between is None or waits:
+    if eta is None or eta.between is None or not eta.samples or waits:
         return mark("We cannot say yet when it will be {}.", state)
     return mark("Expected {} between {} and {}.", state, when(eta.between[0]), when(eta.between[1] + 59))

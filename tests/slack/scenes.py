@@ -139,12 +139,14 @@ class Tape(Play):
     notices: list[Notice] = field(default_factory=list)
     purpose: str = "rollback"
     marks: dict[float, Checkpoint] = field(default_factory=dict)
+    links: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         created = ev.Created(
             "shop", self.plan, self.plan.digest, Release("2.4.1"), Release("2.4.0"),
-            "checkout fails since 14:02; carts are kept", Actor.of(ANA, "slack"), evidence=EVIDENCE,
-            purpose=self.purpose,
+            "checkout fails since 14:02", Actor.of(ANA, "slack"), evidence=EVIDENCE, purpose=self.purpose,
+            impact="Checkout has failed for some customers since 14:02",
+            workaround="carts are kept, paying by invoice works",
         )  # fmt: skip
         self.run = replace(new_run("shop-1f"), head="7c1e90ab" * 8)
         assert self.write(created) is None
@@ -202,7 +204,7 @@ class Tape(Play):
         """What Slack shows now."""
         return screen(
             self.run, now=self.now, eta=self.eta, progress=self.progress, channels=CHANNELS, notices=self.notices,
-            roles=ROLES, marks=self.marks,
+            roles=ROLES, marks=self.marks, links=self.links,
         )  # fmt: skip
 
     def post(self, slot: str) -> Post:

@@ -30,6 +30,9 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 # -- opening -----------------------------------------------------------------------------------------------------------
 
+TOLD = ("What customers notice", "What works all the same")
+"""What the form asks for stakeholders."""
+
 
 @both
 async def test_words_open_a_rollback_and_its_card_is_in_the_channel(desk: Desk) -> None:
@@ -45,12 +48,15 @@ async def test_words_open_a_rollback_and_its_card_is_in_the_channel(desk: Desk) 
 async def test_nothing_typed_opens_a_form_that_opens_a_rollback(desk: Desk) -> None:
     await desk.slash("ana")
     form = await desk.form("ana", "Reason")
-    assert form.inputs == ("Service", "Back to", "Plan", "Reason")  # the channel is shop's own
+    assert form.inputs == ("Service", "Back to", "Plan", "Reason", *TOLD)  # the channel is shop's own
     assert "2.4.0: " in form.plain and "2.3.9" in form.plain
-    seen = await desk.workspace.driver.submit("ana", {"Reason": "checkout fails", "Back to": "2.3.9"}, patience=5)
+    said = {"Reason": "checkout fails", "Back to": "2.3.9", TOLD[0]: "Paying fails", TOLD[1]: "Carts are kept."}
+    seen = await desk.workspace.driver.submit("ana", said, patience=5)
     assert seen.ok and seen.modal is None and "2.4.1 → 2.3.9" in seen.text
     run = await desk.run()
     assert run.target is not None and run.target.version == "2.3.9"
+    assert run.created is not None
+    assert (run.created.impact, run.created.workaround) == ("Paying fails", "Carts are kept.")
 
 
 @both
@@ -59,7 +65,7 @@ async def test_the_form_shows_the_releases_of_the_service_that_is_picked(desk: D
     form = await desk.form("ana", "Reason")
     await desk.workspace.driver.select("ana", form, "Service", "other")
     other = await desk.form("ana", "I do not know which release serves now")
-    assert other.inputs == ("Service", "Plan", "Reason")
+    assert other.inputs == ("Service", "Plan", "Reason", *TOLD)
     await desk.workspace.driver.select("ana", other, "Service", "shop")
     assert "Back to" in (await desk.form("ana", "2.4.0")).inputs
 
@@ -115,7 +121,7 @@ async def test_what_nobody_could_decide_is_asked_about_before_it_is_opened(desk:
     (desk.folder / "plans" / "standard.yaml").write_text(desk.plan("standard").replace("approver: 1", "approver: 9"))
     await desk.slash("ana", OPENING)
     asked = await desk.form("ana", "Nobody can pass 1 of the plan's decisions")
-    assert asked.inputs == ("Service", "Back to", "Plan", "Reason", "All the same?")
+    assert asked.inputs == ("Service", "Back to", "Plan", "Reason", *TOLD, "All the same?")
     assert await desk.bot.store.heads() == []
     everything = {"All the same?": "Open it; those decisions need broken glass"}
     assert (await desk.workspace.driver.submit("ana", everything, modal=asked, patience=5)).ok

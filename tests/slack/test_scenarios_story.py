@@ -183,8 +183,9 @@ async def test_another_release_is_proposed_and_agreed_to_by_button(desk: Desk) -
 async def test_a_halt_is_retried_by_button_and_the_run_goes_on(desk: Desk) -> None:
     card = await halted(desk)
     assert "Switch the release stopped at" in card.plain and "Still in place: Go read-only" in card.plain
-    call = await desk.card("It waits for a decision; the card is in the thread.")
+    call = await desk.card("It waits for a decision: the card")
     assert not call.is_reply and "@ana" in call.plain
+    assert f"/archives/C0INC04211/p{card.ts.replace('.', '')}" in str(call.blocks), "it links its card"
     assert "Not yours to decide" in await told(desk, "fay", desk.click("fay", card, "Try again"))
     desk.shop.break_next(Broken(next=0))
     assert "Trying switch again" in await told(desk, "ana", desk.click("ana", card, "Try again"))
