@@ -530,7 +530,9 @@ OfAttempt = (
 )  # fmt: skip
 """Events that only the attempt that owns the step may write."""
 
-_ADAPTERS: dict[str, TypeAdapter[Any]] = {c.kind: TypeAdapter(c) for c in get_args(Event) if c is not Unknown}
+_KINDS: dict[str, type] = {c.kind: c for c in get_args(Event) if c is not Unknown}
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {}
+"""Of the kinds that were met: making all of them is a tenth of what it takes to start."""
 
 
 class BadEvent(ValueError):
@@ -541,11 +543,18 @@ class TooLarge(ValueError):
     """An event above BODY_LIMIT."""
 
 
+def adapter(kind: str) -> TypeAdapter[Any]:
+    """What reads and writes the bodies of a kind that this version knows. KeyError."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(_KINDS[kind])
+    return _ADAPTERS[kind]
+
+
 def encode(event: Event) -> tuple[str, str]:
     """Event -> (kind, body). TooLarge above 64 KiB."""
     if isinstance(event, Unknown):
         return event.was, event.body
-    body = canonical(_ADAPTERS[event.kind].dump_python(event, mode="json"))
+    body = canonical(adapter(event.kind).dump_python(event, mode="json"))
     if len(body.encode()) > BODY_LIMIT:
         raise TooLarge(
             f"a {event.kind!r} event has {len(body.encode())} bytes, the limit is {BODY_LIMIT}: "
@@ -556,11 +565,10 @@ def encode(event: Event) -> tuple[str, str]:
 
 def decode(kind: str, body: str) -> Event:
     """(kind, body) -> event; `Unknown` for kinds of a newer version."""
-    adapter = _ADAPTERS.get(kind)
-    if adapter is None:
+    if kind not in _KINDS:
         return Unknown(kind, body)
     try:
-        return adapter.validate_python(upcast(kind, json.loads(body)))  # type: ignore[no-any-return]
+        return adapter(kind).validate_python(upcast(kind, json.loads(body)))  # type: ignore[no-any-return]
     except ValidationError as e:
         first = e.errors(include_url=False)[0]
         raise BadEvent(f"{kind}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from e

@@ -95,8 +95,9 @@ def modernise() -> None:
     """Makes this process one of the next version."""
     adapters: dict[str, Any] = ev._ADAPTERS
     for kind in ("planned", "apply started", "drifted"):
-        adapters[kind] = _Richer(adapters[kind])
+        adapters[kind] = _Richer(ev.adapter(kind))
     adapters["weighed"], adapters["started"] = TypeAdapter(Weighed), TypeAdapter(Started)
+    ev._KINDS["weighed"] = Weighed
     folds: dict[type, Any] = fold._FOLD
     folds |= {Weighed: _weighed, Started: folds[ev.Started]}
     rules._RULES[Started] = rules._RULES[ev.Started]
