@@ -58,10 +58,10 @@ class Plain:
         """What a fresh shell there holds."""
         return {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", **more}
 
-    def run(self, folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """One command to its end, in this folder, which is its home too."""
+    def run(self, folder: Path, *words: str, commands: int = 1, **env: str) -> subprocess.CompletedProcess[str]:
+        """One command, or a shell's several, to the end, in this folder, which is its home too."""
         return subprocess.run(
-            words, cwd=folder, env=self.env(folder, **env), capture_output=True, text=True, timeout=PATIENCE
+            words, cwd=folder, env=self.env(folder, **env), capture_output=True, text=True, timeout=PATIENCE * commands
         )
 
     @contextlib.contextmanager
@@ -71,7 +71,7 @@ class Plain:
             words or ("rollback-bot", "serve"), cwd=folder, env=self.env(folder, **env),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog = threading.Timer(PATIENCE, process.kill)  # while it starts
         watchdog.start()
         assert process.stdout is not None
         said: list[str] = []
@@ -82,9 +82,10 @@ class Plain:
                     break
             else:
                 raise Unwell(f"serve ended by itself: {''.join(said)}")
+            watchdog.cancel()
             yield said[-1]
             process.send_signal(signal.SIGTERM)
-            said.append(process.stdout.read())
+            said.append(process.communicate(timeout=PATIENCE)[0])
             if process.wait() != 0:
                 raise Unwell(f"serve ended with {process.returncode}: {''.join(said)}")
         finally:

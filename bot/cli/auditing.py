@@ -12,7 +12,7 @@ import click
 
 from bot.cli.client import path
 from bot.cli.link import ONLY, bot, run_path
-from bot.cli.output import Code, End, note, plain, run_async, say
+from bot.cli.output import Code, End, note, os_user, plain, run_async, say
 from bot.cli.root import Remote, root
 
 MIN_REASON = 4
@@ -62,8 +62,6 @@ def _accept(reason: str | None) -> None:
 
 async def _accepted(reason: str) -> Any:
     import asyncio
-    import os
-    import pwd
 
     from bot import wiring
     from bot.lease import take
@@ -77,7 +75,7 @@ async def _accepted(reason: str) -> Any:
         try:
             if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:
                 raise End(Code.REFUSED, f"{len(others)} bot(s) are alive on this database. Stop them first.")
-            user = pwd.getpwuid(os.getuid()).pw_name
+            user = os_user()
             outside = Outside(base.files, base.store, base.releases, base.clock)
             return await outside.accept(Actor(f"os:{user}", user, (), "host"), base.redactor.text(reason))
         except ValueError as e:

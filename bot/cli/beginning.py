@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import click
 
-from bot.cli.output import Code, End, note, say
+from bot.cli.output import Code, End, note, os_user, say
 from bot.cli.root import root
 
 CATALOGUE = """\
@@ -100,7 +99,7 @@ def init(wanted: str | None, namespace: str | None, service: str | None, api: st
 
 
 def _next(file: Path) -> list[str]:
-    me = _slug(_me())
+    me = _slug(os_user())
     return [
         "Next:",
         f"  1. put your own people and addresses into {file}; lines marked CHANGE are made up",
@@ -118,7 +117,7 @@ def _catalogue(service: str, api: str, context: Context | None, namespace: str) 
     cluster = CLUSTER.format(context=_quoted(there.name), **words)
     if context is None:
         cluster = "".join(f"      # {line[6:]}\n" for line in cluster.splitlines())
-    me = _slug(_me())
+    me = _slug(os_user())
     other = "ben" if me == "cho" else "cho"
     return CATALOGUE.format(
         me=me, name=_quoted(me.capitalize()), other=other, other_name=other.capitalize(), service=service,
@@ -192,10 +191,6 @@ def _chosen(contexts: list[Context], wanted: str | None) -> Context | None:
         names = ", ".join(c.name for c in contexts) or "none"
         raise End(Code.USAGE, f"The kubeconfig has no context {wanted!r}; there are: {names}. Nothing was written.")
     return found
-
-
-def _me() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _slug(word: str) -> str:

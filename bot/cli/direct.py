@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import os
-import pwd
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -29,7 +27,7 @@ from bot import wiring
 from bot.blobs import FileBlobs
 from bot.catalogue import Catalogue
 from bot.cli.client import Client
-from bot.cli.output import Code, End, note
+from bot.cli.output import Code, End, note, os_user
 from bot.engine.reconciler import Engine
 from bot.lease import take
 from bot.outside import Outside
@@ -96,7 +94,7 @@ def opened(reason: str) -> Iterator[Client]:
     """A client to the database of a dead bot. End where the bot lives, or nobody knows who asks."""
     if len(reason.strip()) < MIN_REASON:
         raise End(Code.USAGE, "--direct needs a reason that others can understand later.")
-    settings, user = read_settings(), pwd.getpwuid(os.getuid()).pw_name
+    settings, user = read_settings(), os_user()
     started: Future[tuple[int, str]] = Future()
     runner, stop = asyncio.Runner(), asyncio.Event()
     loop = runner.get_loop()

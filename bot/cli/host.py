@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pwd
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from bot.cli.output import Code, End, asked, note, run_async, say
+from bot.cli.output import Code, End, asked, note, os_user, run_async, say
 from bot.cli.root import root
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ async def _token(settings: Settings, name: str, hours: float, revoke: bool) -> s
 
 
 def _by() -> str:
-    return f"os:{pwd.getpwuid(os.getuid()).pw_name}"
+    return f"os:{os_user()}"
 
 
 @root.group("db")

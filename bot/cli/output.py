@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -93,6 +94,16 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
     return asyncio.run(work)
+
+
+def os_user() -> str:
+    """Who is logged in, by name; by number where the system knows no name (a container's user)."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def note(text: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +36,7 @@ def test_the_story_ends_right(story: str, played: Mapping[str, subprocess.Popen[
     assert played[story].returncode == 0, told
     assert "Not yours to decide" in told
     assert told.splitlines()[-1].endswith("and the record verifies.")
+    for file in map(Path, re.findall(r"stays here: (\S+)", told)):
+        assert file.read_text().startswith("<!doctype html>") and "2.4.1" in file.read_text()
+        shutil.rmtree(file.parent, ignore_errors=True)
+    assert "stays here: " in told

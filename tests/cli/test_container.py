@@ -1,4 +1,4 @@
-"""Dockerfile and docker-compose.yml say nothing that the program would not understand: real options, real settings."""
+"""Dockerfile, docker-compose.yml and docs/install.md say nothing that the program would not understand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import click
 import pytest
@@ -160,3 +161,52 @@ def test_the_health_check_is_passed_by_a_bot_that_runs_and_by_no_other(bot: Runn
     assert asked() == 0
     bot.stop()
     assert asked() == 1
+
+
+# -- docs/install.md ---------------------------------------------------------------------------------------------------
+
+INSTALL = (HOUSE / "docs" / "install.md").read_text(encoding="utf-8")
+DOCS = [INSTALL, (HOUSE / "docs" / "backup.md").read_text(encoding="utf-8")]
+
+
+def fenced(text: str, kind: str) -> list[str]:
+    """The blocks of one kind."""
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+
+
+def test_each_command_that_a_page_names_is_one_of_the_programs() -> None:
+    lines = [line for text in DOCS for block in fenced(text, "(?:sh|ini)") for line in block.splitlines()]
+    typed = [re.search(r"(?:bin/| )rollback-bot((?: [a-z]+)+)\s*$", line.partition("  #")[0]) for line in lines]
+    found = [m[1].split() for m in typed if m and not m[1].startswith(" rollback-bot")]
+    assert len(found) >= 6
+    for words in found:
+        assert understood(words).name == words[-1] or understood(words).name in words
+
+
+def test_each_variable_that_a_page_names_is_a_setting() -> None:
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    for text in DOCS:
+        named = {n.rstrip("_") for n in re.findall(r"ROLLBACK_[A-Z_]+", text)}
+        assert named - {"ROLLBACK_SLACK"} <= known
+
+
+def test_the_manifests_mount_what_the_image_reads_and_probe_what_the_bot_answers(
+    monkeypatch: pytest.MonkeyPatch, bot: Running
+) -> None:
+    (manifests,) = fenced(INSTALL, "yaml")
+    by_kind = {m["kind"]: m for m in yaml.safe_load_all(manifests)}
+    pod = by_kind["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert [understood(c["args"]).name for c in (*pod["initContainers"], container)] == ["upgrade", "serve"]
+    env = {**image_env(), "ROLLBACK_DATABASE_URL": "postgresql://db/rollback"}
+    for name, value in {**env, **{e["name"]: e["value"] for e in container["env"]}}.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings()
+    mounted = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+    assert str(settings.catalogue.parent) == mounted["config"] and settings.blobs_url == f"file:{mounted['files']}"
+    assert {v["name"] for v in pod["volumes"]} == set(mounted)
+    assert by_kind["Service"]["spec"]["ports"] == [{"port": settings.port}]
+    for probe in (container["livenessProbe"], container["readinessProbe"]):
+        assert probe["httpGet"]["port"] == settings.port
+        with urlopen(bot.house.url + probe["httpGet"]["path"], timeout=30) as answer:
+            assert answer.status == 200

@@ -51,6 +51,8 @@ async def _afterwards(stage: Stage, story: Story, before: str, truth: Truth) -> 
     say(f"\n== The channel and its thread ==\n{stage.workspace.driver.transcript(HERE)}")
     say(f"\n== Before and after ==\nbefore: {before}\nafter:  {await _standing(stage)}")
     say(f"\n== The record ==\n{await verdict.chain(stage)}")
+    for file in await stage.timelines():
+        say(f"The timeline, a page for your browser, stays here: {file}")
     found = [*verdict.faults(truth, story.serves), *verdict.twice(stage, story.deploys, story.runs)]
     found += verdict.posted_twice(stage)
     if story.bad:

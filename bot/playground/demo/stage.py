@@ -226,6 +226,16 @@ class Stage(Staged):
             found = await answer.json()
             return bool(found["allowed"]), str(found["reason"])
 
+    async def timelines(self) -> list[Path]:
+        """The timeline of each run, oldest first, in a folder that outlives the stage."""
+        token = await self.token("ana")
+        runs = [r["run"] for r in json.loads(await self.host("history", "--json", token=token))["runs"]]
+        folder = Path(tempfile.mkdtemp(prefix="rollback-timeline-"))
+        files = [folder / f"{run}.html" for run in reversed(runs)]
+        for file in files:
+            await self.host("audit", file.stem, "export", "--format", "html", "--output", str(file), token=token)
+        return files
+
     async def token(self, person: str) -> str:
         """A personal token for the command line, as the host issues it; once a person."""
         kept = self.folder / f"token-{person}"
