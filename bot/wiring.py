@@ -36,6 +36,7 @@ from bot.engine.staff import NoChannels, Staff
 from bot.eta import Estimates, Eta
 from bot.lease import Lease, take
 from bot.located.yamltree import content
+from bot.metrics import Metrics
 from bot.notices import StoredNotices
 from bot.outside import Outside
 from bot.paging import Pager, Paging
@@ -109,6 +110,7 @@ class Bot(Offline):
     estimates: Estimates
     outside: Outside
     shared: Shared
+    metrics: Metrics
     slack: Slack | None = None
     paging: Paging | None = None
 
@@ -181,6 +183,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         reach = Reach(settings, base.store, base.catalogue, base.redactor)
         stack.push_async_callback(reach.close)
 
+        metrics = Metrics(base.store, clock)
         images = RegistryClient(trust=trust(settings.ca_file))
         stack.push_async_callback(images.close)
 
@@ -190,8 +193,10 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             named = str if slack is None else slack.channels.named
             notices = StoredNotices(base.store, base.redactor, run, record, clock, named)
             there = reach.of(run)
+            http, kubernetes = there.http.bind(record), there.kubernetes.bind(record)
             return Wired(
-                base.files, there.http.bind(record), there.kubernetes.bind(record), images, channels, staff, notices
+                base.files, metrics.counted("http", http), metrics.counted("kubernetes", kubernetes),
+                metrics.counted("registry", images), channels, staff, notices,
             )  # fmt: skip
 
         serving = Serving(
@@ -206,7 +211,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
             glass=lambda: base.catalogue.glass, clock=clock, tick=settings.tick,
-            watchers=(journal.watch, outside.files_behind, outside.anchor, outside.ledger,
+            watchers=(journal.watch, metrics.watch, outside.files_behind, outside.anchor, outside.ledger,
                       *([slack.watch] if slack else []), *([paging.watch] if paging else [])),
         )  # fmt: skip
         executor = Executor(
@@ -237,13 +242,15 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         reloading = Reloading(settings.catalogue, base.catalogue, read, changed)
         known = {f: getattr(base, f) for f in Offline.__dataclass_fields__}
         bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, reach=reach,
-                  estimates=Estimates(base.store), outside=outside, shared=shared, slack=slack,
+                  estimates=Estimates(base.store), outside=outside, shared=shared, metrics=metrics, slack=slack,
                   reloading=reloading, paging=paging)  # fmt: skip
         await engine.people_changed()
         await base.releases.catch_up()
         await rollbacks.debts.catch_up()
         for service in base.catalogue.services:
             await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
+        _gauges(bot)
+        stack.push_async_callback(_end, asyncio.create_task(metrics.run()))
         stack.push_async_callback(_end, asyncio.create_task(reloading.run()))
         if paging is not None:
             stack.push_async_callback(_end, asyncio.create_task(paging.run()))
@@ -251,6 +258,19 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             stack.push_async_callback(slack.close)
             await slack.start(bot, lease, engine.people_changed)
         yield bot
+
+
+def _gauges(bot: Bot) -> None:
+    """Numbers of parts that know them at any time."""
+    gauge = bot.metrics.gauge
+    gauge("rollback_lease_live", "1 while this node may act.", lambda: bot.lease.live())
+    gauge("rollback_database_away", "1 while the database does not answer.", lambda: bot.store.db.outage.away)
+    gauge("rollback_record_cut", "1 while the database lacks what the copy outside knows of.",
+          lambda: bot.outside.outage.away)  # fmt: skip
+    gauge("rollback_catalogue_refused", "1 while the catalogue's file is refused.", lambda: bool(bot.reloading.fault))
+    gauge("rollback_pager_away", "1 while the pager takes nothing.", lambda: bool(bot.paging and bot.paging.fault))
+    gauge("rollback_publisher_faults", "Places of Slack where something is wrong.",
+          lambda: sum(bool(fault) for fault in bot.slack.faults.values()) if bot.slack else 0)  # fmt: skip
 
 
 def _last_known(settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float]) -> Directory:

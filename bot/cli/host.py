@@ -59,7 +59,9 @@ async def _serve(settings: Settings) -> None:
         for text in strange(os.environ):
             _log.warning("%s; nothing that it says is heeded", text)
         wiring.tell_unfit(bot.rollbacks)
-        runner = web.AppRunner(app(bot, others=bot.posts), access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(
+            app(bot, others=bot.posts, metrics=bot.metrics.answer), access_log=None, shutdown_timeout=2.0
+        )
         await runner.setup()
         try:
             await _listen(web.TCPSite(runner, settings.host, settings.port), settings)

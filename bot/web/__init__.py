@@ -25,9 +25,11 @@ from bot.web.site import Site
 __all__ = ["Serves", "app"]
 
 
-def app(bot: Serves, via: str = "", others: Mapping[str, Handler] | None = None) -> web.Application:
+def app(
+    bot: Serves, via: str = "", others: Mapping[str, Handler] | None = None, metrics: Handler | None = None
+) -> web.Application:
     """The application. via: what is recorded as the way in; where empty, by the client's own word. others: path ->
-    who answers a POST there, and knows by himself who sent it (Slack)."""
+    who answers a POST there, and knows by himself who sent it (Slack). metrics: who answers `/metrics`."""
     others = others or {}
     site, ledger, records = Site(bot, via, others), Ledger(bot), Records(bot)
     freezes = Freezes(bot)
@@ -55,6 +57,7 @@ def app(bot: Serves, via: str = "", others: Mapping[str, Handler] | None = None)
         web.post("/v1/freezes/{service}/overrides", freezes.override),
         web.post("/v1/freezes/{service}/freeze", freezes.freeze),
         web.post("/v1/freezes/{service}/thaw", freezes.thaw),
+        *([web.get("/metrics", metrics)] if metrics is not None else []),
         *(web.post(path, handler) for path, handler in others.items()),
     ])  # fmt: skip
     return found

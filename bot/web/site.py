@@ -61,7 +61,7 @@ class Site:
 
     def __init__(self, bot: Serves, via: str, others: Collection[str] = ()) -> None:
         self.bot, self.via = bot, via
-        self._open = frozenset({"/healthz", "/readyz", *others})
+        self._open = frozenset({"/healthz", "/readyz", "/metrics", *others})
         self._closing = asyncio.Event()
         self._estimates = Estimates(bot.store)
 

@@ -162,7 +162,7 @@ class Running:
 
     async def _serve(self) -> None:
         async with wiring.running(self.house.settings) as bot:
-            runner = web.AppRunner(app(bot), access_log=None, shutdown_timeout=1.0)
+            runner = web.AppRunner(app(bot, metrics=bot.metrics.answer), access_log=None, shutdown_timeout=1.0)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", self.house.port).start()
             self._up.set_result(bot)
