@@ -155,6 +155,7 @@ class Thing:
     - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339);
     - deployment, statefulset, daemonset: strategy; statefulset: order (`OrderedReady`); configmap: immutable;
     - every kind: owner, the controller whose own object it follows (`revision.serving.knative.dev/quote-00007`);
+    - every kind but guards: owned, where managedFields name the bot as the last writer of something;
     - guard: altered, where it no longer says what its rules say (`binding`: it is not in force); since (RFC 3339).
     """
 
@@ -256,6 +257,11 @@ class Kubernetes(Protocol):
 
     async def write(self, seen: Thing, fields: Mapping[str, Json]) -> Thing:
         """Sets fields (None: removes) in one request, over the values that were seen: Changed if one differs."""
+        ...
+
+    async def disown(self, place: Place) -> None:
+        """Gives up what the bot owns of an object by managedFields, changing no value, so that the next server-side
+        apply of who deploys it meets no conflict. Changed where somebody writes at the same moment."""
         ...
 
     async def guard(self, cluster: str, name: str, rules: Json) -> None:

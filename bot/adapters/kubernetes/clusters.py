@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.adapters.kubernetes import pods, resources, rights
-from bot.adapters.kubernetes.connection import JSON_PATCH, Connection, Missing, Query, Refused
+from bot.adapters.kubernetes import owned, pods, resources, rights
+from bot.adapters.kubernetes.connection import AS_US, JSON_PATCH, Connection, Missing, Query, Refused
 from bot.adapters.kubernetes.fields import Read, command, patch, read
 from bot.adapters.kubernetes.guards import Guards
 from bot.adapters.kubernetes.hindrances import Hindrances
@@ -188,7 +189,9 @@ class Clusters:
             command(target.context, self._space(place), _typed(place, resource), thing, fields, operations)
         )
         try:
-            body = await self._connection(place.cluster).send("PATCH", path, body=operations, sort=JSON_PATCH)
+            body = await self._connection(place.cluster).send(
+                "PATCH", path, query=AS_US, body=operations, sort=JSON_PATCH
+            )
         except Refused as error:
             if error.status == 404:
                 raise Changed(f"{place} is gone") from error
@@ -196,6 +199,24 @@ class Clusters:
                 raise Changed(await self._what_changed(thing, fields)) from error
             raise self._connection(place.cluster).failure(error) from error
         return read(place, body)
+
+    async def disown(self, place: Place) -> None:
+        """See the port."""
+        path, connection = self._path(place), self._connection(place.cluster)
+        body = await connection.find(path)
+        operations = owned.disown(body) if body is not None else []
+        if not operations:
+            return
+        start = ["kubectl", "--context", self._target(place.cluster).context, "-n", self._space(place)]
+        typed = _typed(place, resources.RESOURCES[place.kind])
+        await self._record(shlex.join([*start, "patch", typed, "--type=json", "-p", json.dumps(operations)]))
+        try:
+            await connection.send("PATCH", path, query=AS_US, body=operations, sort=JSON_PATCH)
+        except Refused as error:
+            if error.status == 409 or (error.status == 422 and not error.causes):
+                raise Changed(f"{place} was written by somebody at the same moment") from error
+            if error.status != 404:
+                raise connection.failure(error) from error
 
     async def delete_pod(self, place: Place, pod: str) -> None:
         """See the port."""

@@ -21,12 +21,14 @@ import aiohttp
 
 from bot.contract import Retryable
 from bot.ports import Unreachable
-from bot.ports.kubernetes import Changed, Denied
+from bot.ports.kubernetes import OURS, Changed, Denied
 
 Body = Mapping[str, Any]
 """An object of the API, as JSON has it."""
 Query = Sequence[tuple[str, str]]
 
+AS_US: Query = (("fieldManager", OURS),)
+"""In whose name fields are set, whatever the client calls itself."""
 JSON_PATCH = "application/json-patch+json"
 PAGE = 500
 """Objects of one page of a list."""

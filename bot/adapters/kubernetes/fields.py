@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import Any
 
 from bot.adapters.kubernetes.connection import Body
+from bot.adapters.kubernetes.owned import owned
 from bot.ports import Json
 from bot.ports.kubernetes import Kind, Place, Rollout, Thing, Writer
 
@@ -446,6 +447,7 @@ def _facts(kind: Kind, body: Body) -> dict[str, Json]:
         found["active"] = [job["name"] for job in _at(body, ("status", "active")) or ()] or None
     owners = (o for o in body["metadata"].get("ownerReferences") or () if o.get("controller"))
     found["owner"] = next(map(_named, owners), None)
+    found["owned"] = True if owned(body) else None
     aim = _at(body, ("spec", "scaleTargetRef"))
     if kind in ("hpa", "scaledobject") and aim:
         found["target"] = f"{aim.get('kind', 'Deployment').lower()}/{aim['name']}"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.adapters.kubernetes import guard
-from bot.adapters.kubernetes.connection import JSON_PATCH, Body, Connection, Missing, Query, Refused
+from bot.adapters.kubernetes.connection import AS_US, JSON_PATCH, Body, Connection, Missing, Query, Refused
 from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES, Resource
 from bot.ports import Json, Record
 from bot.ports.kubernetes import WORKLOADS, Denied, Place, Thing, Trial
@@ -136,12 +136,12 @@ class Guards:
         text = shlex.quote(json.dumps(made, ensure_ascii=False))
         await self._record(f"echo {text} | {shlex.join(self._kubectl)} apply -f -")
         if there is None:
-            await self._connection.ask("POST", resource.path(""), body=made)
+            await self._connection.ask("POST", resource.path(""), query=AS_US, body=made)
             return
         parts = {f"/metadata/{key}": made["metadata"].get(key, {}) for key in ("labels", "annotations")}
         version = {"op": "test", "path": "/metadata/resourceVersion", "value": there["metadata"]["resourceVersion"]}
         added = [{"op": "add", "path": at, "value": value} for at, value in {**parts, "/spec": made["spec"]}.items()]
-        await self._connection.ask("PATCH", path, body=[version, *added], sort=JSON_PATCH)
+        await self._connection.ask("PATCH", path, query=AS_US, body=[version, *added], sort=JSON_PATCH)
 
     async def _take_away(self, resource: Resource, name: str) -> None:
         path = resource.path("", name)
