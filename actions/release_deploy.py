@@ -16,7 +16,6 @@ Invariants:
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from pydantic import Field
@@ -39,12 +38,13 @@ from bot.contract import (
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
 from bot.released import rolling
-from bot.released.ends import Difference, Ends, Several, gone, who, writers
-from bot.released.record import Fields, Record, alike, whole_templates
+from bot.released.ends import Ends, who
+from bot.released.record import alike, whole_templates
 from bot.released.rolling import FREE, PATIENCE, UNBLOCK, hindrance, kept, names, short, unblocked
+from bot.released.survey import Seen, survey, workloads
+from bot.released.survey import ends as ends_of
 
 ORDERED = "OrderedReady"
-UNREAD = "look after what ROLLBACK_BLOBS_URL names, then try again"
 
 
 class ReleaseDeployParams(Params):
@@ -64,21 +64,6 @@ class ReleaseDeployOutput(Output):
     clusters: list[str] = Field(description="Clusters in which every workload of it runs complete.")
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The workloads and ConfigMaps of the clusters, each against its end; gone: what is not there and should be."""
-
-    workloads: Sequence[Difference]
-    settings: Sequence[Difference]
-    gone: Sequence[tuple[Place, Fields]]
-
-    @property
-    def edits(self) -> tuple[Edit, ...]:
-        """Strange images first, then settings, then the rest."""
-        strange = [e for d in self.workloads for e in d.strange]
-        return (*strange, *(e for d in (*self.settings, *self.workloads) for e in d.edits if e not in strange))
-
-
 class ReleaseDeploy(Action[ReleaseDeployParams]):
     """Puts the target's images, pod templates and settings back, in every cluster."""
 
@@ -89,10 +74,19 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
 
     async def plan(self, ctx: ReadCtx, p: ReleaseDeployParams) -> Change:
         ends = await _ends(ctx, p)
-        seen = await _survey(ctx, ends)
+        seen = await survey(ctx, ends)
+        if seen.lost:
+            raise Unreachable.of(seen.lost)
         _known(seen, ends, p)
         edits = tuple([Edit(e.target, await kept(ctx, e.before), await kept(ctx, e.after)) for e in seen.edits])
-        warnings = [*_strange(seen), *_gone(seen, p), *await _missing_maps(ctx, seen), *_left(seen), *_unknown(ends, p)]
+        warnings = [
+            *_strange(seen),
+            *_unlabelled(seen),
+            *_gone(seen, p),
+            *await _missing_maps(ctx, seen),
+            *_left(seen),
+            *_unknown(ends, p),
+        ]
         changed = {Place.of(e.target) for e in edits}
         effects = tuple([e async for e in _unblocking(ctx, ends, seen, changed)])
         changed |= {unblocked(e) for e in effects}
@@ -138,51 +132,8 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
         return Receipt(detail, output={"pods": pods, "clusters": [*sorted(done)]})
 
 
-# -- what there is ---------------------------------------------------------------------------------------------------
-
-
 async def _ends(ctx: ReadCtx, p: ReleaseDeployParams) -> Ends:
-    """The end that the target's record states. Fatal where a record cannot be read."""
-    target = p.last or p.settings
-    try:
-        to = await _record(ctx, target)
-        was = [await _record(ctx, release.settings) for release in p.outgoing if release.settings is not None]
-    except (KeyError, ValueError) as error:
-        raise Fatal(f"the recorded settings of a release cannot be read: {error}", UNREAD) from error
-    removed = [pair for release in p.outgoing for pair in release.images.items()]
-    return Ends(p.images, removed, to, was, unknown=any(release.settings is None for release in p.outgoing))
-
-
-async def _record(ctx: ReadCtx, blob: Blob | None) -> Record:
-    return Record.read(await ctx.ports.blobs.get(blob)) if blob is not None else Record()
-
-
-async def _survey(ctx: ReadCtx, ends: Ends) -> Seen:
-    """Everything that the release is about. Unreachable with each cluster that does not answer; Fatal."""
-    clusters = ctx.ports.kubernetes.clusters
-    answers = await asyncio.gather(*(_look(ctx, cluster) for cluster in clusters))
-    if lost := {c.name: a for c, a in zip(clusters, answers, strict=True) if isinstance(a, str)}:
-        raise Unreachable.of(lost)
-    seen = [a for a in answers if not isinstance(a, str)]
-    things, maps = [t for a in seen for t in a[0]], [t for a in seen for t in a[1]]
-    by = writers(ends, things)
-    try:
-        workloads = [ends.workload(t, by.get(t.place.cluster, ())) for t in things]
-    except Several as error:
-        hint = "name the workloads of the releases as they are called in the cluster"
-        raise Fatal(str(error), hint) from error
-    settings = [ends.settings(t, by.get(t.place.cluster, ())) for t in maps]
-    return Seen(workloads, settings, [*gone(ends, things, [c.name for c in clusters])])
-
-
-async def _look(ctx: ReadCtx, cluster: Cluster) -> tuple[list[Thing], Sequence[Thing]] | str:
-    """The workloads and ConfigMaps of a cluster, or why it does not answer."""
-    try:
-        things = await rolling.workloads(ctx, cluster.name)
-        maps = await rolling.workloads(ctx, cluster.name, ("configmap",)) if cluster.settings else []
-    except Unreachable as error:
-        return str(error).removeprefix(f"{cluster.name}: ")
-    return things, maps
+    return await ends_of(ctx, p.images, p.outgoing, p.settings, p.last)
 
 
 # -- StatefulSets that wait for a broken pod, and how long it takes --------------------------------------------------
@@ -244,9 +195,7 @@ async def _wave(
         waited = {place for e in change.effects if (place := unblocked(e)).cluster == name}
         changed = {Place.of(e.target) for e in ours} | waited
         try:
-            there: dict[Place, Thing | None] = (
-                {t.place: t for t in await rolling.workloads(ctx, name)} if forward else {}
-            )
+            there: dict[Place, Thing | None] = {t.place: t for t in await workloads(ctx, name)} if forward else {}
             there = {**await rolling.at(ctx, changed - there.keys()), **there}
             there |= {t.place: t for t in await rolling.write(ctx, ends, ours, there, again=again)}
         except Unreachable as error:
@@ -299,6 +248,11 @@ def _strange(seen: Seen) -> Iterator[str]:
         for e in d.strange:
             name = e.target.removeprefix(d.place.target(""))
             yield f"{d.place} runs {e.before}, which is neither release's, {who(d.thing, name)}: this ends it"
+
+
+def _unlabelled(seen: Seen) -> Iterator[str]:
+    for place in seen.unlabelled:
+        yield f"{place} does not carry the service's label, and runs what is removed: it is part of this"
 
 
 def _gone(seen: Seen, p: ReleaseDeployParams) -> Iterator[str]:

@@ -123,6 +123,15 @@ class HttpTarget:
     headers: Annotated[Mapping[Header, Variable], Field(description="Header -> variable with its whole value.")] = (
         field(default_factory=dict)
     )
+    health: Annotated[
+        str | None, Field(pattern="^/", description="Path of its health page: it is asked whether the release serves.")
+    ] = None
+    errors: Annotated[
+        float, Field(ge=0, lt=1, description="Share of failing requests, 0 to 1, up to which it is well.")
+    ] = 0.01
+    cluster: Annotated[
+        str | None, Field(description="The cluster (a target of the service) that this is the way into.")
+    ] = None
 
 
 def _split(known: Collection[str]) -> Callable[[str], str]:
@@ -343,6 +352,11 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
                 report.add(at, "a service does not depend on itself")
             elif other not in file.services:
                 report.add(at, f"no service is named {other!r}", word=other, known=file.services)
+        clusters = [n for n, target in service.targets.items() if isinstance(target, KubernetesTarget)]
+        for target_name, target in service.targets.items():
+            if isinstance(target, HttpTarget) and target.cluster is not None and target.cluster not in clusters:
+                where = (*path, "targets", target_name, "cluster")
+                report.add(where, f"{name} has no cluster {target.cluster!r}", word=target.cluster, known=clusters)
 
 
 def _check_roles(file: CatalogueFile, report: Report) -> None:

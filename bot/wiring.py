@@ -43,7 +43,7 @@ from bot.paging import Pager, Paging
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
-from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Unreachable
+from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, Page, People, Record, Unreachable
 from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.redact import Redactor
 from bot.registry import Registry
@@ -345,8 +345,9 @@ def _endpoint(target: HttpTarget) -> Endpoint:
     if target.token:
         values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
     return Endpoint(
-        target.http, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking
-    )
+        target.http, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking,
+        page=Page(target.health, target.errors, target.cluster or "") if target.health else None,
+    )  # fmt: skip
 
 
 def tell_unfit(rollbacks: Rollbacks) -> None:

@@ -38,7 +38,9 @@ class AccessGrantedParams(Params):
     """What to look at beside the service's clusters."""
 
     images: dict[str, str] = Field({}, description="Images by digest; their registries must let us read.")
-    http: dict[HttpTarget, str] = Field({}, description="HTTP target -> the path that must answer, `/healthz`.")
+    http: dict[HttpTarget, str] = Field(
+        {}, description="HTTP target -> the path that must answer, besides the health pages of the catalogue."
+    )
 
 
 class AccessGrantedOutput(Output):
@@ -59,7 +61,8 @@ class AccessGranted(Check[AccessGrantedParams]):
     async def run(self, ctx: ReadCtx, p: AccessGrantedParams) -> Verdict:
         asked: dict[str, Awaitable[list[str]]] = {c.name: _rights(ctx, c.name) for c in ctx.ports.kubernetes.clusters}
         asked |= {repository: _registry(ctx, image) for repository, image in _repositories(p.images.values()).items()}
-        asked |= {target: _http(ctx, target, path) for target, path in p.http.items()}
+        pages = {target: page.path for target, page in ctx.ports.http.pages.items()} | p.http
+        asked |= {target: _http(ctx, target, path) for target, path in pages.items()}
         found = dict(zip(asked, await asyncio.gather(*asked.values(), return_exceptions=True), strict=True))
         missing, unreachable = dict[str, list[str]](), dict[str, str]()
         for place, answer in found.items():

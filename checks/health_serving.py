@@ -1,24 +1,29 @@
-"""V1: the service says that it is healthy, and that the release which is meant to serve does.
+"""V1: the service says that it is healthy, and that the release which is meant to serve does, at every way into it.
 
-Only a health page that answers can pass: no answer, or one that says nothing about health, is unknown.
+Asked are all HTTP targets of the catalogue that have a health page, so that no region is taken for well because another
+one is. Only a page that answers can pass: no answer, or one that says nothing about health, is unknown. A share of
+failing requests above the target's limit is a failure, whatever the status.
 """
+
+import asyncio
+from collections.abc import Mapping
 
 from pydantic import Field
 
 from bot.contract import Check, HttpTarget, Output, Params, ReadCtx, Status, Verdict
-from bot.ports import Reply, Unreachable
+from bot.ports import Page, Reply, Unreachable
 
 
 class HealthServingParams(Params):
     """Where to look, and for what."""
 
-    target: HttpTarget = Field(description="HTTP target of the catalogue that is asked.")
-    path: str = Field("/healthz", pattern="^/", description="Path of its health page below the target.")
+    target: HttpTarget = Field(description="HTTP target that is asked, besides all that have a health page.")
+    path: str = Field("/healthz", pattern="^/", description="Path of its health page, where the catalogue names none.")
     release: str | None = Field(None, description="Version that must be the one serving; left out: any.")
 
 
 class HealthServingOutput(Output):
-    """What the health page said."""
+    """What the health page said that is worst."""
 
     status: int = Field(description="HTTP status of the health page.")
     release: str | None = Field(description="Version that serves, where the page names one.")
@@ -26,24 +31,56 @@ class HealthServingOutput(Output):
 
 
 class HealthServing(Check[HealthServingParams]):
-    """Passes when the health page answers 200 and names the expected release."""
+    """Passes when every health page answers 200, names the expected release and counts few errors."""
 
     name = "health.serving"
-    needs = frozenset({"http"})
+    needs = frozenset({"http", "kubernetes"})
     Params = HealthServingParams
     Output = HealthServingOutput
 
     async def run(self, ctx: ReadCtx, p: HealthServingParams) -> Verdict:
         expected = f"200 from release {p.release}" if p.release else "200"
-        try:
-            reply = await ctx.ports.http.get(p.target, p.path)
-        except Unreachable as error:
-            return Verdict(Status.UNKNOWN, str(error), expected)
-        seen = _read(reply)
-        words = [str(seen.status), f"from release {seen.release}" if seen.release else "names no release"]
-        if seen.errors is not None:
-            words.append(f"{seen.errors:.1%} errors")
-        return Verdict(_judge(seen, p.release), ", ".join(words), expected, seen.model_dump())
+        pages = _pages(ctx, p)
+        if not pages:
+            words = f"{p.target} is the way into a cluster that takes no part, and there is no other health page"
+            return Verdict(Status.UNKNOWN, words, expected)
+        seen = await asyncio.gather(*(_look(ctx, name, page) for name, page in pages.items()))
+        answers = dict(zip(pages, seen, strict=True))
+        judged = {name: _judge(answer, p.release, pages[name]) for name, answer in answers.items()}
+        worst = max(judged, key=lambda name: _ORDER.index(judged[name]))
+        bad = [name for name in judged if judged[name] is not Status.PASS]
+        told = bad or [worst]
+        words = "; ".join(f"{f'{name}: ' if len(pages) > 1 else ''}{_words(answers[name])}" for name in told)
+        also = f" ({len(pages)} of {len(pages)} targets)" if not bad and len(pages) > 1 else ""
+        answer = answers[worst]
+        data = answer.model_dump() if isinstance(answer, HealthServingOutput) else {}
+        return Verdict(judged[worst], f"{words}{also}", expected, data)
+
+
+_ORDER = (Status.PASS, Status.WARN, Status.UNKNOWN, Status.FAIL)
+
+
+def _pages(ctx: ReadCtx, p: HealthServingParams) -> Mapping[str, Page]:
+    """Those of clusters that take part, and of no cluster; the named target first."""
+    clusters = {c.name for c in ctx.ports.kubernetes.clusters}
+    every = ctx.ports.http.pages
+    pages = {name: page for name, page in every.items() if not page.cluster or page.cluster in clusters}
+    return pages if p.target in every else {p.target: Page(p.path), **pages}
+
+
+async def _look(ctx: ReadCtx, target: str, page: Page) -> HealthServingOutput | str:
+    """What the page says; or why it says nothing."""
+    try:
+        return _read(await ctx.ports.http.get(target, page.path))
+    except Unreachable as error:
+        return str(error)
+
+
+def _words(seen: HealthServingOutput | str) -> str:
+    if isinstance(seen, str):
+        return seen
+    words = [str(seen.status), f"from release {seen.release}" if seen.release else "names no release"]
+    return ", ".join([*words, *([f"{seen.errors:.1%} errors"] if seen.errors is not None else [])])
 
 
 def _read(reply: Reply) -> HealthServingOutput:
@@ -56,11 +93,13 @@ def _read(reply: Reply) -> HealthServingOutput:
     )
 
 
-def _judge(seen: HealthServingOutput, expected: str | None) -> Status:
+def _judge(seen: HealthServingOutput | str, expected: str | None, page: Page) -> Status:
+    if isinstance(seen, str):
+        return Status.UNKNOWN
     if seen.status >= 500:
         return Status.FAIL
     if seen.status != 200 or (expected and seen.release is None):
         return Status.UNKNOWN  # some other page: this says nothing about health
     if expected and seen.release != expected:
         return Status.FAIL
-    return Status.WARN if seen.errors else Status.PASS
+    return Status.FAIL if seen.errors is not None and seen.errors > page.errors else Status.PASS

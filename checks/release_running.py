@@ -1,17 +1,20 @@
-"""V1, seen from inside: every workload that holds an image of the target runs it, complete, in every cluster, and none
-holds an image that is banned. What a health page of one cluster cannot say.
+"""V1, seen from inside: in every cluster every workload that should run the release runs it, complete and as it served,
+and nothing runs what is banned: no workload, no job, no pod that somebody made by hand. What a health page cannot say.
 
-Nothing found in a cluster is a failure, not a pass; a cluster that does not answer is unknown.
+What is meant to run is what the release's record knows, and whatever holds an image of it. Nothing found in a cluster
+is a failure, no pod that is meant to run is unknown, and so is a cluster that does not answer.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
-from bot.ports import Unreachable
-from bot.ports.kubernetes import WORKLOADS, Denied, Thing, digest
+from bot.contract import Check, Outgoing, Output, Params, ReadCtx, Status, Verdict
+from bot.ports import Blob, Unreachable
+from bot.ports.kubernetes import Denied, Pod, digest
+from bot.released.ends import Difference, Ends
+from bot.released.survey import Seen, ends, survey
 
 EXPECTED = "every pod runs it, in every cluster"
 
@@ -21,6 +24,9 @@ class ReleaseRunningParams(Params):
 
     images: dict[str, str] = Field(description="Images by digest of the release that must run, by workload.")
     banned: dict[str, list[str]] = Field({}, description="Version -> digests that must be nowhere.")
+    outgoing: list[Outgoing] = Field([], description="The releases that had to go, with their images and records.")
+    settings: Blob | None = Field(None, description="The record of the release that must run, as it came.")
+    last: Blob | None = Field(None, description="The same as it served last, where others have changed it since.")
 
 
 class ReleaseRunningOutput(Output):
@@ -28,62 +34,92 @@ class ReleaseRunningOutput(Output):
 
     pods: int = Field(description="Pods that are ready and run it.")
     wanted: int = Field(description="Pods that should be.")
-    faults: dict[str, str] = Field(description="Workload, or cluster -> what is wrong there; empty where nothing is.")
+    faults: dict[str, str] = Field(description="Workload, pod or cluster -> what is wrong; empty where nothing is.")
 
 
 class ReleaseRunning(Check[ReleaseRunningParams]):
-    """Passes when the release runs complete in every cluster and nothing banned does."""
+    """Passes when the release runs complete and as it served in every cluster, and nothing runs what is banned."""
 
     name = "release.running"
-    needs = frozenset({"kubernetes"})
+    needs = frozenset({"kubernetes", "blobs"})
     Params = ReleaseRunningParams
     Output = ReleaseRunningOutput
 
     async def run(self, ctx: ReadCtx, p: ReleaseRunningParams) -> Verdict:
         clusters = [c.name for c in ctx.ports.kubernetes.clusters]
         if not clusters:
-            return Verdict(Status.PASS, "no cluster is catalogued", EXPECTED, _output([], {}).model_dump())
-        answers = await asyncio.gather(*(_holders(ctx, name, p) for name in clusters))
-        silent = {name: a for name, a in zip(clusters, answers, strict=True) if isinstance(a, str)}
-        found = [t for a in answers if not isinstance(a, str) for t in a]
-        faults = {str(t.place): why for t in found if (why := _fault(t, p))}
-        faults |= {
-            name: "nothing there holds an image of it"
-            for name, a in zip(clusters, answers, strict=True)
-            if not isinstance(a, str) and not a
+            words = "no cluster is catalogued, so nothing is known of its workloads"
+            return Verdict(Status.UNKNOWN, words, EXPECTED, _output([], {}).model_dump())
+        end = await ends(ctx, p.images, p.outgoing, p.settings, p.last)
+        seen = await survey(ctx, end)
+        there = [name for name in clusters if name not in (seen.lost or {})]
+        pods = dict(zip(there, await asyncio.gather(*(_pods(ctx, name) for name in there)), strict=True))
+        silent = {**(seen.lost or {}), **{name: a for name, a in pods.items() if isinstance(a, str)}}
+        faults = {str(d.place): why for d in seen.workloads if (why := _fault(d, end, p))}
+        faults |= {str(d.place): _unlike(d) for d in seen.settings if d.edits}
+        faults |= {str(place): "gone, the release had it" for place, _ in seen.gone}
+        for name, found in pods.items():
+            faults |= {} if isinstance(found, str) else dict(_left_over(name, found, p))
+        holders = {name: [d for d in _holders(seen, end) if d.place.cluster == name] for name in there}
+        faults |= {name: "nothing there holds an image of it" for name, held in holders.items() if not held}
+        empty = {
+            name: "0 of 0 pods: none of it is meant to run"
+            for name, held in holders.items()
+            if held and not _wanted(held)
         }
-        seen = _output(found, faults | silent)
-        status = Status.FAIL if faults else Status.UNKNOWN if silent else Status.PASS
-        words = "; ".join(f"{place}: {why}" for place, why in seen.faults.items())
-        fine = f"{seen.pods} of {seen.wanted} pods in {', '.join(clusters)}"
-        return Verdict(status, words or fine, EXPECTED, seen.model_dump())
+        ran = [d for held in holders.values() for d in held]
+        output = _output(ran, faults | silent | empty)
+        status = Status.FAIL if faults else Status.UNKNOWN if silent or empty else Status.PASS
+        words = "; ".join(f"{place}: {why}" for place, why in output.faults.items())
+        fine = f"{output.pods} of {output.wanted} pods in {', '.join(clusters)}"
+        return Verdict(status, words or fine, EXPECTED, output.model_dump())
 
 
-async def _holders(ctx: ReadCtx, cluster: str, p: ReleaseRunningParams) -> list[Thing] | str:
-    """The workloads that hold an image of the release, or a banned one; or why nothing is known."""
-    try:
-        lists = await asyncio.gather(*(ctx.ports.kubernetes.list(cluster, kind) for kind in WORKLOADS))
-    except (Unreachable, Denied) as error:
-        return str(error).removeprefix(f"{cluster}: ")
-    wanted = {digest(image) for image in p.images.values()} | {d for ds in p.banned.values() for d in ds}
-    return [t for things in lists for t in things if _digests(t) & wanted]
+def _holders(seen: Seen, end: Ends) -> list[Difference]:
+    return [d for d in seen.workloads if end.holds(d.thing)]
 
 
-def _fault(t: Thing, p: ReleaseRunningParams) -> str:
+def _fault(d: Difference, end: Ends, p: ReleaseRunningParams) -> str:
     """What is wrong with one workload; empty where nothing is."""
-    if bad := [version for version, digests in p.banned.items() if _digests(t) & set(digests)]:
+    images = {name: end.digest(image) for name, image in d.thing.fields.items() if name.startswith("image/")}
+    if bad := [version for version, digests in p.banned.items() if {*images.values()} & {*digests}]:
         return f"still holds {', '.join(bad)}"
-    r = t.rollout
-    if r is not None and not r.complete:
+    if d.edits:
+        return _unlike(d)
+    r = d.thing.rollout
+    if r is not None and not r.complete and end.holds(d.thing):
         return r.failed or f"{r.fresh} of {r.wanted} pods ready"
     return ""
 
 
-def _digests(t: Thing) -> set[str]:
-    return {digest(str(value)) for name, value in t.fields.items() if name.startswith("image/")} - {""}
+def _unlike(d: Difference) -> str:
+    """Which fields are not as the release served with them."""
+    root = d.place.target("")
+    return f"not as it served: {', '.join(sorted(e.target.removeprefix(root) for e in d.edits))}"
 
 
-def _output(things: Sequence[Thing], faults: dict[str, str]) -> ReleaseRunningOutput:
-    rollouts = [t.rollout for t in things if t.rollout is not None]
+async def _pods(ctx: ReadCtx, cluster: str) -> Sequence[Pod] | str:
+    """The pods of a cluster; or why nothing is known."""
+    try:
+        return await ctx.ports.kubernetes.every_pod(cluster)
+    except (Unreachable, Denied) as error:
+        return str(error).removeprefix(f"{cluster}: ")
+
+
+def _left_over(cluster: str, pods: Iterable[Pod], p: ReleaseRunningParams) -> Iterable[tuple[str, str]]:
+    """Pods that run what is banned, whatever made them."""
+    for pod in pods:
+        runs = {digest(image) for image in (*pod.images, *pod.ids)}
+        if bad := [version for version, digests in p.banned.items() if runs & {*digests}]:
+            made = f" ({pod.owner})" if pod.owner else " (made by hand)"
+            yield f"{cluster}/pod/{pod.name}", f"still runs {', '.join(bad)}{made}"
+
+
+def _wanted(held: Iterable[Difference]) -> int:
+    return sum(d.thing.rollout.wanted for d in held if d.thing.rollout is not None)
+
+
+def _output(held: Sequence[Difference], faults: dict[str, str]) -> ReleaseRunningOutput:
+    rollouts = [d.thing.rollout for d in held if d.thing.rollout is not None]
     pods, wanted = sum(r.fresh for r in rollouts), sum(r.wanted for r in rollouts)
     return ReleaseRunningOutput(pods=pods, wanted=wanted, faults=faults)

@@ -1,7 +1,8 @@
 """B3, seen again: whatever was paused still is. People rescale, deploys and autoscalers do too.
 
-Asked before each step that could destroy data. Every catalogued worker counts, whoever paused it; one that is not there
-cannot run. A cluster that does not answer is unknown, never paused.
+Asked before each step that could destroy data. Every catalogued worker counts, whoever paused it, and every pod that
+runs one of their images: those that are still ending, and jobs that somebody started by hand. A cluster that does not
+answer is unknown, never paused, and so is one in which none of the workers is there.
 """
 
 import asyncio
@@ -10,11 +11,11 @@ from pydantic import Field
 
 from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Unreachable
-from bot.ports.kubernetes import Cluster, Denied, Place, Thing
+from bot.ports.kubernetes import Cluster, Denied, Place, Pod, Thing
 
 KEDA = "annotation/autoscaling.keda.sh/paused-replicas"
 HELD = "annotation/autoscaling.keda.sh/paused"
-EXPECTED = "every worker at 0 replicas, every CronJob suspended, no job running"
+EXPECTED = "every worker at 0 replicas, every CronJob suspended, no job and no pod of theirs running"
 
 
 class WorkersPausedParams(Params):
@@ -57,22 +58,50 @@ async def _running(ctx: ReadCtx, cluster: Cluster) -> dict[str, str] | str:
     """Worker -> how it runs; or why nothing is known."""
     places = [Place.of(f"{cluster.name}/{worker}") for worker in cluster.workers]
     try:
-        scalers, loads = await asyncio.gather(
+        scalers, loads, pods = await asyncio.gather(
             ctx.ports.kubernetes.list(cluster.name, "scaledobject"),
             asyncio.gather(*map(ctx.ports.kubernetes.get, places)),
+            ctx.ports.kubernetes.every_pod(cluster.name),
         )
     except (Unreachable, Denied) as error:
         return str(error)
+    there = [load for load in loads if load is not None]
+    if not there:
+        return f"{cluster.name}: none of {', '.join(cluster.workers)} is there"
     by_target = {t.facts.get("target"): t for t in scalers}
-    found = {str(t.place): _how(t, by_target.get(f"{t.place.kind}/{t.place.name}")) for t in loads if t is not None}
+    found = {str(t.place): _how(t, by_target.get(f"{t.place.kind}/{t.place.name}")) for t in there}
+    still = [load for load in there if not found[str(load.place)]]  # of the others it is told already
+    found |= {f"{cluster.name}/pod/{pod.name}": _of(pod) for pod in pods if any(_runs(pod, load) for load in still)}
     return {place: how for place, how in found.items() if how}
+
+
+def _runs(pod: Pod, load: Thing) -> bool:
+    """Whether a pod is of a worker: made for it, or for a job or by hand from its image."""
+    kind, _, name = pod.owner.partition("/")
+    if load.place.kind == "cronjob" and name in _jobs(load):
+        return False  # told with the CronJob
+    if kind == "replicaset":
+        return name.rpartition("-")[0] == load.place.name and load.place.kind == "deployment"
+    if kind not in ("job", ""):
+        return (kind, name) == (load.place.kind, load.place.name)
+    images = {str(image) for field, image in load.fields.items() if field.startswith("image/")}
+    return bool(images & {*pod.images})
+
+
+def _jobs(load: Thing) -> list[str]:
+    jobs = load.facts.get("active")
+    return [*map(str, jobs)] if isinstance(jobs, list) else []
+
+
+def _of(pod: Pod) -> str:
+    made = f"of {pod.owner}" if pod.owner else "made by hand"
+    return f"a pod {made} {'is ending' if pod.phase == 'Terminating' else 'runs'}"
 
 
 def _how(load: Thing, scaler: Thing | None) -> str:
     """How it runs, in words; empty where it is paused."""
     if load.place.kind == "cronjob":
-        jobs = load.facts.get("active")
-        names = ", ".join(map(str, jobs)) if isinstance(jobs, list) else ""
+        names = ", ".join(_jobs(load))
         running = [f"job {names} runs"] if names else []
         resumed = [] if load.fields.get("suspend") is True else [f"not suspended{_by(load, 'suspend')}"]
         return ", ".join(resumed + running)

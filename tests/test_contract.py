@@ -31,6 +31,7 @@ HOUSE = Path(__file__).parent.parent
 REGISTRY = Registry.discover(actions, checks, entry_points=False)
 HANDLERS: list[Handler[Any]] = [*REGISTRY.actions.values(), *REGISTRY.checks.values()]
 
+RELEASED = HOUSE / "bot" / "released"
 OURS = {"bot.contract", "bot.ports", "bot.released"}
 REACHING = {
     "builtins", "concurrent", "ctypes", "ftplib", "http", "imaplib", "importlib", "io", "multiprocessing", "os",
@@ -131,7 +132,9 @@ def of_source(source: str, needs: frozenset[str]) -> Iterator[str]:
         if reaching or not (ours or first == "pydantic" or first in sys.stdlib_module_names):
             yield f"imports {module}; only bot.contract, bot.ports, pydantic and what reaches nowhere is allowed"
     yield from (f"calls {name}(); {CALLS[name]}" for name in sorted(set(_called(tree)) & CALLS.keys()))
-    used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and _is_ports(n.value)}
+    used = _used(tree)
+    if any(module.startswith("bot.released") for module in _imported(tree)):  # what handlers of releases share
+        used |= {port for path in RELEASED.glob("*.py") for port in _used(ast.parse(path.read_text()))}
     wholes = sum(_is_ports(n) for n in ast.walk(tree))
     if wholes != sum(isinstance(n, ast.Attribute) and _is_ports(n.value) for n in ast.walk(tree)):
         yield "hands ctx.ports about; spell it ctx.ports.<name>, so that needs can be checked"
@@ -139,6 +142,10 @@ def of_source(source: str, needs: frozenset[str]) -> Iterator[str]:
         yield f"uses {', '.join(sorted(used - needs))}, which needs does not declare"
     if needs - used:
         yield f"declares {', '.join(sorted(needs - used))} in needs and does not use it"
+
+
+def _used(tree: ast.AST) -> set[str]:
+    return {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and _is_ports(n.value)}
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:

@@ -28,7 +28,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from bot.adapters.session import Session
-from bot.ports import Json, Record, Reply, Unreachable, unbound
+from bot.ports import Json, Page, Record, Reply, Unreachable, unbound
 
 ANSWER_LIMIT = 1024 * 1024
 """Bytes of an answer, unpacked; more is not read."""
@@ -43,8 +43,8 @@ class HttpTarget:
 
     url: where it lies, path included; timeout: seconds for a whole request; headers: sent along, never shown;
     ping: the path that `ping` reads; variables: header -> the environment variable that it comes from, which is what a
-    recorded command shows; token: of a bearer token, alike; lacking: those of them that are not set. ValueError where
-    the URL is none.
+    recorded command shows; token: of a bearer token, alike; lacking: those of them that are not set; page: its
+    health page, where it has one. ValueError where the URL is none.
     """
 
     url: str
@@ -54,6 +54,7 @@ class HttpTarget:
     variables: Mapping[str, str] = field(default_factory=dict)
     token: str = ""
     lacking: tuple[str, ...] = ()
+    page: Page | None = None
 
     def sent(self) -> dict[str, str]:
         """The headers to send. Unreachable where a value for one is missing."""
@@ -121,6 +122,11 @@ class HttpClient:
     def bind(self, record: Record) -> HttpClient:
         """The same targets and connections, writing only after `record`."""
         return HttpClient(self._targets, record, secret=self._secret, _connection=self._connection)
+
+    @property
+    def pages(self) -> Mapping[str, Page]:
+        """See the port."""
+        return {name: target.page for name, target in self._targets.items() if target.page is not None}
 
     async def close(self) -> None:
         """End every connection, those of the copies too. Harmless again."""

@@ -40,6 +40,8 @@ services:
     targets:
       api:   # the standard plan asks /healthz there, after the rollback
         http: {api}
+        # health: /healthz   # on each further way in, one a cluster: all of them are asked
+        # errors: 0.01   # share of failing requests up to which it is well
 {cluster}"""
 
 CLUSTER = """\

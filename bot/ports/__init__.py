@@ -99,8 +99,23 @@ class Blobs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a target says how the service is. path: of the page below the target; errors: share of failing requests, 0
+    to 1, up to which it is well; cluster: the one that this is the way into, "" where it is none's alone."""
+
+    path: str
+    errors: float = 0.01
+    cluster: str = ""
+
+
 class Http(Protocol):
     """HTTP endpoints of catalogued targets, by name; a path is always below the target's URL."""
+
+    @property
+    def pages(self) -> Mapping[str, Page]:
+        """Target -> its health page, for those that have one."""
+        ...
 
     async def get(self, target: str, path: str) -> Reply:
         """Read. Raises Unreachable after the target's timeout, LookupError for a target not catalogued."""

@@ -191,7 +191,9 @@ def standing(guard: Thing | None, ours: Json) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of a workload. waiting: why a container does not run (`ImagePullBackOff: ...`), empty if it does."""
+    """A pod. waiting: why a container does not run (`ImagePullBackOff: ...`), empty if it does; ids: what its
+    containers really run, as the node says (`registry.example/shop/api@sha256:...`), as far as it has said; owner: what
+    made it (`replicaset/shop-api-5d8f`, `job/settle-1`), empty for one that somebody made by hand."""
 
     name: str
     images: tuple[str, ...]
@@ -199,6 +201,8 @@ class Pod:
     phase: str
     restarts: int = 0
     waiting: str = ""
+    ids: tuple[str, ...] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +250,10 @@ class Kubernetes(Protocol):
         """In the order of their waves."""
         ...
 
-    async def list(self, cluster: str, kind: Kind) -> Sequence[Thing]:
+    async def list(self, cluster: str, kind: Kind, *, everywhere: bool = False) -> Sequence[Thing]:
         """The service's objects of the kind: workloads by the target's selector, ConfigMaps and applications as
-        catalogued, guards of ours; autoscalers of the whole namespace. None where the cluster has no such kind."""
+        catalogued, guards of ours; autoscalers of the whole namespace. None where the cluster has no such kind.
+        everywhere: workloads of the whole namespace, whatever their labels."""
         ...
 
     async def get(self, place: Place) -> Thing | None:
@@ -287,6 +292,10 @@ class Kubernetes(Protocol):
 
     async def pods(self, place: Place) -> Sequence[Pod]:
         """The pods of a workload."""
+        ...
+
+    async def every_pod(self, cluster: str) -> Sequence[Pod]:
+        """The pods of the whole namespace that are not over, whoever made them."""
         ...
 
     async def hindrance(self, place: Place, now: datetime) -> Hindrance | None:

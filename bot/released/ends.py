@@ -136,6 +136,11 @@ class Ends:
         """Whether any of its containers runs the target."""
         return any(self.digest(image) in self.good for image in _images(thing.fields).values())
 
+    def removes(self, thing: Thing) -> bool:
+        """Whether any of its containers runs what has to go."""
+        bad = self.instead.keys() | self.orphans
+        return any(self.digest(image) in bad for image in _images(thing.fields).values())
+
     # -- a workload --------------------------------------------------------------------------------------------------
 
     def workload(self, thing: Thing, writers: Collection[str]) -> Difference:

@@ -30,8 +30,9 @@ from bot.contract import (
     canonical,
 )
 from bot.ports import Blob, Unreachable
-from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
+from bot.ports.kubernetes import Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
 from bot.released.ends import Ends, order, who
+from bot.released.survey import RIGHTS
 
 PATIENCE = 60.0
 """Seconds that something lasting may keep pods from running before the step gives up."""
@@ -41,22 +42,12 @@ ROUNDS = 3
 """How often a workload is written that somebody puts back each time."""
 LOOK = 2.0
 """Seconds between two looks at a rollout."""
-RIGHTS = "give the bot the right, or lift what forbids it; then try again"
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 FREE = Hindrance("")
 """Nothing stands in the way."""
 
 
 # -- what there is -----------------------------------------------------------------------------------------------------
-
-
-async def workloads(ctx: ReadCtx, cluster: str, kinds: Sequence[Kind] = WORKLOADS) -> list[Thing]:
-    """All of them in one cluster. Unreachable; Fatal where it does not let us look."""
-    try:
-        found = await asyncio.gather(*(ctx.ports.kubernetes.list(cluster, kind) for kind in kinds))
-    except Denied as error:
-        raise Fatal(str(error), RIGHTS) from error
-    return [thing for things in found for thing in things]
 
 
 async def at(ctx: ReadCtx, places: Collection[Place]) -> Mapping[Place, Thing | None]:
@@ -69,7 +60,9 @@ async def at(ctx: ReadCtx, places: Collection[Place]) -> Mapping[Place, Thing | 
         if len(wanted) == 1 or kind == "configmap":
             return dict(zip(wanted, await asyncio.gather(*map(ctx.ports.kubernetes.get, wanted)), strict=True))
         listed = {t.place: t for t in await ctx.ports.kubernetes.list(cluster, kind)}
-        return {place: listed.get(place) for place in wanted}
+        rest = [place for place in wanted if place not in listed]  # gone, or without the service's label
+        alone = dict(zip(rest, await asyncio.gather(*map(ctx.ports.kubernetes.get, rest)), strict=True))
+        return {place: listed.get(place) or alone[place] for place in wanted}
 
     try:
         answers = await asyncio.gather(*(ask(*group, wanted) for group, wanted in groups.items()))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.kubernetes import Clusters
 from bot.playground.single import Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports
@@ -23,7 +24,7 @@ async def ports_for(shop: Shop) -> AsyncIterator[PortsFor]:
     http = HttpClient({"shop": HttpTarget(shop.url, timeout=1.0)})
 
     def bound(record: Record) -> Ports:
-        return ports(http=http.bind(record))
+        return ports(http=http.bind(record), kubernetes=Clusters([]))
 
     yield bound
     await http.close()

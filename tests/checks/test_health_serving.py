@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
 import aiohttp
 import pytest
 
+from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.contract import Status, Verdict
 from bot.playground.single import Fault, Shop
-from bot.testing import PortsFor, run_check
+from bot.ports import Page
+from bot.ports.kubernetes import Cluster
+from bot.testing import PortsFor, ports, run_check
 from checks.health_serving import HealthServing, HealthServingParams
 
 
@@ -56,9 +63,54 @@ async def test_a_page_that_names_no_release_passes_only_where_none_is_expected(p
     assert (await look(ports_for, None, "/maintenance")).status is Status.PASS
 
 
-async def test_a_few_errors_on_an_answering_service_warn(shop: Shop, ports_for: PortsFor) -> None:
+async def _failed_payment(shop: Shop) -> None:
     shop.break_next(Fault(path="/pay", status=500))
     async with aiohttp.ClientSession() as customer, customer.post(f"{shop.url}/pay", json={"amount": 1}) as answer:
         assert answer.status == 500
+
+
+async def test_a_share_of_errors_above_the_limit_fails_whatever_the_status(shop: Shop, ports_for: PortsFor) -> None:
+    await _failed_payment(shop)
     verdict = await look(ports_for)
-    assert (verdict.status, verdict.observed) == (Status.WARN, "200, from release 2.4.0, 50.0% errors")
+    assert (verdict.status, verdict.observed) == (Status.FAIL, "200, from release 2.4.0, 50.0% errors")
+
+
+@asynccontextmanager
+async def regions(errors: float = 0.01) -> AsyncIterator[tuple[Mapping[str, Shop], PortsFor]]:
+    """Two ways in, each with its page; and a catalogue that names `eu-1` and `us-1`."""
+    async with AsyncExitStack() as stack:
+        shops = {name: await stack.enter_async_context(Shop()) for name in ("eu-1", "us-1")}
+        pages = {
+            f"api-{name}": HttpTarget(shop.url, timeout=1.0, page=Page("/healthz", errors, name))
+            for name, shop in shops.items()
+        }
+        http = HttpClient({"shop": HttpTarget(shops["eu-1"].url), **pages})
+        stack.push_async_callback(http.close)
+        clusters = Clusters([ClusterTarget(Cluster(name, "shop"), name) for name in shops])
+        yield shops, lambda record: ports(http=http.bind(record), kubernetes=clusters)
+
+
+async def test_a_region_that_fails_every_payment_keeps_the_service_from_passing() -> None:
+    async with regions() as (shops, ports_for):
+        assert (await look(ports_for)).status is Status.PASS
+        await _failed_payment(shops["us-1"])
+        verdict = await look(ports_for)
+        assert verdict.status is Status.FAIL
+        assert verdict.observed == "api-us-1: 200, from release 2.4.0, 33.3% errors"
+
+
+async def test_a_region_that_does_not_answer_is_unknown_however_well_the_others_are() -> None:
+    async with regions() as (shops, ports_for):
+        shops["us-1"].break_next(Fault(answer="drop"))
+        verdict = await look(ports_for)
+        assert verdict.status is Status.UNKNOWN
+        assert verdict.observed.startswith("api-us-1: GET api-us-1/healthz")
+
+
+async def test_errors_up_to_the_limit_of_the_catalogue_pass() -> None:
+    async with regions(errors=0.6) as (shops, ports_for):
+        await _failed_payment(shops["us-1"])
+        verdict = await look(ports_for)
+        assert (verdict.status, verdict.observed) == (
+            Status.PASS, "shop: 200, from release 2.4.0, 0.0% errors (3 of 3 targets)"
+        )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.contract import Status, Verdict
+from bot.playground.cluster.resources import CRONJOBS, DEPLOYMENTS
 from bot.testing import run_check
 from checks.workers_paused import WorkersPaused, WorkersPausedOutput, WorkersPausedParams
 from tests.fleet import Fleet, fleet
@@ -73,3 +74,24 @@ async def test_one_that_keda_was_told_to_leave_at_nothing_is_paused(shop: Fleet)
     await shop.annotate("shop-mailer", "true", key="autoscaling.keda.sh/paused")
     await shop.beat()
     assert (await look(shop)).status is Status.PASS
+
+
+async def test_a_job_that_somebody_started_from_the_cron_by_hand_is_a_worker_that_runs(shop: Fleet) -> None:
+    cron = shop.eu.get("CronJob", "shop-settle", "shop")
+    meta = {"name": "settle-by-hand", "namespace": "shop"}
+    spec = cron["spec"]["jobTemplate"]["spec"]
+    shop.eu.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
+    await shop.beat()
+    verdict = await look(shop)
+    assert verdict.status is Status.FAIL
+    assert "a pod of job/settle-by-hand runs" in verdict.observed
+
+
+async def test_where_none_of_the_workers_is_there_nothing_is_known(shop: Fleet) -> None:
+    admin = shop.eu.access.users["admin"]
+    for resource, name in ((DEPLOYMENTS, "shop-worker"), (DEPLOYMENTS, "shop-mailer"), (CRONJOBS, "shop-settle")):
+        shop.eu.core.delete(admin, resource, "shop", name)
+    await shop.beat()
+    verdict = await look(shop)
+    assert verdict.status is Status.UNKNOWN
+    assert "eu-1: none of deployment/shop-worker" in verdict.observed

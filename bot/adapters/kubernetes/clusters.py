@@ -89,14 +89,15 @@ class Clusters:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    async def list(self, cluster: str, kind: Kind) -> Sequence[Thing]:
+    async def list(self, cluster: str, kind: Kind, *, everywhere: bool = False) -> Sequence[Thing]:
         """See the port."""
         known = self._target(cluster).cluster
         if kind == "guard":
             return await self._guards(cluster).every()
         resource = resources.RESOURCES[kind]
         spaces = {space for space, _ in self._applications(cluster)} if kind == "application" else {known.namespace}
-        query: Query = [("labelSelector", known.selector)] if known.selector and kind in WORKLOADS else []
+        chosen = known.selector and kind in WORKLOADS and not everywhere
+        query: Query = [("labelSelector", known.selector)] if chosen else []
         found: list[Thing] = []
         for space in sorted(spaces):
             try:
@@ -135,6 +136,12 @@ class Clusters:
             resources.PODS.path(space), query=[("labelSelector", query)]
         )
         return [pods.read(pod) for pod in found]
+
+    async def every_pod(self, cluster: str) -> Sequence[Pod]:
+        """See the port."""
+        space = self._target(cluster).cluster.namespace
+        found = await self._connection(cluster).every(resources.PODS.path(space))
+        return [pod for body in found if (pod := pods.read(body)).phase not in ("Succeeded", "Failed")]
 
     async def hindrance(self, place: Place, now: datetime) -> Hindrance | None:
         """See the port."""

@@ -56,6 +56,7 @@ def read(body: Body) -> Pod:
     spec, status, meta = body["spec"], body.get("status") or {}, body["metadata"]
     containers = status.get("containerStatuses") or ()
     going = meta.get("deletionTimestamp") is not None
+    owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
     return Pod(
         meta["name"],
         tuple(c["image"] for c in (*(spec.get("initContainers") or ()), *spec["containers"])),
@@ -63,6 +64,8 @@ def read(body: Body) -> Pod:
         "Terminating" if going else status.get("phase", "Unknown"),
         sum(int(c.get("restartCount") or 0) for c in containers),
         next(_waiting(status), ""),
+        tuple(c["imageID"] for c in containers if c.get("imageID")),
+        f"{str(owner['kind']).lower()}/{owner['name']}" if owner is not None else "",
     )
 
 

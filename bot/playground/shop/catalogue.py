@@ -24,7 +24,7 @@ def text(
     known = {p: p.capitalize() for who in roles.values() for p in who} if people is None else dict(people)
     targets: dict[str, object] = {"api": {"http": f"http://{next(iter(doors.values()))}"}}
     for wave, (name, door) in enumerate(doors.items(), 1):
-        targets[f"api-{name}"] = {"http": f"http://{door}"}
+        targets[f"api-{name}"] = {"http": f"http://{door}", "health": "/healthz", "cluster": name}
         targets[name] = {
             "kubernetes": name,
             "namespace": NAMESPACE,
