@@ -63,9 +63,10 @@ $(TYPES)/ready: $(wildcard tests/slack/types/*.json tests/slack/types/*.ts)
 test: check ## the checks, then the tests
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) $(ARGS)
 
-fmt: $(READY) ## put the style right
+fmt: $(READY) ## put the style right, and write the pages that are made from the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(BIN)/python -m docs.generate
 
 demo: $(READY) ## a shop, a bad release and a rollback, on this machine; STORY=bad-target or forward for another one
 	$(BIN)/python -m bot.playground.demo --story $(STORY) $(ARGS)

@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -40,6 +42,7 @@ from bot.contract import (
     Verdict,
     canonical,
 )
+from bot.handler_rules import of_class, of_source
 from bot.narrow import PORT_NAMES, narrow
 from bot.ports import Blob, Ports, ReadOnly, Record
 
@@ -148,6 +151,18 @@ class TestCtx:
         if self._dies_at is not None and len(self.commands) >= self._dies_at:
             self.died = True
             raise Died(command)
+
+
+def assert_contract(*handlers: type[Handler[Any]]) -> None:
+    """Hold the classes of handlers, and the text of their modules, to the rules of docs/handlers.md; for packages that
+    bring handlers of their own. Broken names every rule that does not hold."""
+    wrong: list[str] = []
+    for cls in handlers:
+        source, package = Path(inspect.getfile(cls)).read_text(encoding="utf-8"), cls.__module__.partition(".")[0]
+        own = package if package not in ("actions", "checks") else ""
+        wrong += [f"{cls.name}: {rule}" for rule in (*of_class(cls), *of_source(source, cls.needs, own))]
+    if wrong:
+        raise Broken("\n".join(wrong))
 
 
 async def briefly(seconds: float) -> None:

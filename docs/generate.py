@@ -1,4 +1,4 @@
-"""Writes the pages that list things, from the code: commands.md, settings.md, handlers-list.md.
+"""Writes the pages that list things, from the code: commands, settings, handlers, ports, and a release's JSON Schema.
 
     python -m docs.generate            write them
     python -m docs.generate --check    say which of them are not as the code is, exit code 1
@@ -9,23 +9,30 @@ The same code gives the same bytes, wherever and whenever it runs.
 from __future__ import annotations
 
 import difflib
+import inspect
+import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import click
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 import actions
+import bot.ports
 import checks
 from bot.cli import root
 from bot.cli.output import MEANINGS
 from bot.cli.root import SECTIONS
 from bot.contract import Action, AnyAction, AnyCheck, Output, Params
 from bot.located.shapes import Shape
+from bot.plan.schema import DIALECT
+from bot.ports import Blob, Ports, Reply, kubernetes
 from bot.registry import Registry
+from bot.releases import ReleasePayload
 from bot.settings import Settings
 
 HERE = Path(__file__).parent
@@ -38,6 +45,8 @@ def pages() -> Mapping[str, str]:
         "commands.md": _page("Commands", commands()),
         "settings.md": _page("Settings", settings()),
         "handlers-list.md": _page("Actions and checks", handlers()),
+        "ports.md": _page("Ports", ports()),
+        "release.schema.json": json.dumps(release_schema(), indent=2, ensure_ascii=False) + "\n",
     }
 
 
@@ -157,6 +166,45 @@ def _fields(title: str, model: type[Params] | type[Output]) -> Iterator[str]:
         at = shape.at(name)
         default = "" if field.is_required() else f" Default: `{field.get_default(call_default_factory=True)}`."
         yield f"- `{name}` ({at.words if at is not None else 'anything'}): {field.description or ''}{default}"
+
+
+# -- ports -----------------------------------------------------------------------------------------------------------
+
+
+def ports() -> Iterator[str]:
+    """Every port with its methods, and the values that pass through them."""
+    yield "What a handler may ask of the outside world: `ctx.ports.<name>`, for the names that it declares in `needs`."
+    yield "A call that changes something is recorded first, and refused while something is only planned or"
+    yield "checked (`ReadOnly`). `Unreachable`: no answer, so nothing is known about what it did."
+    there = {**vars(kubernetes), **vars(bot.ports)}
+    found = {n: p.fget for n, p in vars(Ports).items() if isinstance(p, property) and p.fget is not None}
+    hints = {name: get_type_hints(get, there)["return"] for name, get in found.items()}
+    for name, protocol in hints.items():
+        yield from ("", f"## `{name}`", "", _flowing(inspect.getdoc(protocol) or ""))
+        for method, told in vars(protocol).items():
+            if isinstance(told, property):
+                yield from ("", f"- `{method}`: {_flowing(inspect.getdoc(told) or '')}")
+            elif inspect.isfunction(told) and not method.startswith("_"):
+                yield from ("", f"- `{method}{_signature(told)}`: {_flowing(inspect.getdoc(told) or '')}")
+    values = [Reply, Blob, *(v for v in vars(kubernetes).values() if is_dataclass(v) and isinstance(v, type))]
+    yield from ("", "## Values", "")
+    for value in dict.fromkeys(values):
+        shown = ", ".join(f"`{f.name}: {f.type}`" for f in fields(value))
+        yield f"- **{value.__name__}** ({shown}). {_flowing(inspect.getdoc(value) or '')}"
+
+
+def _signature(method: Any) -> str:
+    found = inspect.signature(method)
+    own = [p for name, p in found.parameters.items() if name != "self"]
+    return str(found.replace(parameters=own)).replace("'", "")
+
+
+# -- releases ----------------------------------------------------------------------------------------------------------
+
+
+def release_schema() -> dict[str, Any]:
+    """JSON Schema of what CI sends to /v1/releases."""
+    return {"$schema": DIALECT, **ReleasePayload.model_json_schema(by_alias=True)}
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,15 +15,17 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from bot.catalogue import Release
 from bot.policy import Actor
+from bot.releases import ReleasePayload
 from bot.rollbacks import Wanted
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings
-from tests.cli.house import House, Running, stocked
+from bot.web.incoming import Malformed, read_json
+from tests.cli.house import SECRET, House, Running, stocked
 
 TOKEN = "token-of-all-pipelines"
 PLAN = """\
@@ -261,3 +265,40 @@ def test_an_override_without_a_reason_is_refused_and_one_without_a_freeze_goes_t
     assert ci.ask("POST", path, body={"reason": " "})[0] == 400
     status, found = ci.ask("POST", path, body={"reason": "banned, but needed", "version": "2.4.1"})
     assert (status, found["recorded"]) == (201, "the bot's log")
+
+
+# -- registering, as docs/releases.md says it --------------------------------------------------------------------------
+
+RELEASES = DOCS.with_name("releases.md").read_text(encoding="utf-8")
+
+
+def block(kind: str) -> str:
+    """The first block of a kind."""
+    return RELEASES.split(f"```{kind}\n")[1].split("```")[0]
+
+
+@pytest.mark.parametrize("kind", ["sh", "python"])
+def test_the_documented_signing_registers_the_documented_release(ci: Ci, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "release.json").write_text(block("json"))
+    command = ["sh", "-e", "-c", block("sh")] if kind == "sh" else [sys.executable, "-c", block("python")]
+
+    def sent(secret: str) -> tuple[int, str]:
+        env = {"PATH": os.environ["PATH"], "ROLLBACK_URL": ci.running.house.url, "ROLLBACK_WEBHOOK_SECRET": secret}
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = sent(SECRET)
+    assert code == 0 and json.loads(said)["new"] is True, said
+    assert json.loads(sent(SECRET)[1])["new"] is False
+    code, said = sent("another secret")
+    assert code != 0 and "401" in said
+
+
+def test_the_schema_takes_the_documented_release_and_refuses_what_the_bot_refuses() -> None:
+    schema = json.loads(DOCS.with_name("release.schema.json").read_text())
+    body = json.loads(block("json"))
+    assert set(body) <= set(schema["properties"]) and set(schema["required"]) <= set(body)
+    assert schema["additionalProperties"] is False and "schema" in schema["properties"]
+    read_json(TypeAdapter(ReleasePayload), block("json").encode())
+    with pytest.raises(Malformed, match="imagse: is not known here; did you mean 'images'"):
+        read_json(TypeAdapter(ReleasePayload), json.dumps({**body, "imagse": {}}).encode())

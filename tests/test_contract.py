@@ -10,7 +10,6 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,41 +21,19 @@ import actions
 import checks
 from bot.adapters.http import HttpClient, HttpTarget
 from bot.contract import Action, Handler, Output, Params
-from bot.narrow import PORT_NAMES
+from bot.handler_rules import called, of_class, of_source
 from bot.playground.single import Shop
 from bot.registry import Registry
-from bot.testing import ports
+from bot.testing import Broken, assert_contract, ports
 
 HOUSE = Path(__file__).parent.parent
 REGISTRY = Registry.discover(actions, checks, entry_points=False)
 HANDLERS: list[Handler[Any]] = [*REGISTRY.actions.values(), *REGISTRY.checks.values()]
 
-RELEASED = HOUSE / "bot" / "released"
-OURS = {"bot.contract", "bot.ports", "bot.released"}
-REACHING = {
-    "builtins", "concurrent", "ctypes", "ftplib", "http", "imaplib", "importlib", "io", "multiprocessing", "os",
-    "pathlib", "poplib", "random", "secrets", "select", "shutil", "signal", "smtplib", "socket", "socketserver",
-    "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request", "uuid", "xmlrpc",
-}  # fmt: skip
-"""Standard library that reaches past the ports, or gives another answer every time."""
-CALLS = {
-    "open": "the world is reached through ports only",
-    "exec": "no code is made at run time",
-    "eval": "no code is made at run time",
-    "print": "ctx.report shows progress",
-    "input": "people are asked by gates",
-    "sleep": "raise NotYet, which costs nothing while it waits",
-    "now": "the time is ctx.now",
-    "utcnow": "the time is ctx.now",
-    "today": "the time is ctx.now",
-    "time": "the time is ctx.now",
-}
-
 
 @pytest.mark.parametrize("handler", HANDLERS, ids=lambda h: h.name)
 def test_a_handler_keeps_the_rules(handler: Handler[Any]) -> None:
-    source = Path(inspect.getfile(type(handler)))
-    assert [*of_class(type(handler)), *of_source(source.read_text(), handler.needs)] == []
+    assert_contract(type(handler))
 
 
 @pytest.mark.parametrize("handler", HANDLERS, ids=lambda h: h.name)
@@ -67,7 +44,7 @@ def test_a_handler_has_a_test_of_its_own_that_runs_it_through_the_contract(handl
     path = HOUSE / "tests" / kind / f"test_{name}.py"
     assert path.exists(), f"{handler.name} has no test; write {path.relative_to(HOUSE)}"
     wanted = "assert_lifecycle" if kind == "actions" else "run_check"
-    assert wanted in set(_called(ast.parse(path.read_text()))), f"{path.relative_to(HOUSE)} must call {wanted}"
+    assert wanted in set(called(ast.parse(path.read_text()))), f"{path.relative_to(HOUSE)} must call {wanted}"
 
 
 def test_both_kinds_of_handlers_are_found() -> None:
@@ -89,85 +66,6 @@ async def test_the_example_in_the_documentation_keeps_the_rules(monkeypatch: pyt
         http = HttpClient({"shop": HttpTarget(shop.url)})
         await names["test_lifecycle"](shop, lambda record: ports(http=http.bind(record)))
         await http.close()
-
-
-# -- the rules -------------------------------------------------------------------------------------------------------
-
-
-def of_class(cls: type[Handler[Any]]) -> Iterator[str]:
-    """What the class itself gets wrong."""
-    if not (sys.modules[cls.__module__].__doc__ or "").strip():
-        yield "the module says nothing about itself"
-    if not (vars(cls).get("__doc__") or "").strip():
-        yield f"{cls.__name__} says nothing about itself"
-    if not re.fullmatch(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*", cls.name):
-        yield f"{cls.name!r} is not <noun>.<verb>"
-    if unknown := sorted(cls.needs - PORT_NAMES):
-        yield f"needs names what is no port: {', '.join(unknown)}"
-    for flag in ("temporary", "destructive") if issubclass(cls, Action) else ():
-        if not isinstance(getattr(cls, flag), bool):
-            yield f"{flag} must be True or False"
-    for model in (cls.Params, *([cls.Output] if cls.Output else [])):
-        yield from _of_model(model)
-
-
-def _of_model(model: type[BaseModel]) -> Iterator[str]:
-    config = model.model_config
-    if not config.get("frozen") or config.get("extra") != "forbid":
-        yield f"{model.__name__} must stay frozen, with extra fields forbidden"
-    schema = model.model_json_schema()
-    for part in (schema, *schema.get("$defs", {}).values()):
-        for name, field in part.get("properties", {}).items():
-            if not field.get("description", "").strip():
-                yield f"{part.get('title', model.__name__)}.{name} has no description"
-
-
-def of_source(source: str, needs: frozenset[str]) -> Iterator[str]:
-    """What the text of a handler's module gets wrong."""
-    tree = ast.parse(source)
-    for module in _imported(tree):
-        first = module.partition(".")[0]
-        reaching = {module, first} & REACHING
-        ours = module in OURS or module.startswith(("bot.ports.", "bot.released."))
-        if reaching or not (ours or first == "pydantic" or first in sys.stdlib_module_names):
-            yield f"imports {module}; only bot.contract, bot.ports, pydantic and what reaches nowhere is allowed"
-    yield from (f"calls {name}(); {CALLS[name]}" for name in sorted(set(_called(tree)) & CALLS.keys()))
-    used = _used(tree)
-    if any(module.startswith("bot.released") for module in _imported(tree)):  # what handlers of releases share
-        used |= {port for path in RELEASED.glob("*.py") for port in _used(ast.parse(path.read_text()))}
-    wholes = sum(_is_ports(n) for n in ast.walk(tree))
-    if wholes != sum(isinstance(n, ast.Attribute) and _is_ports(n.value) for n in ast.walk(tree)):
-        yield "hands ctx.ports about; spell it ctx.ports.<name>, so that needs can be checked"
-    if used - needs:
-        yield f"uses {', '.join(sorted(used - needs))}, which needs does not declare"
-    if needs - used:
-        yield f"declares {', '.join(sorted(needs - used))} in needs and does not use it"
-
-
-def _used(tree: ast.AST) -> set[str]:
-    return {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and _is_ports(n.value)}
-
-
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or "."
-            yield from (f"bot.{a.name}" for a in node.names) if module == "bot" else [module]
-
-
-def _called(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Name):
-                yield node.func.id
-            elif isinstance(node.func, ast.Attribute):
-                yield node.func.attr
-
-
-def _is_ports(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr == "ports"
 
 
 # -- the rules find what they are for --------------------------------------------------------------------------------
@@ -229,7 +127,13 @@ def test_a_class_that_breaks_rules_is_found() -> None:
         "'loose' is not <noun>.<verb>",
         "needs names what is no port: htpp",
         "temporary must be True or False",
+        "LooseParams.target names a target; its type is bot.contract.HttpTarget",
         "LooseParams must stay frozen, with extra fields forbidden",
         "LooseParams.target has no description",
         "Inner.key has no description",
     ]
+
+
+def test_assert_contract_says_every_rule_that_does_not_hold() -> None:
+    with pytest.raises(Broken, match=r"(?s)loose: 'loose' is not <noun>\.<verb>.*in needs and does not use it"):
+        assert_contract(Loose)

@@ -94,7 +94,7 @@ def _line(error: Any, shape: Shape) -> str:
         return f"do: there is no command {quoted(context['tag'])}{_guess(context['tag'], tags)}"
     path = tuple(p for p in error["loc"] if p not in _tags(shape))
     where = dotted(path) or "the body"
-    if kind == "unexpected_keyword_argument":
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{where}: is not known here{_guess(path[-1], _keys(shape, path[:-1]))}"
     if kind in ("missing", "missing_argument"):
         return f"{where}: is missing."
