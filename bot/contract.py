@@ -188,6 +188,28 @@ class Change:
             found.append("can no longer be undone")
         return tuple(found)
 
+    def missing_from(self, fresh: Change) -> tuple[Edit, ...]:
+        """The edits of this change that a fresh plan no longer holds: done, or out of its sight."""
+        return tuple(e for e in self.edits if e.target not in fresh.targets)
+
+    def strayed(self, fresh: Change, seen: Mapping[str, Value]) -> tuple[str, ...]:
+        """In which ways what a fresh plan no longer holds is not done, a line each. seen: target -> where it stands.
+
+        An edit that is missing from a new plan counts as done only where its target stands at `after`.
+        """
+        return tuple(
+            f"{e.target}: is {_show(seen.get(e.target))}, and would stay so; approved was {_show(e.before)} -> "
+            f"{_show(e.after)}"
+            for e in self.missing_from(fresh)
+            if not e.arrived(seen.get(e.target))
+        )
+
+    def whole(self, fresh: Change) -> Change:
+        """A fresh plan, with what of this change is done already: all that is to be waited for, in this one's order."""
+        new = {e.target: e for e in fresh.edits}
+        ours = [new.pop(e.target, e) for e in self.edits]
+        return replace(fresh, edits=(*ours, *new.values()))
+
     def on_top_of(self, earlier: Iterable[Change]) -> Change:
         """This change as it will be once `earlier` ones are in place: where they leave a target, it starts."""
         left = {e.target: e.after for c in earlier for e in c.edits}

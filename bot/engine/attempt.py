@@ -273,6 +273,8 @@ class Attempt:
             raise Fatal(f"not done yet: {there}", "finish it by hand and adopt it again, or try again")
         known = self.step.change or change
         seen = await self._observe(self.step.spec, known.targets) if known.targets else {}
+        if strayed := known.strayed(change, seen):
+            raise Fatal(f"not done yet: {'; '.join(strayed)}", "finish it by hand and adopt it again, or try again")
         told = await self._told(change)
         await self.write(ev.Adopted(self.id, self.n, seen, change.summary, told.output))
 
@@ -299,13 +301,25 @@ class Attempt:
         action, params = self._action(self.step.spec), self.params(self.step.spec)
         begun = replace(self, step=(await self.log.load(self.run.id)).steps[self.id])  # its key and memo, as begun
         ctx = begun.acting(self.step.spec)
-        receipt = await self._in_step(ctx, lambda: action.apply(ctx, params, change))
-        if self.run.undoes(self.step) is None:
-            _fits(action.Output, receipt.output)
-            await self.write(ev.Applied(self.id, self.n, receipt))
-        else:
+        if self.run.undoes(self.step) is not None:
+            receipt = await self._in_step(ctx, lambda: action.apply(ctx, params, change))
             seen = await self._in_step(ctx, lambda: self._arrived(change))
             await self.write(ev.Undone(self.id, self.n, receipt, seen))
+            return
+        end = End(begun, change)
+
+        async def once() -> Receipt:
+            done: Receipt = await action.apply(ctx, params, change)
+            await end.reached()
+            return done
+
+        try:
+            receipt = await self._in_step(ctx, once)
+        except Moved as e:
+            await self.write(ev.Drifted(self.id, self.n, e.change, e.change.fingerprint(begun.step.spec.uses), e.how))
+            return
+        _fits(action.Output, receipt.output)
+        await self.write(ev.Applied(self.id, self.n, receipt))
 
     async def _change(self) -> Change | None:
         """The change to make, written down as begun; None where there is nothing (more) to do in this pass."""
@@ -317,17 +331,30 @@ class Attempt:
         if left:
             await self.write(ev.Planned(self.id, self.n, change, print_, left))
             return None
-        if step.released is not None and (beyond := change.beyond(step.released)):
+        base = step.released or (step.change if step.replan else None)
+        beyond = change.beyond(step.released) if step.released is not None else ()
+        if base is not None:
+            base = replace(base, edits=tuple(e for e in base.edits if e.target not in step.leave))
+            beyond = (*beyond, *await self.strayed(base, change))
+        if beyond:
             await self.write(ev.Drifted(self.id, self.n, change, print_, beyond))
             return None
+        there = tuple(e.target for e in base.missing_from(change)) if base is not None else ()
+        change = base.whole(change) if base is not None else change
         if change.is_noop:
             done = await self._told(change)
             over = ev.Undone(self.id, self.n, done, {}) if undoing else ev.Applied(self.id, self.n, done)
             await self.write(ev.Planned(self.id, self.n, change, print_), over)
             return None
-        begun = ev.ApplyStarted(self.id, self.n, change, print_)
+        begun = ev.ApplyStarted(self.id, self.n, change, print_, there)
         await self.write(*([] if step.change == change else [ev.Planned(self.id, self.n, change, print_)]), begun)
         return change
+
+    async def strayed(self, approved: Change, fresh: Change) -> tuple[str, ...]:
+        """What of a change is neither done nor in a fresh plan, in words."""
+        missing = [e.target for e in approved.missing_from(fresh)]
+        spec = (self.run.undoes(self.step) or self.step).spec
+        return approved.strayed(fresh, await self._observe(spec, missing)) if missing else ()
 
     async def _told(self, change: Change) -> Receipt:
         """What a step hands on that has nothing (more) to do: where its action declares an Output, `apply` gives it,
@@ -396,6 +423,45 @@ class Attempt:
         shutdown the step is taken over as it is."""
         if why := why_stop(self.run, self.step, self.clock()):
             await self.log.submit(self.run.id, ev.Cancelled(self.id, self.n, why))
+
+
+class Moved(Exception):
+    """Somebody has changed something meanwhile, so that it would take more than was approved. change: what is left;
+    how: the differences, a line each."""
+
+    def __init__(self, change: Change, how: tuple[str, ...]) -> None:
+        super().__init__("; ".join(how))
+        self.change, self.how = change, how
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Whether the world is where a change was to lead: what is done is judged by that, not by what `apply` says."""
+
+    attempt: Attempt
+    change: Change
+
+    async def reached(self) -> None:
+        """NotYet while something of it is left to do; Moved where that is more than was approved, at two looks in a
+        row: some things show late, and nothing may be done about what others did before people were asked."""
+        if not self.change.edits:  # it is not about the world
+            return
+        fresh, how = await self._look()
+        if how:
+            await self.attempt.log.rest(LOOK_AFTER)
+            fresh, how = await self._look()
+        if how:
+            raise Moved(fresh, how)
+        if fresh.edits:
+            done, total = max(0, len(self.change.edits) - len(fresh.edits)), len(self.change.edits)
+            raise NotYet(f"{fresh.edits[0].target} is not at its end yet", after=LOOK_AFTER, done=done, total=total)
+
+    async def _look(self) -> tuple[Change, tuple[str, ...]]:
+        """What is left to do, and in which ways that is more than was approved."""
+        fresh, _ = await self.attempt.fresh()
+        approved = replace(self.attempt.step.released or self.change, facts=(), reversible=False)
+        beyond = Change(fresh.summary, fresh.edits, reversible=False).beyond(approved)
+        return fresh, (*beyond, *await self.attempt.strayed(self.change, fresh))
 
 
 def together(seen: Mapping[str, Verdict]) -> Verdict:

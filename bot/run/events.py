@@ -310,13 +310,15 @@ class Drifted:
 
 @dataclass(frozen=True, slots=True)
 class ApplyStarted:
-    """The change that is about to be made; written before the first effect, it is the undo data."""
+    """The change that is about to be made; written before the first effect, it is the undo data. `there`: targets of
+    it that stood at their `after` before anything was done: they are waited for, and not ours to undo."""
 
     kind: ClassVar[str] = "apply started"
     step: str
     n: int
     change: Change
     fingerprint: str
+    there: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,9 +255,12 @@ def _apply_started(run: Run, e: ev.ApplyStarted, at: float) -> Run:
         return _set(run, s)
     if run.steps[e.step].applying and s.made is not None and _redirects(s.made, e.change):
         s = replace(s, redirected=s.redirected + 1, memo={})
-    edits = merged(s.made.edits if s.made else (), e.change.edits)
+    ours = [x for x in e.change.edits if x.target not in e.there]
+    edits = merged(s.made.edits if s.made else (), ours)
+    if not edits and not e.change.effects:  # all of it was there already: it is only waited for
+        return _set(run, s)
     run = _set(run, replace(s, made=merge(s.made, e.change, edits)))
-    return _owe(run, s, at) if e.change.edits else run
+    return _owe(run, s, at) if ours else run
 
 
 def _redirects(made: Change, now: Change) -> bool:

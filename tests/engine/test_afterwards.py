@@ -31,7 +31,7 @@ async def given_up(bot: Desk, world: World) -> Run:
     await bot.approve(run_id, "deploy", BEN)
     await bot.until(run_id, lambda r: world.docs["eu"] == "new" and world.entered["us"])
     assert not isinstance(await bot.say(run_id, ANA, Abort("not the cause")), Refusal)
-    world.hold.pop("us").set()
+    world.hold["us"].set()
     later = bot.engine.clock() + 3600
     assert not isinstance(await bot.say(run_id, ANA, HandOver("pause", "ben", later, "after the call")), Refusal)
     return await bot.until(run_id, lambda r: r.closed)

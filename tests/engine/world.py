@@ -55,6 +55,10 @@ class World:
     settle: dict[str, int] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=dict)
     plans: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Name -> writes of it that are taken and do nothing."""
+    hidden: set[str] = field(default_factory=set)
+    """Names that a plan does not see, as a workload that has lost its label."""
 
     def ports(self, run: Run, record: Record) -> Ports:
         """As wiring makes them."""
@@ -78,6 +82,9 @@ class _Docs:
         await self.record(f"put {path} {json.dumps(body)}")
         if if_match is not None and if_match != _tag(self.world.docs.get(path)):
             return Reply(412, {}, "changed meanwhile")
+        if self.world.dropped[path] > 0:
+            self.world.dropped[path] -= 1
+            return Reply(200, {"etag": _tag(body)}, "")
         self.world.docs[path] = body
         self.world.writes.append((path, body, key))
         return Reply(200, {"etag": _tag(body)}, "")
@@ -124,7 +131,7 @@ class DocSet(Action[SetParams]):
         world = self.world
         world.plans[p.docs[0]] += 1
         edits = []
-        for d in p.docs:
+        for d in [d for d in p.docs if d not in world.hidden]:
             now = (await ctx.ports.http.get("docs", d)).json
             if now != p.to:
                 edits.append(Edit(d, now, p.to, p.bound))

@@ -7,7 +7,7 @@ through `answer`, and what is to be done is what `decide` says. The engine's par
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from bot.catalogue import Release
@@ -328,15 +328,24 @@ class Play:
         planned = ev.Planned(s.spec.id, s.n, change, print_, left)
         if left:
             assert self.write(planned) is None
-        elif s.released is not None and (beyond := change.beyond(s.released)):
+            return True
+        base = s.released or (s.change if s.replan else None)
+        beyond = change.beyond(s.released) if s.released is not None else ()
+        there: tuple[str, ...] = ()
+        if base is not None:
+            base = replace(base, edits=tuple(e for e in base.edits if e.target not in s.leave))
+            beyond = (*beyond, *base.strayed(change, {e.target: self.world.get(e.target) for e in base.edits}))
+            there = tuple(e.target for e in base.missing_from(change))
+        whole = base.whole(change) if base is not None else change
+        if beyond:
             assert self.write(ev.Drifted(s.spec.id, s.n, change, print_, beyond)) is None
-        elif change.is_noop:
+        elif whole.is_noop:
             done = Receipt(change.summary, output=_gives(s))
             undoing = self.run.undoes(s) is not None
             over = ev.Undone(s.spec.id, s.n, done, {}) if undoing else ev.Applied(s.spec.id, s.n, done)
             assert self.write(planned, over) is None
         else:
-            return not self._or_cancelled(s, ev.ApplyStarted(s.spec.id, s.n, change, print_))
+            return not self._or_cancelled(s, ev.ApplyStarted(s.spec.id, s.n, whole, print_, there))
         return True
 
     def _or_cancelled(self, s: Step, e: ev.Event) -> bool:
