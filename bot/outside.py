@@ -36,7 +36,7 @@ NEXT = (
 )
 _TOLD = (
     ev.Stopped, ev.Resumed, ev.Planned, ev.Created, ev.Started, ev.Applied, ev.Undone, ev.Failed, ev.Approved,
-    ev.Aborted, ev.HandedOver, ev.Closed, ev.Seen, ev.Overdue, ev.TakenOver,
+    ev.Aborted, ev.HandedOver, ev.Closed, ev.Seen, ev.Overdue, ev.Lifted, ev.TakenOver,
 )  # fmt: skip
 _SAMPLED = (ev.Created, ev.Approved, ev.BrokeGlass, ev.Aborted, ev.Closed)
 

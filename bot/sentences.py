@@ -112,7 +112,7 @@ def shown(value: Value) -> str:
 _OfRun = (
     ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
     | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
-    | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Reviewed | ev.LossAccepted | ev.Unknown
+    | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.Reviewed | ev.LossAccepted | ev.Unknown
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Reminded | ev.Paged
 _OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
@@ -163,6 +163,13 @@ def _of_run(event: _OfRun, names: Names) -> str:
             if event.step:
                 return f"{names.step(event.step)} was to be given back by now: whose it is was reminded"
             return f"the broken glass for {names.decision(event.decision)} was to be reviewed by now"
+        case ev.Lifted():
+            what = "; ".join(f"{target.partition('/')[0]}: {words}" for target, words in event.missing.items())
+            return (
+                f"{names.step(event.step)} was lifted by somebody else: {what}"
+                if what
+                else (f"{names.step(event.step)} stands again everywhere")
+            )
         case ev.Reviewed():
             return f"reviewed the broken glass for {names.decision(event.decision)}" + _because(event.note)
         case ev.Unknown():

@@ -300,7 +300,9 @@ def debt(run: Run, d: Debt) -> str:
     what = s.made.summary if s.made else s.spec.title
     owner = f"; @{d.owner} sees to it until {moment(d.until)}" if d.owner and d.until is not None else ""
     heir = f", taken over from run {d.run}" if d.run else ""
-    return f"{s.spec.title} ({d.step}) is in place since {clock(d.since)}{heir}: {what}{owner}"
+    gone = "; ".join(f"{target.partition('/')[0]}: {words}" for target, words in d.missing.items())
+    missed = f"; LIFTED BY SOMEBODY, noticed {clock(d.missed)}: {gone}" if gone and d.missed is not None else ""
+    return f"{s.spec.title} ({d.step}) is in place since {clock(d.since)}{heir}: {what}{owner}{missed}"
 
 
 def _next(run: Run) -> Iterator[str]:

@@ -36,6 +36,7 @@ from bot.engine.staff import NoChannels, Staff
 from bot.eta import Estimates, Eta
 from bot.lease import Lease, take
 from bot.located.yamltree import content
+from bot.lookout import Lookout
 from bot.metrics import Metrics
 from bot.notices import StoredNotices
 from bot.outside import Outside
@@ -252,6 +253,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         _gauges(bot)
         stack.push_async_callback(_end, asyncio.create_task(metrics.run()))
         stack.push_async_callback(_end, asyncio.create_task(reloading.run()))
+        lookout = Lookout(lambda: reach.clusters, base.store, engine.submit)
+        stack.push_async_callback(_end, asyncio.create_task(lookout.run()))
         if paging is not None:
             stack.push_async_callback(_end, asyncio.create_task(paging.run()))
         if slack is not None:

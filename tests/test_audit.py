@@ -324,6 +324,8 @@ EVERY: list[ev.Event] = [
     ev.TakenOver("deploy", "r2"),
     ev.Overdue("deploy"),
     ev.Overdue(decision="go"),
+    ev.Lifted("deploy", {"eu-1/guard/g/rules": "the guard is gone"}),
+    ev.Lifted("deploy", {}),
     ev.Reviewed("go", ANA, "it was right"),
     ev.Unknown("teleported", "{}"),
 ]

@@ -172,6 +172,12 @@ def overdue(run: Run, e: ev.Overdue, at: float) -> Run:
     return _reviewing(run, replace(run.reviews[e.decision], reminded=at))
 
 
+def lifted(run: Run, e: ev.Lifted, at: float) -> Run:
+    """Somebody else has lifted what stood for a time, or it stands again."""
+    debt = replace(run.debts[e.step], missing=dict(e.missing), missed=at if e.missing else None)
+    return replace(run, debts={**run.debts, e.step: debt})
+
+
 def glass_broken(run: Run, e: ev.BrokeGlass, at: float) -> Run:
     """It is to be reviewed, whatever becomes of the decision."""
     return _reviewing(run, Review(e.decision, e.by, at, e.reason))

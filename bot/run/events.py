@@ -22,6 +22,7 @@ from bot.contract import Change, Json, Receipt, Value, Verdict, canonical
 from bot.plan.model import Plan
 from bot.policy import Actor
 from bot.run.owed import Inherited as Inherited
+from bot.run.owed import Lifted as Lifted
 from bot.run.owed import Overdue as Overdue
 from bot.run.owed import Reviewed as Reviewed
 from bot.run.owed import Seen as Seen
@@ -523,7 +524,7 @@ Event = (
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded
     | Retried | Skipped | Accepted | UndoAsked | HandedOver | AdoptAsked | Adopted
-    | Seen | Inherited | TakenOver | Overdue | Reviewed | Unknown
+    | Seen | Inherited | TakenOver | Overdue | Lifted | Reviewed | Unknown
 )  # fmt: skip
 
 OfAttempt = (

@@ -19,6 +19,7 @@ from bot.run.afterwards import (
     glass_broken,
     handed_over,
     inherited,
+    lifted,
     looking,
     overdue,
     reviewed,
@@ -557,5 +558,6 @@ _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.Checked: _checked, ev.Failed: _failed, ev.Cancelled: _cancelled, ev.Lost: _lost,
     ev.NotNeeded: _not_needed, ev.Retried: _retried, ev.Skipped: _skipped, ev.Accepted: _accepted,
     ev.UndoAsked: undo_asked, ev.HandedOver: handed_over, ev.AdoptAsked: _adopt_asked, ev.Adopted: _adopted,
-    ev.Seen: seen, ev.Inherited: inherited, ev.TakenOver: taken_over, ev.Overdue: overdue, ev.Reviewed: reviewed,
+    ev.Seen: seen, ev.Inherited: inherited, ev.TakenOver: taken_over, ev.Overdue: overdue,
+    ev.Lifted: lifted, ev.Reviewed: reviewed,
 })  # fmt: skip

@@ -57,6 +57,16 @@ class Overdue:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifted:
+    """What a step holds for a time does not stand any more though the run has not given it back, or stands again.
+    missing: target -> what was seen there, in words; empty where all of it stands."""
+
+    kind: ClassVar[str] = "lifted"
+    step: str
+    missing: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Reviewed:
     """Somebody has looked at a broken glass afterwards."""
 

@@ -22,7 +22,7 @@ _OF_ATTEMPT = get_args(ev.OfAttempt)
 _AFTERWARDS = (
     *_OF_ATTEMPT, ev.Started, ev.UndoAsked, ev.AdoptAsked, ev.Retried, ev.Accepted, ev.Proposed, ev.Agreed, ev.Approved,
     ev.Declined, ev.BrokeGlass, ev.Taken, ev.Reminded, ev.Paged, ev.PeopleChanged, ev.HandedOver, ev.TakenOver,
-    ev.Overdue, ev.Reviewed,
+    ev.Overdue, ev.Lifted, ev.Reviewed,
 )  # fmt: skip
 """What may still happen to a run that is over: what it has left is given back."""
 
@@ -296,6 +296,14 @@ def _overdue(run: Run, e: ev.Overdue) -> str | None:
     return None if review is not None and review.reviewed is None else "there is nothing to be reviewed"
 
 
+def _lifted(run: Run, e: ev.Lifted) -> str | None:
+    if e.step not in run.debts:
+        return f"{e.step} is no debt"
+    if run.being_given_back(e.step):
+        return f"{e.step} is being given back"
+    return "that is known" if run.debts[e.step].missing == e.missing else None
+
+
 def _review(run: Run, e: ev.Reviewed) -> str | None:
     review = run.reviews.get(e.decision)
     if review is None:
@@ -348,5 +356,6 @@ _RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
     ev.Proposed: _propose, ev.Agreed: _agree, ev.Retargeted: _retarget, ev.FixAdmitted: _live,
     ev.Retried: _retry, ev.Skipped: _skip, ev.Accepted: _accept, ev.UndoAsked: _undo,
     ev.HandedOver: _hand_over, ev.AdoptAsked: _adopt, ev.Closed: _close,
-    ev.Inherited: _inherit, ev.TakenOver: _taken_over, ev.Overdue: _overdue, ev.Reviewed: _review,
+    ev.Inherited: _inherit, ev.TakenOver: _taken_over, ev.Overdue: _overdue,
+    ev.Lifted: _lifted, ev.Reviewed: _review,
 })  # fmt: skip

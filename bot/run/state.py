@@ -180,7 +180,8 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Debt:
     """Something temporary that is in place. owner, until: set once it was handed over; reminded: when its owner last
-    was; run: the ended run that it was taken over from."""
+    was; run: the ended run that it was taken over from; missing: target -> what stands there instead, where somebody
+    else has lifted it, noticed at `missed`."""
 
     step: str
     since: float
@@ -188,6 +189,8 @@ class Debt:
     until: float | None = None
     reminded: float | None = None
     run: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    missed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,6 +457,16 @@ class Run:
         if step.spec.undo is not None:
             return self.steps[step.spec.undo]
         return step if step.undoing else None
+
+    def being_given_back(self, debt: str) -> bool:
+        """Whether something is taking back what this step holds, or has begun to and not ended."""
+        own = self.steps[debt]
+        undoing = (s for s in self.steps.values() if s.spec.undo == debt)
+        return (
+            own.attempt is not None
+            or (own.undoing and own.open)
+            or any(s.attempt is not None or (s.applying and s.open) for s in undoing)
+        )
 
     @property
     def let_through(self) -> tuple[str, ...]:

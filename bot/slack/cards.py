@@ -22,6 +22,7 @@ from bot.slack.blocks import (
     cut,
     escape,
     fit,
+    fit_lines,
     joined,
     mark,
     menu,
@@ -218,6 +219,15 @@ def overdue(scene: Scene, d: Debt) -> Message:
                    *actions(f"overdue.{d.step}", run.id, press, later))  # fmt: skip
 
 
+def lifted(scene: Scene, d: Debt) -> Message:
+    """Tells that somebody else has lifted what holds new releases back."""
+    called = scene.call([COMMANDER], True)
+    rows = [mark("• {}: {}", target.partition("/")[0], words) for target, words in d.missing.items()]
+    head = mark("*{}* was lifted by somebody else.", scene.title(d.step))
+    next_ = mark("Find out who deploys there. The commands that put it back: `rollback-bot show {}`.", scene.run.id)
+    return message(section(fit(joined([called, head], " "), 600)), section(fit_lines(rows, 1_500)), section(next_))
+
+
 def to_review(scene: Scene, r: Review) -> Message:
     """Reminds those who review broken glass."""
     called = scene.call([APPROVER, COMMANDER], True)
@@ -230,6 +240,8 @@ def _debt(scene: Scene, d: Debt) -> Mrkdwn:
     s = scene.run.steps[d.step]
     what = s.made.summary if s.made is not None else "in place"
     line = mark("*{}* since {}: {}", s.spec.title, when(d.since), stopped(cut(what, 300)))
+    if d.missing:
+        return joined([line, mark("*Lifted by somebody else*: {}", "; ".join(d.missing.values()))])
     if d.owner:
         until = when(d.until, day=True) if d.until is not None else Mrkdwn("an open end")
         return joined([line, mark("Handed over: {} sees to it until {}.", person(d.owner), until)])

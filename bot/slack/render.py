@@ -136,6 +136,10 @@ def _reminders(scene: Scene, channel: str) -> Iterator[Post]:
         if d.reminded is not None and d.owner:
             slot = f"overdue.{d.step}.{d.reminded:.0f}"
             yield Post(slot, channel, cards.overdue(scene, d), urgency="decision", fixed=True)
+    for d in scene.run.debts.values():
+        if d.missing and d.missed is not None:
+            slot = f"lifted.{d.step}.{d.missed:.0f}"
+            yield Post(slot, channel, cards.lifted(scene, d), ROOT, "decision", fixed=True)
     for r in scene.run.reviews.values():
         if r.reminded is not None and r.reviewed is None:
             slot = f"review.{r.decision}.{r.reminded:.0f}"
