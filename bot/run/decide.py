@@ -242,8 +242,8 @@ def next_attempt(run: Run, s: Step) -> ev.AttemptKind | None:
 
 
 def _wants_plan(run: Run, s: Step, asked: Asked | None) -> bool:
-    if s.released is not None:
-        return False
+    if s.released is not None:  # at its turn it is planned as it acts
+        return s.stale and not (s.undoing or _ready(run, s))
     ahead = asked is not None or (s.spec.id in run.plan.planned_ahead and not _ready(run, s))
     return ahead and (s.change is None or s.stale)
 

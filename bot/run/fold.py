@@ -201,11 +201,22 @@ def _look_again(run: Run, decision: str) -> Run:
 
 
 def _void(run: Run, decision: str, differences: tuple[str, ...] = ()) -> Run:
-    """Drops the approvals: what was shown is not what would happen now."""
+    """Drops the approvals: what was shown is not what would happen now. Of a choice every way is open again, unless
+    something of the one that was taken has been done already."""
     asked = run.asked[decision]
+    run = _set(run, *map(_anew, _struck_out(run, asked)))
     run = _set(run, *(replace(s, released=None) for s in run.members(decision)))
     asked = replace(asked, dropped=dropped(asked, differences), votes=(), decided=None, opened=None, waited=None)
     return _ask(run, replace(asked, reminded=None, paged=None, glass=None, taken=""))
+
+
+def _struck_out(run: Run, asked: Asked) -> list[Step]:
+    """Steps of the other ways of a choice that ended because this way was taken, and nothing of it is done yet."""
+    taken = [run.steps[i] for i in asked.spec.members]
+    if asked.spec.choice is None or asked.decided is None or any(s.applying or s.made or not s.open for s in taken):
+        return []
+    others = (a for a in run.asked.values() if a.spec.choice == asked.spec.choice and a is not asked)
+    return [s for a in others for i in a.spec.members if (s := run.steps[i]).end == "not needed"]
 
 
 # -- attempts --------------------------------------------------------------------------------------------------------
@@ -220,13 +231,16 @@ def _started(run: Run, e: ev.Started, at: float) -> Run:
 def _planned(run: Run, e: ev.Planned, at: float) -> Run:
     """While votes are pending, what is shown stays as long as it covers what is planned: all bind the same."""
     s = run.steps[e.step]
+    outdated = s.attempt.outdated if s.attempt is not None else None
+    if outdated and outdated & e.change.targets:
+        return _set(run, replace(_over(s, lost=0), stale=s.change is not None))
     asked = run.decision_of(s)
     voting = asked is not None and bool(asked.votes) and s.released is None
     shown = s.released or (s.change if voting else None)
     beyond = e.change.beyond(shown) if shown is not None else ()
     if not voting or beyond or s.change is None:
         s = replace(s, change=e.change, fingerprint=e.fingerprint)
-    s = replace(s, stale=False, left=e.left)
+    s = replace(s, stale=outdated is not None, left=e.left)
     s = _over(s, lost=0) if s.attempt is None or s.attempt.doing == "plan" else s
     left = sorted(set(e.left) - s.leave)
     if left:
@@ -392,7 +406,7 @@ def _not_needed(run: Run, e: ev.NotNeeded, at: float) -> Run:
 
 def _retried(run: Run, e: ev.Retried, at: float) -> Run:
     s = run.steps[e.step]
-    return _set(run, cleared(replace(s, halt=None, replan=s.applying, stale=s.change is not None and not s.applying)))
+    return _set(run, cleared(replace(s, halt=None, replan=s.applying, stale=_forecast(s))))
 
 
 def _skipped(run: Run, e: ev.Skipped, at: float) -> Run:
@@ -468,32 +482,47 @@ def _decidable(run: Run, s: Step) -> bool:
 
 
 def _set(run: Run, *steps: Step) -> Run:
-    """The run with these steps; what an ended step changed makes later plans over the same targets stale."""
+    """The run with these steps; what was planned before a step ended that comes earlier is planned again."""
     if not steps:
         return run
     new = {s.spec.id: _anew(s) if s.reset and s.attempt is None else s for s in steps}
     ended = [i for i, s in new.items() if not s.open and run.steps[i].open]
     run = replace(run, steps={**run.steps, **new})
     for i in ended:
-        for later in _planned_over(run, i):
-            run = replace(run, steps={**run.steps, later.spec.id: replace(later, change=None, fingerprint="")})
-            asked = run.decision_of(later)
-            run = _void(run, asked.spec.name) if asked is not None and asked.votes else run
+        run = _acted(run, i)
     return run
 
 
-def _planned_over(run: Run, ended: str) -> list[Step]:
-    """Steps planned while `ended` was still going to change the same targets: their plans were forecasts."""
-    moved = touches(run, run.steps[ended])
-    found = []
-    for i in run.plan.behind[ended] if moved else ():
-        later = run.steps[i]
+def _acted(run: Run, i: str) -> Run:
+    """A step has acted: what was planned before says nothing any more where it meets what this one moved, and is to be
+    looked at again everywhere else, as a plan may have found nothing to do only because this one had not acted."""
+    ended = run.steps[i]
+    moved = touches(run, ended)
+    if not moved and (ended.change is None or ended.change.is_noop):
+        return run
+    for later in (run.steps[b] for b in run.plan.behind[i]):
         asked = run.decision_of(later)
-        together = asked is not None and ended in asked.spec.members
-        ready = run.started(later) or later.released is not None
-        if later.change is not None and not ready and not together and moved & later.change.targets:
-            found.append(later)
-    return found
+        together = asked is not None and i in asked.spec.members
+        if together or not later.spec.changes or run.started(later):
+            continue
+        if later.attempt is not None:
+            seen = later.attempt.outdated or frozenset()
+            later = replace(later, attempt=replace(later.attempt, outdated=seen | moved))
+        met = sorted(moved & later.change.targets) if later.change is not None and later.released is None else []
+        later = replace(later, stale=later.change is not None)
+        run = _put(run, replace(later, change=None, fingerprint="", stale=False) if met else later)
+        if met and asked is not None and asked.votes:
+            run = _void(run, asked.spec.name, tuple(f"{t}: {ended.spec.title} has acted on it since" for t in met))
+    return run
+
+
+def _forecast(s: Step) -> bool:
+    """Whether what it would do is shown to people who have yet to decide: what was let pass is planned as it acts."""
+    return s.change is not None and not s.applying and s.released is None
+
+
+def _put(run: Run, step: Step) -> Run:
+    return replace(run, steps={**run.steps, step.spec.id: step})
 
 
 def _ask(run: Run, asked: Asked) -> Run:

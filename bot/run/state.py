@@ -27,13 +27,15 @@ End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed", 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The one attempt in flight. `cancel`: why it is to stop, empty while it may go on."""
+    """The one attempt in flight. `cancel`: why it is to stop, empty while it may go on; `outdated`: a step before it
+    has acted while this one looked, on these targets."""
 
     n: int
     doing: AttemptKind
     since: float
     node: str = ""
     cancel: str = ""
+    outdated: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,7 @@ class Tape(Play):
         receipt = Receipt(detail, evidence or {})
         done = ev.Undone(id, s.n, receipt, {}) if self.run.undoes(s) is not None else ev.Applied(id, s.n, receipt)
         self.wrote(done)
+        self.look()
 
     def looks(self, id: str, status: Status, observed: str, expected: str, **data: Json) -> None:
         """A check answers."""
@@ -233,7 +234,6 @@ def asked_backend() -> Tape:
     t.acts("freeze", "CI and 2 deploy paths refuse new releases of shop; this run passes", 3)
     logs: Json = {"digest": "sha256:" + "ab" * 32, "size": 4120, "type": "application/gzip"}
     t.acts("evidence", "41,200 log lines, 6 metrics of the last 60 min", 12, {"logs.jsonl.gz": logs})
-    t.plans("pause-workers", "deploy", "settings", "keep", "down", "restore")
     return t
 
 

@@ -112,7 +112,7 @@ def test_by_hand_says_how_to_go_on_without_the_bot() -> None:
 By hand: if the bot is away, go on from here. This text follows the run.
 # By hand: Rollback of shop: 2.4.1 → 2.4.0
 
-Written 2026-11-25 14:02 UTC for run shop-1f. Waiting for an approver since 0 s: bring the backend back.
+Written 2026-11-25 14:02 UTC for run shop-1f. Waiting for an approver since 12 s: bring the backend back.
 If the bot is away, go on from here. When it is back, `rollback-bot adopt` records what you did.
 
 ## Still in place (give it back in the end)
@@ -169,7 +169,7 @@ Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
 
 def test_a_decided_card_says_who_when_after_how_long_and_what_came_of_it() -> None:
     assert read(scenes.deploying(), "decision.backend") == snapshot("""\
-Bring the backend back · approved by @cho (approver) at 14:03 UTC after 38 s
+Bring the backend back · approved by @cho (approver) at 14:03 UTC after 50 s
 • Pause workers: done in 21 s (workers drained)
 • Deploy 2.4.0: at work
 • Settings: approved\
@@ -263,7 +263,7 @@ Keep is not proven: 2.4.0 has never run on 0042.
 
 def test_a_chosen_way_is_named() -> None:
     assert read(scenes.watching(), "decision.schema") == snapshot("""\
-Database schema 0042 → 0041: keep · approved by @ben (dba) at 14:04 UTC after 2 min 22 s
+Database schema 0042 → 0041: keep · approved by @ben (dba) at 14:04 UTC after 2 min 34 s
 • Keep the schema: done (nothing was changed)\
 """)
 
@@ -281,7 +281,7 @@ Watch            | at work                               | -                 | -
 def test_it_runs_again_with_work_and_waiting_apart() -> None:
     assert read(scenes.watching(), "restored.1795615497") == snapshot("""\
 shop runs 2.4.0 again. Watching until 14:20 UTC; then it counts as verified.
-Back after 2 min 57 s (1 min 59 s work, 58 s waiting for decisions).\
+Back after 2 min 57 s (1 min 26 s work, 1 min 31 s waiting for decisions).\
 """)
 
 
@@ -295,10 +295,10 @@ shop runs version 2.4.0 again since 14:04 UTC; we are watching it. The problem w
 def test_the_end_says_how_long_it_took_and_where_the_record_is() -> None:
     assert read(scenes.verified(), "end") == snapshot("""\
 shop runs 2.4.0 and is verified.
-Back after 2 min 57 s (1 min 59 s work, 58 s waiting for decisions), then watched for 15 min 6 s.
+Back after 2 min 57 s (1 min 26 s work, 1 min 31 s waiting for decisions), then watched for 15 min 6 s.
 Nothing is paused or held any more.
 CI refuses 2.4.1 until a newer release is registered.
-Record: 74 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
+Record: 88 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
 ( ⋯ Roll forward again… )\
 """)
 
@@ -392,7 +392,7 @@ Rollback of shop: 2.4.1 → 2.4.0: aborted, debts handed over.
 It took 6 min 38 s (5 min 40 s work, 58 s waiting for decisions).
 Still in place: Freeze deployments since 14:02 UTC; @dee sees to it until 2026-11-26 14:08 UTC.
 Stays changed: Deploy 2.4.0 (deploy) was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
-Record: 56 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
+Record: 64 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
 ( ⋯ Roll forward again… )\
 """)
 
@@ -415,7 +415,7 @@ To be reviewed by Fri 27 Nov 2026 at the latest. @ben @eli\
 
 def test_a_gate_opened_alone_says_so() -> None:
     assert read(scenes.glass_broken(), "decision.schema") == snapshot("""\
-Database schema 0042 → 0041: keep · opened alone by @cho at 14:04 UTC after 1 min 30 s (break-glass): no dba answers, customers cannot pay
+Database schema 0042 → 0041: keep · opened alone by @cho at 14:04 UTC after 1 min 42 s (break-glass): no dba answers, customers cannot pay
 • Keep the schema: approved\
 """)
 
