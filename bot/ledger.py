@@ -5,7 +5,8 @@ Invariants:
 - one release serves at a time: it ends where the next one begins, in whatever order that is told;
 - whatever happens to a release is added to its history, nothing is forgotten; telling the same again changes nothing;
 - never gone back to: the removed one, a bad or banned one, one below the floor; one that never served only where
-  there is nothing else. A run marks what it removed, so a second rollback cannot bring it back.
+  somebody vouches for it or there is nothing else. A run marks what it removed, so a second rollback cannot bring it
+  back.
 """
 
 from __future__ import annotations
@@ -237,7 +238,8 @@ def timed(ledger: Ledger) -> Ledger:
 
 def rank(ledger: Ledger, removed: str | None, floor: str | None, now: float, stable_after: float) -> list[Candidate]:
     """Every release as a candidate, best first: those that are stable and served, newest first; then those that
-    served for too short a time; those that never served only if there is nothing else; then all others."""
+    served for too short a time; those that never served only if somebody vouches for them, or there is nothing else;
+    then all others."""
     order = {v: i for i, v in enumerate(ledger)}
     ruled_out = {v: _ruled_out(r, removed, floor, order) for v, r in ledger.items()}
     some_served = any(r.served for v, r in ledger.items() if not ruled_out[v])
@@ -246,13 +248,13 @@ def rank(ledger: Ledger, removed: str | None, floor: str | None, now: float, sta
         why, warning = _evidence(r, now, stable_after), ""
         over = ruled_out[r.version]
         if not r.served and not over:
-            over = "never served" if some_served else ""
+            over = "never served" if some_served and r.state != "stable" else ""
             warning = "" if over else "careful: it has never served, so nothing is known of how it behaves"
         return Candidate(r.release, (*why, warning) if warning else why, over, warning)
 
-    def place(found: tuple[Registered, Candidate]) -> tuple[bool, bool, float, float]:
+    def place(found: tuple[Registered, Candidate]) -> tuple[bool, bool, bool, float, float]:
         r, c = found
-        return bool(c.passed_over), not _is_stable(r, now, stable_after), -r.moment, -r.at
+        return bool(c.passed_over), not r.served, not _is_stable(r, now, stable_after), -r.moment, -r.at
 
     return [c for _, c in sorted(((r, candidate(r)) for r in ledger.values()), key=place)]
 

@@ -54,7 +54,9 @@ def test_never_the_removed_a_bad_one_or_one_below_the_floor(
     for r in good:
         assert r.version != gone and r.state in ("candidate", "stable")
         assert floor is None or int(r.version[2:]) >= floor
-    assert len({bool(r.served) for r in good}) <= 1, "one that never served is no alternative to one that did"
+    served = [bool(r.served) for r in good]
+    assert served == sorted(served, reverse=True), "one that never served comes after those that did"
+    assert not any(served) or all(r.served or r.state == "stable" for r in good), "and only if somebody vouches for it"
     assert [bool(c.warning) for c in ranked] == [
         not c.passed_over and not ledger[c.release.version].served for c in ranked
     ]

@@ -348,6 +348,20 @@ async def test_one_that_never_served_is_taken_only_if_there_is_nothing_else(rele
     )
 
 
+async def test_one_that_never_served_and_is_vouched_for_can_be_gone_back_to_after_all_that_served(
+    releases: Releases,
+) -> None:
+    await shop(releases, "1.0", "1.1")
+    await releases.record("shop", release("1.2"), by="ci")
+    await releases.stable("shop", "1.2", "ana", "ran in staging for a week")
+    found = await releases.candidates("shop", removed="1.1", floor=None, now=NOW)
+    assert [c.release.version for c in found if not c.passed_over] == ["1.0", "1.2"]
+    assert found[1].why[1:] == (
+        "marked stable by ana: ran in staging for a week",
+        "careful: it has never served, so nothing is known of how it behaves",
+    )
+
+
 async def test_with_nothing_to_go_back_to_it_says_what_to_do(releases: Releases) -> None:
     await shop(releases, "1.0", "1.1")
     await releases.ban("shop", "1.0", "INC-1", "ana")

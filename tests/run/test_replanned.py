@@ -20,7 +20,8 @@ def over_one_field(**second: object) -> Plan:
 def test_a_preview_that_found_nothing_to_do_is_looked_at_again_once_the_step_before_has_acted() -> None:
     play = Play(over_one_field(), world={"field": "old"})
     play.look()
-    assert play.step("second").change is not None and play.step("second").change.is_noop
+    seen = play.step("second").change
+    assert seen is not None and seen.is_noop
     play.approve("first", CHO)
     play.go_all()
     assert play.world == {"field": "new"}
