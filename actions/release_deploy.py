@@ -68,7 +68,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
     """Puts the target's images, pod templates and settings back, in every cluster."""
 
     name = "release.deploy"
-    needs = frozenset({"kubernetes", "blobs"})
+    needs = frozenset({"kubernetes", "blobs", "registry"})
     Params = ReleaseDeployParams
     Output = ReleaseDeployOutput
 
@@ -77,6 +77,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
         seen = await survey(ctx, ends)
         if seen.lost:
             raise Unreachable.of(seen.lost)
+        ends = seen.end
         _known(seen, ends, p)
         edits = tuple([Edit(e.target, await kept(ctx, e.before), await kept(ctx, e.after)) for e in seen.edits])
         warnings = [

@@ -27,8 +27,9 @@ from bot.catalogue import Release
 from bot.contract import Retryable, canonical
 from bot.ledger import Registered
 from bot.outage import Outage
-from bot.ports import Blob, Blobs, Json, Unreachable
+from bot.ports import Blob, Blobs, ImageRegistry, Json, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Kubernetes, Place, Thing, digest
+from bot.released.images import pinned, resolved
 from bot.released.record import take
 from bot.releases import Releases
 from bot.store import away
@@ -42,6 +43,8 @@ SETTLED = 300.0
 """Seconds that a change by others has to stand before it is recorded as what the release serves with."""
 PATIENCE = 1.5
 """Seconds that a person who asks for a rollback waits for the clusters; then the ledger's word counts."""
+RECENT = 10
+"""Releases, last registered, that a tag or another digest is compared with."""
 BY = "seen in the clusters"
 """Who told the ledger."""
 SNAPSHOT = "application/json"
@@ -135,13 +138,14 @@ class Serving:
         clusters: Mapping[str, Kubernetes],
         releases: Releases,
         blobs: Blobs,
+        registry: ImageRegistry,
         clock: Callable[[], float],
         *,
         every: float = EVERY,
         secret: Callable[[Json, str], bool] = lambda value, name: False,
     ) -> None:
         self._releases, self._blobs, self._clock, self._every = releases, blobs, clock, every
-        self._secret = secret
+        self._secret, self._registry = secret, registry
         self._moved: dict[str, tuple[Blob, float]] = {}
         self._asked = asyncio.Event()
         self._said: dict[str, str] = {}
@@ -177,9 +181,10 @@ class Serving:
         """Look once, and tell the ledger. LookupError for a service without clusters; what the database raises."""
         kube = self._clusters[service]
         answers = await _read(kube)
-        seen = {name: things for name, things in answers.items() if not isinstance(things, Exception)}
+        seen: Seen = {name: things for name, things in answers.items() if not isinstance(things, Exception)}
         known = {r.version: r for r in reversed(await self._releases.all(service))}
         releases = [r.release for r in known.values()]
+        seen = await self._told(kube, seen, releases[-RECENT:])
         current = next((r.version for r in known.values() if r.serves), None)
         coming = arriving(releases, seen, current)
         next_one = coming.version if coming is not None else None
@@ -237,6 +242,12 @@ class Serving:
             self._moved[service] = (record, self._clock())
             return False
         return self._clock() - since >= SETTLED
+
+    async def _told(self, kube: Kubernetes, seen: Seen, releases: Sequence[Release]) -> Seen:
+        """The workloads with the digests that their images are: tags, and an index or platform of a release's."""
+        images = {image for release in releases for image in release.images.values()}
+        what = await resolved(kube, self._registry, chain.from_iterable(seen.values()), images)
+        return {name: [pinned(thing, what) for thing in things] for name, things in seen.items()} if what else seen
 
     async def _try(self, service: str) -> Look:
         try:

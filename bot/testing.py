@@ -88,6 +88,21 @@ class MemoryBlobs:
         return self._data[blob.digest]
 
 
+class MemoryRegistry:
+    """`ports.registry` in memory. images: image, by tag or digest -> every digest that it goes by."""
+
+    def __init__(self, images: Mapping[str, Collection[str]] | None = None) -> None:
+        self.images = dict(images or {})
+
+    async def has(self, image: str) -> bool:
+        """Whether it is there."""
+        return image in self.images
+
+    async def digests(self, image: str) -> frozenset[str]:
+        """What it goes by; empty where it is not there."""
+        return frozenset(self.images.get(image, ()))
+
+
 def ports(**given: object) -> Ports:
     """The given ports, by name; the handler under test finds no other."""
     if unknown := sorted(set(given) - PORT_NAMES):

@@ -201,7 +201,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             )  # fmt: skip
 
         serving = Serving(
-            reach.clusters, base.releases, base.files, clock,
+            reach.clusters, base.releases, base.files, images, clock,
             secret=lambda value, name: base.redactor.alters(value, name) is not None,
         )  # fmt: skip
         base.releases.heard = serving.soon

@@ -41,7 +41,7 @@ class ReleaseRunning(Check[ReleaseRunningParams]):
     """Passes when the release runs complete and as it served in every cluster, and nothing runs what is banned."""
 
     name = "release.running"
-    needs = frozenset({"kubernetes", "blobs"})
+    needs = frozenset({"kubernetes", "blobs", "registry"})
     Params = ReleaseRunningParams
     Output = ReleaseRunningOutput
 
@@ -52,6 +52,7 @@ class ReleaseRunning(Check[ReleaseRunningParams]):
             return Verdict(Status.UNKNOWN, words, EXPECTED, _output([], {}).model_dump())
         end = await ends(ctx, p.images, p.outgoing, p.settings, p.last)
         seen = await survey(ctx, end)
+        end = seen.end
         there = [name for name in clusters if name not in (seen.lost or {})]
         pods = dict(zip(there, await asyncio.gather(*(_pods(ctx, name) for name in there)), strict=True))
         silent = {**(seen.lost or {}), **{name: a for name, a in pods.items() if isinstance(a, str)}}
@@ -109,7 +110,7 @@ async def _pods(ctx: ReadCtx, cluster: str) -> Sequence[Pod] | str:
 def _left_over(cluster: str, pods: Iterable[Pod], p: ReleaseRunningParams) -> Iterable[tuple[str, str]]:
     """Pods that run what is banned, whatever made them."""
     for pod in pods:
-        runs = {digest(image) for image in (*pod.images, *pod.ids)}
+        runs = {digest(image) for image in (*pod.images, *pod.runs.values())}
         if bad := [version for version, digests in p.banned.items() if runs & {*digests}]:
             made = f" ({pod.owner})" if pod.owner else " (made by hand)"
             yield f"{cluster}/pod/{pod.name}", f"still runs {', '.join(bad)}{made}"

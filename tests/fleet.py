@@ -22,7 +22,7 @@ from bot.playground.cluster.resources import PODS
 from bot.playground.workspace.clock import Clock
 from bot.ports import Json, Ports, Record
 from bot.ports import kubernetes as port
-from bot.testing import MemoryBlobs, PortsFor, ports
+from bot.testing import MemoryBlobs, MemoryRegistry, PortsFor, ports
 from tests.playground.cluster_world import config_map, connected, deployment, namespace
 
 NOON = 1_800_014_400.0
@@ -94,6 +94,7 @@ class Fleet:
     clusters: dict[str, Cluster]
     adapter: Clusters
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
+    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     others: Mapping[str, object] = field(default_factory=dict)
     broken: str = ""
     """Pods of this digest never become ready."""
@@ -113,7 +114,8 @@ class Fleet:
         """Ports as wiring makes them."""
 
         def bound(record: Record) -> Ports:
-            return ports(kubernetes=self.adapter.bind(record), blobs=self.blobs, **self.others)
+            ours = {"kubernetes": self.adapter.bind(record), "blobs": self.blobs, "registry": self.registry}
+            return ports(**{**ours, **self.others})
 
         return bound
 

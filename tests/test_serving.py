@@ -16,6 +16,7 @@ import pytest
 
 import migrations
 from bot.adapters.kubernetes import Clusters, ClusterTarget
+from bot.adapters.registry import RegistryClient
 from bot.blobs import FileBlobs
 from bot.catalogue import Release
 from bot.plan.model import Plan, StepSpec
@@ -191,8 +192,9 @@ class House:
         ]
         self.kube = Clusters(targets, str(shop.kubeconfig))
         alters = Redactor().alters
+        self.images = RegistryClient(2.0, {})
         self.serving = Serving(
-            {"shop": self.kube}, self.releases, self.blobs, self.time, every=30.0,
+            {"shop": self.kube}, self.releases, self.blobs, self.images, self.time, every=30.0,
             secret=lambda value, name: alters(value, name) is not None,
         )  # fmt: skip
 
@@ -233,6 +235,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
             yield found
         finally:
             await found.kube.close()
+            await found.images.close()
             await store.close()
 
 
@@ -309,6 +312,27 @@ async def test_what_looks_like_a_secret_is_recorded_by_its_digest_only(house: Ho
     assert "hunter2" not in json.dumps(found)
     kept = found["eu-1/configmap/shop-settings/data/db.password"]
     assert kept == {"sha256": hashlib.sha256(b'"hunter2-hunter2"').hexdigest()}
+
+
+async def test_a_release_that_was_deployed_by_tag_serves_and_is_recorded_by_digest(house: House) -> None:
+    for cluster in house.shop.clusters.values():
+        app = cluster.get("Application", "shop", "argocd")
+        cluster.apply({**app, "spec": {**app["spec"], "syncPolicy": {}}})  # Git says it by digest
+        for kind in ("Deployment", "CronJob"):
+            for found in cluster.all(kind, "shop"):
+                text = json.dumps(found)
+                for pinned in house.shop.images["2.4.0"].values():
+                    text = text.replace(pinned, f"{pinned.partition('@')[0]}:2.4.0")
+                cluster.apply(json.loads(text))
+    await until(lambda: _serves(house, "2.4.0"))
+    kept = await house.snapshot("2.4.0")
+    assert kept is not None
+    digest = house.shop.images["2.4.0"]["shop-api"].partition("@")[2]
+    assert str(kept["eu-1/deployment/shop-api/image/app"]).endswith(f":2.4.0@{digest}")
+
+
+async def _serves(house: House, version: str) -> bool:
+    return (await house.serving.look("shop")).version == version
 
 
 async def test_a_cluster_that_cannot_be_reached_leaves_the_ledger_as_it_is(house: House) -> None:

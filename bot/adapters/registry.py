@@ -1,12 +1,12 @@
-"""`ports.registry` over the Registry HTTP API v2: whether a manifest is there, asked with HEAD by its digest.
+"""`ports.registry` over the Registry HTTP API v2: whether a manifest is there, and what an image is, by digest.
 
 Credentials are Docker's: the text of DOCKER_AUTH_CONFIG, else `config.json` in DOCKER_CONFIG or ~/.docker. They are
 read anew for each look, since tokens in them are renewed by others.
 
 Invariants:
 - it only reads, so nothing is recorded and one that does not answer is asked at most once a call;
-- a registry's credentials go to that registry, and over HTTPS to the token service that it names, and nowhere else:
-  no redirect is followed, no proxy or netrc of the environment plays a part, and no message holds them;
+- a registry's credentials go to that registry, and over HTTPS to the token service that it names, and nowhere else: a
+  redirect is followed without them, no proxy or netrc of the environment plays a part, and no message holds them;
 - plain HTTP is spoken only with this machine.
 """
 
@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import ipaddress
 import json
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from bot.adapters.session import Session
@@ -43,35 +45,55 @@ MANIFESTS = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
-_IMAGE = re.compile(r"(?P<name>[a-z0-9A-Z][\w./:-]*?)(?::\w[\w.-]*)?@(?P<digest>sha256:[0-9a-f]{64})")
+REDIRECTS = 3
+"""How many are followed."""
+T = TypeVar("T")
+_NAME = r"(?P<name>[a-z0-9A-Z][\w./:-]*?)"
+_IMAGE = re.compile(_NAME + r"(?::\w[\w.-]*)?@(?P<digest>sha256:[0-9a-f]{64})")
+_TAGGED = re.compile(_NAME + r"(?::(?P<digest>\w[\w.-]{0,127}))?")
 _PARTS = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image by digest. host: of its registry; name: of its repository there."""
+    """An image by digest, or by the tag that stands for it. host: of its registry; name: of its repository there."""
 
     host: str
     name: str
     digest: str
 
     @classmethod
-    def of(cls, image: str) -> Reference:
-        """As Docker reads it: without a host it is Docker Hub's. ValueError."""
-        found = _IMAGE.fullmatch(image)
+    def of(cls, image: str, *, tagged: bool = False) -> Reference:
+        """As Docker reads it: without a host it is Docker Hub's. tagged: a tag will do. ValueError."""
+        found = _IMAGE.fullmatch(image) or (_TAGGED.fullmatch(image) if tagged else None)
         if found is None or ".." in found["name"]:
             raise ValueError(f"{image!r} is no image by digest (name@sha256:...)")
+        digest = found["digest"] or "latest"
         host, slash, rest = found["name"].partition("/")
         if slash and ("." in host or ":" in host or host == "localhost"):
             if host in ("docker.io", "index.docker.io"):
-                return cls(HUB, rest if "/" in rest else f"library/{rest}", found["digest"])
-            return cls(host, rest, found["digest"])
-        return cls(HUB, found["name"] if slash else f"library/{found['name']}", found["digest"])
+                return cls(HUB, rest if "/" in rest else f"library/{rest}", digest)
+            return cls(host, rest, digest)
+        return cls(HUB, found["name"] if slash else f"library/{found['name']}", digest)
+
+    @property
+    def what(self) -> str:
+        """Its repository, as people name it."""
+        return f"{self.host}/{self.name}"
 
     @property
     def url(self) -> URL:
         """Of its manifest."""
         return URL(f"{'http' if _here(self.host) else 'https'}://{self.host}/v2/{self.name}/manifests/{self.digest}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came back: of a manifest the body too, where that was asked for."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +115,7 @@ class RegistryClient:
         self, timeout: float = 5.0, environment: Mapping[str, str] = os.environ, trust: ssl.SSLContext | None = None
     ) -> None:
         self._timeout, self._environment = timeout, environment
+        self._known: dict[str, frozenset[str]] = {}
         self._session = Session(trust)
 
     async def close(self) -> None:
@@ -102,10 +125,33 @@ class RegistryClient:
     async def has(self, image: str) -> bool:
         """Whether it is there. ValueError (no image by digest), Refused, Unreachable."""
         there = Reference.of(image)
-        what = f"{there.host}/{there.name}"
+        return await self._within(there, self._asked(there, "HEAD")) is not None
+
+    async def digests(self, image: str) -> frozenset[str]:
+        """See the port. What an image by digest is never changes, so it is asked for once."""
+        there = Reference.of(image, tagged=True)
+        if (known := self._known.get(image)) is not None:
+            return known
+        answer = await self._within(there, self._asked(there, "GET"))
+        if answer is None:
+            return frozenset()
+        said = _json(answer.body)
+        manifests = said.get("manifests")
+        own = there.digest if ":" in there.digest else f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+        parts = (
+            {str(m.get("digest")) for m in manifests if isinstance(m, dict)} if isinstance(manifests, list) else set()
+        )
+        found = frozenset({own, *parts})
+        if ":" in there.digest:
+            self._known[image] = found
+        return found
+
+    async def _within(self, there: Reference, asked: Awaitable[T]) -> T:
+        """The answer in time. Unreachable."""
+        what = there.what
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._has(there, what)
+                return await asked
         except TimeoutError as error:
             raise Unreachable(f"{what}: no answer within {self._timeout:g} s") from error
         except aiohttp.ClientConnectorError as error:
@@ -113,24 +159,38 @@ class RegistryClient:
         except aiohttp.ClientError as error:
             raise Unreachable(f"{what}: the connection broke before the answer was whole") from error
 
-    async def _has(self, there: Reference, what: str) -> bool:
-        status, headers = await self._head(there, "")
-        if status == 401:
-            login = _login(there.host, await asyncio.to_thread(_docker_config, self._environment))
-            asked = headers.getall("WWW-Authenticate", [])
-            status, _ = await self._head(there, await self._authorization(there, asked, login, what))
-        if status == 200:
-            return True
-        if status == 404:
-            return False
-        if status in (401, 403):
-            raise Refused(f"{what}: refuses us ({status})")
-        raise Unreachable(f"{what}: answered {status}")
+    async def _asked(self, there: Reference, method: str) -> Answered | None:
+        """The manifest; None where there is none. Refused, Unreachable."""
+        url, what = there.url, there.what
+        answer = Answered(0, CIMultiDictProxy(CIMultiDict()))
+        login = _login(there.host, await asyncio.to_thread(_docker_config, self._environment))
+        for _ in range(REDIRECTS + 1):
+            answer = await self._once(method, url, "")
+            if answer.status == 401:
+                asked = answer.headers.getall("WWW-Authenticate", [])
+                answer = await self._once(method, url, await self._authorization(there, asked, login, what))
+            if answer.status in (301, 302, 307, 308) and (to := _redirected(url, answer.headers.get("Location", ""))):
+                if to.authority != url.authority:
+                    login = Credentials()  # whoever it is, they are not theirs
+                    there = Reference(to.authority, there.name, there.digest)
+                url = to
+                continue
+            break
+        if answer.status == 405 and method == "HEAD":
+            return await self._asked(there, "GET")
+        if answer.status == 200:
+            return answer
+        if answer.status == 404:
+            return None
+        if answer.status in (401, 403):
+            raise Refused(f"{what}: refuses us ({answer.status})")
+        raise Unreachable(f"{what}: answered {answer.status}")
 
-    async def _head(self, there: Reference, authorization: str) -> tuple[int, Any]:
+    async def _once(self, method: str, url: URL, authorization: str) -> Answered:
         headers = {"Accept": MANIFESTS} | ({"Authorization": authorization} if authorization else {})
-        async with self._session.opened.head(there.url, headers=headers, allow_redirects=False) as answer:
-            return answer.status, answer.headers
+        async with self._session.opened.request(method, url, headers=headers, allow_redirects=False) as answer:
+            body = await _read(answer.content, f"{url.host}") if method == "GET" and answer.status == 200 else b""
+            return Answered(answer.status, answer.headers, body)
 
     async def _authorization(self, there: Reference, asked: list[str], login: Credentials, what: str) -> str:
         """The header that the registry asks for. Refused, Unreachable."""
@@ -162,6 +222,17 @@ class RegistryClient:
         if not isinstance(token, str) or not token.isprintable():
             raise Unreachable(f"{what}: its token service {realm.authority} gave no token")
         return token
+
+
+def _redirected(url: URL, location: str) -> URL | None:
+    """Where a redirect leads; None where that is nowhere, or would be spoken in the clear."""
+    try:
+        to = url.join(URL(location)) if location else None
+    except ValueError:
+        return None
+    if to is None or not to.host or to.user or to.password:
+        return None
+    return to if to.scheme == "https" or (to.scheme == "http" and _here(to.authority)) else None
 
 
 async def _read(content: aiohttp.StreamReader, what: str) -> bytes:

@@ -191,8 +191,8 @@ def standing(guard: Thing | None, ours: Json) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod. waiting: why a container does not run (`ImagePullBackOff: ...`), empty if it does; ids: what its
-    containers really run, as the node says (`registry.example/shop/api@sha256:...`), as far as it has said; owner: what
+    """A pod. waiting: why a container does not run (`ImagePullBackOff: ...`), empty if it does; runs: image of a
+    container -> what it really is, as the node says (`registry.example/shop/api@sha256:...`), where it has; owner: what
     made it (`replicaset/shop-api-5d8f`, `job/settle-1`), empty for one that somebody made by hand."""
 
     name: str
@@ -201,7 +201,7 @@ class Pod:
     phase: str
     restarts: int = 0
     waiting: str = ""
-    ids: tuple[str, ...] = ()
+    runs: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Where images are kept: whether one is there, by its digest, and may be read."""
+"""Where images are kept: whether one is there, by its digest, and may be read; and what an image is."""
 
 from __future__ import annotations
 
@@ -17,4 +17,9 @@ class ImageRegistry(Protocol):
 
         ValueError for a name that is no image by digest; Refused; Unreachable: nothing is known.
         """
+        ...
+
+    async def digests(self, image: str) -> frozenset[str]:
+        """Every digest that an image goes by, named by digest or by tag: its own, and those of its platforms where it
+        is an index. Empty where there is none. ValueError, Refused, Unreachable."""
         ...

@@ -19,6 +19,7 @@ from functools import cached_property
 
 from bot.contract import Edit, Json
 from bot.ports.kubernetes import Place, Thing, Writer, digest
+from bot.released.images import repository
 from bot.released.record import DATA, IMAGE, TEMPLATE, Fields, Record, alike, is_secret, whole_templates
 
 _RESTARTED = "pod-annotation/kubectl.kubernetes.io/restartedAt"
@@ -60,8 +61,8 @@ class Difference:
 class Ends:
     """The end that a release states for a service. images: the target's by workload; removed: (workload, image) of
     every outgoing release; to: what the target looked like; was: what the outgoing ones came with, as far as known;
-    unknown: whether that is not known of one of them; resolved: what images without a digest are, where that was found
-    out: reference -> digest."""
+    unknown: whether that is not known of one of them; resolved: image -> digest of the release's image that it is,
+    where its own does not say (`bot.released.images`)."""
 
     images: Mapping[str, str]
     removed: Sequence[tuple[str, str]]
@@ -73,8 +74,8 @@ class Ends:
     # -- images ------------------------------------------------------------------------------------------------------
 
     def digest(self, image: Json) -> str:
-        """What an image is: its digest, "" where that is not known."""
-        return digest(str(image)) or self.resolved.get(str(image), "")
+        """What an image is: its digest (the release's, where it goes by several), "" where that is not known."""
+        return self.resolved.get(str(image)) or digest(str(image))
 
     @cached_property
     def good(self) -> Mapping[str, Sequence[str]]:
@@ -140,6 +141,17 @@ class Ends:
         """Whether any of its containers runs what has to go."""
         bad = self.instead.keys() | self.orphans
         return any(self.digest(image) in bad for image in _images(thing.fields).values())
+
+    def may_remove(self, thing: Thing) -> bool:
+        """The same, as long as it is not known what its tags are."""
+        called = {repository(image) for _, image in self.removed}
+        tags = (str(i) for i in _images(thing.fields).values() if not self.digest(i))
+        return self.removes(thing) or any(repository(tag) in called for tag in tags)
+
+    @property
+    def every_image(self) -> list[str]:
+        """Those of the target and of the outgoing releases."""
+        return [*dict.fromkeys((*self.images.values(), *(image for _, image in self.removed)))]
 
     # -- a workload --------------------------------------------------------------------------------------------------
 
@@ -235,13 +247,6 @@ def gone(ends: Ends, things: Iterable[Thing], clusters: Collection[str]) -> Iter
         ours = any(ends.digest(image) in ends.good for image in _images(fields).values())
         if ours and place.cluster in clusters and place not in there:
             yield place, fields
-
-
-def repository(image: str) -> str:
-    """What an image is called without tag and digest."""
-    name = image.partition("@")[0]
-    head, slash, last = name.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"
 
 
 def who(thing: Thing, name: str) -> str:

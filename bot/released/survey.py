@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.contract import Edit, Fatal, Outgoing, ReadCtx
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Cluster, Denied, Kind, Place, Thing
 from bot.released.ends import Difference, Ends, Several, gone, writers
+from bot.released.images import resolved
 from bot.released.record import Fields, Record
 
 RIGHTS = "give the bot the right, or lift what forbids it; then try again"
@@ -24,9 +25,11 @@ _CALLED = "name the workloads of the releases as they are called in the cluster"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The workloads and ConfigMaps of the clusters that answered, each against its end. gone: what is not there and
-    should be; unlabelled: those without the service's label; lost: cluster -> why it did not answer."""
+    """The workloads and ConfigMaps of the clusters that answered, each against its end. end: the same, with what images
+    are; gone: what is not there and should be; unlabelled: those without the service's label; lost: cluster -> why it
+    did not answer."""
 
+    end: Ends
     workloads: Sequence[Difference]
     settings: Sequence[Difference]
     gone: Sequence[tuple[Place, Fields]]
@@ -64,6 +67,9 @@ async def survey(ctx: ReadCtx, end: Ends) -> Seen:
     answers = await asyncio.gather(*(_look(ctx, cluster, end) for cluster in clusters))
     lost = {c.name: a for c, a in zip(clusters, answers, strict=True) if isinstance(a, str)}
     seen = [a for a in answers if not isinstance(a, str)]
+    asked = [t for a in seen for t in (*a.labelled, *a.others)]
+    end = replace(end, resolved=await resolved(ctx.ports.kubernetes, ctx.ports.registry, asked, end.every_image))
+    seen = [replace(a, others=[t for t in a.others if end.removes(t)]) for a in seen]
     things = [t for a in seen for t in (*a.labelled, *a.others)]
     by = writers(end, things)
     try:
@@ -72,7 +78,7 @@ async def survey(ctx: ReadCtx, end: Ends) -> Seen:
         raise Fatal(str(error), _CALLED) from error
     settings = [end.settings(t, by.get(t.place.cluster, ())) for a in seen for t in a.maps]
     missing = gone(end, things, [c.name for c in clusters if c.name not in lost])
-    return Seen(workloads, settings, [*missing], [t.place for a in seen for t in a.others], lost)
+    return Seen(end, workloads, settings, [*missing], [t.place for a in seen for t in a.others], lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ async def _look(ctx: ReadCtx, cluster: Cluster, end: Ends) -> _Answer | str:
     except Unreachable as error:
         return str(error).removeprefix(f"{cluster.name}: ")
     known = {t.place for t in things}
-    return _Answer(things, [t for t in every if t.place not in known and end.removes(t)], maps)
+    return _Answer(things, [t for t in every if t.place not in known and end.may_remove(t)], maps)
 
 
 async def workloads(

@@ -247,6 +247,69 @@ async def test_a_third_image_that_comes_at_the_very_end_is_not_called_done() -> 
             await shop.apply(Change("the first cluster alone", only))
 
 
+# -- images by what they are: BR-11, tags, indexes ---------------------------------------------------------------------
+
+
+def tagged(name: str, tag: str, **more: Any) -> dict[str, Any]:
+    made = deployment(name, GOOD, **more)
+    made["spec"]["template"]["spec"]["containers"][0]["image"] = f"registry.example/shop/{name}:{tag}"
+    return made
+
+
+def says(shop: Service, tag: str, digest: str) -> None:
+    """What nodes say that they run under a tag."""
+    for pod in shop.eu.all("Pod", "shop"):
+        if pod["spec"]["containers"][0]["image"].endswith(tag):
+            status = {"name": "api", "ready": True, "restartCount": 0, "image": tag, "imageID": f"x/api@{digest}"}
+            shop.eu.set_status("Pod", pod["metadata"]["name"], "shop", containerStatuses=[status])
+
+
+async def test_a_service_that_is_deployed_by_tag_is_rolled_back_by_digest() -> None:
+    async with service(tagged("api", "1.0")) as shop:
+        await shop.deploy(tagged("api", "1.1"))
+        says(shop, ":1.1", BAD)
+        change = await shop.plan()
+        assert [(e.before, e.after) for e in change.edits] == [("registry.example/shop/api:1.1", image("api", GOOD))]
+        assert not [w for w in change.warnings if "neither release's" in w]
+        await shop.apply(change)
+        assert (await shop.plan()).is_noop
+
+
+async def test_a_tag_without_a_pod_is_looked_up_in_the_registry() -> None:
+    async with service(tagged("api", "1.0", replicas=0)) as shop:
+        await shop.deploy(tagged("api", "1.1", replicas=0))
+        shop.registry.images["registry.example/shop/api:1.1"] = {BAD}
+        (edit,) = (await shop.plan()).edits
+        assert edit.after == image("api", GOOD)
+
+
+@pytest.mark.parametrize("registered", ["platform", "index"])
+async def test_an_index_and_its_platform_are_the_same_image(registered: str) -> None:
+    """The release was registered by one digest; the cluster runs the other."""
+    async with service(deployment("api", GOOD)) as shop:
+        await shop.deploy(deployment("api", THIRD))
+        index = image("api", BAD if registered == "index" else THIRD)
+        shop.registry.images[index] = {BAD, THIRD}
+        change = await shop.plan()
+        assert [e.before for e in change.edits] == [image("api", THIRD)]
+        assert not [w for w in change.warnings if "neither release's" in w]
+
+
+async def test_a_mirrors_name_for_the_same_digest_is_the_same_image() -> None:
+    async with service(deployment("api", GOOD)) as shop:
+        await shop.deploy(deployment("api", BAD))
+        await shop.record(BAD)
+        mirror = f"mirror.internal/cache/{image('api', GOOD)}"
+        change = await shop.plan()
+        await shop.set("deployment", "api", put(f"{PATH}/image", mirror))
+        assert (await shop.plan()).is_noop
+        receipt = await shop.apply(change)
+        assert receipt.output["pods"] == 2
+        assert shop.template()["containers"][0]["image"] == mirror
+        await shop.once_backwards(change)
+        assert shop.template()["containers"][0]["image"] == image("api", BAD)
+
+
 # -- waves, and trying again -------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -122,6 +123,68 @@ async def test_another_answer_says_nothing(serve: Serve, status: int) -> None:
 
     with pytest.raises(Unreachable, match=f"answered {status}"):
         await has(f"{await serve(answer)}/shop/api@{DIGEST}")
+
+
+# -- redirects, and what an image is: BR-22 ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [302, 307])
+async def test_a_redirect_is_followed_without_credentials(serve: Serve, status: int) -> None:
+    heard: list[tuple[str, str]] = []
+
+    async def real(request: web.Request) -> web.StreamResponse:
+        heard.append((request.method, request.headers.get("Authorization", "")))
+        return web.Response()
+
+    other = await serve(real)
+
+    async def vanity(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != f"Basic {LOGIN}":
+            return web.Response(status=401, headers={"WWW-Authenticate": "Basic realm=x"})
+        return web.Response(status=status, headers={"Location": f"http://{other}{request.path}"})
+
+    front = await serve(vanity)
+    assert await has(f"{front}/shop/api@{DIGEST}", {"auths": {front: {"auth": LOGIN}, other: {"auth": LOGIN}}})
+    assert heard == [("HEAD", "")]
+
+
+@pytest.mark.parametrize("where", ["http://registry.example/x", "ftp://127.0.0.1/x", "http://a:b@127.0.0.1/x", ""])
+async def test_a_redirect_into_the_clear_or_to_nowhere_is_not_followed(serve: Serve, where: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=307, headers={"Location": where})
+
+    with pytest.raises(Unreachable, match="answered 307"):
+        await has(f"{await serve(answer)}/shop/api@{DIGEST}")
+
+
+async def test_where_head_is_not_allowed_the_manifest_is_got(serve: Serve) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"schemaVersion": 2}) if request.method == "GET" else web.Response(status=405)
+
+    assert await has(f"{await serve(answer)}/shop/api@{DIGEST}")
+
+
+async def test_an_index_goes_by_its_own_digest_and_its_platforms_and_is_asked_for_once(serve: Serve) -> None:
+    asked: list[str] = []
+    platform = f"sha256:{'c' * 64}"
+    index = json.dumps({"schemaVersion": 2, "manifests": [{"digest": platform}]}).encode()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        if "application/vnd.oci.image.index.v1+json" not in request.headers["Accept"]:
+            return web.Response(status=404)
+        return web.Response(body=index, content_type="application/vnd.oci.image.index.v1+json")
+
+    host = await serve(answer)
+    client = RegistryClient(2.0, {})
+    try:
+        for _ in range(2):
+            assert await client.digests(f"{host}/shop/api@{DIGEST}") == {DIGEST, platform}
+        own = f"sha256:{hashlib.sha256(index).hexdigest()}"
+        assert await client.digests(f"{host}/shop/api:2.4.0") == {own, platform}
+    finally:
+        await client.close()
+    assert asked == [f"/v2/shop/api/manifests/{DIGEST}", "/v2/shop/api/manifests/2.4.0"]
 
 
 async def test_a_registry_that_is_not_there_is_unreachable() -> None:

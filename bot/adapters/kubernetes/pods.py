@@ -64,9 +64,16 @@ def read(body: Body) -> Pod:
         "Terminating" if going else status.get("phase", "Unknown"),
         sum(int(c.get("restartCount") or 0) for c in containers),
         next(_waiting(status), ""),
-        tuple(c["imageID"] for c in containers if c.get("imageID")),
+        _runs(spec, status),
         f"{str(owner['kind']).lower()}/{owner['name']}" if owner is not None else "",
     )
+
+
+def _runs(spec: Body, status: Body) -> dict[str, str]:
+    """Image of each container -> what the node runs for it, as far as it has said."""
+    asked = {c["name"]: c["image"] for c in (*(spec.get("initContainers") or ()), *spec["containers"])}
+    told = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    return {asked[c["name"]]: c["imageID"] for c in told if c.get("imageID") and c["name"] in asked}
 
 
 def _waiting(status: Body) -> Iterator[str]:
