@@ -10,21 +10,24 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from bot.audit.verifying import anchor_fault
-from bot.blobs import FileBlobs
+from bot.blobs import BlobsUnavailable, FileBlobs
+from bot.by_hand import Typed, by_hand, in_words
+from bot.contract import Edit, Value
 from bot.outage import Outage
 from bot.policy import Actor
+from bot.ports import Blob, Unreachable
 from bot.releases import Releases
 from bot.run import events as ev
 from bot.run.state import Run, new_run
 from bot.store import Store
 from bot.store.chain import Checkpoint
-from bot.view import by_hand
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,8 @@ NEXT = (
     "The bot does not start on it. Next: stop every bot and restore the newest backup; or, where what came after is "
     'lost for good, look by hand what it did, then `rollback-bot audit accept-loss --reason "..."`.'
 )
-_TOLD = (
-    ev.Stopped, ev.Resumed, ev.Planned, ev.Created, ev.Started, ev.Applied, ev.Undone, ev.Failed, ev.Approved,
-    ev.Aborted, ev.HandedOver, ev.Closed, ev.Seen, ev.Overdue, ev.Lifted, ev.TakenOver,
-)  # fmt: skip
+_QUIET = (ev.Recorded, ev.Noted, ev.Waiting, ev.Checked, ev.Reminded, ev.Paged)
+"""What changes nothing of what is to be done by hand."""
 _SAMPLED = (ev.Created, ev.Approved, ev.BrokeGlass, ev.Aborted, ev.Closed)
 
 
@@ -46,20 +47,54 @@ class RecordCut(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class ByHand:
+    """The by-hand text of a run, with what large values hold. typed: a run -> the commands of its targets; Unreachable
+    where they are not catalogued any more."""
+
+    files: FileBlobs
+    clock: Callable[[], float]
+    typed: Callable[[Run], Typed]
+
+    async def of(self, run: Run) -> str:
+        """The text, as of now."""
+        typed: Typed = in_words
+        whole = await self._large(run)
+        with contextlib.suppress(Unreachable):
+            typed = self.typed(run)
+
+        def lines(uses: str, edits: Sequence[Edit]) -> Sequence[str]:
+            return typed(uses, [replace(e, before=whole(e.before), after=whole(e.after)) for e in edits])
+
+        return by_hand(run, self.clock(), lines)
+
+    async def _large(self, run: Run) -> Callable[[Value], Value]:
+        """Value -> itself, or what a reference to a large one stands for, as far as it can be read."""
+        found: dict[str, Value] = {}
+        changes = (c for s in run.steps.values() for c in (s.made, s.released, s.change) if c is not None)
+        for blob in {v for c in changes for e in c.edits for v in (e.before, e.after) if isinstance(v, Blob)}:
+            with contextlib.suppress(KeyError, ValueError, BlobsUnavailable):
+                found[blob.digest] = (await self.files.get(blob)).decode()
+        return lambda value: found.get(value.digest, value) if isinstance(value, Blob) else value
+
+
+@dataclass(frozen=True, slots=True)
 class Outside:
-    """Watchers of the engine; the ledger, told how runs end, is one of them. clock: seconds since the epoch."""
+    """Watchers of the engine; the ledger, told how runs end, is one of them. clock: seconds since the epoch; by_hand:
+    what is to be kept of a run for whoever has to go on without the bot."""
 
     files: FileBlobs
     store: Store
     releases: Releases
     clock: Callable[[], float]
+    by_hand: Callable[[Run], Awaitable[str]] | None = None
     outage: Outage = field(default_factory=lambda: Outage("The record", log, words=("is cut", "is whole again")))
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def files_behind(self, run: Run, events: Sequence[ev.Event]) -> None:
-        """Writes the by-hand file before each step acts, and whenever people or failures changed something."""
-        if any(isinstance(e, _TOLD) for e in events):
-            await asyncio.to_thread(self.files.put_anchor, f"by-hand/{run.id}.md", by_hand(run, self.clock()))
+        """Writes the by-hand file before each step acts, and whenever anything came of it or people said anything."""
+        if self.by_hand is not None and run.created is not None and not all(isinstance(e, _QUIET) for e in events):
+            text = await self.by_hand(run)
+            await asyncio.to_thread(self.files.put_anchor, f"by-hand/{run.id}.md", text)
 
     async def anchor(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Keeps the newest checkpoint beside the files, so that a cut tail of the database shows."""

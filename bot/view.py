@@ -1,7 +1,7 @@
 """A run as a person should see it: pure, shared by the command line, Slack and the by-hand file.
 
 `view` works out what is worth saying (state in words, decisions with what they would do, debts, what to do next);
-`text` and `by_hand` write it down. Nothing here knows a clock, a database or Slack.
+`text` writes it down. Nothing here knows a clock, a database or Slack.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def _halts(run: Run) -> Iterator[str]:
     for s in run.halted:
         if s.halt is None:
             continue
-        lines = [f"{s.spec.title} ({s.spec.id}) stopped: {s.halt.error}"]
+        lines = [f"{s.spec.title} stopped: {s.halt.error}"]
         if s.halt.observed:
             lines.append(
                 "What is true now: " + "; ".join(f"{t} is {show(v)}" for t, v in s.halt.observed.items()) + "."
@@ -302,7 +302,7 @@ def debt(run: Run, d: Debt) -> str:
     heir = f", taken over from run {d.run}" if d.run else ""
     gone = "; ".join(f"{target.partition('/')[0]}: {words}" for target, words in d.missing.items())
     missed = f"; LIFTED BY SOMEBODY, noticed {clock(d.missed)}: {gone}" if gone and d.missed is not None else ""
-    return f"{s.spec.title} ({d.step}) is in place since {clock(d.since)}{heir}: {what}{owner}{missed}"
+    return f"{s.spec.title} is in place since {clock(d.since)}{heir}: {what}{owner}{missed}"
 
 
 def _next(run: Run) -> Iterator[str]:
@@ -346,7 +346,7 @@ def stays(run: Run, x: Leftover) -> str:
     s = run.steps[x.step]
     how = "was done and stays so" if s.end in ("done", "adopted") else "was given up half-way"
     final = "" if x.change.reversible else "; it cannot be undone"
-    return f"{s.spec.title} ({x.step}) {how}: {'; '.join(_stands(x))}{final}"
+    return f"{s.spec.title} {how}: {'; '.join(_stands(x))}{final}"
 
 
 def _stands(x: Leftover) -> Iterator[str]:
@@ -411,56 +411,6 @@ def decision_lines(d: DecisionView) -> list[str]:
     if d.impossible:
         lines.append(f"  Nobody can pass this at the moment: {d.impossible}. Break-glass is possible.")
     return lines
-
-
-COMMAND = 400
-"""Characters of a command in the by-hand text."""
-
-
-def by_hand(run: Run, now: float, *, done: bool = True) -> str:
-    """What a person needs to go on without the bot: state, debts, and what the remaining steps would do.
-
-    Kept outside the database, written before each step; values are as they were last seen. done: with the commands
-    that were given so far.
-    """
-    v = view(run, now)
-    lines = [f"# By hand: {v.title}", "", f"Written {moment(now)} for run {run.id}. {v.status.capitalize()}.",
-             _go_on(run), "",
-             "## Still in place (give it back in the end)", ""]  # fmt: skip
-    lines += [f"- {d}" for d in v.debts] or ["Nothing."]
-    for d in run.debts:
-        made = run.steps[d].made
-        lines += [f"    - put back {x}" for x in diff(made.inverted().edits)] if made else []
-    if left := leftovers(run):
-        lines += ["", "## Stays changed (put it back if it is not wanted)", ""]
-        for x in left:
-            lines += [f"- {stays(run, x)}", *(f"    - put back {y}" for y in diff(x.change.inverted().edits))]
-    over = run.closed is not None or run.aborted is not None
-    lines += ["", "## Not done, and not to be done" if over else "## Left to do, in this order", ""]
-    todo = [s for s in run.steps.values() if s.open and (run.goes_on(s) or left_by(s) is None)]
-    for s in todo:
-        what = s.change.summary if s.change else ""
-        lines.append(f"- {s.spec.title} ({s.spec.uses or s.spec.kind}){': ' + what if what else ''}")
-        lines += [f"    - {x}" for x in diff(s.change.edits)] if s.change else []
-    lines += [] if todo else ["Nothing."]
-    if done:
-        lines += ["", "## Done so far, as commands", ""]
-        lines += [f"    {_line(c)}" for c in v.commands] or ["Nothing was changed yet."]
-    return "\n".join([*lines, ""])
-
-
-def _line(command: str) -> str:
-    """A command in one line; the record has all of it."""
-    flat = " ".join(command.split())
-    return flat if len(flat) <= COMMAND else f"{flat[:COMMAND]}… (`rollback-bot audit` has the rest)"
-
-
-def _go_on(run: Run) -> str:
-    if run.closed is not None:
-        return "The run has ended. Nothing of it is left to do but to give back what is still in place."
-    if run.aborted is not None:
-        return "The run is being aborted: give back what is still in place, and do nothing else."
-    return "If the bot is away, go on from here. When it is back, `rollback-bot adopt` records what you did."
 
 
 def _by_track(steps: Iterable[StepView]) -> Iterator[tuple[str, list[StepView]]]:

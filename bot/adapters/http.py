@@ -212,6 +212,16 @@ class HttpClient:
         except (aiohttp.ClientError, _Broken) as error:
             raise Unreachable(f"{what}: the connection broke before the answer was whole{unsure}") from error
 
+    def by_hand(self, target: str, path: str, field: str, value: Json) -> str:
+        """What a person types to set one field of a document, and leave the rest as it is. LookupError, ValueError."""
+        there = self._target(target)
+        url = shlex.quote(str(there.below(path)))
+        own = "".join(f' -H "{name}: ${variable}"' for name, variable in there.variables.items())
+        own += f' --oauth2-bearer "${there.token}"' if there.token else ""
+        change = shlex.quote(f".{json.dumps(field)} = {json.dumps(value, ensure_ascii=False)}")
+        write = "curl -fsS -X PUT -H 'Content-Type: application/json' --data-binary @-"
+        return f"curl -fsS {url}{own} | jq {change} | {write} {url}{own}"
+
     async def _fault(self, name: str) -> str:
         try:
             reply = await self.get(name, self._targets[name].ping)

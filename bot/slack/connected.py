@@ -24,6 +24,7 @@ from bot.ports import Blob
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings
+from bot.slack import ends
 from bot.slack.answers import Tells
 from bot.slack.app import PATH, SlackApp
 from bot.slack.asks import Asks
@@ -41,12 +42,19 @@ from bot.tls import trust
 
 
 class Slack:
-    """Slack, for one bot. clock: seconds since the epoch."""
+    """Slack, for one bot. clock: seconds since the epoch; by_hand: a run's text for whoever goes on without the bot."""
 
     def __init__(
-        self, settings: Settings, catalogue: Catalogue, store: Store, files: FileBlobs, clock: Callable[[], float]
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        store: Store,
+        files: FileBlobs,
+        clock: Callable[[], float],
+        by_hand: Callable[[Run], Awaitable[str]],
     ) -> None:
         self.settings, self.catalogue, self.store, self.files, self.clock = settings, catalogue, store, files, clock
+        self.by_hand = by_hand
         token = settings.slack_bot_token
         bot_token = token.get_secret_value() if token else ""
         self.client: AsyncWebClient = quiet_client(bot_token, settings.slack_url, trust(settings.ca_file))
@@ -139,6 +147,8 @@ class Slack:
 
     async def contents(self, run_id: str, what: str) -> bytes:
         """The bytes of an upload. LookupError where there are none."""
+        if what == ends.BY_HAND:
+            return (await self.by_hand(await self.store.load(run_id))).encode()
         if what == "audit.md":
             return export_markdown(await self.store.events(run_id)).encode()
         if what == "timeline.html":

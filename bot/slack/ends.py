@@ -23,7 +23,6 @@ from bot.slack.blocks import (
     menu,
     message,
     person,
-    preformatted,
     section,
     table,
     when,
@@ -32,8 +31,8 @@ from bot.slack.phrases import Scene, because, listed, recorded, sentence, step_s
 from bot.slack.post import Message, Upload
 from bot.slack.press import Press
 
-BY_HAND = 9_000
-"""Characters of the by-hand text in the thread; the whole of it is kept outside the database as well."""
+BY_HAND = "by-hand.md"
+"""What the by-hand text is called, and the content of its upload."""
 
 
 # -- checklist ---------------------------------------------------------------------------------------------------------
@@ -106,17 +105,14 @@ def evidence(scene: Scene, s: Step, files: tuple[Upload, ...]) -> Message:
 # -- by hand -----------------------------------------------------------------------------------------------------------
 
 
-def begun(run: Run) -> bool:
-    """Whether anything was changed, so that somebody might have to go on by hand."""
-    return any(s.applying or s.made is not None or s.commands for s in run.steps.values())
+def by_hand() -> Message:
+    """The line above the file."""
+    return message(section(mark("*By hand*: if the bot is away, this is how to finish it, or to take it back.")))
 
 
-def by_hand(scene: Scene) -> Message:
-    """How to go on without the bot, as of the last event."""
-    use = "for the record" if scene.run.closed else "if the bot is away, go on from here"
-    head = mark("*By hand*: {}. This text follows the run.", use)
-    rest = "… cut here; the whole text is in the by-hand file that the bot keeps outside its database"
-    return message(section(head), preformatted(view.by_hand(scene.run, scene.run.at, done=False), BY_HAND, rest))
+def by_hand_file() -> tuple[Upload, ...]:
+    """The text itself, as it is when it is posted: a later one says what was done since, this one stays right."""
+    return (Upload(BY_HAND, "By hand", BY_HAND),)
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------

@@ -87,12 +87,17 @@ def _thread(scene: Scene, channel: str) -> Iterator[Post]:
     def post(slot: str, shown: Message) -> Post:
         return Post(slot, channel, shown, ROOT, "decision")
 
+    def by_hand(name: str) -> Post:
+        return Post(f"by-hand.{name}", channel, ends.by_hand(), ROOT, "news", True, files=ends.by_hand_file())
+
     for s, files in ends.kept(run):
         yield Post(f"step.{s.spec.id}", channel, ends.evidence(scene, s, files), ROOT, "news", True, files=files)
     for c in decisions.cards(scene):
         yield post(f"decision.{c.name}", decisions.card(scene, c))
+        yield by_hand(c.name)
     for slot, h in cards.halts(run):
         yield post(slot, cards.halt(scene, h, slot))
+        yield by_hand(slot)
     for p in run.proposals.values():
         yield post(f"proposal.{p.id}", cards.proposed(scene, p))
     for past in run.past:
@@ -102,10 +107,9 @@ def _thread(scene: Scene, channel: str) -> Iterator[Post]:
         yield post(f"command.{i}", cards.succession(scene, s_, f"command.{i}"))
     if run.aborted:
         yield post("debts", cards.owed(scene))
+        yield by_hand("debts")
     if any(s.verdict is not None or not s.open for s in ends.checks(run)):
         yield Post("checklist", channel, ends.checklist(scene), ROOT)
-    if ends.begun(run):
-        yield Post("by-hand", channel, ends.by_hand(scene), ROOT)
 
 
 def _calls(scene: Scene, channel: str) -> Iterator[_Call]:

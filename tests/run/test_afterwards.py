@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.by_hand import by_hand, in_words
 from bot.catalogue import Release
 from bot.commands import (
     Abort,
@@ -23,7 +24,7 @@ from bot.plan.model import REF
 from bot.policy import Actor
 from bot.run import events as ev
 from bot.run.afterwards import leftovers
-from bot.view import by_hand, status, text, view
+from bot.view import status, text, view
 from tests.run.harness import ANA, BEN, CHO, DAN, KIM, Play, act, check, gate, plan, undo
 
 DAY = 86400.0
@@ -70,8 +71,8 @@ def test_an_abort_names_what_stays_changed_and_looks_where_it_stands() -> None:
     assert [e.target for e in left.change.edits] == ["eu"] and left.seen == {"eu": "2.4.0", "us": "2.4.1"}
     play.do(ANA, HandOver("pause", "ben", play.now + 3600, "after the call"))
     assert play.run.closed is not None
-    for said in (shown(play), by_hand(play.run, play.now)):
-        assert "Deploy (deploy) was given up half-way: eu is 2.4.0, was 2.4.1" in said
+    for said in (shown(play), by_hand(play.run, play.now, in_words)):
+        assert "Deploy was given up half-way: eu is 2.4.0, was 2.4.1" in said
     assert "given up" in shown(play) and "not done: taking effect" not in shown(play)
     assert "stays changed: Deploy" in status(play.run, play.now)
 

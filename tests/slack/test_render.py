@@ -107,39 +107,16 @@ Next update by 14:17 UTC.\
 """)
 
 
-def test_by_hand_says_how_to_go_on_without_the_bot() -> None:
-    assert read(scenes.asked_backend(), "by-hand") == snapshot("""\
-By hand: if the bot is away, go on from here. This text follows the run.
-# By hand: Rollback of shop: 2.4.1 → 2.4.0
-
-Written 2026-11-25 14:02 UTC for run shop-1f. Waiting for an approver since 12 s: bring the backend back.
-If the bot is away, go on from here. When it is back, `rollback-bot adopt` records what you did.
-
-## Still in place (give it back in the end)
-
-- Freeze deployments (freeze) is in place since 14:02:20 UTC: CI and 2 deploy paths refuse new releases of shop; this run passes
-    - put back ci/shop: locked → open
-
-## Left to do, in this order
-
-- Pause workers (workers.pause): 1 deployment to 0 replicas, 1 cron job suspended
-    - shop-worker/replicas: 6 → 0
-    - shop-settle/suspend: false → true
-- Deploy 2.4.0 (release.deploy): 4 workloads in eu-1 and us-1 to sha256:9f3c…, with their settings of 2.4.0
-    - {eu-1,us-1}/shop-api/image: sha256:77aa → sha256:9f3c
-- Settings (settings.restore): 4 keys back; left alone: checkout.kill_switch, changed by dee at 14:05
-    - config/PAY_URL: https://new?a=1&b=2 → https://old
-- Keep the schema (schema.keep): nothing lost, 0 min. Not proven: 2.4.0 has never run on 0042
-- Downgrade (schema.downgrade): read-only for about 1 min; drops orders.coupon_id and table coupons
-    - schema/revision: 0042 → 0041
-- Restore a backup (database.restore): backup of 13:45 to a new database, then switched to; about 9 min
-    - shop/connection: db-1 → db-1-restored
-- Health (health.serving)
-- Payments journey (journeys.pass)
-- Re-enable workers (workers.pause)
-- Lift the freeze (deploys.freeze)
-- Watch (watch)
-""")
+def test_by_hand_is_a_file_below_each_card_that_waits_with_one_line_above_it() -> None:
+    tape = scenes.asked_backend()
+    slots = [p.slot for p in tape.screen().posts]
+    assert slots.index("by-hand.backend") == slots.index("decision.backend") + 1
+    assert [f.name for f in tape.post("by-hand.backend").files] == ["by-hand.md"]
+    assert read(tape, "by-hand.backend") == snapshot(
+        "By hand: if the bot is away, this is how to finish it, or to take it back."
+    )
+    assert "by-hand.halt.deploy.1" in [p.slot for p in scenes.halted().screen().posts]
+    assert "by-hand.debts" in [p.slot for p in scenes.aborted().screen().posts]
 
 
 def test_a_decision_that_waits_pages_everybody_of_the_role() -> None:
@@ -362,7 +339,7 @@ Freeze deployments since 14:02 UTC: CI and 2 deploy paths refuse new releases of
 [ Restore… ] [ Hand over… ]
 Pause workers since 14:03 UTC: 1 deployment to 0 replicas, 1 cron job suspended.
 [ Restore… ] [ Hand over… ]
-Stays changed: Deploy 2.4.0 (deploy) was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
+Stays changed: Deploy 2.4.0 was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
 [ Undo… ]\
 """)
 
@@ -381,7 +358,7 @@ Handed over: @dee sees to it until 2026-11-26 14:08 UTC.
 Pause workers since 14:03 UTC: 1 deployment to 0 replicas, 1 cron job suspended.
 Being restored.
 [ Hand over… ]
-Stays changed: Deploy 2.4.0 (deploy) was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
+Stays changed: Deploy 2.4.0 was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
 [ Undo… ]\
 """)
 
@@ -391,7 +368,7 @@ def test_the_end_of_an_aborted_run_names_what_is_left() -> None:
 Rollback of shop: 2.4.1 → 2.4.0: aborted, debts handed over.
 It took 6 min 38 s (5 min 40 s work, 58 s waiting for decisions).
 Still in place: Freeze deployments since 14:02 UTC; @dee sees to it until 2026-11-26 14:08 UTC.
-Stays changed: Deploy 2.4.0 (deploy) was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
+Stays changed: Deploy 2.4.0 was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
 Record: 64 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
 ( ⋯ Roll forward again… )\
 """)

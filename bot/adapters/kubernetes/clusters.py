@@ -18,12 +18,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.adapters.kubernetes import owned, pods, resources, rights
+from bot.adapters.kubernetes import by_hand, owned, pods, resources, rights
 from bot.adapters.kubernetes.connection import AS_US, JSON_PATCH, Connection, Missing, Query, Refused
 from bot.adapters.kubernetes.fields import Read, command, patch, read
 from bot.adapters.kubernetes.guards import Guards
 from bot.adapters.kubernetes.hindrances import Hindrances
-from bot.contract import Retryable
+from bot.contract import Edit, Retryable
 from bot.ports import Json, Record, Unreachable, unbound
 from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing, Trial
 
@@ -276,6 +276,16 @@ class Clusters:
         except (Unreachable, Denied, Retryable, Missing, Changed) as error:
             return str(error)
         return ""
+
+    # -- without us ------------------------------------------------------------------------------------------------
+
+    def by_hand(self, edits: Sequence[Edit]) -> Sequence[str]:
+        """What a person types to make these edits so. Nothing is asked of a cluster."""
+
+        def place_of(place: Place) -> tuple[str, str]:
+            return self._target(place.cluster).context, self._space(place)
+
+        return by_hand.commands(edits, place_of, self._shared.me)
 
     # -- how ---------------------------------------------------------------------------------------------------------
 

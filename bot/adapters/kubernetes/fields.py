@@ -158,7 +158,7 @@ def _value(variable: Body) -> Json:
     return variable.get("value") or ""
 
 
-def _variable(name: str, value: Json) -> Operation:
+def variable(name: str, value: Json) -> Operation:
     """The same, as the API has it. ValueError for what is no variable."""
     if isinstance(value, str):
         return {"name": name, "value": value}
@@ -259,7 +259,7 @@ class _Draft:
             self._test(path, before)  # that it is not among them
             if value is None:
                 return
-            fresh = _variable(name, value)
+            fresh = variable(name, value)
             if now is None:
                 self._do({"op": "add", "path": pointer(path), "value": [fresh]}, path, [fresh])
             else:
@@ -270,7 +270,7 @@ class _Draft:
         if value is None:
             self._do({"op": "remove", "path": pointer(at)}, at, None)
         else:
-            fresh = _variable(name, value)
+            fresh = variable(name, value)
             self._do({"op": "replace", "path": pointer(at), "value": fresh}, at, fresh)
 
     def _order(self, container: Path, names: Any) -> None:

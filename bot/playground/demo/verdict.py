@@ -26,6 +26,11 @@ async def settled(stage: Stage, version: str) -> Truth:
     return await _until(lambda: stage.shop.truth(LATE), lambda t: not [*faults(t, version)])
 
 
+async def resting(stage: Stage, good: Callable[[Truth], bool]) -> Truth:
+    """The shop, once this holds of it, or as it is after `SETTLED` seconds."""
+    return await _until(lambda: stage.shop.truth(LATE), good)
+
+
 def faults(truth: Truth, version: str) -> Iterator[str]:
     """What is wrong with the shop if it is meant to run this version, a sentence each."""
     for cluster, workloads in truth.running.items():

@@ -1,0 +1,77 @@
+"""The bot is gone in the middle: somebody who never saw it opens the file in the thread, and the shop is well."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+
+import yaml
+
+from bot.playground.demo import verdict
+from bot.playground.demo.people import People
+from bot.playground.demo.stage import Stage
+from bot.playground.demo.story import BACKEND, REASON
+from tests.acceptance.house import incident
+
+
+async def test_the_shop_is_restored_by_the_commands_of_the_file_in_the_thread() -> None:
+    async with incident() as (stage, people, _):
+        text = await _until_decided(stage, people)
+        finish = text.split("## To take it back instead")[0]
+        await _typed(stage, _commands(finish))
+        truth = await verdict.settled(stage, "2.4.0")
+        assert list(verdict.faults(truth, "2.4.0")) == [], text
+        await stage.serve()
+        await people.reads("runs 2.4.0", within=90)
+
+
+async def test_what_was_begun_is_taken_back_by_the_commands_of_the_file_outside_the_database() -> None:
+    async with incident() as (stage, people, _):
+        await _until_decided(stage, people, kill=False)
+        await people.press("cho", BACKEND)
+        await people.reads("Pause workers: done")
+        await stage.kill()
+        (file,) = (stage.folder / "files").rglob("by-hand/*.md")
+        text = file.read_text()
+        await _typed(stage, _commands(text.split("## To take it back instead")[1].split("## What was run so far")[0]))
+        truth = await verdict.resting(stage, lambda t: t.serves("2.4.1") and not t.paused)
+        assert truth.serves("2.4.1") and not truth.paused, text
+        assert "rollback-bot" not in "".join(c for c in _commands(text) if not c.startswith(("echo", "#"))), text
+
+
+async def _until_decided(stage: Stage, people: People, *, kill: bool = True) -> str:
+    """A rollback whose backend is to be decided; the text of the newest file in its thread. kill: the bot is gone."""
+    await people.open("ana", f"shop because {REASON}")
+    await people.press("ana", "Start rollback")
+    await people.card(BACKEND)
+    await stage.workspace.driver.wait_for(lambda: _files(stage), 30)
+    if kill:
+        await stage.kill()
+    return _files(stage)[-1]
+
+
+def _files(stage: Stage) -> list[str]:
+    """The texts that were shared, oldest first."""
+    found = [f for f in stage.workspace.state.files.values() if f.name == "by-hand.md" and f.complete]
+    return [f.data.decode() for f in found if f.data is not None]
+
+
+def _commands(text: str) -> list[str]:
+    """What stands between fences, block by block."""
+    return re.findall(r"```sh\n(.*?)\n```", text, flags=re.DOTALL)
+
+
+async def _typed(stage: Stage, commands: list[str]) -> None:
+    """In a shell, with the rights of an administrator and nothing of the bot's."""
+    config = stage.folder / "admin"
+    config.write_text(yaml.safe_dump(stage.shop.kubeconfig_of("admin")))
+    config.chmod(0o600)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK_")} | {"KUBECONFIG": str(config)}
+    for block in commands:
+        shell = await asyncio.create_subprocess_exec(
+            "bash", "-e", "-o", "pipefail", "-c", block, env=env,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said = (await asyncio.wait_for(shell.communicate(), 120))[0].decode()
+        assert shell.returncode == 0, f"{block}\n{said}"

@@ -1,0 +1,96 @@
+"""The by-hand text: whole, in order, in words of people, and still right when it is old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.blobs import FileBlobs
+from bot.by_hand import by_hand, in_words
+from bot.contract import Edit
+from bot.outside import ByHand
+from bot.ports import Unreachable
+from tests.slack import scenes
+from tests.slack.scenes import Tape
+
+
+def typed(uses: str, edits: Sequence[Edit]) -> list[str]:
+    """A command for each edit, with all of its value."""
+    return [f"set '{e.target}' {e.after}" for e in edits]
+
+
+def text(tape: Tape) -> str:
+    return by_hand(tape.run, tape.now, typed)
+
+
+def parts(said: str) -> tuple[str, str]:
+    """(what finishes it, what takes it back)"""
+    finish, back = said.split("## To take it back instead")
+    return finish.split("## To finish it")[1], back.split("## What was run so far")[0]
+
+
+def test_what_is_left_stands_in_the_order_in_which_it_is_to_be_done_with_who_still_has_to_agree() -> None:
+    finish, _ = parts(text(scenes.asked_backend()))
+    heads = [line.partition(". ")[2] for line in finish.splitlines() if line.startswith("### ")]
+    assert heads[0] == "Pause workers (only with the yes of an approver)"
+    assert heads.index("Deploy 2.4.0 (only with the yes of an approver)") < heads.index("Health")
+    assert heads[-2:] == ["Lift the freeze", "Watch"] and "Start rollback" not in finish
+    assert "One of these ways only: Keep the schema, Downgrade, Restore a backup." in finish
+    assert finish.index("set 'shop-worker/replicas' 0") < finish.index("set 'shop-worker/replicas' 6"), "and given back"
+
+
+def test_what_takes_it_back_goes_from_the_end_to_the_beginning_and_covers_what_the_bot_may_still_have_done() -> None:
+    early, late = parts(text(scenes.asked_backend()))[1], parts(text(scenes.deploying()))[1]
+    for back in (early, late):
+        assert back.index("set 'eu-1/shop-api/image' sha256:77aa") < back.index("set 'shop-worker/replicas' 6")
+        assert back.index("set 'shop-worker/replicas' 6") < back.index("set 'ci/shop' open")
+    assert "Cannot be taken back: read-only for about 1 min" in early
+
+
+def test_nothing_is_cut_and_no_name_of_ours_is_needed() -> None:
+    tape = scenes.deploying()
+    long = "kubectl patch configmap/x -p " + "y" * 5000
+    steps = {i: replace(s, commands=(*s.commands, long) if i == "deploy" else s.commands)
+             for i, s in tape.run.steps.items()}  # fmt: skip
+    tape.run = replace(tape.run, steps=steps)
+    said = text(tape)
+    assert long in said and "rollback-bot" not in said and tape.run.id not in said
+    to_do = said.split("## What was run so far")[0]
+    assert "pause-workers" not in to_do and "release.deploy" not in to_do, "titles, not ids"
+
+
+@pytest.mark.parametrize("scene", scenes.SCENES)
+def test_every_scene_can_be_gone_on_with_by_hand(scene: Callable[[], Tape]) -> None:
+    tape = scene()
+    said = text(tape)
+    over = tape.run.aborted is not None or not tape.run.open
+    assert ("## To finish it" in said) is not over
+    for d in tape.run.debts:
+        made = tape.run.steps[d].made
+        assert made is not None and all(line in said for line in typed("", made.inverted().edits)), d
+
+
+def test_after_an_abort_only_what_is_changed_is_put_back() -> None:
+    said = text(scenes.aborted())
+    assert "The run was aborted" in said and "## To put back what is still changed" in said
+    assert "set 'shop-worker/replicas' 6" in said and "orders.coupon_id" not in said
+
+
+async def test_large_values_are_whole_and_a_service_that_is_gone_is_told_in_words(tmp_path: Path) -> None:
+    files = FileBlobs(tmp_path)
+    blob = await files.put(b"z" * 9000, "text/plain")
+    tape = scenes.asked_backend()
+    settings = tape.run.steps["settings"]
+    assert settings.change is not None
+    change = replace(settings.change, edits=(Edit("eu-1/configmap/shop/data/rules", blob, "short"),))
+    tape.run = replace(tape.run, steps={**tape.run.steps, "settings": replace(settings, change=change)})
+    assert "z" * 9000 in await ByHand(files, lambda: tape.now, lambda run: typed).of(tape.run)
+
+    def gone(run: object) -> object:
+        raise Unreachable("not catalogued any more")
+
+    said = await ByHand(files, lambda: tape.now, gone).of(tape.run)  # type: ignore[arg-type]
+    assert in_words("", [Edit("shop-worker/replicas", 6, 0)])[0] in said
