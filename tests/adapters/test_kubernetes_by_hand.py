@@ -20,7 +20,7 @@ from bot.ports.kubernetes import Cluster as Catalogued
 from bot.ports.kubernetes import Place, value_at
 
 SPACE = "shop"
-RULES: Any = {"service": "shop", "digests": ["sha256:" + "1" * 64], "message": "frozen"}
+RULES: Any = {"service": "shop", "banned": ["sha256:" + "1" * 64], "message": "banned"}
 
 
 @pytest.fixture
@@ -60,6 +60,9 @@ async def test_every_kind_of_edit_is_made_so_again_and_back(shop: Shop) -> None:
         good = shop.images["2.3.9"]["shop-api"]
         sourced: Any = {"field": "metadata.name"}
         edits = (
+            Edit(
+                app.place.target("spec.syncPolicy.automated"), app.fields.get("spec.syncPolicy.automated"), None
+            ),  # first: it would bring all of it back
             Edit(settings.place.target(key), settings.fields[key], 'it\'s "this" & $that'),
             Edit(settings.place.target("data/NEW_KEY"), None, "new"),
             Edit(api.place.target(image), api.fields[image], good),
@@ -67,8 +70,7 @@ async def test_every_kind_of_edit_is_made_so_again_and_back(shop: Shop) -> None:
             Edit(api.place.target(f"env/{container}/MY_NAME"), None, sourced),
             Edit(worker.place.target("replicas"), worker.fields.get("replicas"), 0),
             Edit(cron.place.target("suspend"), cron.fields.get("suspend") or False, True),
-            Edit(app.place.target("spec.syncPolicy.automated"), app.fields.get("spec.syncPolicy.automated"), None),
-            Edit("eu-1/guard/freeze-by-hand/rules", None, RULES),
+            Edit("eu-1/guard/ban-by-hand/rules", None, RULES),
         )
         change = Change("everything", edits)
         for doing in (change, change, change.inverted(), change.inverted(), change):
@@ -78,7 +80,7 @@ async def test_every_kind_of_edit_is_made_so_again_and_back(shop: Shop) -> None:
                 assert there == e.after or (not there and not e.after), (e, there)
         commands = "\n".join(clusters.by_hand(change.inverted().edits))
         assert "Only once Git holds what runs now" in commands, "a person is told what the bot would wait for"
-        assert clusters.by_hand([replace(edits[2], after=good)])[-1].endswith(
+        assert clusters.by_hand([replace(edits[3], after=good)])[-1].endswith(
             "rollout status deployment/shop-api --timeout=10m"
         )
     finally:
