@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.catalogue import Catalogue, Release, Service
@@ -18,8 +18,9 @@ from bot.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarge
 from bot.debts import Debts
 from bot.engine.preview import Forecast, preview
 from bot.engine.reconciler import Engine, impossible
-from bot.freezes import BAN, BY_RUN, Freeze, ban_is_over
+from bot.freezes import BAN, BY_RUN, FREEZE, Freeze, ban_is_over
 from bot.ledger import Registered
+from bot.left import Left, left
 from bot.located import Faults
 from bot.narrow import PORT_NAMES
 from bot.people import Directory
@@ -28,6 +29,7 @@ from bot.plan.lint import lint
 from bot.plan.model import Plan, to_json
 from bot.plan.named import Plans
 from bot.policy import COMMANDER, Actor, Person, Refusal, Why, stranger
+from bot.ports.kubernetes import Kubernetes
 from bot.redact import Redactor
 from bot.registry import Registry
 from bot.releases import Candidate, Releases
@@ -42,6 +44,8 @@ BESIDE = frozenset({"freeze", "thaw", "unban"})
 """Plans that bring no release back: what the bot and people do beside rollbacks."""
 OTHER_WAY = {"rollback": "forward", "forward": "rollback"}
 """Purpose of a run -> of the one that takes it back."""
+PATIENCE = 3.0
+"""Seconds that opening a run waits for what clusters say of a lost database."""
 ENDS = 20.0
 """Seconds that a run which only looked has for its end."""
 
@@ -77,9 +81,11 @@ class Rollbacks:
         digests: Mapping[str, str],
         clock: Callable[[], float],
         to_remove: Callable[[str], Awaitable[str | None]] | None = None,
+        clusters: Callable[[], Mapping[str, Kubernetes]] = dict,
     ) -> None:
-        """to_remove: service -> version that really runs and has to go, None where only the ledger can tell."""
-        self.to_remove = to_remove
+        """to_remove: service -> version that really runs and has to go, None where only the ledger can tell; clusters:
+        gives service -> its clusters, for what a lost database has left there."""
+        self.to_remove, self.clusters = to_remove, clusters
         self.engine, self.store, self.catalogue, self.plans = engine, store, catalogue, plans
         self.registry, self.releases, self.people = registry, releases, people
         self._digests, self.clock = digests, clock
@@ -322,7 +328,7 @@ class Rollbacks:
         if no := self._may_ask(person, await self.people.everyone(), reason):
             return no
         now = await self.freeze(service)
-        if not now.locked:
+        if not now.locked and not (await self.left(service, guards_only=True)).freezes:
             return Refusal(Why.NOT_NOW, f"{service} is not frozen. Nothing was changed.")
         run = await self.store.load(now.run)
         if not run.open:
@@ -355,19 +361,28 @@ class Rollbacks:
         """Opens a run for each release that clusters refuse although its ban is over. Again is harmless."""
         opened = []
         for r in await self.releases.all(service):
-            banned_by = await self._banned_by(r) if ban_is_over(r) else ""
+            banned_by = await self._banned_by(r, service) if ban_is_over(r) else ""
             run = await self._unban(service, r, by, f"unban:{r.version}:{banned_by}") if banned_by else None
             opened += [run] if isinstance(run, Run) else []
         return opened
 
-    async def _banned_by(self, r: Registered) -> str:
-        """The last run that has had the clusters refuse it; empty where none has."""
+    async def _banned_by(self, r: Registered, service: str) -> str:
+        """The last run that has had the clusters refuse it, "left" where a lost database has; empty where none has."""
         said = [e.by for e in reversed(r.history) if e.what == "banned" and e.by.startswith(BY_RUN)]
         for run in (by.removeprefix(BY_RUN) for by in said):
             steps = (await self.store.load(run)).steps.values()
             if any(s.spec.uses == BAN and s.made is not None for s in steps):
                 return run
+        if not any(e.by.startswith(BY_RUN) for e in r.history if e.what == "banned"):
+            return "left" if await self._guarded(service, r.version) else ""
         return ""
+
+    async def _guarded(self, service: str, version: str) -> bool:
+        """Whether any cluster has a ban on it."""
+        kube = self.clusters().get(service)
+        found = await asyncio.gather(*(kube.list(c.name, "guard") for c in kube.clusters)) if kube is not None else []
+        rules = (thing.fields.get("rules") for things in found for thing in things)
+        return any(isinstance(r, dict) and (r.get("service"), r.get("version")) == (service, version) for r in rules)
 
     async def _unban(self, service: str, banned: Registered, by: Actor, key: str) -> Run | Refusal:
         known = self.catalogue.services.get(service)
@@ -441,12 +456,34 @@ class Rollbacks:
         run_id = f"{created.service}-{secrets.token_hex(3)}"
         releasing = created.purpose in RELEASING
         inherited = await self.debts.inherits(created.service, created.plan) if releasing else []
+        inherited += await self._orphaned(created, {i.step for i in inherited})
         try:
             return await self.engine.create(run_id, created, *inherited, key=key)
         except AlreadyOpen as e:
             return Refusal(Why.NOT_NOW, f"{e.service} has an open run already: {e.run}. `show {e.run}` shows it.")
         except Duplicate:
             return Refusal(Why.ALREADY, "This was received already; nothing was opened twice.")
+
+    async def left(self, service: str, *, guards_only: bool = False) -> Left:
+        """What stands in the clusters by the bot's name, and nothing in this database accounts for."""
+        kube = self.clusters().get(service)
+        if kube is None:
+            return Left()
+        runs = [await self.store.load(h.run) for h in await self.store.heads(service=service, limit=None)]
+        ledger = {r.version: r for r in await self.releases.all(service)}
+        return await left(kube, service, runs, ledger, guards_only=guards_only)
+
+    async def _orphaned(self, created: ev.Created, taken: Collection[str]) -> list[ev.Inherited]:
+        """The freeze that a lost database has left, as this run's debt where it has a step for it."""
+        steps = [s.id for s in created.plan.steps if s.uses == FREEZE and s.undo is None and s.id not in taken]
+        if not steps or taken:
+            return []
+        try:
+            async with asyncio.timeout(PATIENCE):
+                change = (await self.left(created.service, guards_only=True)).freeze(created.service)
+        except TimeoutError:  # a cluster is away: nobody waits for it, and `doctor` tells of what is left there
+            return []
+        return [ev.Inherited(steps[0], "", "", change, self.clock())] if change is not None else []
 
     def _may_ask(self, person: Person, people: Sequence[Person], reason: str) -> Refusal | None:
         if no := stranger(person):

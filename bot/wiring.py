@@ -229,7 +229,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(_end, loop)
         rollbacks = Rollbacks(
             engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
-            {"bot": VERSION}, clock, serving.to_remove,
+            {"bot": VERSION}, clock, serving.to_remove, lambda: reach.clusters,
         )  # fmt: skip
         engine.watchers = (*engine.watchers, rollbacks.debts.watch)
 

@@ -22,6 +22,7 @@ from bot.blobs import BlobsUnavailable, FileBlobs
 from bot.catalogue import Catalogue, Release, Service
 from bot.engine.reconciler import impossible
 from bot.lease import alive_nodes
+from bot.left import left
 from bot.located import Faults
 from bot.outside import missing
 from bot.owing import owed
@@ -31,6 +32,7 @@ from bot.plan.model import Plan
 from bot.plan.named import Plans
 from bot.policy import COMMANDER, Actor, Person
 from bot.registry import Registry
+from bot.releases import Releases
 from bot.run import events as ev
 from bot.settings import Settings, SettingsError, read_settings, strange
 from bot.shared import unshared
@@ -88,7 +90,8 @@ async def everything() -> AsyncIterator[Finding]:
         slack = told(settings, running)
         compiled, found = _plans(plans, catalogue)
         found += await _people(catalogue, compiled, slack, store)
-        for finding in [*found, *await _targets(settings, catalogue)]:
+        found += await _targets(settings, catalogue)
+        for finding in [*found, *(await _left(settings, catalogue, store) if store is not None else [])]:
             yield finding
         if slack is None:
             yield Finding("slack", "ok", "off, as set; docs/slack.md says how to switch it on")
@@ -209,6 +212,25 @@ async def _targets(settings: Settings, catalogue: Catalogue) -> list[Finding]:
                 found.append(bad if fault else Finding(f"target {service}/{target}", "ok", "answers"))
         finally:
             await client.close()
+    return found
+
+
+async def _left(settings: Settings, catalogue: Catalogue, store: Store) -> list[Finding]:
+    """What a lost database has left in the clusters, and by-hand files whose run nobody knows."""
+    found: list[Finding] = []
+    for service, client in wiring.adapters_of(settings, catalogue).items():
+        try:
+            runs = [await store.load(h.run) for h in await store.heads(service=service, limit=None)]
+            ledger = {r.version: r for r in await Releases(store, time.time).all(service)}
+            there = await left(client.kubernetes, service, runs, ledger)
+            found += [Finding(f"left of {service}", "look", text, hint) for text, hint in there.lines(service)]
+        finally:
+            await client.close()
+    names = await asyncio.to_thread(wiring.files_of(settings).anchors, "by-hand")
+    lost = [n for n in names if (await store.load(n.removesuffix(".md"))).created is None]
+    if lost:
+        text = f"{len(lost)} by-hand files tell of runs that this database does not know: {', '.join(lost[:3])}"
+        found.append(Finding("by-hand files", "look", text, "read them: what they list as in place may still be"))
     return found
 
 
