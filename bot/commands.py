@@ -268,12 +268,13 @@ def _lawful(run: Run, found: Answer, now: float) -> Answer | Refusal:
 def _approve(run: Run, c: Approve, a: Asking) -> Answer | Refusal:
     asked = run.asked[c.decision]
     if asked.spec.gate is None or asked.opened is None or asked.decided is not None:
-        role = ""
+        role, moved = "", dict[str, str]()
     else:
         seat = policy.may_vote(asked.spec.gate, a.person, asked.ballots, a.people, run.barred)
         if isinstance(seat, Refusal):
             return seat
-        role = seat
+        now = policy.seated(asked.spec.gate, a.person, asked.ballots, a.people, run.barred)
+        role, moved = seat, {g.by.id: now[g.by.id] for g in asked.votes if now.get(g.by.id, g.role) != g.role}
         wanted = run.phrase(c.decision)
         if asked.spec.gate.typed_phrase and c.phrase.strip().lower() != wanted.lower():
             return Refusal(Why.BAD_INPUT, f'Type "{wanted}" to approve this. Nothing was changed.')
@@ -282,9 +283,10 @@ def _approve(run: Run, c: Approve, a: Asking) -> Answer | Refusal:
             Why.STALE,
             "What it would do has changed since you looked: look again, then decide. Nothing was changed.",
         )
-    e = ev.Approved(c.decision, run.fingerprints(c.decision), a.actor, role, bool(c.phrase))
+    e = ev.Approved(c.decision, run.fingerprints(c.decision), a.actor, role, bool(c.phrase), moved)
     text = f"Approved: {asked.spec.title}."
-    votes = [*asked.ballots, policy.Vote(a.person.id, a.person.roles)]
+    before = [replace(v, seat=moved.get(v.person, v.seat)) for v in asked.ballots]
+    votes = [*before, policy.Vote(a.person.id, a.person.roles, role)]
     left = _still(asked.spec.gate, votes) if asked.spec.gate is not None else ""
     return Answer((e,), f"{text} Still needed: {left}." if left else text)
 

@@ -107,10 +107,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One person's yes, with the roles held at the click."""
+    """One person's yes, with the roles held at the click. seat: the role that it filled so far, empty for none yet."""
 
     person: str
     roles: frozenset[str]
+    seat: str = ""
 
 
 def stranger(person: Person) -> Refusal | None:
@@ -126,13 +127,15 @@ def stranger(person: Person) -> Refusal | None:
     return Refusal(Why.NOT_YOURS, f"Refused: {words[person.kind]}. Nothing was changed.")
 
 
-def seats(gate: Gate, votes: Sequence[Vote]) -> dict[str, str]:
+def seats(gate: Gate, votes: Sequence[Vote], others: Iterable[Person] = ()) -> dict[str, str]:
     """Person -> role they fill, for as many seats as these votes can fill together.
 
-    A maximum matching (augmenting paths), so a dba who is also an approver moves to the other seat when that
-    lets one more person count. Earlier votes keep a seat; the result does not depend on names.
+    A maximum matching (augmenting paths). Who has a seat keeps it, unless moving lets one more person count; a new vote
+    takes the seat that the fewest of `others`, who could still vote, could fill. The result does not depend on names.
     """
-    chairs = [r.role for r in gate.by for _ in range(r.count)]
+    known = [p.roles for p in others]
+    rare = {r.role: sum(r.role in roles for roles in known) for r in gate.by}
+    chairs = sorted((r.role for r in gate.by for _ in range(r.count)), key=rare.__getitem__)
     taken: dict[int, int] = {}
 
     def place(vote: int, tried: set[int]) -> bool:
@@ -144,12 +147,23 @@ def seats(gate: Gate, votes: Sequence[Vote]) -> dict[str, str]:
                     return True
         return False
 
-    seen: set[str] = set()
-    for i, vote in enumerate(votes):
-        if vote.person not in seen:
-            seen.add(vote.person)
-            place(i, set())
+    first = {vote.person: i for i, vote in reversed([*enumerate(votes)])}
+    for i in sorted(first.values()):
+        kept = (c for c, role in enumerate(chairs) if c not in taken and role == votes[i].seat in votes[i].roles)
+        if (chair := next(kept, None)) is not None:
+            taken[chair] = i
+    for i in sorted(set(first.values()) - set(taken.values())):
+        place(i, set())
     return {votes[v].person: chairs[c] for c, v in taken.items()}
+
+
+def seated(
+    gate: Gate, person: Person, votes: Sequence[Vote], people: Iterable[Person], barred: Collection[str]
+) -> dict[str, str]:
+    """Person -> role they fill, once this person has said yes too."""
+    there = {person.id, *(v.person for v in votes)}
+    others = [p for p in eligible(gate, people, barred) if p.id not in there]
+    return seats(gate, [*votes, Vote(person.id, person.roles)], others)
 
 
 def satisfied(gate: Gate, votes: Sequence[Vote]) -> bool:
@@ -188,7 +202,7 @@ def may_vote(
     if person.id in barred and not gate.self_approval:
         text = f"Not yours to decide: you asked for this run or commanded it. This needs {wanted.words}."
         return Refusal(Why.BARRED, f"{text} {_who(others)} Nothing was changed.", who)
-    after = seats(gate, [*votes, Vote(person.id, person.roles)])
+    after = seated(gate, person, votes, people, barred)
     if person.id not in after:
         return Refusal(
             Why.NOT_YOURS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from bot.policy import (
     may_vote,
     missing,
     satisfied,
+    seated,
     seats,
     stranger,
     unsatisfiable,
@@ -179,3 +181,30 @@ def test_who_may_not_break_the_glass_is_told_who_may() -> None:
     )
     nobody = may_break_glass(BEN, TEAM, {"ceo"})
     assert nobody is not None and "takes role ceo. Nobody can at the moment. Nothing" in nobody.text
+
+
+def test_who_alone_can_fill_a_seat_is_seated_there_whatever_the_order_of_the_gate() -> None:
+    eli, cho, dan = (Person(n, n, frozenset(r)) for n, r in (("eli", ("dba", "approver")), ("cho", ("approver",)),
+                                                             ("dan", ("approver",))))  # fmt: skip
+    for by in (("approver", "dba"), ("dba", "approver")):
+        gate = Gate(tuple(Requirement(role) for role in by))
+        assert may_vote(gate, eli, (), (eli, cho, dan), ()) == "dba"
+        votes = [Vote("eli", eli.roles, "dba")]
+        assert missing(gate, votes) == (Requirement("approver"),)
+        assert seated(gate, cho, votes, (eli, cho, dan), ()) == {"eli": "dba", "cho": "approver"}
+
+
+@given(gates, people, st.randoms(use_true_random=False))
+def test_the_record_shows_for_every_seat_who_fills_it(gate: Gate, team: list[Person], random: Any) -> None:
+    """Whatever the order: as many seats are filled as could be at all, each by one person who holds the role."""
+    order = random.sample(team, len(team))
+    given: list[Vote] = []
+    for p in order:
+        if isinstance(may_vote(gate, p, given, team, ()), str):
+            now = seated(gate, p, given, team, ())
+            given = [Vote(v.person, v.roles, now[v.person]) for v in [*given, Vote(p.id, p.roles)]]
+    wanted = {r.role: sum(g.count for g in gate.by if g.role == r.role) for r in gate.by}
+    filled = [v.seat for v in given]
+    assert all(v.seat in v.roles for v in given) and all(filled.count(r) <= n for r, n in wanted.items())
+    assert len(given) == len(seats(gate, [Vote(p.id, p.roles) for p in eligible(gate, team, ())]))
+    assert satisfied(gate, given) == (wanted == {r: filled.count(r) for r in wanted})

@@ -243,7 +243,8 @@ KEPT = {
     "id", "service", "plan", "plan_digest", "removed", "target", "release", "by", "purpose", "channel", "channels",
     "limits", "digests", "follows", "what", "step", "how", "to", "outcome", "decision", "fingerprints", "fingerprint",
     "role", "phrase", "n", "application", "doing", "node", "name", "until", "done", "total", "cause", "retry_at",
-    "debt", "was", "body", "lost", "ended", "instead", "instead_of",
+    "debt", "was", "body", "lost", "ended", "instead", "instead_of", "given_up", "moved",
+    "there", "run", "of", "since",
 }  # fmt: skip
 """Fields that are ids, digests, people, numbers or references, in any event."""
 

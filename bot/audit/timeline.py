@@ -120,10 +120,14 @@ def _outcome(record: Record) -> str:
 
 
 def _decided(record: Record) -> Iterator[str]:
-    """Each decision that people passed, by whom and when."""
+    """Each decision that people passed, by whom and when, and which seat their yes filled in the end."""
+    moved = {(e.event.decision, who): role for e in record.entries if isinstance(e.event, ev.Approved)
+             for who, role in e.event.moved.items()}  # fmt: skip
     for e in record.entries:
         if isinstance(e.event, ev.Approved | ev.BrokeGlass):
-            how = f"as {e.event.role}" if isinstance(e.event, ev.Approved) else "alone, by breaking the glass"
+            seat = e.event.role if isinstance(e.event, ev.Approved) else ""
+            seat = moved.get((e.event.decision, e.event.by.id), seat)
+            how = f"as {seat}" if isinstance(e.event, ev.Approved) else "alone, by breaking the glass"
             name = record.names.decision(e.event.decision)
             yield f"{name}: {e.event.by.name} {how}, {time_of_day(e.row.at)[:8]}"
 

@@ -211,7 +211,8 @@ class LossAccepted:
 @dataclass(frozen=True, slots=True)
 class Approved:
     """A person's yes to a decision. `fingerprints`: step -> what the card showed; `role`: the seat it filled;
-    `phrase`: whether the phrase was typed."""
+    `phrase`: whether the phrase was typed; `moved`: who voted before -> the seat they fill from now on, where this vote
+    has taken theirs."""
 
     kind: ClassVar[str] = "approved"
     decision: str
@@ -219,6 +220,7 @@ class Approved:
     by: Actor
     role: str
     phrase: bool = False
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

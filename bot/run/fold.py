@@ -160,7 +160,8 @@ def _closed(run: Run, e: ev.Closed, at: float) -> Run:
 
 def _approved(run: Run, e: ev.Approved, at: float) -> Run:
     asked = run.asked[e.decision]
-    asked = replace(asked, votes=(*asked.votes, Given(e.by, e.role, at, e.fingerprints)))
+    before = (replace(g, role=e.moved.get(g.by.id, g.role)) for g in asked.votes)
+    asked = replace(asked, votes=(*before, Given(e.by, e.role, at, e.fingerprints)))
     if votes_suffice(asked):
         return _release(run, asked, at)
     waiting = (replace(s, stale=s.change is not None) for s in run.members(e.decision))

@@ -176,7 +176,7 @@ class Asked:
     @property
     def ballots(self) -> list[Vote]:
         """The votes as policy counts them."""
-        return [Vote(g.by.id, frozenset(g.by.roles)) for g in self.votes]
+        return [Vote(g.by.id, frozenset(g.by.roles), g.role) for g in self.votes]
 
 
 @dataclass(frozen=True, slots=True)

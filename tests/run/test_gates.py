@@ -155,10 +155,11 @@ def test_a_dba_who_is_also_an_approver_fills_one_seat_only() -> None:
     play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=either)]))
     play.look()
     play.approve("one", DAN)
-    assert play.run.asked["one"].votes[0].role == "approver"
+    assert play.run.asked["one"].votes[0].role == "dba", "fewer people hold it"
     assert "already" in play.refusal(DAN, Approve("one", play.run.card("one")))
     play.approve("one", CHO)
-    assert play.step("one").released is not None, "dan moved over to the seat that cho cannot fill"
+    assert play.step("one").released is not None, "cho fills the other one"
+    assert [v.role for v in play.run.asked["one"].votes] == ["dba", "approver"]
 
 
 def test_requester_and_commanders_do_not_approve_whatever_else_they_are() -> None:
