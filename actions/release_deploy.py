@@ -40,7 +40,7 @@ from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
 from bot.released import rolling
 from bot.released.ends import Ends, who
 from bot.released.record import alike, whole_templates
-from bot.released.rolling import FREE, PATIENCE, UNBLOCK, hindrance, kept, names, short, unblocked
+from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, kept, names, short, unblocked
 from bot.released.survey import Seen, survey, workloads
 from bot.released.survey import ends as ends_of
 
@@ -137,12 +137,17 @@ async def _ends(ctx: ReadCtx, p: ReleaseDeployParams) -> Ends:
     return await ends_of(ctx, p.images, p.outgoing, p.settings, p.last)
 
 
-# -- StatefulSets that wait for a broken pod, and how long it takes --------------------------------------------------
+# -- workloads that need more than their template, and how long it takes ---------------------------------------------
 
 
 async def _unblocking(ctx: ReadCtx, ends: Ends, seen: Seen, changed: Collection[Place]) -> AsyncIterator[Effect]:
-    """What is done to StatefulSets whose controller waits for a pod that it never replaces."""
+    """What is done to Rollouts, which stop at steps, and to StatefulSets, which wait for a pod that they never
+    replace."""
     for t in (d.thing for d in seen.workloads):
+        if t.place.kind == "rollout" or "rollout" in t.facts:
+            arrived = t.rollout is None or t.rollout.arrived
+            if t.place in changed or (ends.holds(t) and not arrived):
+                yield Effect(f"{t.place}{PROMOTE}", "repeat")
         if t.place.kind != "statefulset" or t.facts.get("order", ORDERED) != ORDERED or t.rollout is None:
             continue
         if t.facts.get("strategy") == "OnDelete":

@@ -4,7 +4,8 @@ An edit's target is a place and a field, `eu-1/deployment/shop-api/image/app`; t
 part of it everywhere: in plans, on cards, in the record. The adapter alone knows the paths of the API behind them.
 
 Fields, by kind (absent ones are None):
-- deployment, statefulset, daemonset: `replicas`, `paused`, and their pod template; cronjob: `suspend`, and its own:
+- deployment, statefulset, daemonset, rollout (Argo): `replicas`, `paused`, and their pod template; cronjob: `suspend`,
+  and its own:
   `image/<container>`, `env/<container>/<NAME>`, `order/<container>` (names of its variables, as they follow one
   another), `container/<container>/<key>` (`args`, `resources`, ... as the API has them), `container/<container>` (all
   of it, with the list that it is `in`), `pod/<key>`, `pod-label/<name>`, `pod-annotation/<name>`;
@@ -28,10 +29,11 @@ from typing import Literal, Protocol, cast, get_args
 from bot.ports import Json
 
 Kind = Literal[
-    "deployment", "statefulset", "daemonset", "cronjob", "configmap", "scaledobject", "hpa", "application", "guard"
-]
+    "deployment", "statefulset", "daemonset", "cronjob", "rollout", "configmap", "scaledobject", "scaledjob", "hpa",
+    "job", "application", "guard",
+]  # fmt: skip
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-WORKLOADS: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob")
+WORKLOADS: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob", "rollout")
 """Kinds that run pods from a template."""
 OURS = "rollback-bot"
 """The bot's own name as a `Writer`."""
@@ -102,7 +104,8 @@ class Rollout:
     updated); failed: why it cannot finish (deadline exceeded), empty while it may.
 
     settle: seconds that a pod must be ready before it counts (minReadySeconds); at_once: how many pods are replaced at
-    a time; patience: seconds without progress after which the cluster itself gives up, or would if it knew a deadline.
+    a time; arrived: False while its controller says that it is on its way (a canary that waits at a step); patience:
+    seconds without progress after which the cluster itself gives up, or would if it knew a deadline.
     """
 
     wanted: int
@@ -114,6 +117,7 @@ class Rollout:
     settle: float = 0.0
     at_once: int = 1
     patience: float = 600.0
+    arrived: bool = True
 
     @property
     def lasts(self) -> float:
@@ -133,7 +137,7 @@ class Rollout:
     @property
     def complete(self) -> bool:
         """Every pod runs the newest template and is ready, and no old one is left."""
-        return self.seen and not self.old and self.updated == self.wanted and self.ready >= self.wanted
+        return self.seen and self.arrived and not self.old and self.updated == self.wanted and self.ready >= self.wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,8 @@ class Thing:
       active (names of running jobs);
     - hpa, scaledobject: target (`deployment/shop-api`), min, max; hpa also replicas, desired;
     - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339);
+    - deployment: rollout, the Argo Rollout that takes its template from it and runs its pods;
+    - rollout: phase, message, stable and current (hashes), workload (the Deployment with its template);
     - deployment, statefulset, daemonset: strategy; statefulset: order (`OrderedReady`); configmap: immutable;
     - every kind: owner, the controller whose own object it follows (`revision.serving.knative.dev/quote-00007`);
     - every kind but guards: owned, where managedFields name the bot as the last writer of something;
@@ -305,6 +311,11 @@ class Kubernetes(Protocol):
     async def delete_pod(self, place: Place, pod: str) -> None:
         """Deletes a pod of the workload, which its controller replaces. A pod that is ready, or goes already, is left
         alone; Changed where it changes meanwhile."""
+        ...
+
+    async def promote(self, place: Place) -> None:
+        """Lets the Argo Rollout that this is, or that runs this Deployment, go over the steps that are left, analyses
+        included, and go on where it is paused. Nothing where it is there already, or has been told."""
         ...
 
     async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[Said]:

@@ -40,6 +40,8 @@ UNBLOCK = ": delete pods that are not ready and run another template (OrderedRea
 """How the effect on a StatefulSet ends, whose place stands before it."""
 ROUNDS = 3
 """How often a workload is written that somebody puts back each time."""
+PROMOTE = ": lift a pause, and skip the steps of its canary and their analyses, so that all pods are replaced at once"
+"""How the effect on an Argo Rollout ends."""
 LOOK = 2.0
 """Seconds between two looks at a rollout."""
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
@@ -191,6 +193,7 @@ async def complete(ctx: Ctx, things: Iterable[Thing], change: Change, done: Coll
         zip(seen, await asyncio.gather(*(hindrance(ctx, place) for place in seen)), strict=True)
     )
     await _unblock(ctx, there, change)
+    await _promote(ctx, [t for t, r in waiting if r.seen and not r.arrived], change)
     judged = [] if change.is_noop else waiting
     failed = [(t, r) for t, r in judged if r.failed or await _lasts(ctx, t.place, there[t.place])]
     if failed and await _gives_up(ctx, {t.place.cluster for t, _ in failed}):
@@ -216,13 +219,28 @@ async def hindrance(ctx: ReadCtx, place: Place) -> Hindrance | None:
 
 
 def unblocked(effect: Effect) -> Place:
-    """The StatefulSet that an effect is about."""
-    return Place.of(effect.what.removesuffix(UNBLOCK))
+    """The workload that an effect is about."""
+    return Place.of(effect.what.partition(": ")[0])
+
+
+async def _promote(ctx: Ctx, waiting: Sequence[Thing], change: Change) -> None:
+    """Let Rollouts go over their steps, where people approved that; only after they have seen the new template, which
+    would wipe it."""
+    approved = {unblocked(e) for e in change.effects if e.what.endswith(PROMOTE)}
+    for t in waiting:
+        if t.place in approved:
+            try:
+                await ctx.ports.kubernetes.promote(t.place)
+            except (Unreachable, Changed) as error:
+                raise Retryable(str(error), after=LOOK) from error
+            except Denied as error:
+                name = t.facts.get("rollout") or t.place.name
+                raise Fatal(f"{t.place}: {error}", f"kubectl argo rollouts promote {name} --full") from error
 
 
 async def _unblock(ctx: Ctx, there: Mapping[Place, Hindrance | None], change: Change) -> None:
     """Delete the pods that their controller never replaces, where people approved that."""
-    approved = {unblocked(e) for e in change.effects}
+    approved = {unblocked(e) for e in change.effects if e.what.endswith(UNBLOCK)}
     for place, found in there.items():
         for pod in (found or FREE).blocking if place in approved else ():
             try:

@@ -15,14 +15,24 @@ import difflib
 import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bot.adapters.kubernetes import by_hand, owned, pods, resources, rights
-from bot.adapters.kubernetes.connection import AS_US, JSON_PATCH, Connection, Missing, Query, Refused
+from bot.adapters.kubernetes.connection import (
+    AS_US,
+    JSON_PATCH,
+    MERGE_PATCH,
+    Body,
+    Connection,
+    Missing,
+    Query,
+    Refused,
+)
 from bot.adapters.kubernetes.fields import Read, command, patch, read
 from bot.adapters.kubernetes.guards import Guards
 from bot.adapters.kubernetes.hindrances import Hindrances
+from bot.adapters.kubernetes.progress import of_argo
 from bot.contract import Edit, Retryable
 from bot.ports import Json, Record, Unreachable, unbound
 from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing, Trial
@@ -104,20 +114,41 @@ class Clusters:
                 bodies = await self._connection(cluster).every(resource.path(space), query=query)
             except Missing:  # the cluster has no such kind: KEDA or Argo CD is not installed
                 continue
+            except Denied:
+                if resource.extension and not await rights.served(self._connection(cluster), resource):
+                    continue  # nobody is asked for a right to what is not there
+                raise
             found += [read(Place(cluster, kind, body["metadata"]["name"]), body) for body in bodies]
         if kind == "configmap":
             return [thing for thing in found if thing.place.name in known.settings]
         if kind == "application":
             names = {name for _, name in self._applications(cluster)}
             return [thing for thing in found if thing.place.name in names]
-        return found
+        return await self._followed(cluster, found) if kind == "deployment" else found
 
     async def get(self, place: Place) -> Thing | None:
         """See the port."""
         if place.kind == "guard":
             return await self._guards(place.cluster).get(place.name)
         body = await self._connection(place.cluster).find(self._path(place))
-        return read(place, body) if body is not None else None
+        if body is None:
+            return None
+        thing = read(place, body)
+        return (await self._followed(place.cluster, [thing]))[0] if place.kind == "deployment" else thing
+
+    async def _followed(self, cluster: str, things: Sequence[Thing]) -> Sequence[Thing]:
+        """Deployments that are only the template of an Argo Rollout, followed by that: such ones have no replicas."""
+        bare = {t.place.name: t for t in things if t.fields.get("replicas") == 0 and isinstance(t, Read)}
+        if not bare:
+            return things
+        leading = {r.facts.get("workload"): r for r in await self.list(cluster, "rollout") if isinstance(r, Read)}
+        found = list(things)
+        for i, thing in enumerate(found):
+            leads, mine = leading.get(thing.place.name), bare.get(thing.place.name)
+            if leads is not None and mine is not None:
+                facts = {**mine.facts, "rollout": leads.place.name}
+                found[i] = replace(mine, rollout=of_argo(leads.body, mine.body), facts=facts)
+        return found
 
     async def pods(self, place: Place) -> Sequence[Pod]:
         """See the port."""
@@ -145,7 +176,7 @@ class Clusters:
 
     async def hindrance(self, place: Place, now: datetime) -> Hindrance | None:
         """See the port."""
-        body = await self._connection(place.cluster).find(self._path(place))
+        place, body = await self._runs(place)
         if body is None:
             return None
         space = self._target(place.cluster).cluster.namespace
@@ -224,6 +255,38 @@ class Clusters:
                 raise Changed(f"{place} was written by somebody at the same moment") from error
             if error.status != 404:
                 raise connection.failure(error) from error
+
+    async def promote(self, place: Place) -> None:
+        """See the port."""
+        place, body = await self._runs(place)
+        if place.kind != "rollout" or body is None:
+            return
+        target, path, status = self._target(place.cluster), self._path(place), body.get("status") or {}
+        start = f"kubectl argo rollouts --context {target.context} -n {target.cluster.namespace}"
+        if body["spec"].get("paused"):
+            await self._record(f"{start} promote {place.name}")
+            going = {"spec": {"paused": None}}
+            await self._connection(place.cluster).ask("PATCH", path, query=AS_US, body=going, sort=MERGE_PATCH)
+        if status.get("promoteFull") or status.get("stableRS") == status.get("currentPodHash"):
+            return
+        await self._record(f"{start} promote {place.name} --full")
+        told = {"status": {"promoteFull": True}}
+        await self._connection(place.cluster).ask(
+            "PATCH", f"{path}/status", query=AS_US, body=told, sort=MERGE_PATCH
+        )
+
+    async def _runs(self, place: Place) -> tuple[Place, Body | None]:
+        """What runs a workload's pods, as it is: itself, or the Argo Rollout that takes its template from it."""
+        thing = await self.get(place)
+        body = thing.body if isinstance(thing, Read) else None
+        if thing is None or body is None or "rollout" not in thing.facts:
+            return place, body
+        leading = Place(place.cluster, "rollout", str(thing.facts["rollout"]))
+        found = await self._connection(place.cluster).find(self._path(leading))
+        if found is None:
+            return place, body
+        selector = {"selector": body["spec"].get("selector"), **found["spec"]}
+        return leading, {**found, "spec": selector}
 
     async def delete_pod(self, place: Place, pod: str) -> None:
         """See the port."""

@@ -30,6 +30,7 @@ Query = Sequence[tuple[str, str]]
 AS_US: Query = (("fieldManager", OURS),)
 """In whose name fields are set, whatever the client calls itself."""
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 PAGE = 500
 """Objects of one page of a list."""
 _RESTARTS = 3

@@ -23,8 +23,9 @@ from typing import Any
 
 from bot.adapters.kubernetes.connection import Body
 from bot.adapters.kubernetes.owned import owned
+from bot.adapters.kubernetes.progress import progress
 from bot.ports import Json
-from bot.ports.kubernetes import Kind, Place, Rollout, Thing, Writer
+from bot.ports.kubernetes import Kind, Place, Thing, Writer
 
 Operation = dict[str, Any]
 """One operation of RFC 6902."""
@@ -45,6 +46,7 @@ _SCALARS: Mapping[str, Path] = {
 _SCALARS_OF: Mapping[Kind, tuple[str, ...]] = {
     "deployment": ("replicas", "paused"),
     "statefulset": ("replicas",),
+    "rollout": ("replicas", "paused"),
     "cronjob": ("suspend",),
 }
 _MAPS: Mapping[str, Path] = {
@@ -53,7 +55,7 @@ _MAPS: Mapping[str, Path] = {
     "data": ("data",),
 }
 _DOTTED: tuple[Kind, ...] = ("scaledobject", "application")
-TEMPLATED: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob")
+TEMPLATED: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob", "rollout")
 """Kinds whose pod template can be written."""
 _LISTS = ("initContainers", "containers", "ephemeralContainers")
 _ELSEWHERE = frozenset({"name", "image", "env"})
@@ -76,7 +78,7 @@ def read(place: Place, body: Body) -> Read:
         meta.get("resourceVersion", ""),
         fields,
         _facts(place.kind, body),
-        _rollout(place.kind, body),
+        progress(place.kind, body),
         _Writers(place.kind, body, fields),
         body,
     )
@@ -93,7 +95,7 @@ def _fields(kind: Kind, body: Body) -> Iterator[tuple[str, Json]]:
     for path in _containers(kind, body):
         yield from _container(path, _at(body, path))
     if (template := _at(body, _template(kind)[:-1])) is not None and kind in TEMPLATED:
-        for key, value in template["spec"].items():
+        for key, value in (template.get("spec") or {}).items():
             if key not in _LISTS and not _empty(value):
                 yield f"pod/{key}", value
         for word in ("label", "annotation"):
@@ -349,66 +351,6 @@ def command(context: str, namespace: str, target: str, thing: Thing, wanted: Map
 # -- what else is known ----------------------------------------------------------------------------------------------
 
 
-def _rollout(kind: Kind, body: Body) -> Rollout | None:
-    spec, status = body.get("spec") or {}, body.get("status") or {}
-    seen = (status.get("observedGeneration") or 0) >= (body["metadata"].get("generation") or 0)
-
-    def n(name: str) -> int:
-        return int(status.get(name) or 0)
-
-    if kind == "deployment":
-        wanted, updated = int(spec.get("replicas", 1)), n("updatedReplicas") if seen else 0
-        failed = _deadline(status) if seen else ""
-        old = max(0, n("replicas") - updated)
-        return Rollout(wanted, updated, n("availableReplicas"), old, seen, failed, *_pace(spec, wanted))
-    if kind == "statefulset":
-        kept = int(_at(spec, ("updateStrategy", "rollingUpdate", "partition")) or 0)
-        wanted, updated = int(spec.get("replicas", 1)), n("updatedReplicas") if seen else 0
-        due = max(0, wanted - kept)
-        failed = _by_hand(spec) if seen and updated < due else ""
-        old = max(0, n("replicas") - updated - kept)
-        return Rollout(due, min(updated, due), n("readyReplicas"), old, seen, failed, *_pace(spec, wanted))
-    if kind == "daemonset":
-        wanted, updated = n("desiredNumberScheduled"), n("updatedNumberScheduled") if seen else 0
-        failed = _by_hand(spec) if seen and updated < wanted else ""
-        return Rollout(
-            wanted, updated, n("numberAvailable"), max(0, n("currentNumberScheduled") - updated), seen, failed,
-            *_pace(spec, wanted),
-        )  # fmt: skip
-    return None
-
-
-def _pace(spec: Body, wanted: int) -> tuple[float, int, float]:
-    """minReadySeconds, pods replaced at a time, and seconds without progress after which it is given up."""
-    settle, patience = float(spec.get("minReadySeconds") or 0), float(spec.get("progressDeadlineSeconds") or 600)
-    strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
-    if strategy.get("type") == "Recreate" or spec.get("podManagementPolicy") == "Parallel":
-        return settle, max(1, wanted), patience
-    rolling = strategy.get("rollingUpdate") or {}
-    default = "25%" if "strategy" in spec else 1
-    limits = [rolling.get("maxUnavailable", default), rolling.get("maxSurge", default if "strategy" in spec else 0)]
-    return settle, max(1, sum(_share(limit, wanted) for limit in limits)), patience
-
-
-def _share(limit: object, wanted: int) -> int:
-    """A number of pods, or a percentage of them, rounded down."""
-    if isinstance(limit, str) and limit.endswith("%"):
-        return int(limit[:-1]) * wanted // 100
-    return int(limit) if isinstance(limit, int) else 0
-
-
-def _deadline(status: Body) -> str:
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
-            return f"ProgressDeadlineExceeded: {condition.get('message', '')}"
-    return ""
-
-
-def _by_hand(spec: Body) -> str:
-    manual = _at(spec, ("updateStrategy", "type")) == "OnDelete"
-    return "OnDelete: its pods are replaced only when somebody deletes them" if manual else ""
-
-
 _FACTS: Mapping[Kind, Mapping[str, Path]] = {
     "cronjob": {
         "schedule": ("spec", "schedule"),
@@ -435,6 +377,13 @@ _FACTS: Mapping[Kind, Mapping[str, Path]] = {
         "reconciled": ("status", "reconciledAt"),
     },
     "configmap": {"immutable": ("immutable",)},
+    "rollout": {
+        "phase": ("status", "phase"),
+        "message": ("status", "message"),
+        "stable": ("status", "stableRS"),
+        "current": ("status", "currentPodHash"),
+        "workload": ("spec", "workloadRef", "name"),
+    },
     "deployment": {"strategy": ("spec", "strategy", "type"), "deadline": ("spec", "progressDeadlineSeconds")},
     "statefulset": {"strategy": ("spec", "updateStrategy", "type"), "order": ("spec", "podManagementPolicy")},
     "daemonset": {"strategy": ("spec", "updateStrategy", "type")},

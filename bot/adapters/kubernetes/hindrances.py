@@ -44,6 +44,8 @@ class Hindrances:
         fresh = [p for p in there if is_fresh(p, newest, body)]
         if found := unfit(fresh):
             return found
+        if place.kind == "rollout" and (found := waits(body)):
+            return found
         if place.kind == "daemonset" and (found := await self._away(there)):
             return found
         return await self._said(newest if newest is not None else body)
@@ -128,6 +130,17 @@ def refused(body: Body) -> Hindrance | None:
         if c["type"] == "ReplicaFailure" and c["status"] == "True":
             message = " ".join(str(c.get("message") or "").split())
             return Hindrance(f"{c.get('reason') or 'FailedCreate'}: {message}")
+    return None
+
+
+def waits(body: Body) -> Hindrance | None:
+    """What an Argo Rollout waits for: a step of its canary, a person, an analysis."""
+    status = body.get("status") or {}
+    if (body.get("spec") or {}).get("paused"):
+        return Hindrance("Paused: somebody has paused the Rollout (spec.paused)")
+    if status.get("phase") in ("Paused", "Degraded"):
+        reasons = [str(c.get("reason")) for c in status.get("pauseConditions") or ()]
+        return Hindrance(f"{status['phase']}: {', '.join(reasons) or status.get('message') or 'it does not say why'}")
     return None
 
 

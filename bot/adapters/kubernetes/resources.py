@@ -37,9 +37,12 @@ RESOURCES: Mapping[Kind, Resource] = {
     "statefulset": Resource("apps", "v1", "statefulsets", _WRITTEN),
     "daemonset": Resource("apps", "v1", "daemonsets", _WRITTEN),
     "cronjob": Resource("batch", "v1", "cronjobs", _WRITTEN),
+    "rollout": Resource("argoproj.io", "v1alpha1", "rollouts", _WRITTEN, extension=True),
     "configmap": Resource("", "v1", "configmaps", _WRITTEN),
     "hpa": Resource("autoscaling", "v2", "horizontalpodautoscalers", ("get", "list")),
     "scaledobject": Resource("keda.sh", "v1alpha1", "scaledobjects", _WRITTEN, extension=True),
+    "scaledjob": Resource("keda.sh", "v1alpha1", "scaledjobs", _WRITTEN, extension=True),
+    "job": Resource("batch", "v1", "jobs", ("list",)),
     "application": Resource("argoproj.io", "v1alpha1", "applications", _WRITTEN, extension=True),
 }
 PODS = Resource("", "v1", "pods", ("get", "list", "delete"))
@@ -47,7 +50,8 @@ REPLICASETS = Resource("apps", "v1", "replicasets", ("list",))
 NODES = Resource("", "v1", "nodes", ("get",))
 LOGS = Resource("", "v1", "pods/log", ("get",))
 EVENTS = Resource("", "v1", "events", ("list",))
-JOBS = Resource("batch", "v1", "jobs", ("list",))
+JOBS = RESOURCES["job"]
+ROLLOUT_STATUS = Resource("argoproj.io", "v1alpha1", "rollouts/status", ("get", "patch"), extension=True)
 _GUARDING = ("get", "list", "create", "patch", "delete")
 POLICY = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", _GUARDING)
 BINDING = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", _GUARDING)

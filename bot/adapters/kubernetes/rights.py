@@ -9,13 +9,13 @@ from bot.adapters.kubernetes.connection import Connection
 from bot.adapters.kubernetes.resources import (
     BINDING,
     EVENTS,
-    JOBS,
     LOGS,
     NODES,
     PODS,
     POLICY,
     REPLICASETS,
     RESOURCES,
+    ROLLOUT_STATUS,
     Resource,
 )
 from bot.ports.kubernetes import Cluster
@@ -25,11 +25,12 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 async def missing(connection: Connection, cluster: Cluster) -> Sequence[str]:
     """`patch deployments.apps in shop`, for each right that the adapter would use and has not."""
-    everywhere = [r for r in (*RESOURCES.values(), PODS, REPLICASETS, LOGS, EVENTS, JOBS) if not r.extension]
+    everywhere = [r for r in (*RESOURCES.values(), PODS, REPLICASETS, LOGS, EVENTS) if not r.extension]
     wanted = [*((r, cluster.namespace) for r in everywhere), (NODES, ""), (POLICY, ""), (BINDING, "")]
     spaces = sorted({each.partition("/")[0] for each in cluster.applications})
-    for resource, where in ((RESOURCES["scaledobject"], [cluster.namespace]), (RESOURCES["application"], spaces)):
-        if where and await connection.find(f"/apis/{resource.group}/{resource.version}") is not None:
+    for resource in (*(r for r in RESOURCES.values() if r.extension), ROLLOUT_STATUS):
+        where = spaces if resource is RESOURCES["application"] else [cluster.namespace]
+        if where and await served(connection, resource):
             wanted += [(resource, space) for space in where]
     asked = [(verb, resource, space) for resource, space in wanted for verb in resource.verbs]
     may = await asyncio.gather(*(_may(connection, *question) for question in asked))
@@ -38,6 +39,12 @@ async def missing(connection: Connection, cluster: Cluster) -> Sequence[str]:
         for (verb, resource, space), allowed in zip(asked, may, strict=True)
         if not allowed
     ]
+
+
+async def served(connection: Connection, resource: Resource) -> bool:
+    """Whether the cluster has such a kind. Everybody may ask that, where reading the kind itself is refused."""
+    found = await connection.find(f"/apis/{resource.group}/{resource.version}")
+    return any(r.get("name") == resource.plural for r in (found or {}).get("resources") or ())
 
 
 async def _may(connection: Connection, verb: str, resource: Resource, space: str) -> bool:

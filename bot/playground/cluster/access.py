@@ -215,7 +215,9 @@ _BOT = [
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
     {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["get", "list"]},
-    {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": _OURS},
+    {"apiGroups": ["keda.sh"], "resources": ["scaledobjects", "scaledjobs"], "verbs": _OURS},
+    {"apiGroups": ["argoproj.io"], "resources": ["rollouts"], "verbs": _OURS},
+    {"apiGroups": ["argoproj.io"], "resources": ["rollouts/status"], "verbs": ["get", "patch"]},
     {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": _OURS},
     {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
     {

@@ -156,6 +156,9 @@ RESOURCES = (
     Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=("create",)),
     Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=("create",)),
     Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject", True, ("so",), (), _STATUS, custom=True),
+    Resource("keda.sh", "v1alpha1", "scaledjobs", "ScaledJob", True, ("sj",), (), _STATUS, custom=True),
+    Resource("argoproj.io", "v1alpha1", "rollouts", "Rollout", True, ("ro",), (), _SCALED, custom=True),
+    Resource("argoproj.io", "v1alpha1", "applicationsets", "ApplicationSet", True, ("appset",), (), (), custom=True),
     Resource("argoproj.io", "v1alpha1", "applications", "Application", True, ("app", "apps"), (), (), custom=True),
 )
 """Everything that is served, in the order of discovery."""
@@ -198,4 +201,7 @@ AUTOSCALERS = of("horizontalpodautoscalers.autoscaling")
 POLICIES = of("validatingadmissionpolicies.admissionregistration.k8s.io")
 BINDINGS = of("validatingadmissionpolicybindings.admissionregistration.k8s.io")
 SCALED_OBJECTS = of("scaledobjects.keda.sh")
+SCALED_JOBS = of("scaledjobs.keda.sh")
+ROLLOUTS = of("rollouts.argoproj.io")
+APPLICATION_SETS = of("applicationsets.argoproj.io")
 APPLICATIONS = of("applications.argoproj.io")

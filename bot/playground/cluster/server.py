@@ -32,6 +32,7 @@ from bot.playground.cluster.controllers.jobs import Jobs
 from bot.playground.cluster.controllers.manager import Controller, Manager
 from bot.playground.cluster.controllers.owners import Owners
 from bot.playground.cluster.controllers.replicasets import ReplicaSets
+from bot.playground.cluster.controllers.rollouts import Rollouts
 from bot.playground.cluster.controllers.statefulsets import StatefulSets
 from bot.playground.cluster.core import Core
 from bot.playground.cluster.faults import Faults
@@ -96,13 +97,14 @@ class Cluster(Staged):
         core = self.core
         manager = Manager(core, Garbage(core).sweep, concerns_garbage)
         scaled, apps = ScaledObjects(core, self.metrics), Applications(core, self.git)
-        spaces, daemons = Namespaces(core), DaemonSets(core)
+        spaces, daemons, rollouts = Namespaces(core), DaemonSets(core), Rollouts(core)
         for controller in (
             Controller(resources.DEPLOYMENTS, Deployments(core).reconcile),
             Controller(resources.DEPLOYMENTS, self.owners.reconcile),
             Controller(resources.REPLICASETS, ReplicaSets(core).reconcile),
             Controller(resources.STATEFULSETS, StatefulSets(core).reconcile),
             Controller(resources.DAEMONSETS, daemons.reconcile, daemons.concerns),
+            Controller(resources.ROLLOUTS, rollouts.reconcile, rollouts.concerns),
             Controller(resources.JOBS, Jobs(core).reconcile),
             Controller(resources.CRONJOBS, CronJobs(core).reconcile),
             Controller(resources.AUTOSCALERS, Autoscalers(core, self.metrics, period).reconcile),
