@@ -1,10 +1,13 @@
-"""Stop what may change data behind everybody's back: workers to no pods, CronJobs suspended, until it is undone.
+"""Stop what may change data behind everybody's back: workers to no pods, CronJobs and ScaledJobs suspended, until it is
+undone.
 
 Invariants:
 - what somebody else had paused before is no debt of ours: it is said, and left as it is in both directions;
-- a Deployment that KEDA scales is paused through KEDA alone, which would fight a change of its replicas; an HPA turns
-  itself off at 0 and needs no edit;
-- nothing is done until pods are gone and running jobs have ended; an undo is done when pods are ready again;
+- what KEDA scales is paused through KEDA alone, which would fight a change of its replicas; an HPA turns itself off at
+  0 and needs no edit, unless it holds 0 by itself (minReplicas 0): such a 0 is no pause, so its scaling up is disabled;
+- nothing is done until pods are gone and running jobs have ended, those that somebody made by hand and those that run
+  removed code too: after a minute people are asked about them; an undo is done when pods are ready again;
+- an autoscaler's update in flight may overwrite the pause: it is looked at once more before it counts;
 - no worker is started while its template holds an image of the removed release.
 """
 
@@ -39,6 +42,14 @@ from bot.ports.schedules import TOO_MANY, due
 KEDA = "annotation/autoscaling.keda.sh/paused-replicas"
 HELD = "annotation/autoscaling.keda.sh/paused"
 """Where somebody has told KEDA to leave the replicas as they are: then it does."""
+NOT_HELD = ("0", "f", "F", "false", "FALSE", "False")
+"""What KEDA reads as "not paused" there; anything else pauses."""
+UP, OFF = "spec.behavior.scaleUp.selectPolicy", "Disabled"
+"""What keeps an HPA from scaling up."""
+JOBS_PATIENCE = 60.0
+"""Seconds that running jobs are waited for before people are asked."""
+SETTLED = 3.0
+"""Seconds after which an autoscaler's update can no longer be in flight."""
 HORIZON = timedelta(hours=1)
 """How far ahead missed runs are told."""
 LONG = timedelta(hours=4)
@@ -70,34 +81,42 @@ class Worker:
         """What pauses it: the object, its field, and the value that means paused."""
         if self.keda is not None:
             return self.keda, KEDA, "0"
+        if self.load.place.kind == "scaledjob":
+            return self.load, HELD, "true"
         return (self.load, "suspend", True) if self.load.place.kind == "cronjob" else (self.load, "replicas", 0)
 
     @property
-    def edit(self) -> Edit | None:
-        """What would pause it; None where it is paused."""
-        thing, field, paused = self.switch
-        now = thing.fields.get(field)
-        return None if now == paused else Edit(thing.place.target(field), now, paused, bound=field != "replicas")
+    def waker(self) -> Thing | None:
+        """The HPA that may hold it at 0 by itself, and wakes it: then 0 replicas are no pause."""
+        return self.hpa if self.keda is None and self.hpa is not None and self.hpa.facts.get("min") == 0 else None
 
     @property
-    def jobs(self) -> list[str]:
-        """Names of its running jobs."""
-        found = self.load.facts.get("active")
-        return [str(name) for name in found] if isinstance(found, list) else []
+    def edits(self) -> list[Edit]:
+        """What would pause it; empty where it is paused."""
+        thing, field, paused = self.switch
+        now = thing.fields.get(field)
+        found = [] if now == paused or (field == HELD and held(thing)) else [
+            Edit(thing.place.target(field), now, paused, bound=field != "replicas")
+        ]  # fmt: skip
+        if self.waker is not None and (policy := self.waker.fields.get(UP)) != OFF:
+            found.insert(0, Edit(self.waker.place.target(UP), policy, OFF))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The workers of the clusters that answered; absent: catalogued and not there; lost: cluster -> why."""
+    """The workers of the clusters that answered; absent: catalogued and not there; lost: cluster -> why; jobs: that
+    run, of these workers or with code that is removed."""
 
     workers: Sequence[Worker]
     absent: Sequence[str]
     lost: Mapping[str, str]
+    jobs: Sequence[Thing] = ()
 
     def of(self, edits: Iterable[Edit]) -> list[Worker]:
         """Those that the edits pause or start."""
         places = {Place.of(e.target) for e in edits}
-        return [w for w in self.workers if w.switch[0].place in places]
+        return [w for w in self.workers if w.switch[0].place in places or (w.waker and w.waker.place in places)]
 
 
 class WorkersPause(Action[WorkersPauseParams]):
@@ -109,9 +128,9 @@ class WorkersPause(Action[WorkersPauseParams]):
     Params = WorkersPauseParams
 
     async def plan(self, ctx: ReadCtx, p: WorkersPauseParams) -> Change:
-        seen = await _survey(ctx)
-        ours = [w for w in seen.workers if w.edit is not None]
-        edits = tuple(e for w in ours if (e := w.edit) is not None)
+        seen = await _survey(ctx, p)
+        ours = [w for w in seen.workers if w.edits]
+        edits = tuple(e for w in ours for e in w.edits)
         if seen.lost and not edits:
             raise Unreachable(f"{_lost(seen.lost)}; nothing else is left to pause")
         if not edits:
@@ -122,7 +141,7 @@ class WorkersPause(Action[WorkersPauseParams]):
         return Change(
             f"pause {_named(ours)} in {where}",
             edits,
-            facts=tuple(_facts(ours, ctx.now)),
+            facts=tuple(_facts(ours, seen.jobs, ctx.now)),
             warnings=tuple(_warnings(seen, ctx.now)),
         )
 
@@ -132,18 +151,18 @@ class WorkersPause(Action[WorkersPauseParams]):
         return {t: value_at(found[Place.of(t)], t) for t in targets}
 
     async def apply(self, ctx: Ctx, p: WorkersPauseParams, change: Change) -> Receipt:
-        seen = await _survey(ctx)
+        seen = await _survey(ctx, p)
         start = [e for e in change.edits if not _pauses(e)]
         if not ctx.insisted:
             _refuse_removed(seen.of(start), p)
         missed = await ctx.once("missed", lambda: _missed(seen.of(start), ctx.now))
         await _write_all(ctx, change.edits, seen.lost)
-        seen = await _survey(ctx)
+        seen = await _survey(ctx, p)
         if start:
             await _running(seen.of(start))
             words = map(str, missed) if isinstance(missed, list) else ()
             return Receipt("; ".join([f"{_named(seen.of(start))} go on", *words]))
-        await _gone(ctx, seen.of(change.edits))
+        await _gone(ctx, seen.of(change.edits), seen.jobs)
         _nothing_else(seen, change)
         return Receipt(f"{_named(seen.of(change.edits))} stand still")
 
@@ -151,18 +170,34 @@ class WorkersPause(Action[WorkersPauseParams]):
 # -- what there is ---------------------------------------------------------------------------------------------------
 
 
-async def _survey(ctx: ReadCtx) -> Seen:
+async def _survey(ctx: ReadCtx, p: WorkersPauseParams) -> Seen:
     """Every catalogued worker, in all clusters at once. Fatal where a cluster does not let us look."""
     clusters = [c for c in ctx.ports.kubernetes.clusters if c.workers]
     answers = await asyncio.gather(*(_look(ctx, c) for c in clusters))
-    found = [(w, name) for a in answers if not isinstance(a, Unreachable) for w, name in a]
+    there = [a for a in answers if not isinstance(a, Unreachable)]
+    found = [pair for a in there for pair in a[0]]
+    jobs = [job for a in there for job in a[1] if _concerns(job, [w for w, _ in a[0] if w is not None], p)]
     lost = {c.name: str(a) for c, a in zip(clusters, answers, strict=True) if isinstance(a, Unreachable)}
-    return Seen([w for w, _ in found if w is not None], [name for w, name in found if w is None], lost)
+    return Seen([w for w, _ in found if w is not None], [name for w, name in found if w is None], lost, jobs)
 
 
-async def _look(ctx: ReadCtx, cluster: Cluster) -> list[tuple[Worker | None, str]] | Unreachable:
+def _concerns(job: Thing, workers: Sequence[Worker], p: WorkersPauseParams) -> bool:
+    """Whether a job that runs is a worker's, made by hand from it too, or runs removed code."""
+    owners, images = job.facts.get("owners"), job.facts.get("images")
+    mine = {f"{w.load.place.kind}/{w.load.place.name}" for w in workers}
+    theirs = isinstance(owners, list) and any(owner in mine for owner in owners)
+    return job.facts.get("running") is True and (theirs or _removed(images, p))
+
+
+def _removed(images: Json, p: WorkersPauseParams) -> bool:
+    return isinstance(images, list) and any(digest(str(image)) in p.bad for image in images)
+
+
+async def _look(
+    ctx: ReadCtx, cluster: Cluster
+) -> tuple[list[tuple[Worker | None, str]], Sequence[Thing]] | Unreachable:
     places = [Place.of(f"{cluster.name}/{worker}") for worker in cluster.workers]
-    kinds: tuple[Kind, ...] = ("scaledobject", "hpa")
+    kinds: tuple[Kind, ...] = ("scaledobject", "hpa", "job")
     try:
         lists, loads = await asyncio.gather(
             asyncio.gather(*(ctx.ports.kubernetes.list(cluster.name, kind) for kind in kinds)),
@@ -172,25 +207,34 @@ async def _look(ctx: ReadCtx, cluster: Cluster) -> list[tuple[Worker | None, str
         return error
     except Denied as error:
         raise Fatal(f"{cluster.name}: {error}", "give the bot the right to read it, then try again") from error
-    keda, hpas = ({t.facts.get("target"): t for t in things if not _idle(t)} for things in lists)
+    keda, hpas = ({t.facts.get("target"): t for t in things if not _idle(t)} for things in lists[:2])
     aims = [f"{place.kind}/{place.name}" for place in places]
-    return [
+    found: list[tuple[Worker | None, str]] = [
         (Worker(load, keda.get(aim), hpas.get(aim)) if load is not None else None, f"{cluster.name}/{aim}")
         for aim, load in zip(aims, loads, strict=True)
     ]
+    return found, lists[2]
+
+
+def held(scaler: Thing) -> bool:
+    """Whether the annotation `paused` pauses it, as KEDA reads it."""
+    value = scaler.fields.get(HELD)
+    return value is not None and value not in NOT_HELD
 
 
 def _idle(scaler: Thing) -> bool:
     """Whether it scales nothing, by somebody's wish."""
-    return scaler.fields.get(HELD) == "true" and KEDA not in scaler.fields
+    return held(scaler) and KEDA not in scaler.fields
 
 
-def _facts(ours: Sequence[Worker], now: datetime) -> Iterator[Fact]:
+def _facts(ours: Sequence[Worker], jobs: Sequence[Thing], now: datetime) -> Iterator[Fact]:
     yield Fact("pods", sum(w.load.rollout.wanted for w in ours if w.load.rollout is not None))
-    if jobs := [name for w in ours for name in w.jobs]:
-        yield Fact("jobs that are waited for", ", ".join(jobs))
+    if jobs:
+        yield Fact("jobs that are waited for", ", ".join(sorted(job.place.name for job in jobs)))
     for w in ours:
-        if w.hpa is not None and w.keda is None:
+        if w.waker is not None:
+            yield Fact(f"{w.load.place} autoscaler", "may hold 0 by itself: its scaling up is disabled")
+        elif w.hpa is not None and w.keda is None:
             yield Fact(f"{w.load.place} autoscaler", f"{w.hpa.facts.get('min')} to {w.hpa.facts.get('max')}, off at 0")
     missed: dict[tuple[str, str], list[str]] = {}
     for w in ours:
@@ -207,7 +251,7 @@ def _warnings(seen: Seen, now: datetime) -> Iterator[str]:
         yield f"{name} is catalogued and not there: what it did may run under another name"
     for w in seen.workers:
         thing, field, _ = w.switch
-        if w.edit is None:
+        if not w.edits:
             yield f"{w.load.place} is paused already{_before_us(thing, field)}"
             continue
         times = _due(w.load, now, now + LONG)
@@ -260,17 +304,25 @@ async def _missed(start: Sequence[Worker], now: datetime) -> list[Json]:
 def _pauses(edit: Edit) -> bool:
     """Whether it pauses, rather than starts."""
     field = edit.target.split("/", 3)[3]
-    return edit.after == {"replicas": 0, "suspend": True, KEDA: "0"}.get(field)
+    return edit.after == {"replicas": 0, "suspend": True, KEDA: "0", HELD: "true", UP: OFF}.get(field)
 
 
 def _refuse_removed(start: Sequence[Worker], p: WorkersPauseParams) -> None:
     for w in start:
         images = [str(v) for f, v in w.load.fields.items() if f.startswith("image/")]
+        images += _images_within(w.load.fields.get("spec.jobTargetRef.template.spec"))
         if held := [i for i in images if digest(i) in p.bad]:
             raise Fatal(
                 f"{w.load.place} still holds {held[0]}, which is removed: not started",
                 "put the target release on it first and try again; or restore once more, saying why it must start so",
             )
+
+
+def _images_within(pod: Json) -> list[str]:
+    """Of a pod's template, as the API has it."""
+    lists = [pod.get("initContainers"), pod.get("containers")] if isinstance(pod, dict) else []
+    found = [c.get("image") for each in lists if isinstance(each, list) for c in each if isinstance(c, dict)]
+    return [str(image) for image in found if image]
 
 
 async def _write_all(ctx: Ctx, edits: Iterable[Edit], lost: Mapping[str, str]) -> None:
@@ -319,18 +371,60 @@ async def _write_over(ctx: Ctx, edit: Edit) -> None:
         raise Fatal(f"{place}: {error}", "give the bot the right, or lift what forbids it; then try again") from error
 
 
-async def _gone(ctx: Ctx, workers: Sequence[Worker]) -> None:
-    """NotYet until no pod of theirs is left and no job runs."""
+async def _gone(ctx: Ctx, workers: Sequence[Worker], jobs: Sequence[Thing]) -> None:
+    """NotYet until no pod of theirs is left and no job runs; Fatal where only jobs are left that do not end."""
     left = await asyncio.gather(*(_alive(ctx, w) for w in workers))
     pods = {str(w.load.place): n for w, n in zip(workers, left, strict=True) if n}
-    jobs = [f"job {name}" for w in workers for name in w.jobs]
+    told = [await _told(ctx, job) for job in sorted(jobs, key=lambda job: str(job.place))]
+    if jobs and not pods and await _waited(ctx, "jobs", JOBS_PATIENCE):
+        names = " ".join(sorted(f"job/{job.place.name}" for job in jobs))
+        raise Fatal(
+            f"still running after {JOBS_PATIENCE:g} s: {', '.join(told)}",
+            f"try again to wait on; kubectl delete {names} ends them; or accept that they run",
+        )
     if pods or jobs:
-        words = [f"{_count(n, 'pod')} of {place}" for place, n in pods.items()] + jobs
+        words = [f"{_count(n, 'pod')} of {place}" for place, n in pods.items()] + told
         raise NotYet(f"waiting for {', '.join(words)}", after=2)
+    scaled = [w.load.place.name for w in workers if w.hpa is not None and w.keda is None]
+    if scaled and not await _waited(ctx, "stood still", SETTLED):
+        raise NotYet(f"looking again whether {', '.join(scaled)} stays at 0", after=SETTLED)
+
+
+async def _told(ctx: Ctx, job: Thing) -> str:
+    """ "job settle-29", with what keeps it where that is only a sidecar."""
+    try:
+        pods = await ctx.ports.kubernetes.pods(job.place)
+    except (Unreachable, Denied):
+        pods = []
+    kept = sorted({name for pod in pods if pod.ended for name in pod.running})
+    return f"job {job.place.name}" + (f" (its work has ended, only {', '.join(kept)} still runs)" if kept else "")
+
+
+async def _waited(ctx: Ctx, what: str, seconds: float) -> bool:
+    """Whether this has been so for that long; whoever tries again after a Fatal waits that long once more."""
+    n = 0
+    while True:
+        mark, fresh = f"{what} {n}", False
+
+        async def now() -> Json:
+            return ctx.now.isoformat()
+
+        async def over() -> Json:
+            nonlocal fresh
+            fresh = True
+            return True
+
+        since = datetime.fromisoformat(str(await ctx.once(mark, now)))
+        if ctx.now - since < timedelta(seconds=seconds):
+            return False
+        await ctx.once(f"{mark} over", over)
+        if fresh:
+            return True
+        n += 1
 
 
 async def _alive(ctx: Ctx, w: Worker) -> int:
-    if w.load.place.kind == "cronjob":
+    if w.load.place.kind in ("cronjob", "scaledjob"):
         return 0
     wanted = w.load.fields.get("replicas")
     try:
@@ -345,7 +439,8 @@ async def _running(workers: Sequence[Worker]) -> None:
     """NotYet until their pods are ready. One that KEDA may keep at 0 is done when KEDA has it back."""
     for w in workers:
         rollout, least = w.load.rollout, w.keda.facts.get("min") if w.keda is not None else 1
-        if rollout is None or (w.keda is not None and not least):
+        least = w.keda.facts.get("idle", least) if w.keda is not None else least
+        if rollout is None or w.waker is not None or (w.keda is not None and not least):
             continue
         if rollout.failed:
             raise Fatal(f"{w.load.place} does not come up: {rollout.failed}", "look at its pods, then try again")
@@ -363,7 +458,7 @@ def _nothing_else(seen: Seen, change: Change) -> None:
             f"{change.summary}: done; {_lost(seen.lost)}: workers there go on",
             "try again when it is back, or skip the rest with a reason",
         )
-    if left := [str(w.load.place) for w in seen.workers if w.edit is not None]:
+    if left := [str(w.load.place) for w in seen.workers if w.edits]:
         raise Fatal(f"not paused: {', '.join(left)}", "somebody started it meanwhile; try again, it is asked for anew")
 
 

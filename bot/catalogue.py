@@ -145,7 +145,15 @@ def _split(known: Collection[str]) -> Callable[[str], str]:
 
 
 _EXAMPLES = {True: "deployment/shop-worker", False: "argocd/shop"}
-Worker = Annotated[Word, AfterValidator(_split(("deployment", "cronjob")))]
+
+
+def _worker(word: str) -> str:
+    if word.startswith("daemonset/"):
+        raise ValueError(f"{word}: a DaemonSet cannot be paused, it has no replicas; stop what it works on instead")
+    return _split(("deployment", "cronjob", "statefulset", "rollout", "scaledjob"))(word)
+
+
+Worker = Annotated[Word, AfterValidator(_worker)]
 Application = Annotated[Word, AfterValidator(_split(()))]
 
 
@@ -166,7 +174,9 @@ class KubernetesTarget:
     namespace: Annotated[Word, Field(description="Namespace of the service.")]
     wave: Annotated[int, Field(ge=1, description="Clusters are rolled back one wave after another.")] = 1
     workers: Annotated[
-        tuple[Worker, ...], BeforeValidator(_several), Field(description="What is paused: deployment/… or cronjob/….")
+        tuple[Worker, ...],
+        BeforeValidator(_several),
+        Field(description="What is paused: deployment/…, statefulset/…, rollout/…, cronjob/… or scaledjob/…."),
     ] = ()
     settings: Annotated[
         tuple[Word, ...], BeforeValidator(_several), Field(description="Names of the ConfigMaps that are restored.")

@@ -316,7 +316,7 @@ class ReadCtx(Protocol):
 
     @property
     def now(self) -> datetime:
-        """The moment of this attempt, aware, in UTC."""
+        """The moment of this look, aware, in UTC."""
         ...
 
     @property

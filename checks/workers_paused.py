@@ -15,6 +15,10 @@ from bot.ports.kubernetes import Cluster, Denied, Place, Pod, Thing
 
 KEDA = "annotation/autoscaling.keda.sh/paused-replicas"
 HELD = "annotation/autoscaling.keda.sh/paused"
+NOT_HELD = (None, "0", "f", "F", "false", "FALSE", "False")
+"""What KEDA reads as "not paused" there; anything else pauses."""
+UP, OFF = "spec.behavior.scaleUp.selectPolicy", "Disabled"
+"""What keeps an HPA from scaling up."""
 EXPECTED = "every worker at 0 replicas, every CronJob suspended, no job and no pod of theirs running"
 
 
@@ -58,8 +62,9 @@ async def _running(ctx: ReadCtx, cluster: Cluster) -> dict[str, str] | str:
     """Worker -> how it runs; or why nothing is known."""
     places = [Place.of(f"{cluster.name}/{worker}") for worker in cluster.workers]
     try:
-        scalers, loads, pods = await asyncio.gather(
+        scalers, hpas, loads, pods = await asyncio.gather(
             ctx.ports.kubernetes.list(cluster.name, "scaledobject"),
+            ctx.ports.kubernetes.list(cluster.name, "hpa"),
             asyncio.gather(*map(ctx.ports.kubernetes.get, places)),
             ctx.ports.kubernetes.every_pod(cluster.name),
         )
@@ -68,8 +73,9 @@ async def _running(ctx: ReadCtx, cluster: Cluster) -> dict[str, str] | str:
     there = [load for load in loads if load is not None]
     if not there:
         return f"{cluster.name}: none of {', '.join(cluster.workers)} is there"
-    by_target = {t.facts.get("target"): t for t in scalers}
-    found = {str(t.place): _how(t, by_target.get(f"{t.place.kind}/{t.place.name}")) for t in there}
+    keda, waking = ({t.facts.get("target"): t for t in found} for found in (scalers, hpas))
+    aims = [(t, f"{t.place.kind}/{t.place.name}") for t in there]
+    found = {str(t.place): _how(t, keda.get(aim), waking.get(aim)) for t, aim in aims}
     still = [load for load in there if not found[str(load.place)]]  # of the others it is told already
     found |= {f"{cluster.name}/pod/{pod.name}": _of(pod) for pod in pods if any(_runs(pod, load) for load in still)}
     return {place: how for place, how in found.items() if how}
@@ -81,7 +87,7 @@ def _runs(pod: Pod, load: Thing) -> bool:
     if load.place.kind == "cronjob" and name in _jobs(load):
         return False  # told with the CronJob
     if kind == "replicaset":
-        return name.rpartition("-")[0] == load.place.name and load.place.kind == "deployment"
+        return name.rpartition("-")[0] == load.place.name and load.place.kind in ("deployment", "rollout")
     if kind not in ("job", ""):
         return (kind, name) == (load.place.kind, load.place.name)
     images = {str(image) for field, image in load.fields.items() if field.startswith("image/")}
@@ -98,8 +104,10 @@ def _of(pod: Pod) -> str:
     return f"a pod {made} {'is ending' if pod.phase == 'Terminating' else 'runs'}"
 
 
-def _how(load: Thing, scaler: Thing | None) -> str:
+def _how(load: Thing, scaler: Thing | None, hpa: Thing | None) -> str:
     """How it runs, in words; empty where it is paused."""
+    if load.place.kind == "scaledjob":
+        return f"not paused{_by(load, HELD)}" if load.fields.get(HELD) in NOT_HELD else ""
     if load.place.kind == "cronjob":
         names = ", ".join(_jobs(load))
         running = [f"job {names} runs"] if names else []
@@ -108,7 +116,9 @@ def _how(load: Thing, scaler: Thing | None) -> str:
     found = []
     if (n := load.fields.get("replicas")) != 0:
         found.append(f"{n} replicas{_by(load, 'replicas')}")
-    idle = scaler is None or (scaler.fields.get(HELD) == "true" and KEDA not in scaler.fields)
+    idle = scaler is None or (scaler.fields.get(HELD) not in NOT_HELD and KEDA not in scaler.fields)
+    if scaler is None and hpa is not None and hpa.facts.get("min") == 0 and hpa.fields.get(UP) != OFF:
+        found.append("its autoscaler holds 0 by itself and may start it")
     if scaler is not None and not idle and scaler.fields.get(KEDA) != "0":
         found.append(f"KEDA may start it{_by(scaler, KEDA)}")
     return ", ".join(found)

@@ -10,7 +10,8 @@ Fields, by kind (absent ones are None):
   another), `container/<container>/<key>` (`args`, `resources`, ... as the API has them), `container/<container>` (all
   of it, with the list that it is `in`), `pod/<key>`, `pod-label/<name>`, `pod-annotation/<name>`;
 - configmap: `data/<key>`; every kind: `annotation/<name>`, `label/<name>`;
-- scaledobject (KEDA), application (Argo CD): the dotted path below the object, `spec.syncPolicy.automated`;
+- scaledobject and scaledjob (KEDA), hpa, application (Argo CD): the dotted path below the object,
+  `spec.syncPolicy.automated`;
 - guard (an admission policy of ours with its binding): `rules`, what it refuses, as JSON.
 
 An environment variable's value is its text, or an object naming where it comes from
@@ -155,7 +156,8 @@ class Thing:
 
     - cronjob: schedule, time_zone, starting_deadline (seconds), concurrency, last_schedule, last_success (RFC 3339),
       active (names of running jobs);
-    - hpa, scaledobject: target (`deployment/shop-api`), min, max; hpa also replicas, desired;
+    - hpa, scaledobject: target (`deployment/shop-api`), min, max; hpa also replicas, desired; scaledobject also idle;
+    - job: owners (`cronjob/settle`, controller or not), images, running;
     - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339);
     - deployment: rollout, the Argo Rollout that takes its template from it and runs its pods;
     - rollout: phase, message, stable and current (hashes), workload (the Deployment with its template);
@@ -199,7 +201,8 @@ def standing(guard: Thing | None, ours: Json) -> Json:
 class Pod:
     """A pod. waiting: why a container does not run (`ImagePullBackOff: ...`), empty if it does; runs: image of a
     container -> what it really is, as the node says (`registry.example/shop/api@sha256:...`), where it has; owner: what
-    made it (`replicaset/shop-api-5d8f`, `job/settle-1`), empty for one that somebody made by hand."""
+    made it (`replicaset/shop-api-5d8f`, `job/settle-1`), empty for one that somebody made by hand; running, ended:
+    names of its containers that run, and of those that have ended well."""
 
     name: str
     images: tuple[str, ...]
@@ -209,6 +212,8 @@ class Pod:
     waiting: str = ""
     runs: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
+    running: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,7 @@ async def _lasts(ctx: Ctx, place: Place, found: Hindrance | None) -> bool:
 
 async def _gives_up(ctx: Ctx, clusters: Collection[str]) -> bool:
     """Once: whoever tries again has repaired something, and what was repaired gets the step's whole time to show."""
-    return await _first(ctx, f"gave up on {names(clusters)}") == ctx.now
+    return await fresh(ctx, f"gave up on {names(clusters)}")
 
 
 async def _first(ctx: Ctx, what: str) -> datetime:

@@ -107,7 +107,9 @@ async def test_one_image_is_one_look_at_the_cluster_and_one_patch(shop: Deployed
     with pytest.raises(NotYet):
         await once(shop, Change("worker", worker))
     *looks, patch = [r for r in shop.requests() if "pods" not in r]
-    assert sorted(looks) == ["list cronjobs", "list daemonsets", "list deployments", "list statefulsets"]
+    assert sorted(looks) == [
+        "list cronjobs", "list daemonsets", "list deployments", "list rollouts", "list rollouts", "list statefulsets"
+    ]  # fmt: skip
     assert patch == "patch deployments shop-worker"
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from actions.workers_pause import WorkersPause, WorkersPauseParams
-from bot.contract import Change, Edit, Fatal, NotYet, Receipt, Retryable, Value
+from actions.workers_pause import SETTLED, WorkersPause, WorkersPauseParams
+from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt, Retryable, Value
 from bot.playground.cluster import Fault
 from bot.playground.cluster.access import SYSTEM
 from bot.playground.cluster.resources import of
@@ -37,7 +37,7 @@ async def test_lifecycle(shop: Fleet) -> None:
         world=shop.world,
         drift=lambda: shop.annotate("shop-mailer", "2"),
         elsewhere=lambda: shop.edit("CronJob", "shop-settle", schedule="0 * * * *"),
-        wait=lambda seconds: shop.beat(),
+        wait=lambda seconds: shop.beat(seconds),
     )
     assert change.edits == EDITS
 
@@ -47,13 +47,21 @@ async def plan(shop: Fleet) -> Change:
 
 
 async def apply(shop: Fleet, change: Change, *, looks: int = 5) -> Receipt:
-    """As the engine does it, for a few looks."""
-    ctx = TestCtx(shop.ports_for, {"kubernetes"}, acting=True, now=shop.now)
-    for _ in range(looks - 1):
+    """As the engine does it, for a few looks, 3 s apart."""
+    memo: dict[str, Json] = {}
+    for left in reversed(range(looks)):
         try:
-            return await WorkersPause().apply(ctx, PARAMS, change)
+            return await once(shop, change, memo)
         except NotYet:
-            await shop.beat()
+            if not left:
+                raise
+            await shop.beat(SETTLED)
+    raise AssertionError("the last look returns or raises")
+
+
+async def once(shop: Fleet, change: Change, memo: dict[str, Json]) -> Receipt:
+    """One look."""
+    ctx = TestCtx(shop.ports_for, {"kubernetes"}, acting=True, now=shop.now, memo=memo)
     return await WorkersPause().apply(ctx, PARAMS, change)
 
 

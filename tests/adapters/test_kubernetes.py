@@ -255,7 +255,7 @@ async def test_a_list_is_one_request_however_many_there_are(here: Here) -> None:
     clusters = here.clusters()
     assert [t.place.name for t in await clusters.list("here", "deployment")] == ["a", "b", "c"]
     if here.simulator is not None:
-        assert here.simulator.requests.count(user="bot") == 1
+        assert here.simulator.requests.count(user="bot", resource="deployments") == 1
 
 
 async def test_a_long_list_comes_page_by_page(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

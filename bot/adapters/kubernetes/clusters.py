@@ -152,10 +152,12 @@ class Clusters:
 
     async def pods(self, place: Place) -> Sequence[Pod]:
         """See the port."""
-        body = await self._connection(place.cluster).find(self._path(place))
+        space = self._target(place.cluster).cluster.namespace
+        body: Body | None = {"spec": {"selector": {"matchLabels": {"job-name": place.name}}}}
+        if place.kind != "job":
+            body = await self._connection(place.cluster).find(self._path(place))
         if body is None:
             return []
-        space = self._target(place.cluster).cluster.namespace
         if place.kind == "cronjob":
             jobs = await self._connection(place.cluster).every(resources.JOBS.path(space))
             query = pods.of_jobs(body, jobs)
@@ -271,9 +273,7 @@ class Clusters:
             return
         await self._record(f"{start} promote {place.name} --full")
         told = {"status": {"promoteFull": True}}
-        await self._connection(place.cluster).ask(
-            "PATCH", f"{path}/status", query=AS_US, body=told, sort=MERGE_PATCH
-        )
+        await self._connection(place.cluster).ask("PATCH", f"{path}/status", query=AS_US, body=told, sort=MERGE_PATCH)
 
     async def _runs(self, place: Place) -> tuple[Place, Body | None]:
         """What runs a workload's pods, as it is: itself, or the Argo Rollout that takes its template from it."""

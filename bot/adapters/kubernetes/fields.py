@@ -54,7 +54,7 @@ _MAPS: Mapping[str, Path] = {
     "label": ("metadata", "labels"),
     "data": ("data",),
 }
-_DOTTED: tuple[Kind, ...] = ("scaledobject", "application")
+_DOTTED: tuple[Kind, ...] = ("scaledobject", "scaledjob", "application", "hpa")
 TEMPLATED: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob", "rollout")
 """Kinds whose pod template can be written."""
 _LISTS = ("initContainers", "containers", "ephemeralContainers")
@@ -366,7 +366,11 @@ _FACTS: Mapping[Kind, Mapping[str, Path]] = {
         "replicas": ("status", "currentReplicas"),
         "desired": ("status", "desiredReplicas"),
     },
-    "scaledobject": {"min": ("spec", "minReplicaCount"), "max": ("spec", "maxReplicaCount")},
+    "scaledobject": {
+        "min": ("spec", "minReplicaCount"),
+        "max": ("spec", "maxReplicaCount"),
+        "idle": ("spec", "idleReplicaCount"),
+    },
     "application": {
         "sync": ("status", "sync", "status"),
         "revision": ("status", "sync", "revision"),
@@ -397,10 +401,24 @@ def _facts(kind: Kind, body: Body) -> dict[str, Json]:
     owners = (o for o in body["metadata"].get("ownerReferences") or () if o.get("controller"))
     found["owner"] = next(map(_named, owners), None)
     found["owned"] = True if owned(body) else None
+    if kind == "job":
+        found |= _job(body)
     aim = _at(body, ("spec", "scaleTargetRef"))
     if kind in ("hpa", "scaledobject") and aim:
         found["target"] = f"{aim.get('kind', 'Deployment').lower()}/{aim['name']}"
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _job(body: Body) -> dict[str, Json]:
+    """Of a Job: who it comes from, controller or not, what it runs, and whether it still does."""
+    conditions = _at(body, ("status", "conditions")) or ()
+    over = any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
+    template = _at(body, ("spec", "template", "spec")) or {}
+    return {
+        "owners": [f"{o['kind'].lower()}/{o['name']}" for o in body["metadata"].get("ownerReferences") or ()],
+        "images": [c["image"] for group in _LISTS[:2] for c in template.get(group) or ()],
+        "running": not over and not _at(body, ("spec", "suspend")),
+    }
 
 
 def _named(reference: Body) -> str:

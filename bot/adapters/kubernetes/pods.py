@@ -66,6 +66,8 @@ def read(body: Body) -> Pod:
         next(_waiting(status), ""),
         _runs(spec, status),
         f"{str(owner['kind']).lower()}/{owner['name']}" if owner is not None else "",
+        tuple(c["name"] for c in containers if "running" in (c.get("state") or {})),
+        tuple(c["name"] for c in containers if (c.get("state") or {}).get("terminated", {}).get("exitCode") == 0),
     )
 
 

@@ -20,6 +20,8 @@ from bot.adapters.kubernetes.resources import (
 )
 from bot.ports.kubernetes import Cluster
 
+AT_ONCE = 8
+"""Questions under way at a time: there are many, and each has the same time for its answer."""
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
@@ -33,7 +35,8 @@ async def missing(connection: Connection, cluster: Cluster) -> Sequence[str]:
         if where and await served(connection, resource):
             wanted += [(resource, space) for space in where]
     asked = [(verb, resource, space) for resource, space in wanted for verb in resource.verbs]
-    may = await asyncio.gather(*(_may(connection, *question) for question in asked))
+    turns = asyncio.Semaphore(AT_ONCE)
+    may = await asyncio.gather(*(_may(connection, turns, *question) for question in asked))
     return [
         f"{verb} {resource.qualified}{f' in {space}' if space else ''}"
         for (verb, resource, space), allowed in zip(asked, may, strict=True)
@@ -47,7 +50,7 @@ async def served(connection: Connection, resource: Resource) -> bool:
     return any(r.get("name") == resource.plural for r in (found or {}).get("resources") or ())
 
 
-async def _may(connection: Connection, verb: str, resource: Resource, space: str) -> bool:
+async def _may(connection: Connection, turns: asyncio.Semaphore, verb: str, resource: Resource, space: str) -> bool:
     plural, _, part = resource.plural.partition("/")
     wanted = {"verb": verb, "group": resource.group, "resource": plural, "subresource": part, "namespace": space}
     body = {
@@ -55,5 +58,6 @@ async def _may(connection: Connection, verb: str, resource: Resource, space: str
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": {key: value for key, value in wanted.items() if value}},
     }
-    answer = await connection.ask("POST", _REVIEWS, body=body)
+    async with turns:
+        answer = await connection.ask("POST", _REVIEWS, body=body)
     return bool(answer["status"].get("allowed"))

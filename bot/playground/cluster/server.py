@@ -22,8 +22,9 @@ from bot.playground.cluster.access import SYSTEM, USERS, Access, User, standard_
 from bot.playground.cluster.admission import Admission
 from bot.playground.cluster.api import Api
 from bot.playground.cluster.containers import House
+from bot.playground.cluster.controllers.applicationsets import ApplicationSets
 from bot.playground.cluster.controllers.argocd import Applications, Git
-from bot.playground.cluster.controllers.autoscalers import Autoscalers, Metrics, ScaledObjects
+from bot.playground.cluster.controllers.autoscalers import Autoscalers, Metrics, ScaledJobs, ScaledObjects
 from bot.playground.cluster.controllers.cronjobs import CronJobs
 from bot.playground.cluster.controllers.daemonsets import DaemonSets
 from bot.playground.cluster.controllers.deployments import Deployments
@@ -97,6 +98,7 @@ class Cluster(Staged):
         core = self.core
         manager = Manager(core, Garbage(core).sweep, concerns_garbage)
         scaled, apps = ScaledObjects(core, self.metrics), Applications(core, self.git)
+        sets = ApplicationSets(core)
         spaces, daemons, rollouts = Namespaces(core), DaemonSets(core), Rollouts(core)
         for controller in (
             Controller(resources.DEPLOYMENTS, Deployments(core).reconcile),
@@ -109,6 +111,8 @@ class Cluster(Staged):
             Controller(resources.CRONJOBS, CronJobs(core).reconcile),
             Controller(resources.AUTOSCALERS, Autoscalers(core, self.metrics, period).reconcile),
             Controller(resources.SCALED_OBJECTS, scaled.reconcile, scaled.concerns),
+            Controller(resources.SCALED_JOBS, ScaledJobs(core).reconcile),
+            Controller(resources.APPLICATION_SETS, sets.reconcile, sets.concerns),
             Controller(resources.APPLICATIONS, apps.reconcile, apps.concerns),
             Controller(resources.EVENTS, core.forget_event),
             Controller(resources.NAMESPACES, spaces.reconcile, spaces.concerns),

@@ -235,7 +235,8 @@ def _autoscaler(obj: Json) -> list[Cause]:
         found.append(invalid("spec.maxReplicas", most or 0, "must be greater than 0"))
     elif most < least:
         found.append(invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`"))
-    if least < 1:
+    outside = any(m.get("type") in ("External", "Object") for m in spec.get("metrics") or ())
+    if least < 0 or (least == 0 and not outside):  # 0 needs a metric that is measured without pods
         found.append(invalid("spec.minReplicas", least, "must be greater than or equal to 1"))
     for name in ("kind", "name"):
         if not dig(spec, "scaleTargetRef", name):

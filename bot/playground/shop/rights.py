@@ -34,8 +34,10 @@ _BOT_IN_THE_SERVICE = [
     _rule("", ["pods"], ["get", "list", "delete"]),
     _rule("", ["pods/log"], ["get"]),
     _rule("", ["events"], ["list"]),
-    _rule("autoscaling", ["horizontalpodautoscalers"], ["get", "list"]),
-    _rule("keda.sh", ["scaledobjects"], _WRITTEN),
+    _rule("autoscaling", ["horizontalpodautoscalers"], _WRITTEN),
+    _rule("keda.sh", ["scaledobjects", "scaledjobs"], _WRITTEN),
+    _rule("argoproj.io", ["rollouts"], _WRITTEN),
+    _rule("argoproj.io", ["rollouts/status"], ["get", "patch"]),
 ]
 _BOT_IN_ARGOCD = [_rule("argoproj.io", ["applications"], _WRITTEN)]
 _POLICIES = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]

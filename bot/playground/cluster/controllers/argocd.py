@@ -1,8 +1,11 @@
 """A tiny Argo CD: it holds what runs against what Git says, and puts it back where it is told to.
 
-`Git` is the repository that it reads. As upstream, a push is seen at the next refresh (by annotation, or every three
-minutes), what happens in the cluster at once; a new revision is synced when `automated`, the same one again only with
-`selfHeal`.
+`Git` is the repository that it reads; an Application may have several `sources`, of which one that has only a `ref`
+renders nothing. A manifest with the annotation argocd.argoproj.io/hook is a hook: a sync waits until its Job has ended,
+for ever if need be; `status.operationState.phase` Terminating ends such a sync and deletes its hooks.
+
+As upstream, a push is seen at the next refresh (by annotation, or every three minutes), what happens in the cluster at
+once; a new revision is synced when `automated`, the same one again only with `selfHeal`.
 
 Invariants: it writes as its own user through admission, so a freeze stops it and shows in operationState.
 
@@ -28,6 +31,7 @@ from bot.playground.cluster.objects import (
     condition,
     dig,
     is_going,
+    is_true,
     name_of,
     namespace_of,
     stamp,
@@ -37,6 +41,7 @@ from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.store import Change, Key
 
 REFRESH = "argocd.argoproj.io/refresh"
+HOOK = "argocd.argoproj.io/hook"
 SKIP = "argocd.argoproj.io/skip-reconcile"
 WHO = User.service_account("argocd", "argocd-application-controller")
 COMPONENT = "argocd-application-controller"
@@ -70,7 +75,7 @@ class Git:
 
 @dataclass(frozen=True)
 class _Fetch:
-    source: Json | None
+    sources: list[Json]
     revision: str
     at: float
 
@@ -106,6 +111,9 @@ class Applications:
             return _PERIOD
         revision, manifests = found
         wait = self._fetched[namespace, name].at + _PERIOD - self.core.now()
+        if self._waiting(app):
+            self._observe(app, revision, manifests)
+            return 1.0
         asked = app.get("operation")
         behind = self._differing(app, manifests)
         if asked is not None:
@@ -121,19 +129,58 @@ class Applications:
 
     def _fetch(self, app: Json) -> tuple[str, list[Json]] | None:
         """What Git said when it was last asked: at a refresh, for another source, or three minutes ago."""
-        key, now, source = (namespace_of(app), name_of(app)), self.core.now(), app["spec"].get("source")
+        key, now, sources = (namespace_of(app), name_of(app)), self.core.now(), _sources(app)
         had = self._fetched.get(key)
-        if had is None or REFRESH in annotations_of(app) or had.source != source or had.at + _PERIOD <= now:
+        if had is None or REFRESH in annotations_of(app) or had.sources != sources or had.at + _PERIOD <= now:
             found = self._read(app)
             if found is None:
                 return None
-            had = self._fetched[key] = _Fetch(source, found[0], now)
+            had = self._fetched[key] = _Fetch(sources, found[0], now)
         return self._read(app, had.revision)
 
     def _read(self, app: Json, revision: str = "") -> tuple[str, list[Json]] | None:
-        source = app["spec"].get("source") or {}
-        wanted = revision or source.get("targetRevision") or "HEAD"
-        return self.git.read(source.get("repoURL") or "", source.get("path") or "", wanted)
+        found = []
+        for source in _sources(app):
+            wanted = revision or source.get("targetRevision") or "HEAD"
+            where = source.get("path") or source.get("chart") or ""
+            if where and (read := self.git.read(source.get("repoURL") or "", where, wanted)) is not None:
+                found.append(read)
+        return (found[0][0], [m for _, manifests in found for m in manifests]) if found else None
+
+    # -- hooks -----------------------------------------------------------------------------------------------------
+
+    def _waiting(self, app: Json) -> bool:
+        """Whether a sync waits for its hook still; one that was told to end is ended."""
+        state = dig(app, "status", "operationState") or {}
+        if state.get("phase") == "Terminating":
+            for hook in self._hooks(app):
+                self.core.delete(WHO, resources.JOBS, namespace_of(hook), name_of(hook), Delete("Background"))
+            over = {"phase": "Failed", "message": "Operation terminated", "finishedAt": stamp(self.core.now())}
+            self._report(app, {"operationState": state | over}, done=True)
+            return True
+        if state.get("phase") != "Running" or not state.get("hook"):
+            return False
+        return not any(is_true(h, "Complete") or is_true(h, "Failed") for h in self._hooks(app))
+
+    def _hooks(self, app: Json) -> list[Json]:
+        name = dig(app, "status", "operationState", "hook")
+        space = dig(app, "spec", "destination", "namespace") or "default"
+        found = self.core.find(resources.JOBS, space, name) if name else None
+        return [found] if found is not None else []
+
+    def _begin_hooks(self, app: Json, revision: str, manifests: list[Json]) -> bool:
+        """Start the hooks of a sync; whether it has to wait for one."""
+        ended = dig(app, "status", "operationState", "hook"), dig(app, "status", "operationState", "revision")
+        for manifest in manifests:
+            if HOOK not in annotations_of(manifest) or ended == (name_of(manifest), revision):
+                continue
+            self._apply(app, manifest)
+            state = {"phase": "Running", "message": f"waiting for completion of hook batch/Job/{name_of(manifest)}",
+                     "startedAt": stamp(self.core.now()), "hook": name_of(manifest), "revision": revision,
+                     "operation": {"sync": {"revision": revision}, "initiatedBy": {"automated": True}}}  # fmt: skip
+            self._report(app, {"operationState": state})
+            return True
+        return False
 
     # -- comparing -------------------------------------------------------------------------------------------------
 
@@ -150,7 +197,7 @@ class Applications:
 
     def _differing(self, app: Json, manifests: list[Json]) -> list[Json]:
         """Manifests that the cluster does not hold as they are written."""
-        return [m for m in manifests if not _holds(self._live(app, m), m)]
+        return [m for m in manifests if HOOK not in annotations_of(m) and not _holds(self._live(app, m), m)]
 
     def _stale(self, app: Json, manifests: list[Json]) -> list[tuple[Resource, str, str]]:
         """What was synced once and is in Git no more."""
@@ -172,6 +219,8 @@ class Applications:
         if automated is None or automated.get("enabled") is False:
             return _PERIOD
         last = dig(app, "status", "operationState") or {}
+        if last.get("message") == "Operation terminated" and last.get("revision") == revision:
+            return _PERIOD  # the same revision is not tried again
         if dig(last, "syncResult", "revision") == revision:
             if not automated.get("selfHeal"):
                 return _PERIOD
@@ -183,6 +232,9 @@ class Applications:
 
     def _sync(self, app: Json, revision: str, manifests: list[Json], *, prune: bool) -> None:
         began, failed = stamp(self.core.now()), list[str]()
+        if self._begin_hooks(app, revision, manifests):
+            return
+        app = self.core.get(resources.APPLICATIONS, namespace_of(app), name_of(app))
         for manifest in self._differing(app, manifests):
             try:
                 self._apply(app, manifest)
@@ -238,7 +290,7 @@ class Applications:
         stale = self._stale(app, manifests)
         for manifest in manifests:
             place, live = self._place(app, manifest), self._live(app, manifest)
-            if place is None:
+            if place is None or HOOK in annotations_of(manifest):
                 continue
             resource, space, name = place
             health = _health(live)
@@ -250,7 +302,8 @@ class Applications:
         order = ["Healthy", "Suspended", "Progressing", "Missing", "Degraded"]
         told = {"source": app["spec"].get("source"), "destination": app["spec"].get("destination")}
         status = {
-            "sync": {"status": "Synced" if synced else "OutOfSync", "revision": revision, "comparedTo": told},
+            "sync": {"status": "Synced" if synced else "OutOfSync", "revision": revision, "comparedTo": told}
+            | ({"revisions": [revision] * len(_sources(app))} if app["spec"].get("sources") else {}),
             "health": {"status": max(healths, key=order.index)},
             "summary": {"images": sorted(images)},
             "resources": rows,
@@ -265,6 +318,11 @@ class Applications:
         fresh = {k: v for k, v in current.items() if not (done and k == "operation")}
         fresh["status"] = (current.get("status") or {}) | status
         self.core.store.put(resources.APPLICATIONS, fresh)
+
+
+def _sources(app: Json) -> list[Json]:
+    one = app["spec"].get("source")
+    return [one] if one else list(app["spec"].get("sources") or ())
 
 
 def _holds(live: Any, wanted: Any) -> bool:

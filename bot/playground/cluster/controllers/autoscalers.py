@@ -3,8 +3,11 @@
 Metrics are told by the test: `Metrics.set("shop", "Deployment", "web", 1.5)` says that the load is 1.5 times what its
 pods are meant to take. Upstream's stabilisation windows are left out: each look acts.
 
-Invariants: an HPA never leaves min..max and leaves a target at 0 alone (ScalingDisabled); a ScaledObject at 0 does not:
-while its trigger is active it scales up from 0, unless it is paused by annotation.
+Invariants: an HPA never leaves min..max and leaves a target at 0 alone (ScalingDisabled), unless its minReplicas is 0:
+then it holds 0 by itself while nothing is to do, and wakes the target (HPAScaleToZero, on from 1.37); it scales up no
+target where behavior.scaleUp.selectPolicy is Disabled. A ScaledObject at 0 scales up while its trigger is active, but
+where it is paused by annotation, which is read as Go's ParseBool does: what is no boolean pauses too. A ScaledJob only
+says whether it is paused: its Jobs are the matter of the test.
 
 Source: pkg/controller/podautoscaler; keda.sh/docs/concepts/scaling-deployments (pausing).
 """
@@ -42,6 +45,7 @@ _TARGETS: dict[str, Resource] = {
     "Deployment": resources.DEPLOYMENTS,
     "ReplicaSet": resources.REPLICASETS,
     "StatefulSet": resources.STATEFULSETS,
+    "Rollout": resources.ROLLOUTS,
 }
 
 
@@ -109,10 +113,14 @@ class Autoscalers:
         return self.period
 
     def _wanted(self, hpa: Json, target: Json, current: int) -> tuple[int, tuple[bool, str, str]]:
+        least, most = hpa["spec"]["minReplicas"], hpa["spec"]["maxReplicas"]
+        if current == 0 and least == 0:
+            busy = self.metrics.get(namespace_of(hpa), target["kind"], name_of(target)) or 0.0
+            held = dig(hpa, "spec", "behavior", "scaleUp", "selectPolicy") == "Disabled"
+            return (0 if held else min(most, math.ceil(busy))), (True, "ValidMetricFound", "scaled to zero by the HPA")
         if current == 0:
             told = "scaling is disabled since the replica count of the target is zero"
             return 0, (False, "ScalingDisabled", told)
-        least, most = hpa["spec"]["minReplicas"], hpa["spec"]["maxReplicas"]
         if not least <= current <= most:
             return min(max(current, least), most), (True, "ValidMetricFound", "the replica count was out of bounds")
         load = self.metrics.get(namespace_of(hpa), target["kind"], name_of(target))
@@ -161,15 +169,15 @@ class ScaledObjects:
             return period
         resource, target = found
         load = self.metrics.get(namespace, target["kind"], name_of(target)) or 0.0
-        pause, hold = annotations_of(scaled).get(PAUSED_REPLICAS), annotations_of(scaled).get(PAUSED)
-        if pause is not None or hold == "true":
+        pause, hold = annotations_of(scaled).get(PAUSED_REPLICAS), is_held(scaled)
+        if pause is not None or hold:
             self._pause(scaled, resource, target, pause)
         else:
             self._run(scaled, resource, target, active=load > 0)
         self._condition(
             scaled, "Ready", True, "ScaledObjectReady", "ScaledObject is defined correctly and is ready for scaling"
         )
-        held = pause is not None or hold == "true"
+        held = pause is not None or hold
         self._condition(scaled, "Active", load > 0 and not held, "ScalerActive" if load > 0 else "ScalerNotActive", "")
         self._condition(scaled, "Paused", held, "ScaledObjectPaused" if held else "ScaledObjectUnpaused", "")
         return period
@@ -197,9 +205,12 @@ class ScaledObjects:
                 "scaleTargetKind": f"{target['apiVersion']}.{target['kind']}",
             },
         )
+        idle = spec.get("idleReplicaCount")
         wanted = max(1, least) if active and replicas == 0 else least if not active and least == 0 else replicas
         if least and replicas < least:
             wanted = least
+        if idle is not None and not active:
+            wanted = int(idle)
         if wanted != replicas:
             self.core.spec_change(KEDA_WHO, resource, target, replicas=wanted)
             reason = "KEDAScaleTargetActivated" if wanted else "KEDAScaleTargetDeactivated"
@@ -238,6 +249,29 @@ class ScaledObjects:
             return
         fresh = with_condition(dig(current, "status", "conditions"), kind, holds, reason, message, self.core.now())
         self.core.set_status(resources.SCALED_OBJECTS, current, {"conditions": fresh})
+
+
+@dataclass
+class ScaledJobs:
+    """KEDA's operator for ScaledJobs: whether it is paused."""
+
+    core: Core
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Say so."""
+        scaled = self.core.find(resources.SCALED_JOBS, namespace, name)
+        if scaled is not None and not is_going(scaled):
+            held, now = is_held(scaled), self.core.now()
+            reason = "ScaledJobPaused" if held else "ScaledJobUnpaused"
+            fresh = with_condition(dig(scaled, "status", "conditions"), "Paused", held, reason, "", now)
+            self.core.set_status(resources.SCALED_JOBS, scaled, {"conditions": fresh})
+        return None
+
+
+def is_held(scaled: Json) -> bool:
+    """Whether the annotation `paused` pauses it."""
+    value = annotations_of(scaled).get(PAUSED)
+    return value is not None and value not in ("0", "f", "F", "false", "FALSE", "False")
 
 
 def _hpa_name(scaled: Json) -> str:
