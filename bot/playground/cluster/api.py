@@ -130,6 +130,7 @@ class Api:
             noted.status = error.status
             raise
         noted.status = response.status
+        noted.owners = verb == "patch" and await _about_owners(request)
         return response
 
     def _who(self, request: web.Request, named: str) -> tuple[str, User]:
@@ -433,6 +434,13 @@ def _without_prefix(path: str) -> tuple[str, str]:
     """`/as/<user>/api/...` as `/api/...` and the user; "" where it names none."""
     parts = path.split("/", 3)
     return (f"/{(parts[3:] or [''])[0]}", parts[2]) if parts[1] == "as" and len(parts) > 2 else (path, "")
+
+
+async def _about_owners(request: web.Request) -> bool:
+    """Whether a patch that was carried out is about `managedFields` and nothing else."""
+    if request.content_type != "application/json-patch+json":
+        return False
+    return all(op["path"].startswith("/metadata/managedFields") for op in _parsed(await request.read()))
 
 
 def _verb(request: web.Request, target: Target) -> str:

@@ -14,7 +14,7 @@ WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 @dataclass
 class Request:
     """One request. user: as its kubeconfig is called; resource: `deployments` or `deployments/scale`; status: 0 while
-    it is under way."""
+    it is under way; owners: it says only who owns which fields, and changes none."""
 
     user: str
     verb: str
@@ -23,6 +23,7 @@ class Request:
     name: str
     dry_run: bool
     status: int = 0
+    owners: bool = False
 
     def __str__(self) -> str:
         where = "/".join(part for part in (self.namespace, self.name) if part)
@@ -63,9 +64,9 @@ class Journal:
         return len(self.select(user=user, verb=verb, resource=resource, name=name))
 
     def writes(self, user: str = "") -> list[Request]:
-        """What may have changed something: no reads, no dry runs, no access reviews."""
+        """What may have changed something: no reads, no dry runs, no access reviews, nothing about mere ownership."""
         return [
             r
             for r in self.select(user=user)
-            if r.verb in WRITES and not r.dry_run and not r.resource.endswith("reviews")
+            if r.verb in WRITES and not r.dry_run and not r.owners and not r.resource.endswith("reviews")
         ]
