@@ -41,7 +41,11 @@ from bot.trials import standing_since, until_let_in, until_refused
 LOST = "clusters not reached"
 PART = 1000
 """Digests that one guard holds."""
-UNCOVERED = ("images named by a tag alone", "what controllers make of templates that stand already")
+UNCOVERED = (
+    "images named by a tag alone",
+    "what controllers make of templates that stand already",
+    "its settings (the bot looks for them, and calls people when they are back)",
+)
 """What comes past every ban."""
 _PLAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?")
 
@@ -144,7 +148,8 @@ class ReleaseBan(Action[ReleaseBanParams]):
         if lost := [str(v) for f in change.facts if f.name == LOST and isinstance(f.value, list) for v in f.value]:
             raise Fatal(f"{', '.join(lost)} could not be reached: nothing is banned there", "try again when it is back")
         clusters = sorted({place.cluster for place in guards})
-        return Receipt("; ".join([change.summary, *remarks]), output={"clusters": [*clusters]})
+        open_ = f"not refused: {', '.join(UNCOVERED)}"
+        return Receipt("; ".join([change.summary, *remarks, open_]), output={"clusters": [*clusters]})
 
 
 async def _missing(ctx: ReadCtx, p: ReleaseBanParams, cluster: Cluster) -> list[Edit]:

@@ -1,11 +1,13 @@
-"""Keeps an eye on what runs have frozen: a guard that somebody takes away, or bends, is noticed and said.
+"""Keeps an eye on what runs have frozen and removed: a guard that somebody takes away, or bends, and a removed release
+of which something is back, its settings too, are noticed and said.
 
-Every node looks, about twice a minute; what is found stands in the run that has put the guard there, so the thread, the
-by-hand file and the list of debts show it. Looking is reading: nothing is put back without people.
+Every node looks, about twice a minute; what is found stands in the run that it is about, so the thread, the by-hand
+file and the list of debts show it, and people are called. Looking is reading: nothing is put back without people.
 
 Invariants:
 - a cluster that does not answer says nothing: what was known of it stays;
-- a guard that the run itself is lifting is not missed; the record refuses what a thaw has overtaken meanwhile.
+- a guard that the run itself is lifting is not missed; the record refuses what a thaw has overtaken meanwhile;
+- what was removed is looked for after the last rollback of a service, while its ban holds and no other run is at work.
 """
 
 from __future__ import annotations
@@ -14,33 +16,39 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from bot.contract import Retryable
+from bot.contract import Edit, Retryable, canonical
 from bot.freezes import FREEZE
-from bot.ports import Unreachable
-from bot.ports.kubernetes import Denied, Kubernetes, Place, Thing, standing
+from bot.ports import Blob, Unreachable
+from bot.ports.kubernetes import Denied, Kubernetes, Place, Thing, standing, value_at
 from bot.run import events as ev
+from bot.run.decide import RELEASING
 from bot.run.state import Debt, Run
 from bot.store import Store
 from bot.store.rows import Head
 
 log = logging.getLogger(__name__)
 
+REMOVES = frozenset({"release.deploy", "settings.restore"})
+"""The actions that take out what the removed release has brought."""
 EVERY = 25.0
 """Seconds between two looks."""
 
 
 class Lookout:
-    """clusters: gives service -> its clusters, as the catalogue is now; submit: appends to a run, and says why not."""
+    """clusters: gives service -> its clusters, as the catalogue is now; banned: whether a release (service,
+    version) may not be deployed; submit: appends to a run, and says why not."""
 
     def __init__(
         self,
         clusters: Callable[[], Mapping[str, Kubernetes]],
         store: Store,
+        banned: Callable[[str, str], Awaitable[bool]],
         submit: Callable[[str, ev.Event], Awaitable[str | None]],
         *,
         every: float = EVERY,
     ) -> None:
-        self._clusters, self._store, self._submit, self._every = clusters, store, submit, every
+        self._clusters, self._store, self._every = clusters, store, every
+        self._banned, self._submit = banned, submit
 
     async def run(self) -> None:
         """Look, for ever. What goes wrong is logged, and tried again at the next look."""
@@ -52,7 +60,9 @@ class Lookout:
             await asyncio.sleep(self._every)
 
     async def look(self) -> None:
-        """Look once at every freeze that stands by the record."""
+        """Look once at every freeze that stands by the record, and for what the last rollbacks have removed."""
+        for service in [*self._clusters()]:
+            await self._removed(service)
         heads: list[Head] = [*await self._store.heads(open=True, limit=None), *await self._store.owing()]
         for run_id in dict.fromkeys(head.run for head in heads):
             run = await self._store.load(run_id)
@@ -80,6 +90,45 @@ class Lookout:
         if await self._submit(run.id, ev.Lifted(debt.step, missing)) is None:
             told = "; ".join(f"{Place.of(t).cluster}: {words}" for t, words in missing.items()) or "stands again"
             log.warning("run %s of %s: its freeze: %s", run.id, run.service, told)
+
+    async def _removed(self, service: str) -> None:
+        heads = await self._store.heads(service=service, limit=20)
+        last = next((h for h in heads if h.kind in RELEASING), None)
+        if last is None or last.closed is None or last.kind != "rollback":
+            return
+        run, kube = await self._store.load(last.run), self._clusters()[service]
+        if run.created is None or not await self._banned(service, run.created.removed.version):
+            return
+        back: dict[str, str] = {}
+        for place, edits in _removals(run).items():
+            try:
+                thing = await kube.get(place)
+            except (Unreachable, Denied, Retryable, LookupError):
+                back |= {e.target: run.back[e.target] for e in edits if e.target in run.back}
+                continue
+            back |= {e.target: f"is {_short(e.before)} again" for e in edits if value_at(thing, e.target) == e.before}
+        if back != run.back and await self._submit(run.id, ev.CameBack(back)) is None:
+            told = "; ".join(f"{target} {words}" for target, words in back.items()) or "nothing of it any more"
+            log.warning("run %s of %s has removed, and is back: %s", run.id, service, told)
+
+
+def _removals(run: Run) -> dict[Place, list[Edit]]:
+    """What the run has taken out: values of the removed release, by object. Large ones, kept elsewhere, are not among
+    them."""
+    found: dict[Place, list[Edit]] = {}
+    for s in run.steps.values():
+        if s.spec.uses not in REMOVES or s.made is None:
+            continue
+        for e in s.made.edits:
+            if e.before is None or e.before == e.after or isinstance(e.before, Blob):
+                continue
+            found.setdefault(Place.of(e.target), []).append(e)
+    return found
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else canonical(value)
+    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 def _words(thing: Thing | None) -> str:

@@ -54,6 +54,8 @@ SUMMARY, KEY = 1024, 255
 
 _TELLING = (
     ev.Overdue,
+    ev.Lifted,
+    ev.CameBack,
     ev.Paged,
     ev.BrokeGlass,
     ev.Approved,
@@ -65,8 +67,8 @@ _TELLING = (
 )
 
 Doing = Literal["trigger", "resolve"]
-What = Literal["waits", "glass", "owed"]
-RESOLVED = ("waits", "owed")
+What = Literal["waits", "glass", "owed", "lifted", "back"]
+RESOLVED = ("waits", "owed", "lifted", "back")
 """What the bot resolves by itself, once nobody is waited for any more."""
 
 
@@ -93,7 +95,7 @@ class NotTaken(Exception):
 
 def alerts(run: Run) -> dict[str, Alert]:
     """Key -> alert, of a run as it stands. Pure."""
-    found = [*_waiting(run), *_glasses(run), *_owed(run)]
+    found = [*_waiting(run), *_glasses(run), *_owed(run), *_undone_by_others(run)]
     return {a.key: a for a in found}
 
 
@@ -126,6 +128,17 @@ def _owed(run: Run) -> Iterator[Alert]:
             summary = f"{view.title(run)}: {view.debt(run, d)}, and is overdue"
             more: Mapping[str, Json] = {"owner": d.owner, "debts": "rollback-bot debts"}
             yield _alert(run, "owed", d.step, d.until or d.reminded, summary, "warning", more)
+
+
+def _undone_by_others(run: Run) -> Iterator[Alert]:
+    """A freeze that somebody has lifted, and what was removed and is back."""
+    for d in run.debts.values():
+        if d.missing and d.missed is not None:
+            summary = f"{view.title(run)}: {view.debt(run, d)}"
+            yield _alert(run, "lifted", d.step, d.missed, summary, "error", dict(d.missing))
+    if run.back and run.back_at is not None:
+        summary = f"{view.title(run)}: what was removed is back: {', '.join(run.back)}"
+        yield _alert(run, "back", "removed", run.back_at, summary, "critical", dict(run.back))
 
 
 def _glasses(run: Run) -> Iterator[Alert]:

@@ -18,7 +18,7 @@ from bot.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarge
 from bot.debts import Debts
 from bot.engine.preview import Forecast, preview
 from bot.engine.reconciler import Engine, impossible
-from bot.freezes import BAN, BY_RUN, FREEZE, Freeze, ban_is_over
+from bot.freezes import BAN, BY_RUN, FREEZE, Freeze, ban_is_over, bans
 from bot.ledger import Registered
 from bot.left import Left, left
 from bot.located import Faults
@@ -309,6 +309,11 @@ class Rollbacks:
         """Whether the service takes new releases now."""
         runs = [await self.store.load(h.run) for h in await self.store.heads(service=service, limit=None)]
         return Freeze.of(service, runs, {r.version: r for r in await self.releases.all(service)})
+
+    async def is_banned(self, service: str, version: str) -> bool:
+        """Whether CI is told that this release may not be deployed."""
+        ledger = {r.version: r for r in await self.releases.all(service)}
+        return any(b.version == version for b in bans(ledger))
 
     async def hold(
         self, service: str, reason: str, person: Person, via: str, *, key: str | None = None, channel: str = ""

@@ -112,7 +112,7 @@ def shown(value: Value) -> str:
 _OfRun = (
     ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
     | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
-    | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.Reviewed | ev.LossAccepted | ev.Unknown
+    | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted | ev.Unknown
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Reminded | ev.Paged
 _OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
@@ -170,6 +170,9 @@ def _of_run(event: _OfRun, names: Names) -> str:
                 if what
                 else (f"{names.step(event.step)} stands again everywhere")
             )
+        case ev.CameBack():
+            seen = "; ".join(f"{target} {words}" for target, words in event.seen.items())
+            return f"what was removed is back: {seen}" if seen else "nothing of what was removed is seen any more"
         case ev.Reviewed():
             return f"reviewed the broken glass for {names.decision(event.decision)}" + _because(event.note)
         case ev.Unknown():

@@ -112,9 +112,15 @@ def view(run: Run, now: float) -> RunView:
               f"@{p.by.name}; `agree {p.id}`" for p in run.proposals.values()),
         tuple(_next(run)),
         tuple(x for s in run.steps.values() for x in s.commands),
-        tuple(stays(run, x) for x in leftovers(run)),
+        (*(stays(run, x) for x in leftovers(run)), *(came_back(run) if run.back else ())),
         tuple(review(run, r) for r in run.reviews.values() if r.reviewed is None),
     )  # fmt: skip
+
+
+def came_back(run: Run) -> tuple[str, ...]:
+    """What of the removed release stands again, a sentence for each."""
+    at = f"noticed {clock(run.back_at)}" if run.back_at is not None else "noticed"
+    return tuple(f"is back, {at}: {target} {words}" for target, words in run.back.items())
 
 
 def title(run: Run) -> str:

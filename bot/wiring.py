@@ -257,7 +257,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         _gauges(bot)
         stack.push_async_callback(_end, asyncio.create_task(metrics.run()))
         stack.push_async_callback(_end, asyncio.create_task(reloading.run()))
-        lookout = Lookout(lambda: reach.clusters, base.store, engine.submit)
+        lookout = Lookout(lambda: reach.clusters, base.store, rollbacks.is_banned, engine.submit)
         stack.push_async_callback(_end, asyncio.create_task(lookout.run()))
         if paging is not None:
             stack.push_async_callback(_end, asyncio.create_task(paging.run()))

@@ -326,6 +326,8 @@ EVERY: list[ev.Event] = [
     ev.Overdue(decision="go"),
     ev.Lifted("deploy", {"eu-1/guard/g/rules": "the guard is gone"}),
     ev.Lifted("deploy", {}),
+    ev.CameBack({"eu-1/configmap/shop/data/MODE": "is fast"}),
+    ev.CameBack({}),
     ev.Reviewed("go", ANA, "it was right"),
     ev.Unknown("teleported", "{}"),
 ]

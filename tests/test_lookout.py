@@ -7,13 +7,16 @@ import copy
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot import view, wiring
 from bot.lookout import EVERY, Lookout
+from bot.paging import alerts
 from bot.playground.cluster import Cluster, resources
 from bot.playground.single import Shop
+from bot.rollbacks import Wanted
 from bot.run import events as ev
 from bot.run.state import Debt, Run
 from bot.wiring import running
@@ -49,9 +52,19 @@ class Frozen:
     async def run(self) -> Run:
         return await self.bot.store.load(self.id)
 
+    def runs(self, version: str) -> None:
+        """What comes past every guard: a controller's write, an older API server, a restored etcd."""
+        found = copy.deepcopy(self.cluster.get("Deployment", "shop-api", "shop"))
+        found["spec"]["template"]["spec"]["containers"][0]["image"] = image(version)
+        self.cluster.store.put(resources.DEPLOYMENTS, found)
+
     def delete(self, kind: str) -> None:
         resource = next(r for r in resources.RESOURCES if r.kind == kind)
         self.cluster.core.delete(self.cluster.access.users["admin"], resource, "", NAME)
+
+
+def lookout(bot: wiring.Bot) -> Lookout:
+    return Lookout(lambda: bot.reach.clusters, bot.store, bot.rollbacks.is_banned, bot.engine.submit)
 
 
 @pytest.fixture
@@ -67,7 +80,12 @@ async def frozen(tmp_path: Path) -> AsyncIterator[Frozen]:
             opened = await bot.rollbacks.hold("shop", "checkout fails", person, "test")
             assert isinstance(opened, Run), opened
             run = await until(bot, opened.id, lambda r: bool(r.debts) and not r.steps["freeze"].open)
-            yield Frozen(bot, cluster, Lookout(lambda: bot.reach.clusters, bot.store, bot.engine.submit), run.id)
+            yield Frozen(
+                bot,
+                cluster,
+                Lookout(lambda: bot.reach.clusters, bot.store, bot.rollbacks.is_banned, bot.engine.submit),
+                run.id,
+            )
 
 
 async def test_a_freeze_that_stands_is_not_written_of(frozen: Frozen) -> None:
@@ -119,3 +137,76 @@ async def test_a_freeze_that_the_run_lifts_itself_is_not_missed(frozen: Frozen) 
     run = await until(frozen.bot, frozen.id, lambda r: r.closed is not None)
     await frozen.lookout.look()
     assert ev.Lifted.kind not in {stored.kind for stored in await frozen.bot.store.events(run.id)}
+
+
+# -- what was removed ------------------------------------------------------------------------------------------------
+
+REMOVING = """\
+name: banning
+tracks:
+  main:
+    - id: deploy
+      uses: release.deploy
+      with: {release: "${target.version}", images: "${target.images}", outgoing: "${run.outgoing}"}
+    - {id: ban, uses: release.ban, after: [deploy], with: {service: "${service.name}", releases: "${run.banned}"}}
+    - id: serves
+      uses: health.serving
+      after: [ban]
+      phase: verify
+      with: {target: api, release: "${target.version}"}
+"""
+
+
+def image(version: str) -> str:
+    return f"registry.example/shop-api@sha256:{version.replace('.', ''):0<64}"
+
+
+def api(version: str) -> dict[str, Any]:
+    """A worker that is scaled to nothing, as nobody runs pods here."""
+    return part("shop", deployment(image(version), "shop-api", 0, probe=False))
+
+
+@pytest.fixture
+async def removed(tmp_path: Path) -> AsyncIterator[Frozen]:
+    """A bot whose last rollback has removed 2.4.1, verified and closed."""
+    async with Shop("2.4.0", delay=0.1) as shop, Cluster("eu-1", kubelet=False) as cluster:
+        cluster.apply(namespace(), api("2.4.1"))
+        house = Works(tmp_path, shop.url, kubeconfig=str(cluster.kubeconfig("bot")))
+        house.in_cluster("banning", REMOVING)
+        await asyncio.to_thread(upgraded, house)
+        async with running(house.settings) as bot:
+            await fill(bot, house)
+            person = await bot.people.person("ana")
+            run = await bot.rollbacks.open(Wanted("shop", "payments fail", plan="banning"), person, "test")
+            assert isinstance(run, Run), run
+            run = await until(bot, run.id, lambda r: r.closed is not None)
+            assert run.closed is not None and run.closed.outcome == "verified"
+            await bot.releases.catch_up()
+            yield Frozen(bot, cluster, lookout(bot), run.id)
+
+
+async def back(removed: Frozen) -> Run:
+    await removed.lookout.look()
+    return await removed.run()
+
+
+async def test_what_was_removed_and_is_back_is_said_and_people_are_called(removed: Frozen) -> None:
+    target = "eu-1/deployment/shop-api/image/shop-api"
+    quiet = await back(removed)
+    assert quiet.back == {}
+    removed.runs("2.4.1")
+    run = await back(removed)
+    assert run.back == {target: f"is {image('2.4.1')} again"} and run.back_at is not None
+    assert f"is back, noticed {view.clock(run.back_at)}: {target}" in view.view(run, run.back_at).left[0]
+    (alert,) = [a for a in alerts(run).values() if a.payload["class"] == "back"]
+    assert target in str(alert.payload["summary"])
+    assert (await back(removed)).seq == run.seq, "said once"
+    removed.runs("2.4.0")
+    assert (await back(removed)).back == {}
+    assert not [a for a in alerts(await removed.run()).values() if a.payload["class"] == "back"]
+
+
+async def test_what_is_no_longer_banned_may_come_back(removed: Frozen) -> None:
+    await removed.bot.releases.lift("shop", "2.4.1", "it was the network", "ana")
+    removed.runs("2.4.1")
+    assert (await back(removed)).back == {}

@@ -178,6 +178,11 @@ def lifted(run: Run, e: ev.Lifted, at: float) -> Run:
     return replace(run, debts={**run.debts, e.step: debt})
 
 
+def came_back(run: Run, e: ev.CameBack, at: float) -> Run:
+    """What was removed stands again, or no more."""
+    return replace(run, back=dict(e.seen), back_at=at if e.seen else None)
+
+
 def glass_broken(run: Run, e: ev.BrokeGlass, at: float) -> Run:
     """It is to be reviewed, whatever becomes of the decision."""
     return _reviewing(run, Review(e.decision, e.by, at, e.reason))

@@ -21,6 +21,7 @@ from bot.catalogue import Channels, Release
 from bot.contract import Change, Json, Receipt, Value, Verdict, canonical
 from bot.plan.model import Plan
 from bot.policy import Actor
+from bot.run.owed import CameBack as CameBack
 from bot.run.owed import Inherited as Inherited
 from bot.run.owed import Lifted as Lifted
 from bot.run.owed import Overdue as Overdue
@@ -526,7 +527,7 @@ Event = (
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded
     | Retried | Skipped | Accepted | UndoAsked | HandedOver | AdoptAsked | Adopted
-    | Seen | Inherited | TakenOver | Overdue | Lifted | Reviewed | Unknown
+    | Seen | Inherited | TakenOver | Overdue | Lifted | CameBack | Reviewed | Unknown
 )  # fmt: skip
 
 OfAttempt = (

@@ -14,6 +14,7 @@ from bot.contract import Change, Receipt, Status, merged
 from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Actor, Gate
 from bot.run import events as ev
 from bot.run.afterwards import (
+    came_back,
     cleared,
     given_up,
     glass_broken,
@@ -589,5 +590,5 @@ _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.NotNeeded: _not_needed, ev.Retried: _retried, ev.Skipped: _skipped, ev.Accepted: _accepted,
     ev.UndoAsked: undo_asked, ev.HandedOver: handed_over, ev.AdoptAsked: _adopt_asked, ev.Adopted: _adopted,
     ev.Seen: seen, ev.Inherited: inherited, ev.TakenOver: taken_over, ev.Overdue: overdue,
-    ev.Lifted: lifted, ev.Reviewed: reviewed,
+    ev.Lifted: lifted, ev.CameBack: came_back, ev.Reviewed: reviewed,
 })  # fmt: skip

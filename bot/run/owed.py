@@ -67,6 +67,15 @@ class Lifted:
 
 
 @dataclass(frozen=True, slots=True)
+class CameBack:
+    """What this run has removed stands somewhere again, or all of it is gone again. seen: target -> what it is, in
+    words; empty where nothing of it is seen."""
+
+    kind: ClassVar[str] = "came back"
+    seen: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Reviewed:
     """Somebody has looked at a broken glass afterwards."""
 

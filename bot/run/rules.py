@@ -22,7 +22,7 @@ _OF_ATTEMPT = get_args(ev.OfAttempt)
 _AFTERWARDS = (
     *_OF_ATTEMPT, ev.Started, ev.UndoAsked, ev.AdoptAsked, ev.Retried, ev.Accepted, ev.Proposed, ev.Agreed, ev.Approved,
     ev.Declined, ev.BrokeGlass, ev.Taken, ev.Reminded, ev.Paged, ev.PeopleChanged, ev.HandedOver, ev.TakenOver,
-    ev.Overdue, ev.Lifted, ev.Reviewed,
+    ev.Overdue, ev.Lifted, ev.CameBack, ev.Reviewed,
 )  # fmt: skip
 """What may still happen to a run that is over: what it has left is given back."""
 
@@ -304,6 +304,12 @@ def _lifted(run: Run, e: ev.Lifted) -> str | None:
     return "that is known" if run.debts[e.step].missing == e.missing else None
 
 
+def _came_back(run: Run, e: ev.CameBack) -> str | None:
+    if run.closed is None:
+        return "this run is open: its own steps and checks look"
+    return "that is known" if run.back == e.seen else None
+
+
 def _review(run: Run, e: ev.Reviewed) -> str | None:
     review = run.reviews.get(e.decision)
     if review is None:
@@ -357,5 +363,5 @@ _RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
     ev.Retried: _retry, ev.Skipped: _skip, ev.Accepted: _accept, ev.UndoAsked: _undo,
     ev.HandedOver: _hand_over, ev.AdoptAsked: _adopt, ev.Closed: _close,
     ev.Inherited: _inherit, ev.TakenOver: _taken_over, ev.Overdue: _overdue,
-    ev.Lifted: _lifted, ev.Reviewed: _review,
+    ev.Lifted: _lifted, ev.CameBack: _came_back, ev.Reviewed: _review,
 })  # fmt: skip

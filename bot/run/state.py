@@ -311,6 +311,9 @@ class Run:
     spent: Spent = Spent()
     closed: Closed | None = None
     closed_at: float | None = None
+    back: Mapping[str, str] = field(default_factory=dict)
+    """Target -> what stands there again of what was removed, noticed at `back_at`."""
+    back_at: float | None = None
 
     @property
     def plan(self) -> Plan:

@@ -228,6 +228,19 @@ def lifted(scene: Scene, d: Debt) -> Message:
     return message(section(fit(joined([called, head], " "), 600)), section(fit_lines(rows, 1_500)), section(next_))
 
 
+def came_back(scene: Scene) -> Message:
+    """Tells that something of the removed release stands again."""
+    run = scene.run
+    removed = run.created.removed.version if run.created is not None else "the removed release"
+    called = scene.call([COMMANDER], True)
+    rows = [mark("• {} {}", target, words) for target, words in [*run.back.items()][:DEBTS]]
+    more = [mark("and {} more", len(run.back) - DEBTS)] if len(run.back) > DEBTS else []
+    head = mark("*What {} has removed is back* in {} ({}).", run.id, run.service, removed)
+    next_ = mark("Find out who deploys there; a new rollback puts it back. Details: `rollback-bot show {}`.", run.id)
+    return message(section(fit(joined([called, head], " "), 600)), section(fit_lines([*rows, *more], 2_000)),
+                   section(next_))  # fmt: skip
+
+
 def to_review(scene: Scene, r: Review) -> Message:
     """Reminds those who review broken glass."""
     called = scene.call([APPROVER, COMMANDER], True)

@@ -144,6 +144,9 @@ def _reminders(scene: Scene, channel: str) -> Iterator[Post]:
         if d.missing and d.missed is not None:
             slot = f"lifted.{d.step}.{d.missed:.0f}"
             yield Post(slot, channel, cards.lifted(scene, d), ROOT, "decision", fixed=True)
+    if scene.run.back and scene.run.back_at is not None:
+        slot = f"back.{scene.run.back_at:.0f}"
+        yield Post(slot, channel, cards.came_back(scene), ROOT, "decision", fixed=True)
     for r in scene.run.reviews.values():
         if r.reminded is not None and r.reviewed is None:
             slot = f"review.{r.decision}.{r.reminded:.0f}"

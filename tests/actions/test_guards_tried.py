@@ -198,7 +198,9 @@ def by_hand(release: str) -> list[Any]:
 async def test_what_no_ban_covers_is_on_the_card(shop: Paths) -> None:
     change = await shop.plan(BAN, banned(**{"2.4.1": ["2.4.1"]}))
     (fact,) = [f for f in change.facts if f.name == "not covered"]
-    assert (fact.value, "images named by a tag alone" in fact.unit) == (2, True)
+    assert (fact.value, "images named by a tag alone" in fact.unit, "its settings" in fact.unit) == (3, True, True)
+    receipt, _ = await shop.apply(BAN, banned(**{"2.4.1": ["2.4.1"]}), change)
+    assert "not refused: images named by a tag alone" in receipt.detail
 
 
 async def test_more_digests_than_a_policy_holds_are_several_guards(shop: Paths) -> None:
