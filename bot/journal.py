@@ -28,5 +28,6 @@ async def watch(run: Run, events: Sequence[ev.Event]) -> None:
         more |= {"step": step} if step else {}
         more |= {"person": by.name} if by is not None else {}
         level = logging.WARNING if isinstance(event, LOUD) else logging.INFO
-        said = " ".join(sentence(event, names).split())  # people's words may hold line feeds
+        command = f": {event.command}" if isinstance(event, ev.Recorded) else ""
+        said = " ".join(f"{sentence(event, names)}{command}".split())  # people's words may hold line feeds
         log.log(level, "run %s #%d %s: %s", run.id, seq, event.kind, said, extra=more)
