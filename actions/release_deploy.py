@@ -127,8 +127,6 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
             done |= set(clusters) - lost.keys()
         if lost:
             raise Unreachable(f"{rolling.finished(done)}{Unreachable.of(lost)}", lost)
-        if forward and not change.is_noop and (left := (await self.plan(ctx, p)).edits):
-            raise Fatal(_left_over(left), "try again: it is planned and asked for anew")
         detail = f"{change.summary}, {pods} of {pods} pods ready" if pods else change.summary
         return Receipt(detail, output={"pods": pods, "clusters": [*sorted(done)]})
 
@@ -227,11 +225,6 @@ def _why_nothing(ends: Ends, p: ReleaseDeployParams) -> str:
     if not ends.instead:
         return f"{p.release} has the same images as what is removed"
     return f"nothing runs what is removed any more; {p.release} is there already"
-
-
-def _left_over(edits: Sequence[Edit]) -> str:
-    places = names({str(Place.of(e.target)) for e in edits})
-    return f"{places}: changed by others meanwhile, and not as it should be"
 
 
 def _facts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) -> Iterator[Fact]:

@@ -67,11 +67,11 @@ class Record:
     @classmethod
     def of(cls, kept: Kept) -> Record:
         """As it was kept. ValueError for what is no record."""
-        places: dict[Place, dict[str, Json]] = {}
+        objects: dict[str, dict[str, Json]] = {}
         for target, value in kept.items():
-            place = Place.of(target)
-            places.setdefault(place, {})[target.removeprefix(place.target(""))] = value
-        return cls(places)
+            cluster, kind, name, rest = target.split("/", 3)
+            objects.setdefault(f"{cluster}/{kind}/{name}", {})[rest] = value
+        return cls({Place.of(name): fields for name, fields in objects.items()})
 
     @classmethod
     def read(cls, text: bytes) -> Record:

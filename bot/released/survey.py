@@ -19,6 +19,11 @@ from bot.released.images import resolved
 from bot.released.record import Fields, Record
 
 RIGHTS = "give the bot the right, or lift what forbids it; then try again"
+KEPT = 4
+"""Records that are held in memory."""
+_RECORDS: dict[str, Record] = {}
+PIECE = 100
+"""Workloads that are compared before others get their turn."""
 _UNREAD = "look after what ROLLBACK_BLOBS_URL names, then try again"
 _CALLED = "name the workloads of the releases as they are called in the cluster"
 
@@ -58,7 +63,15 @@ async def ends(
 
 
 async def _record(ctx: ReadCtx, blob: Blob | None) -> Record:
-    return Record.read(await ctx.ports.blobs.get(blob)) if blob is not None else Record()
+    """Read once: each pass of a step asks for it again, and what a digest names never changes."""
+    if blob is None:
+        return Record()
+    if blob.digest not in _RECORDS:
+        data = await ctx.ports.blobs.get(blob)
+        _RECORDS[blob.digest] = await asyncio.to_thread(Record.read, data)
+        while len(_RECORDS) > KEPT:
+            del _RECORDS[next(iter(_RECORDS))]
+    return _RECORDS[blob.digest]
 
 
 async def survey(ctx: ReadCtx, end: Ends) -> Seen:
@@ -72,10 +85,13 @@ async def survey(ctx: ReadCtx, end: Ends) -> Seen:
     seen = [replace(a, others=[t for t in a.others if end.removes(t)]) for a in seen]
     things = [t for a in seen for t in (*a.labelled, *a.others)]
     by = writers(end, things)
-    try:
-        workloads = [end.workload(t, by.get(t.place.cluster, ())) for t in things]
-    except Several as error:
-        raise Fatal(str(error), _CALLED) from error
+    workloads: list[Difference] = []
+    for start in range(0, len(things), PIECE):
+        try:
+            workloads += [end.workload(t, by.get(t.place.cluster, ())) for t in things[start : start + PIECE]]
+        except Several as error:
+            raise Fatal(str(error), _CALLED) from error
+        await asyncio.sleep(0)
     settings = [end.settings(t, by.get(t.place.cluster, ())) for a in seen for t in a.maps]
     missing = gone(end, things, [c.name for c in clusters if c.name not in lost])
     return Seen(end, workloads, settings, [*missing], [t.place for a in seen for t in a.others], lost)

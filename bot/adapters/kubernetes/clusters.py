@@ -37,6 +37,8 @@ from bot.contract import Edit, Retryable
 from bot.ports import Json, Record, Unreachable, unbound
 from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing, Trial
 
+PIECE = 100
+"""Objects that are read before others get their turn."""
 LOG_LIMIT = 1024 * 1024
 LOG_LINES = "10000"
 """The last ones of a container; `limitBytes` would give the first."""
@@ -118,7 +120,10 @@ class Clusters:
                 if resource.extension and not await rights.served(self._connection(cluster), resource):
                     continue  # nobody is asked for a right to what is not there
                 raise
-            found += [read(Place(cluster, kind, body["metadata"]["name"]), body) for body in bodies]
+            for start in range(0, len(bodies), PIECE):
+                piece = bodies[start : start + PIECE]
+                found += [read(Place(cluster, kind, body["metadata"]["name"]), body) for body in piece]
+                await asyncio.sleep(0)
         if kind == "configmap":
             return [thing for thing in found if thing.place.name in known.settings]
         if kind == "application":
