@@ -1,17 +1,21 @@
 """Switch Argo CD's auto-sync off, so that Git does not bring the removed release back while people repair Git.
 
 A step of its own, beside the freeze: a thaw never waits for Git. The whole `automated` object is saved and given back
-as it was. It is given back only once Git renders what was restored: the application, refreshed, is in sync while the
-removed images are gone. Until then the undo waits, naming the `git revert` that is missing, or is handed over.
+as it was. It is given back only once Git renders what was restored: the application, refreshed, differs in no workload
+and no setting of the service while the removed images are gone. Until then the undo waits and calls the commander,
+naming what is missing in the repository that Argo CD reads, or is handed over.
 
 Invariants:
 - what somebody else had switched off before is no debt of ours;
-- nothing is called paused while a sync is still running;
+- nothing is called paused while a sync is still running; one that does not end is asked about after a minute, and ended
+  where people try again;
+- nothing is called paused before it was read back: whoever switches it on again is named, and not fought;
 - auto-sync that somebody switched on again, or set otherwise, is seen at the undo and left to people.
 """
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import chain
 
 from pydantic import Field
@@ -31,14 +35,21 @@ from bot.contract import (
     Retryable,
     Value,
 )
-from bot.ports import Unreachable
-from bot.ports.kubernetes import Changed, Denied, Place, Thing, digest
+from bot.ports import Unreachable, gitops
+from bot.ports.kubernetes import OURS, Changed, Cluster, Denied, Place, Thing, digest
 
 AUTOMATED = "spec.syncPolicy.automated"
-OWNER = "label/argocd.argoproj.io/instance"
 LOST = "clusters not reached"
 LOOK_AGAIN = 30.0
 """Seconds between two questions to Git."""
+PATIENCE = 60.0
+"""Seconds that a sync may go on before people are asked."""
+REMIND = timedelta(minutes=30)
+"""How often people are called while Git has what was removed."""
+_REMEDY = (
+    "its ignoreApplicationDifferences need jsonPointers /spec/syncPolicy for this application; then try again, or skip "
+    "this step: the freeze refuses what Argo CD writes all the same"
+)
 
 
 class GitopsPauseParams(Params):
@@ -69,7 +80,7 @@ class GitopsPause(Action[GitopsPauseParams]):
     """Switches Argo CD's auto-sync off until it is undone, which waits until Git renders the restored release."""
 
     name = "gitops.pause"
-    needs = frozenset({"kubernetes"})
+    needs = frozenset({"kubernetes", "notices"})
     temporary = True
     Params = GitopsPauseParams
 
@@ -102,6 +113,7 @@ class GitopsPause(Action[GitopsPauseParams]):
                     await _rendered(ctx, p, e)
                 await _set(ctx, e)
             await _at_rest(ctx, [Place.of(e.target) for e in change.edits if e.after is None])
+            await _stays(ctx, [e for e in change.edits if e.after is None])
         except (Unreachable, Changed) as error:
             raise Retryable(str(error)) from error
         except Denied as error:
@@ -141,16 +153,73 @@ async def _set(ctx: Ctx, e: Edit) -> None:
         return
     if now != e.before:
         raise Fatal(f"{e.target} was changed by somebody{_who(app)}", "ask who; then try again, or undo")
+    by = app.by.get(AUTOMATED)
+    theirs = e.after is None and (by is None or by.manager != OURS)
+    if theirs and not await _odd(ctx, f"paused {e.target}"):
+        owner = str(app.facts.get("owner") or "")
+        who = f"its owner, the {owner}" if owner else f"somebody{_who(app)}"
+        hint = _REMEDY if owner.startswith("applicationset") else "end what writes it, then try again"
+        raise Fatal(f"{_name(app.place)}: {who} has switched auto-sync on again", hint)
     await ctx.ports.kubernetes.write(app, {AUTOMATED: _json(e.after)})
 
 
+async def _odd(ctx: Ctx, what: str) -> bool:
+    """Whether this happens for the first time, the third, and so on: in between people were asked."""
+    n = 1
+    while not await _fresh(ctx, f"{what} {n}"):
+        n += 1
+    return n % 2 == 1
+
+
+async def _fresh(ctx: Ctx, name: str) -> bool:
+    """Whether this is marked for the first time in this application."""
+    marked = False
+
+    async def mark() -> Json:
+        nonlocal marked
+        marked = True
+        return True
+
+    await ctx.once(name, mark)
+    return marked
+
+
+async def _since(ctx: Ctx, what: str) -> datetime:
+    async def now() -> Json:
+        return ctx.now.isoformat()
+
+    return datetime.fromisoformat(str(await ctx.once(what, now)))
+
+
+async def _stays(ctx: Ctx, edits: Sequence[Edit]) -> None:
+    """Read back: an owner puts it on again within a moment, and a server that does not know a field drops it."""
+    apps = await asyncio.gather(*(_there(ctx, Place.of(e.target)) for e in edits))
+    if on := [_name(a.place) for a in apps if _automated(a)]:
+        raise NotYet(f"auto-sync of {', '.join(on)} is on again", after=1)
+    owned = [_name(a.place) for a in apps if any(gitops.others(a))]
+    if owned and await _fresh(ctx, "read back"):
+        raise NotYet(f"looking whether auto-sync of {', '.join(owned)} stays off", after=2)
+
+
 async def _at_rest(ctx: Ctx, places: Sequence[Place]) -> None:
-    """NotYet while one of them is in the middle of a sync that began before."""
+    """NotYet while one of them is in the middle of a sync that began before; Fatal after a minute, and what goes on
+    although people were asked is ended."""
     apps = await asyncio.gather(*(_there(ctx, p) for p in places))
-    if busy := [_name(a.place) for a in apps if a.facts.get("operation") == "Running"]:
-        raise NotYet(
-            f"{', '.join(busy)} is in the middle of a sync", after=2, done=len(apps) - len(busy), total=len(apps)
-        )
+    busy = [a for a in apps if a.facts.get("operation") in ("Running", "Terminating")]
+    if not busy:
+        return
+    said = ", ".join(f"{_name(a.place)} is in the middle of a sync{_waits(a)}" for a in busy)
+    if ctx.now - await _since(ctx, "a sync is running") >= timedelta(seconds=PATIENCE):
+        if await _fresh(ctx, "asked about the sync"):
+            raise Fatal(f"{said} for over {PATIENCE:g} s", "try again to end that sync, or accept that it goes on")
+        for a in busy:
+            await ctx.ports.kubernetes.terminate(a.place)
+    raise NotYet(said, after=2, done=len(apps) - len(busy), total=len(apps))
+
+
+def _waits(app: Thing) -> str:
+    message = str(app.facts.get("message") or "")
+    return f" ({message})" if message else ""
 
 
 async def _rendered(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
@@ -164,14 +233,32 @@ async def _rendered(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
     images = app.facts.get("images")
     run = {digest(str(i)) for i in images} if isinstance(images, list) else set()
     at = str(app.facts.get("revision") or "")[:7] or "an unknown commit"
+    todo = gitops.wanted(app, p.revert)
     if run & p.bad:
-        raise NotYet(
-            f"{_name(place)} still runs what is removed, so Git at {at} must not be followed yet; {p.revert}",
-            after=LOOK_AGAIN,
-        )
-    if app.facts.get("sync") != "Synced":
-        what = f"Git at {at} differs from what runs ({_name(place)})"
-        raise NotYet(f"{what}; if it still has what {p.version} replaced: {p.revert}", after=LOOK_AGAIN)
+        said = f"{_name(place)} still runs what is removed, so Git at {at} must not be followed yet; {todo}"
+    elif left := gitops.drifted(app, _cluster(ctx, place)):
+        what = f"Git at {at} differs from what runs ({_name(place)}: {', '.join(left)})"
+        said = f"{what}; if it still has what {p.version} replaced: {todo}"
+    else:
+        return
+    await _call(ctx, place, said)
+    raise NotYet(said, after=LOOK_AGAIN)
+
+
+async def _call(ctx: Ctx, place: Place, said: str) -> None:
+    """Tell the commander by name, at once and then again and again, each time once."""
+    since = await _since(ctx, f"{place} waits for Git")
+    times = (ctx.now - since) // REMIND
+    topic = ctx.ports.notices.topic
+    if not topic.channel or not await _fresh(ctx, f"{place} called {times}"):
+        return
+    begin = f"{topic.commander}: " if not times else f"{topic.commander}, a reminder: "
+    until = f"Auto-sync of {_name(place)} stays off until that is done, since {since:%H:%M} UTC."
+    await ctx.ports.notices.post(topic.channel, f"git.{place}.{ctx.key}.{times}", f"{begin}{said}. {until}")
+
+
+def _cluster(ctx: ReadCtx, place: Place) -> Cluster:
+    return next(c for c in ctx.ports.kubernetes.clusters if c.name == place.cluster)
 
 
 async def _there(ctx: ReadCtx, place: Place) -> Thing:
@@ -183,6 +270,7 @@ async def _there(ctx: ReadCtx, place: Place) -> Thing:
 
 def _facts(on: Sequence[Thing], lost: Mapping[str, str]) -> list[Fact]:
     ends = [Fact("saved", _saved(a), _name(a.place)) for a in on]
+    ends += [Fact("reads", source, _name(a.place)) for a in on if len(gitops.sources(a)) > 1 for source in _reads(a)]
     return [*ends, *([Fact(LOST, [*lost])] if lost else [])]
 
 
@@ -194,12 +282,19 @@ def _saved(app: Thing) -> str:
 
 def _warnings(on: Sequence[Thing], lost: Mapping[str, str]) -> list[str]:
     found = [f"not reached, so not paused: {'; '.join(lost.values())}"] if lost else []
+    found += [f"{_name(a.place)} {what}" for a in on for what in gitops.others(a)]
     found += [
-        f"{_name(a.place)} is managed by the application {owner} itself, which may switch auto-sync on again"
+        f"{_name(a.place)} is in the middle of a sync{_waits(a)}: it is waited for, and asked about after a minute"
         for a in on
-        if (owner := a.fields.get(OWNER))
+        if a.facts.get("operation") == "Running"
     ]
     return found
+
+
+def _reads(app: Thing) -> list[str]:
+    """Each of its sources, as "https://git.example/shop main"."""
+    return [f"{s.get('repoURL')} {s.get('chart') or s.get('path') or s.get('ref')} {s.get('targetRevision')}"
+            for s in gitops.sources(app)]  # fmt: skip
 
 
 def _name(place: Place) -> str:

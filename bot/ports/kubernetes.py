@@ -158,7 +158,8 @@ class Thing:
       active (names of running jobs);
     - hpa, scaledobject: target (`deployment/shop-api`), min, max; hpa also replicas, desired; scaledobject also idle;
     - job: owners (`cronjob/settle`, controller or not), images, running;
-    - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339);
+    - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339),
+      drifted (`deployment/shop-api`: what differs from Git), history (revisions that it ran, oldest first);
     - deployment: rollout, the Argo Rollout that takes its template from it and runs its pods;
     - rollout: phase, message, stable and current (hashes), workload (the Deployment with its template);
     - deployment, statefulset, daemonset: strategy; statefulset: order (`OrderedReady`); configmap: immutable;
@@ -295,6 +296,10 @@ class Kubernetes(Protocol):
         """Whether the cluster refuses what the guard of this name and these rules refuses, whether it stands or not:
         by dry runs on the service's workloads, one after another until one tells, which store nothing. It takes about
         a second until a new guard bites, and up to two after its end; each API server follows by itself."""
+        ...
+
+    async def terminate(self, place: Place) -> None:
+        """Ends the sync of an Argo CD application that is running, its hooks with it. Nothing where none is."""
         ...
 
     async def refreshed(self, place: Place) -> Thing | None:

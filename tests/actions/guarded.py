@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from bot.playground.cluster import Cluster
 from bot.playground.workspace.clock import Clock
 from bot.ports import Json, Ports, Record
 from bot.ports import kubernetes as port
+from bot.ports.notices import Topic
 from bot.testing import PortsFor, TestCtx, ports
 from tests.fleet import NOON, image
 from tests.playground.cluster_world import connected, deployment, namespace
@@ -60,6 +61,22 @@ async def unrecorded(command: str) -> None:
 
 
 @dataclass
+class Board:
+    """Where posts stand, by name; the first text stays."""
+
+    record: Record
+    posts: dict[str, tuple[str, str]]
+
+    @property
+    def topic(self) -> Topic:
+        return Topic("r1", "shop", "2.4.1", "2.4.0", "checkout fails", "Ana", "#inc-4211")
+
+    async def post(self, channel: str, name: str, text: str) -> None:
+        await self.record(f"post in {channel}")
+        self.posts.setdefault(name, (channel, text))
+
+
+@dataclass
 class Paths:
     """The clusters by name, and the bot's adapter for them."""
 
@@ -67,6 +84,8 @@ class Paths:
     adapter: Clusters
     beside: Clusters
     """The adapter of the other service."""
+    posts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What people were told: name -> channel and text."""
 
     @property
     def eu(self) -> Cluster:
@@ -80,7 +99,7 @@ class Paths:
     @property
     def ports_for(self) -> PortsFor:
         def bound(record: Record) -> Ports:
-            return ports(kubernetes=self.adapter.bind(record))
+            return ports(kubernetes=self.adapter.bind(record), notices=Board(record, self.posts))
 
         return bound
 

@@ -103,8 +103,8 @@ async def test_it_is_given_back_exactly_as_it_was_once_git_renders_the_target(sh
     assert await shop.deploy(api("2.4.0"), "bot") == ""
     said = await restore(shop, change)
     assert (
-        "differs from what runs (eu-1 shop); if it still has what 2.4.0 replaced: git revert --no-edit c240..c241"
-        in said
+        "differs from what runs (eu-1 shop: deployment/shop-api); if it still has what 2.4.0 replaced: "
+        f"in {REPO} (deploy, main): git revert --no-edit c240..c241" in said
     )
     shop.eu.git.push(REPO, "deploy", [api("2.4.0")])
     assert await restore(shop, change) == ""

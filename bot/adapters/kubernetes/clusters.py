@@ -308,6 +308,16 @@ class Clusters:
         except Missing:
             return
 
+    async def terminate(self, place: Place) -> None:
+        """See the port. As Argo CD's own API does it; the controller then fails the operation and deletes its hooks."""
+        thing = await self.get(place)
+        if thing is None or thing.facts.get("operation") != "Running":
+            return
+        await self._record(f"argocd app terminate-op {self._space(place)}/{place.name}")
+        at = "/status/operationState/phase"
+        told = [{"op": "test", "path": at, "value": "Running"}, {"op": "replace", "path": at, "value": "Terminating"}]
+        await self._connection(place.cluster).ask("PATCH", self._path(place), query=AS_US, body=told, sort=JSON_PATCH)
+
     async def refreshed(self, place: Place) -> Thing | None:
         """See the port. The request is one changing call; after a restart it is asked for again, which is harmless."""
         thing = await self.get(place)

@@ -403,6 +403,10 @@ def _facts(kind: Kind, body: Body) -> dict[str, Json]:
     found["owned"] = True if owned(body) else None
     if kind == "job":
         found |= _job(body)
+    if kind == "application":
+        rows, past = _at(body, ("status", "resources")) or (), _at(body, ("status", "history")) or ()
+        found["drifted"] = [f"{r['kind'].lower()}/{r['name']}" for r in rows if r.get("status") == "OutOfSync"]
+        found["history"] = [entry.get("revision") for entry in past if entry.get("revision")]
     aim = _at(body, ("spec", "scaleTargetRef"))
     if kind in ("hpa", "scaledobject") and aim:
         found["target"] = f"{aim.get('kind', 'Deployment').lower()}/{aim['name']}"

@@ -1,0 +1,97 @@
+"""What an Argo CD application says of where it comes from: its sources, who else writes it, what differs from Git.
+
+Pure, over a `Thing` of kind application. Nothing here is asked of Argo CD itself: it is all in the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bot.ports import Json
+from bot.ports.kubernetes import WORKLOADS, Cluster, Thing
+
+INSTANCE = "label/argocd.argoproj.io/instance"
+TRACKING = "annotation/argocd.argoproj.io/tracking-id"
+UPDATER = "annotation/argocd-image-updater.argoproj.io/"
+KARGO = "annotation/kargo.akuity.io/authorized-stage"
+
+
+def sources(app: Thing) -> list[dict[str, Json]]:
+    """Its sources, the only one or several, as the API has them; what hydrates it in the place of one."""
+    one, several, dry = (app.fields.get(f"spec.{name}") for name in ("source", "sources", "sourceHydrator.drySource"))
+    found = several if isinstance(several, list) else [one if isinstance(one, dict) else dry]
+    return [each for each in found if isinstance(each, dict)]
+
+
+def wanted(app: Thing, revert: str) -> str:
+    """What people do where this application really reads: revert, where that is Git, or name an older chart."""
+    words = []
+    for each in sources(app):
+        where, at = each.get("repoURL"), each.get("targetRevision") or "HEAD"
+        if each.get("chart"):
+            chart = f"set the chart {each['chart']} back in the application ({at} now)"
+            words.append(f"{where} is no Git to revert: {chart}")
+        elif each.get("path"):
+            words.append(f"in {where} ({each['path']}, {at}): {_revert(app, revert)}")
+        else:  # values for the others
+            words.append(f"its values in {where} ({at}): {_revert(app, revert)}")
+    return "; ".join(words) or revert
+
+
+def _revert(app: Thing, revert: str) -> str:
+    """The commits of that repository, where Argo CD knows them: a release may be built from another one."""
+    now, history = str(app.facts.get("revision") or ""), app.facts.get("history")
+    known = [str(r) for r in history if r] if isinstance(history, list) else []
+    before = next((r for r in reversed(known) if r != now), "")
+    if not now or not before or now not in known:
+        return revert
+    return f"git revert --no-edit {before[:12]}..{now[:12]}"
+
+
+def others(app: Thing) -> Iterator[str]:
+    """Who writes it beside people, and what that does to a pause; one line each."""
+    owner = str(app.facts.get("owner") or "")
+    if owner.startswith("applicationset"):
+        yield (
+            f"is made by the {owner}, which puts auto-sync on again at once, unless its ignoreApplicationDifferences "
+            "name /spec/syncPolicy: change it there"
+        )
+    if parent := _parent(app):
+        yield f"is managed by the application {parent} itself, which may switch auto-sync on again"
+    if any(name.startswith(UPDATER) for name in app.fields):
+        yield (
+            f"gets its image from argocd-image-updater{_images(app)}, which brings the newest one back and may write "
+            "over the pause: pause it first (ignoreTags)"
+        )
+    if app.fields.get("spec.sourceHydrator") is not None:
+        yield "is hydrated from a dry branch: hydration goes on while auto-sync is off, this path is not covered"
+    if KARGO in app.fields:
+        yield f"is promoted to by Kargo ({app.fields[KARGO]}), which syncs it by itself: this path is not covered"
+
+
+def _parent(app: Thing) -> str:
+    """The application that this one is tracked by: by label, or by an annotation that is about this very object."""
+    if named := app.fields.get(INSTANCE):
+        return str(named)
+    name, _, about = str(app.fields.get(TRACKING) or "").partition(":")
+    return name if about.startswith("argoproj.io/Application:") and about.endswith(f"/{app.place.name}") else ""
+
+
+def _images(app: Thing) -> str:
+    found = [str(i) for s in sources(app) if isinstance(k := s.get("kustomize"), dict) for i in _list(k.get("images"))]
+    return f" ({', '.join(found)} stands in the application)" if found else ""
+
+
+def drifted(app: Thing, cluster: Cluster) -> list[str]:
+    """What of the release itself differs from Git: workloads, and ConfigMaps of the service. Where Argo CD does not say
+    what differs, all of it may."""
+    if app.facts.get("sync") == "Synced":
+        return []
+    rows = _list(app.facts.get("drifted"))
+    ours = {f"configmap/{name}" for name in cluster.settings}
+    found = [str(row) for row in rows if str(row) in ours or str(row).partition("/")[0] in WORKLOADS]
+    return found or ([] if rows else ["something"])
+
+
+def _list(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, list) else ()
