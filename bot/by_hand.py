@@ -66,6 +66,7 @@ def _standing(run: Run) -> Iterator[str]:
         yield f"- The run has ended: {run.closed.outcome}. Nothing of it is left to do but what stands below."
     elif run.aborted is not None:
         yield "- The run was aborted: put back what stands below, and do nothing else."
+    yield from (f"- Owed: {view.owed_part(run, p)}." for p in run.owed_parts if run.aborted is None)
     yield from (f"- {view.stays(run, x)}." for x in leftovers(run))
     for s in run.steps.values():
         if s.spec.kind in ("gate", "check", "watch"):

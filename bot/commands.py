@@ -7,6 +7,7 @@ has an answer: what was done in one line, or a refusal that says who can or what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, cast
@@ -22,6 +23,8 @@ from bot.run.fold import evolve, proposal_gate
 from bot.run.rules import refused
 from bot.run.state import Proposal, Run
 
+PART = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z]+/[a-zA-Z0-9][a-zA-Z0-9._-]*)?")
+"""A place of the catalogue, or an object in one."""
 MIN_REASON = 4
 """Characters below which a reason is none."""
 
@@ -200,9 +203,27 @@ class Review:
     do: Literal["review"] = "review"
 
 
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Go on without a part that is away: "us-1", or "us-1/deployment/shop-api"."""
+
+    part: str
+    reason: str
+    do: Literal["without"] = "without"
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A part that was left out is back: what it is owed is done now."""
+
+    part: str
+    do: Literal["back"] = "back"
+
+
 Command = Annotated[
     Approve | Decline | BreakGlass | Stop | Resume | Abort | Retry | Skip | Accept | Undo | Restore | HandOver
-    | Adopt | Retarget | Admit | Agree | Offer | Take | Close | Review,
+    | Adopt | Retarget | Admit | Agree | Offer | Take | Close | Review
+    | Without | Back,
     Field(discriminator="do"),
 ]  # fmt: skip
 COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
@@ -247,7 +268,8 @@ def answer(run: Run, command: Command, asking: Asking) -> Answer | Refusal:
     if subject and subject not in run.asked:
         return Refusal(Why.UNKNOWN, f"There is no decision {subject!r}. Open now: {_open(run)}.")
     step = getattr(command, "step", "")
-    if step and step not in run.steps:
+    owed_part = command.do == "hand-over" and step in run.parts
+    if step and step not in run.steps and not owed_part:
         return Refusal(Why.UNKNOWN, f"There is no step {step!r} in this run. `status` lists them.")
     found = _ANSWERS[type(command)](run, command, asking)
     return found if isinstance(found, Refusal) else _lawful(run, found, asking.now)
@@ -389,6 +411,9 @@ def _hand_over(run: Run, c: HandOver, a: Asking) -> Answer | Refusal:
         return Refusal(Why.BAD_INPUT, f"I do not know {c.to!r}. Name a person of the workspace.")
     if not a.now < c.until < a.now + 366 * 86400:
         return Refusal(Why.BAD_INPUT, "The time must lie in the future, and within a year.")
+    if c.step in run.parts:
+        said = ev.PartHandedOver(c.step, c.to, c.until, a.actor, c.reason)
+        return Answer((said,), f"What {c.step} is owed is {c.to}'s now.")
     return Answer((ev.HandedOver(c.step, c.to, c.until, a.actor, c.reason),), f"{c.step} is {c.to}'s now.")
 
 
@@ -423,13 +448,31 @@ def _admit(run: Run, c: Admit, a: Asking) -> Answer | Refusal:
     return _is_commander(run, a) or _propose(run, ev.Proposed(a.ref, "admit", a.actor, c.reason, release=c.release), a)
 
 
-def _propose(run: Run, e: ev.Proposed, a: Asking) -> Answer | Refusal:
-    gate = proposal_gate(run, e.what, e.step)
+def _leave_out(run: Run, c: Without, a: Asking) -> Answer | Refusal:
+    if not PART.fullmatch(c.part):
+        return Refusal(Why.BAD_INPUT, f"{c.part[:60]!r} is no place; write us-1, or us-1/deployment/shop-api.")
+    why = next((s.halt.parts[c.part] for s in run.halted if s.halt and c.part in s.halt.parts), "left out by decision")
+    if no := _is_commander(run, a):
+        return no
+    return _propose(run, ev.PartProposed(a.ref, c.part, why, a.actor, c.reason), a)
+
+
+def _back(run: Run, c: Back, a: Asking) -> Answer | Refusal:
+    return _may_steer(run, a) or Answer((ev.PartBack(c.part, a.actor),), f"{c.part} gets now what it is owed.")
+
+
+def _propose(run: Run, e: ev.Proposed | ev.PartProposed, a: Asking) -> Answer | Refusal:
+    if isinstance(e, ev.PartProposed):
+        gate = proposal_gate(run, "without")
+        proposal = Proposal(e.id, "without", e.by, e.reason, gate, (), a.now, part=e.part, why=e.why)
+    else:
+        gate = proposal_gate(run, e.what, e.step)
+        proposal = Proposal(e.id, e.what, e.by, e.reason, gate, (), a.now, e.step, e.release)
     mine = _is_commander(run, a) is None
     may = policy.may_vote(gate, a.person, (), a.people, run.barred)
     if isinstance(may, Refusal) and not mine:
         return may
-    becomes = _becomes(Proposal(e.id, e.what, e.by, e.reason, gate, (), a.now, e.step, e.release))
+    becomes = _becomes(proposal)
     if why := refused(run, becomes):
         return Refusal(Why.NOT_NOW, _sentence(run, why))
     after = evolve(run, e, a.now).proposals[e.id]
@@ -461,6 +504,8 @@ def _becomes(p: Proposal) -> ev.Event:
         return ev.Skipped(p.step, p.by, p.reason)
     if p.what == "accept":
         return ev.Accepted(p.step, p.by, p.reason)
+    if p.what == "without":
+        return ev.WentWithout(p.part, p.why, p.by, p.reason)
     if p.release is None:
         raise ValueError(f"a proposal to {p.what} names no release")
     if p.what == "retarget":
@@ -476,7 +521,7 @@ def _what(run: Run, p: Proposal) -> str:
     if p.release is not None:
         way = "change" if run.purpose == "forward" else "go back"
         return f"{f'{way} to' if p.what == 'retarget' else 'admit'} {p.release.version}"
-    return f"{p.what} {p.step}"
+    return f"go on without {p.part}" if p.what == "without" else f"{p.what} {p.step}"
 
 
 # -- shared ----------------------------------------------------------------------------------------------------------
@@ -542,5 +587,5 @@ _ANSWERS: dict[type, _Answering] = cast(dict[type, _Answering], {
     Approve: _approve, Decline: _decline, BreakGlass: _break_glass, Stop: _stop, Resume: _resume, Abort: _abort,
     Retry: _retry, Skip: _skip, Accept: _accept, Undo: _undo, Restore: _restore, HandOver: _hand_over,
     Adopt: _adopt, Retarget: _retarget, Admit: _admit, Agree: _agree, Offer: _offer, Take: _take, Close: _close,
-    Review: _review,
+    Review: _review, Without: _leave_out, Back: _back,
 })  # fmt: skip

@@ -116,6 +116,41 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Which parts of the catalogue something is about: all but `without`, and where `only` is not empty, these alone.
+
+    A part is a place of the catalogue or something in it: "us-1", "us-1/deployment/shop-api".
+    """
+
+    without: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
+
+    def holds(self, place: str) -> bool:
+        """Whether a place, an object in it or an edit's target belongs to it."""
+        return not self._in(place, self.without) and (not self.only or self._in(place, self.only))
+
+    def sees(self, place: str) -> bool:
+        """Whether a place, or something in it, belongs to it."""
+        return self.holds(place) or (not self._in(place, self.without) and any(within(p, place) for p in self.only))
+
+    def of(self, change: Change) -> Change:
+        """What of a change belongs to it. An effect does if it names a part of `only`, where there are any."""
+        if not self.without and not self.only:
+            return change
+        effects = tuple(e for e in change.effects if not self.only or any(p in e.what for p in self.only))
+        return replace(change, edits=tuple(e for e in change.edits if self.holds(e.target)), effects=effects)
+
+    @staticmethod
+    def _in(place: str, parts: frozenset[str]) -> bool:
+        return any(within(place, p) for p in parts)
+
+
+def within(place: str, part: str) -> bool:
+    """Whether a place, an object or a target is the part, or lies in it."""
+    return place == part or place.startswith(f"{part}/")
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What a step would do, or did. Neither edits nor effects: nothing to do, and `summary` says why.
 

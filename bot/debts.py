@@ -63,7 +63,10 @@ class Debts:
         for e in events:
             if isinstance(e, ev.Overdue):
                 log.warning("run %s of %s: %s", run.id, run.service, _reminder(run, e))
-        if any(isinstance(e, ev.Inherited) or (isinstance(e, ev.Closed) and run.purpose == "thaw") for e in events):
+        if any(
+            isinstance(e, ev.Created | ev.Inherited) or (isinstance(e, ev.Closed) and run.purpose == "thaw")
+            for e in events
+        ):
             await self._settled_by(run)
 
     async def catch_up(self) -> None:
@@ -76,6 +79,10 @@ class Debts:
     async def _settled_by(self, heir: Run) -> None:
         for old, step in (of for of in heir.inherited.values() if of[0]):  # not what a lost database has left
             await self._taken_over(old, step, heir.id)
+        for h in await self.store.owing() if heir.purpose in RELEASING else ():
+            run = await self.store.load(h.run) if h.service == heir.service and h.created < heir.created_at else None
+            for part in run.owed_parts if run is not None and run.closed is not None else ():
+                await self.engine.submit(h.run, ev.TakenOver("", heir.id, part.name))  # it sees every place anew
         if heir.purpose == "thaw" and any(s.spec.uses == THAW and s.end == "done" for s in heir.steps.values()):
             for h in await self.store.owing():
                 if h.service == heir.service and h.closed is not None and h.closed < heir.created_at:
@@ -93,4 +100,6 @@ def _reminder(run: Run, e: ev.Overdue) -> str:
         d = run.debts[e.step]
         what = f"{run.steps[e.step].spec.title} ({e.step})"
         return f"{what} was to be given back by {d.owner} by now; `rollback-bot debts` lists it"
+    if e.part:
+        return f"what {e.part} is owed was promised by {run.parts[e.part].owner} for now"
     return f"the broken glass for {e.decision} was to be reviewed by now; `rollback-bot debts` lists it"

@@ -1,14 +1,18 @@
-"""Hands a handler the ports that it declares in `needs`, and no other.
+"""Hands a handler the ports that it declares in `needs`, and of these only the parts of the catalogue that its run does
+not go on without.
 
-The engine and the test kit use the same function, so what a handler's test allows is what production allows.
+A handler needs no code for a part that is left out: its clusters, objects and health pages are not there for it. The
+engine and the test kit use the same function, so what a handler's test allows is what production allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-from bot.ports import Ports
+from bot.contract import Scope
+from bot.ports import Http, Page, Ports, Unreachable
+from bot.ports.kubernetes import Cluster, Kind, Kubernetes, Place, Pod, Thing
 
 PORT_NAMES = frozenset(name for name, member in vars(Ports).items() if isinstance(member, property))
 """Every port there is, by the name that `needs` uses."""
@@ -22,25 +26,84 @@ class UndeclaredPort(Exception):
         self.port = port
 
 
-def narrow(ports: Ports, needs: Collection[str]) -> Ports:
-    """The ports named in `needs`; UndeclaredPort for any other. ValueError where `needs` names none of ours."""
+EVERYTHING = Scope()
+
+
+def narrow(ports: Ports, needs: Collection[str], scope: Scope = EVERYTHING) -> Ports:
+    """The ports named in `needs`, of what is in the scope; UndeclaredPort for any other. ValueError where `needs` names
+    none of ours."""
     if unknown := sorted(set(needs) - PORT_NAMES):
         raise ValueError(f"needs names what is no port: {', '.join(unknown)}; ports are {_listed(PORT_NAMES)}")
-    return cast(Ports, _Narrow(ports, frozenset(needs)))
+    return cast(Ports, _Narrow(ports, frozenset(needs), scope))
 
 
 class _Narrow:
-    __slots__ = ("_needs", "_ports")
+    __slots__ = ("_needs", "_ports", "_scope")
 
-    def __init__(self, ports: Ports, needs: frozenset[str]) -> None:
-        self._ports, self._needs = ports, needs
+    def __init__(self, ports: Ports, needs: frozenset[str], scope: Scope) -> None:
+        self._ports, self._needs, self._scope = ports, needs, scope
 
     def __getattr__(self, name: str) -> Any:
         if name in self._needs:
-            return getattr(self._ports, name)
+            port = getattr(self._ports, name)
+            seen = _PARTED.get(name) if self._scope != EVERYTHING else None
+            return seen(port, self._scope) if seen is not None else port
         if name in PORT_NAMES:
             raise UndeclaredPort(name, self._needs)
         raise AttributeError(f"there is no port {name!r}; ports are {_listed(PORT_NAMES)}")
+
+
+class _Clusters:
+    """`bot.ports.Kubernetes` without what is out of the scope: what is not listed here reads or writes one object, or
+    one cluster, that somebody has found before."""
+
+    def __init__(self, port: Kubernetes, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def clusters(self) -> Sequence[Cluster]:
+        return [c for c in self._port.clusters if self._scope.sees(c.name)]
+
+    async def list(self, cluster: str, kind: Kind, **how: bool) -> Sequence[Thing]:
+        self._seen(cluster)
+        return [t for t in await self._port.list(cluster, kind, **how) if self._scope.holds(str(t.place))]
+
+    async def get(self, place: Place) -> Thing | None:
+        self._seen(place.cluster)
+        return await self._port.get(place) if self._scope.holds(str(place)) else None
+
+    async def every_pod(self, cluster: str) -> Sequence[Pod]:
+        self._seen(cluster)
+        return await self._port.every_pod(cluster)
+
+    async def guard(self, cluster: str, name: str, rules: Any) -> None:
+        self._seen(cluster)
+        await self._port.guard(cluster, name, rules)
+
+    def _seen(self, cluster: str) -> None:
+        if not self._scope.sees(cluster):
+            raise Unreachable.of({cluster: "the run goes on without it"})
+
+
+class _Pages:
+    """`bot.ports.Http` without the ways into clusters that are out of the scope."""
+
+    def __init__(self, port: Http, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def pages(self) -> Mapping[str, Page]:
+        return {n: p for n, p in self._port.pages.items() if self._scope.sees(p.cluster or n)}
+
+
+_PARTED: Mapping[str, Any] = {"kubernetes": _Clusters, "http": _Pages}
+"""Ports behind which there are several places."""
 
 
 def _listed(names: Collection[str]) -> str:

@@ -20,7 +20,7 @@ class Owed:
     """One thing. subject: step or decision; text: a sentence; due: when it was promised (seconds since the epoch), None
     where nobody has promised anything; next: what to type."""
 
-    what: Literal["debt", "review", "left"]
+    what: Literal["debt", "part", "review", "left"]
     run: str
     service: str
     subject: str
@@ -43,6 +43,9 @@ def owed(runs: Iterable[Run]) -> list[Owed]:
 def _of(run: Run) -> Iterator[Owed]:
     for d in run.debts.values():
         yield _debt(run, d)
+    for p in run.owed_parts if run.aborted is None else ():
+        next_ = f"rollback-bot back {run.id} {p.name}" if run.open else f"a new rollback of {run.service} takes it over"
+        yield Owed("part", run.id, run.service, p.name, view.owed_part(run, p), p.owner, p.until, next_)
     for r in run.reviews.values():
         if r.reviewed is None:
             again = f"rollback-bot review {run.id} {r.decision} --reason '...'"

@@ -13,8 +13,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.catalogue import Catalogue, Release, Service
-from bot.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarget, answer
+from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
+from bot.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarget, Without, answer
 from bot.debts import Debts
 from bot.engine.preview import Forecast, preview
 from bot.engine.reconciler import Engine, impossible
@@ -234,7 +234,18 @@ class Rollbacks:
             if isinstance(release, Refusal):
                 return release
             command = replace(command, release=release)
+        if isinstance(command, Without) and (no := await self._no_place(run_id, command)):
+            return no
         return await self.engine.command(run_id, command, person, via, secrets.token_hex(3), key=key)
+
+    async def _no_place(self, run_id: str, command: Without) -> Refusal | None:
+        """Why there is no such part in the catalogue."""
+        service = self.catalogue.services.get((await self.store.load(run_id)).service)
+        known = [n for n, t in service.targets.items() if isinstance(t, KubernetesTarget)] if service else []
+        if service is None or command.part.split("/")[0] in known:
+            return None
+        text = f"{command.part[:60]!r} is in no cluster of {service.name}; there are {', '.join(known) or 'none'}."
+        return Refusal(Why.UNKNOWN, f"{text} Nothing was changed.")
 
     async def preview(self, wanted: Wanted, person: Person) -> tuple[Forecast, ...] | Refusal:
         """What the plan would do now, step by step; nothing is opened or written."""

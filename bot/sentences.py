@@ -112,6 +112,7 @@ def shown(value: Value) -> str:
 _OfRun = (
     ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
     | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
+    | ev.PartProposed | ev.WentWithout | ev.PartBack | ev.PartHandedOver
     | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted | ev.Unknown
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Reminded | ev.Paged
@@ -157,9 +158,23 @@ def _of_run(event: _OfRun, names: Names) -> str:
             return f"accepted that the record behind checkpoint {event.ended} is lost" + _because(event.reason)
         case ev.Inherited():
             return f"{names.step(event.step)} was handed over by run {event.run}: this run gives it back"
+        case ev.PartProposed():
+            what = f"proposed to go on without {event.part} ({event.why}; proposal {event.id})"
+            return what + _because(event.reason)
+        case ev.WentWithout():
+            return f"had the run go on without {event.part} ({event.why})" + _because(event.reason)
+        case ev.PartBack():
+            return f"{'says that ' if event.by else ''}{event.part} is back: what it is owed is done now"
+        case ev.PartHandedOver():
+            until = moment(event.until)
+            return f"handed what {event.part} is owed over to {event.to} until {until}" + _because(event.reason)
+        case ev.TakenOver() if event.part:
+            return f"what {event.part} is owed is done by run {event.run}"
         case ev.TakenOver():
             return f"{names.step(event.step)} is given back by run {event.run}"
         case ev.Overdue():
+            if event.part:
+                return f"what {event.part} is owed was promised for now: whose it is was reminded"
             if event.step:
                 return f"{names.step(event.step)} was to be given back by now: whose it is was reminded"
             return f"the broken glass for {names.decision(event.decision)} was to be reviewed by now"

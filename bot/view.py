@@ -16,8 +16,8 @@ from bot import policy
 from bot.contract import Change
 from bot.diff import Line, diff, fact, show
 from bot.run.afterwards import Leftover, left_by, leftovers
-from bot.run.decide import working_days
-from bot.run.state import Asked, Debt, Review, Run, Step
+from bot.run.decide import RELEASING, working_days
+from bot.run.state import Asked, Debt, Part, Proposal, Review, Run, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,12 @@ class RunView:
     """What stays changed although it was given up, a sentence each."""
     reviews: tuple[str, ...] = ()
     """Broken glass that nobody has reviewed yet."""
+    partial: str = ""
+    """ "eu-1 restored, us-1 unknown": empty where every part has got everything."""
+    parts: tuple[str, ...] = ()
+    """What is owed, a sentence a part."""
+    unrestored: tuple[str, ...] = ()
+    """What this does not restore, whatever comes of it."""
 
 
 STATES = ("to do", "looking", "to be decided", "approved", "at work", "in effect soon", "stopped", "done", "skipped",
@@ -108,12 +114,14 @@ def view(run: Run, now: float) -> RunView:
         tuple(_decisions(run)),
         tuple(_halts(run)),
         tuple(debt(run, d) for d in run.debts.values()),
-        tuple(f"{p.id}: {p.what} {p.step or (p.release.version if p.release else '')} ({p.reason}), proposed by "
-              f"@{p.by.name}; `agree {p.id}`" for p in run.proposals.values()),
+        tuple(_proposed(p) for p in run.proposals.values()),
         tuple(_next(run)),
         tuple(x for s in run.steps.values() for x in s.commands),
         (*(stays(run, x) for x in leftovers(run)), *(came_back(run) if run.back else ())),
         tuple(review(run, r) for r in run.reviews.values() if r.reviewed is None),
+        partial(run),
+        tuple(owed_part(run, p) for p in run.owed_parts) if run.aborted is None else (),
+        tuple(unrestored(run)),
     )  # fmt: skip
 
 
@@ -121,6 +129,11 @@ def came_back(run: Run) -> tuple[str, ...]:
     """What of the removed release stands again, a sentence for each."""
     at = f"noticed {clock(run.back_at)}" if run.back_at is not None else "noticed"
     return tuple(f"is back, {at}: {target} {words}" for target, words in run.back.items())
+
+
+def _proposed(p: Proposal) -> str:
+    what = f"{p.what} {p.part or p.step or (p.release.version if p.release else '')}"
+    return f"{p.id}: {what} ({p.reason}), proposed by @{p.by.name}; `agree {p.id}`"
 
 
 def title(run: Run) -> str:
@@ -137,7 +150,12 @@ def title(run: Run) -> str:
 
 
 def status(run: Run, now: float) -> str:
-    """Where it stands, in one line."""
+    """Where it stands, in one line: first what is owed to a part of the service."""
+    short = partial(run)
+    return f"{short}; {_status(run, now)}" if short else _status(run, now)
+
+
+def _status(run: Run, now: float) -> str:
     left = [run.steps[x.step].spec.title for x in leftovers(run)]
     stays_so = f"; stays changed: {', '.join(left)}" if left else ""
     if run.closed is not None:
@@ -321,11 +339,17 @@ def _next(run: Run) -> Iterator[str]:
         if not run.goes_on(s):
             continue
         cause = s.halt.cause if s.halt else ""
+        for part in s.halt.parts if s.halt and run.open else ():
+            yield f"rollback-bot without {run.id} {part} --reason '...'    # go on without it; one approver agrees"
         yield f"rollback-bot retry {run.id} {s.spec.id}"
         word = "accept" if cause in ("check", "left") else "skip"
         yield f"rollback-bot {word} {run.id} {s.spec.id} --reason '...'"
     for p in run.proposals.values():
         yield f"rollback-bot agree {run.id} {p.id}"
+    if run.aborted is None:
+        for owed in run.owed_parts:
+            yield from [f"rollback-bot back {run.id} {owed.name}    # when it is back"] if run.open else []
+            yield f"rollback-bot hand-over {run.id} {owed.name} --to NAME --until TIME --reason '...'"
     if run.over:
         for held in run.debts:
             yield f"rollback-bot restore {run.id} {held} --reason '...'"
@@ -342,6 +366,52 @@ def _next(run: Run) -> Iterator[str]:
         yield f"rollback-bot resume {run.id}"
     elif all(not s.open for s in run.steps.values()):
         yield f"rollback-bot close {run.id}"
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+
+def partial(run: Run) -> str:
+    """What is restored and what is not known, by part; empty where nothing is owed."""
+    owed = [p.name for p in run.owed_parts]
+    if not owed or run.aborted is not None:
+        return ""
+    made = [s.made for s in run.steps.values() if s.made is not None and not s.spec.temporary]
+    seen = dict.fromkeys(e.target.split("/")[0] for c in made for e in c.edits if "/" in e.target)
+    well = [p for p in seen if p not in owed] if run.restored is not None else []
+    restored = f"{', '.join(well)} restored, " if well else ""
+    return f"{restored}{', '.join(owed)} unknown"
+
+
+def owed_part(run: Run, p: Part) -> str:
+    """What a part is owed, since when and whose decision that was."""
+    steps = [s.spec.title for s in run.steps.values() if p.name in s.without and s.spec.changes]
+    who = (
+        f"@{p.by.name} had the run go on without it at {clock(p.since)}: {p.reason}"
+        if p.by
+        else f"away since {clock(p.since)}"
+    )
+    back = f"; it answers again since {clock(p.back)}" if p.back is not None and p.by else ""
+    what = f"; not done there: {', '.join(steps)}" if steps else ""
+    owner = f"; @{p.owner} sees to it until {moment(p.until)}" if p.owner and p.until is not None else ""
+    return f"{p.name} ({p.why}): {who}{back}{what}{owner}"
+
+
+def unrestored(run: Run) -> Iterator[str]:
+    """What a rollback does not bring back: known beforehand, and what was left alone or is owed."""
+    if run.purpose not in RELEASING:
+        return
+    yield "data that was written meanwhile stays as it is"
+    yield "secrets are not changed, and what other companies' systems have received stays there"
+    yield "pages and apps that are open keep what they have loaded"
+    for s in run.steps.values():
+        if s.change is not None and s.end not in ("skipped", "not needed", "undone"):
+            yield from (w for w in s.change.warnings if w.startswith("left alone"))
+            yield from (f"left alone: {f.name.removeprefix('left alone: ')}, {f.value}" for f in s.change.facts
+                        if f.name.startswith("left alone"))  # fmt: skip
+    yield from (stays(run, x) for x in leftovers(run))
+    if run.aborted is None:
+        yield from (owed_part(run, p) for p in run.owed_parts)
 
 
 # -- what is left ----------------------------------------------------------------------------------------------------
@@ -380,6 +450,7 @@ def review(run: Run, r: Review) -> str:
 def text(v: RunView) -> str:
     """The run as plain text for a terminal."""
     lines = [f"{v.title}   [{v.id}]", f"{v.status}", f"Reason: {v.reason} · Commander {v.commander}"]
+    lines += [f"  Owed: {p}" for p in v.parts]
     lines += [f"  {e}" for e in v.evidence]
     for track, steps in _by_track(v.steps):
         lines += ["", track.capitalize()]

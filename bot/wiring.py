@@ -215,7 +215,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         paging = Paging(base.store, lease, pager, clock) if pager is not None else None
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
-            glass=lambda: base.catalogue.glass, clock=clock, tick=settings.tick,
+            glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), clock=clock, tick=settings.tick,
             watchers=(journal.watch, metrics.watch, outside.files_behind, outside.anchor, outside.ledger,
                       *([slack.watch] if slack else []), *([paging.watch] if paging else [])),
         )  # fmt: skip

@@ -328,6 +328,13 @@ EVERY: list[ev.Event] = [
     ev.Lifted("deploy", {}),
     ev.CameBack({"eu-1/configmap/shop/data/MODE": "is fast"}),
     ev.CameBack({}),
+    ev.Overdue(part="us-1"),
+    ev.TakenOver("", "r2", "us-1"),
+    ev.PartProposed("p1", "us-1", "no answer", ANA, "its provider is down"),
+    ev.WentWithout("us-1", "no answer", ANA, "its provider is down"),
+    ev.PartBack("us-1"),
+    ev.PartBack("us-1", ANA),
+    ev.PartHandedOver("us-1", "U2", AT, ANA, "night"),
     ev.Reviewed("go", ANA, "it was right"),
     ev.Unknown("teleported", "{}"),
 ]

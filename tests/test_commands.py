@@ -36,6 +36,8 @@ EXAMPLES: tuple[Command, ...] = (
     c.Take(),
     c.Close("done"),
     c.Review("one", "nobody else was awake"),
+    c.Without("us-1", "its provider is down"),
+    c.Back("us-1"),
 )
 
 
@@ -110,6 +112,7 @@ def test_what_is_not_in_the_run_is_said_to_be_unknown(command: Command) -> None:
         c.Admit(Release("1"), ""),
         c.BreakGlass("one", "x", "!"),
         c.Review("one", "ok"),
+        c.Without("us-1", "-"),
     ],
     ids=lambda e: e.do,
 )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
 import pytest
 
+from bot.contract import Change, Edit, Effect, Scope
 from bot.narrow import PORT_NAMES, UndeclaredPort, narrow
-from bot.ports import Ports
+from bot.ports import Page, Ports, Unreachable
+from bot.ports.kubernetes import Cluster, Kind, Place, Thing
 from bot.testing import MemoryBlobs, ports
 
 
@@ -46,3 +52,70 @@ async def test_blobs_in_memory_give_back_what_was_put() -> None:
     blobs = MemoryBlobs()
     blob = await blobs.put(b"rows", "text/csv")
     assert (blob.size, await blobs.get(blob), await blobs.put(b"rows", "text/csv")) == (4, b"rows", blob)
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Places:
+    """Two clusters with a worker each, and what was asked of them."""
+
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def clusters(self) -> Sequence[Cluster]:
+        return [Cluster("eu-1", "shop"), Cluster("us-1", "shop")]
+
+    async def list(self, cluster: str, kind: Kind) -> Sequence[Thing]:
+        self.asked.append(cluster)
+        return [Thing(Place(cluster, kind, name), "1") for name in ("api", "worker")]
+
+    async def get(self, place: Place) -> Thing | None:
+        self.asked.append(place.cluster)
+        return Thing(place, "1")
+
+    async def bites(self, cluster: str) -> str:
+        return f"{cluster} bites"
+
+
+def seen(places: Places, scope: Scope) -> Any:
+    return narrow(ports(kubernetes=places), {"kubernetes"}, scope).kubernetes
+
+
+async def test_a_cluster_that_is_left_out_is_not_there_and_is_not_asked() -> None:
+    places = Places()
+    port = seen(places, Scope(frozenset({"us-1"})))
+    assert [c.name for c in port.clusters] == ["eu-1"]
+    assert await port.get(Place("eu-1", "deployment", "api")) is not None
+    with pytest.raises(Unreachable) as away:
+        await port.list("us-1", "deployment")
+    assert away.value.parts == {"us-1": "the run goes on without it"} and places.asked == ["eu-1"]
+    assert await port.bites("eu-1") == "eu-1 bites"
+
+
+async def test_a_workload_that_is_left_out_is_neither_listed_nor_found() -> None:
+    port = seen(Places(), Scope(frozenset({"us-1/deployment/worker"})))
+    assert [c.name for c in port.clusters] == ["eu-1", "us-1"]
+    assert [t.place.name for t in await port.list("us-1", "deployment")] == ["api"]
+    assert [t.place.name for t in await port.list("eu-1", "deployment")] == ["api", "worker"]
+    assert await port.get(Place("us-1", "deployment", "worker")) is None
+
+
+async def test_what_is_done_for_a_part_alone_sees_that_part_alone() -> None:
+    port = seen(Places(), Scope(only=frozenset({"us-1/deployment/worker"})))
+    assert [c.name for c in port.clusters] == ["us-1"]
+    assert [t.place.name for t in await port.list("us-1", "deployment")] == ["worker"]
+    change = Change("x", (Edit("us-1/deployment/worker/replicas", 1, 0), Edit("us-1/deployment/api/replicas", 1, 0)),
+                    (Effect("post"), Effect("us-1/deployment/worker is unblocked")))  # fmt: skip
+    only = Scope(only=frozenset({"us-1/deployment/worker"})).of(change)
+    assert [e.target for e in only.edits] == ["us-1/deployment/worker/replicas"]
+    assert [e.what for e in only.effects] == ["us-1/deployment/worker is unblocked"]
+
+
+def test_the_ways_into_a_cluster_that_is_left_out_are_not_asked_how_they_are() -> None:
+    class Web:
+        pages: ClassVar = {n: Page("/healthz", cluster=c) for n, c in (("eu", "eu-1"), ("us", "us-1"), ("site", ""))}
+
+    port = narrow(ports(http=Web()), {"http"}, Scope(frozenset({"us-1"}))).http
+    assert [*port.pages] == ["eu", "site"]

@@ -22,7 +22,7 @@ SECTIONS = (
     ("Freeze", "freeze thaw"),
     ("Decide", "approve decline break-glass agree"),
     ("Steer", "stop resume abort retarget admit offer take close"),
-    ("Steps", "retry skip accept undo restore hand-over adopt review"),
+    ("Steps", "retry skip accept undo restore hand-over adopt without back review"),
     ("Record, releases, plans", "audit release plan"),
     ("On the bot's host", "init serve db token doctor slack demo"),
     ("Help", "help"),

@@ -66,6 +66,8 @@ SAYS = (
     Says("agree", "Yes to somebody's proposal.", ("proposal",)),
     Says("offer", "Hand the command to another commander, who then takes it.", ("to",)),
     Says("take", "Take command: offered, or after five minutes of silence."),
+    Says("without", 'Go on without a part that is away: "us-1", or "us-1/deployment/shop-api".', ("part",), "needed"),
+    Says("back", "A part that was left out is back: what it is owed is done now.", ("part",)),
     Says("review", "Broken glass was looked at afterwards, by somebody else.", ("decision",), "needed"),
     Says("close", "End a run that does not close itself.", (), "optional", "note"),
 )  # fmt: skip

@@ -30,6 +30,7 @@ from bot.contract import (
     Params,
     Receipt,
     Retryable,
+    Scope,
     Status,
     Value,
     Verdict,
@@ -51,6 +52,17 @@ LOOK_WITHIN = 20.0
 """Seconds for finding out where a step stands that was given up."""
 LOOK_AFTER = 2.0
 """Seconds between looks whether an undo has arrived."""
+
+
+NOWHERE: Mapping[str, str] = {}
+
+
+class Away(Retryable):
+    """Places did not answer while only looking: nothing can have been done."""
+
+    def __init__(self, error: Unreachable) -> None:
+        super().__init__(str(error))
+        self.parts = error.parts
 
 
 class Superseded(Exception):
@@ -131,6 +143,11 @@ class Attempt:
     def n(self) -> int:
         return self.step.n
 
+    @property
+    def scope(self) -> Scope:
+        """What of the catalogue it sees, as the run was when the pass began."""
+        return self.run.scope(self.step)
+
     def params(self, spec: StepSpec) -> Any:
         """The step's parameters with every reference resolved. Fatal where one has no value or does not fit."""
         handler = self.registry.get(spec.uses)
@@ -161,7 +178,7 @@ class Attempt:
                       dict(self.step.memo), self.step.insisted)  # fmt: skip
 
     def _ports(self, spec: StepSpec, record: Record) -> Ports:
-        return narrow(self.ports_of(self.run, record), spec.needs)
+        return narrow(self.ports_of(self.run, record), spec.needs, self.scope)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.clock(), UTC)
@@ -201,29 +218,33 @@ class Attempt:
         except NotYet as e:
             await self.write(ev.Waiting(self.id, self.n, str(e), self.clock() + e.after, e.done, e.total))
         except Retryable as e:
-            await self._fail("retryable", str(e), retry_at=self.clock() + e.after)
+            parts = e.parts if isinstance(e, Away) else {}
+            await self._fail("retryable", str(e), retry_at=self.clock() + e.after, parts=parts)
         except Fatal as e:
             await self._fail("fatal", str(e), e.hint)
         except Unreachable as e:
             hint = "try again when it is back" if e.parts else "see what is true now, then try again or undo"
-            await self._fail("fatal" if e.parts else "unknown", str(e), hint)
+            await self._fail("fatal" if e.parts else "unknown", str(e), hint, parts=e.parts)
         except SecretInChange as e:
             await self._fail("fatal", str(e), "hand secrets over by reference, never by value")
         except Exception as e:
             log.warning("attempt %s of %s/%s failed", self.n, self.run.id, self.id, exc_info=True)
             await self._fail("unknown", _words(e), "see what is true now, then try again or undo")
 
-    async def _fail(self, cause: Any, error: str, hint: str = "", retry_at: float | None = None) -> None:
-        seen = {} if cause == "retryable" else await self._look()
-        await self.write(ev.Failed(self.id, self.n, cause, error, hint, retry_at, seen))
+    async def _fail(
+        self, cause: Any, error: str, hint: str = "", retry_at: float | None = None, parts: Mapping[str, str] = NOWHERE
+    ) -> None:
+        seen = {} if cause == "retryable" else await self._look(parts)
+        await self.write(ev.Failed(self.id, self.n, cause, error, hint, retry_at, seen, parts))
 
-    async def _look(self) -> Mapping[str, Value]:
+    async def _look(self, away: Collection[str] = ()) -> Mapping[str, Value]:
         """Where the targets stand after a failure, as far as can be seen; never a reason to fail again."""
         step = (await self.log.load(self.run.id)).steps[self.id]
         if step.change is None or not step.applying:
             return {}
+        there = Scope(frozenset(away)).of(self.scope.of(step.change))
         try:
-            return await self._observe(step.spec, step.change.targets)
+            return await self._observe(step.spec, there.targets) if there.edits else {}
         except Exception:
             log.info("cannot look at %s of %s after its failure", self.id, self.run.id, exc_info=True)
             return {}
@@ -234,15 +255,16 @@ class Attempt:
         """What the step would change as the world is now, and what others changed meanwhile (undo only)."""
         source = self.run.undoes(self.step)
         if source is not None:
-            if source.made is None:
+            made = self.scope.of(source.made) if source.made is not None else None
+            if made is None or not (made.edits or made.effects):
                 return Change(f"nothing of {source.spec.id} is left to undo"), {}
-            return source.made.undo_from(await self._observe(source.spec, source.made.targets), self.step.leave)
+            return made.undo_from(await self._observe(source.spec, made.targets), self.step.leave)
         action = self._action(self.step.spec)
         params = self.params(self.step.spec)
         with _only_looking():
             async with asyncio.timeout(self.step.spec.timeout):
                 change = await action.plan(self.reading(self.step.spec), params)
-        return change.on_top_of(()), {}  # as when planned ahead: an edit that alters nothing is none
+        return self.scope.of(change).on_top_of(()), {}  # as when planned ahead: an edit that alters nothing is none
 
     async def _observe(self, spec: StepSpec, targets: Collection[str]) -> Mapping[str, Value]:
         action = self._action(spec)
@@ -280,7 +302,7 @@ class Attempt:
 
     async def _see(self) -> None:
         """Where a step stands that was given up. Whatever goes wrong is said, and tried no more: an abort ends."""
-        targets = self.step.made.targets if self.step.made is not None else ()
+        targets = self.scope.of(self.step.made).targets if self.step.made is not None else ()
         seen: Mapping[str, Value] = {}
         error = ""
         try:
@@ -334,6 +356,7 @@ class Attempt:
         base = step.released or (step.change if step.replan else None)
         beyond = change.beyond(step.released) if step.released is not None else ()
         if base is not None:
+            base = self.scope.of(base)
             base = replace(base, edits=tuple(e for e in base.edits if e.target not in step.leave))
             beyond = (*beyond, *await self.strayed(base, change))
         if beyond:
@@ -488,7 +511,7 @@ def _only_looking() -> Iterator[None]:
     try:
         yield
     except Unreachable as e:
-        raise Retryable(str(e)) from e
+        raise Away(e) from e
 
 
 def _fits(kind: Any, data: Mapping[str, Json]) -> None:

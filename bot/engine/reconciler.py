@@ -18,7 +18,7 @@ import logging
 import random
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from bot.commands import Answer, Asking, Command, answer
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 200
 """More follow-ups than this from one event mean that decide() does not come to rest: a fault of ours."""
+LOOK_FOR = 15.0
+"""Seconds between two looks whether a part that a run goes on without answers again."""
 PATIENCE, AGAIN = 60.0, 0.5
 """Seconds for which an attempt insists that its word is written down while the database does not answer, and between
 two tries. A node that cannot renew its lease ends before that."""
@@ -76,7 +78,8 @@ Watcher = Callable[[Run, Sequence[ev.Event]], Awaitable[None]]
 
 
 class Engine:
-    """Runs runs. clock: seconds since the epoch; tick: seconds between looks at what is due; glass: the roles that may
+    """Runs runs. clock: seconds since the epoch; tick: seconds between looks at what is due; ping: (run) -> target ->
+    what is wrong with it, empty where it answers; glass: the roles that may
     break the glass now, empty where each may."""
 
     def __init__(
@@ -90,12 +93,14 @@ class Engine:
         node: str,
         glass: Callable[[], frozenset[str]] = frozenset,
         watchers: Iterable[Watcher] = (),
+        ping: Callable[[Run], Awaitable[Mapping[str, str]]] | None = None,
         clock: Callable[[], float] = time.time,
         tick: float = 1.0,
     ) -> None:
         self.store, self.registry, self.ports_of, self.people = store, registry, ports_of, people
         self.redactor, self.node, self.clock, self.tick = redactor, node, clock, tick
         self.glass, self.watchers = glass, tuple(watchers)
+        self.ping, self._looked = ping, 0.0
         self._hands: Hands | None = None
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._said: dict[tuple[str, str], float] = {}
@@ -289,6 +294,7 @@ class Engine:
         self._blind.up()
         for run_id in due:
             await self._look_after(run_id)
+        await self._look_for_parts()
         return True
 
     async def _look_after(self, run_id: str) -> None:
@@ -313,6 +319,22 @@ class Engine:
         if now - self._tidied >= TIDY:
             self._tidied = now
             await self.store.prune_inbox(now - KEEP)
+
+    async def _look_for_parts(self) -> None:
+        """Tells runs that what they go on without answers again. About every `LOOK_FOR` seconds."""
+        if self.ping is None or self.clock() - self._looked < LOOK_FOR:
+            return
+        self._looked = self.clock()
+        try:
+            for head in await self.store.heads(open=True, limit=None):
+                run = await self.store.load(head.run)
+                faults = await self.ping(run) if run.left_out and not run.over else {}
+                for part in run.left_out:
+                    if faults.get(part) == "":
+                        await self.submit(run.id, ev.PartBack(part))
+        except Exception as e:
+            if not away(e):  # which the store tells
+                log.warning("cannot look whether what runs go on without is back: %s: %s", type(e).__name__, e)
 
     async def reconcile(self, run_id: str) -> None:
         """Declares lost what will never report, then goes on with whatever is to be done."""

@@ -160,13 +160,17 @@ def inherited(run: Run, e: ev.Inherited, at: float) -> Run:
 
 
 def taken_over(run: Run, e: ev.TakenOver, at: float) -> Run:
-    """A debt is another run's."""
+    """A debt, or a part, is another run's."""
+    if e.part:
+        return replace(run, parts={k: p for k, p in run.parts.items() if k != e.part})
     s = replace(run.steps[e.step], made=None)
     return replace(run, steps={**run.steps, e.step: s}, debts={k: d for k, d in run.debts.items() if k != e.step})
 
 
 def overdue(run: Run, e: ev.Overdue, at: float) -> Run:
     """Somebody is reminded."""
+    if e.part:
+        return replace(run, parts={**run.parts, e.part: replace(run.parts[e.part], reminded=at)})
     if e.step:
         return replace(run, debts={**run.debts, e.step: replace(run.debts[e.step], reminded=at)})
     return _reviewing(run, replace(run.reviews[e.decision], reminded=at))

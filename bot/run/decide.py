@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from bot.plan.model import Condition, StepSpec
 from bot.run import events as ev
 from bot.run.afterwards import DAY
-from bot.run.state import Asked, Debt, Review, Run, Step, touches
+from bot.run.state import Asked, Debt, Part, Review, Run, Step, touches
 
 RELEASING = ("rollback", "forward")
 """Purposes of runs that bring a release back; any other closes itself when it has nothing left to do."""
@@ -89,13 +89,21 @@ def _overdue(run: Run, now: float) -> Iterator[ev.Event]:
     for d in run.debts.values():
         if d.owner and now >= _reminded(d):
             yield ev.Overdue(step=d.step)
+    for p in _promised(run):
+        if now >= _reminded(p):
+            yield ev.Overdue(part=p.name)
     for r in run.reviews.values():
         if r.reviewed is None and now >= review_by(r):
             yield ev.Overdue(decision=r.decision)
 
 
-def _reminded(d: Debt) -> float:
-    """When the owner of a debt is to be reminded next."""
+def _promised(run: Run) -> list[Part]:
+    """Parts whose owed part somebody has taken over; what was called off is owed to nobody."""
+    return [p for p in run.owed_parts if p.owner and run.aborted is None]
+
+
+def _reminded(d: Debt | Part) -> float:
+    """When the owner is to be reminded next."""
     return d.reminded + DAY if d.reminded is not None else d.until or 0.0
 
 
@@ -139,9 +147,11 @@ def _ending(run: Run) -> Iterator[ev.Event]:
     checks = [s for s in run.steps.values() if s.spec.phase == "verify"]
     if run.restored is None and _passed([s for s in checks if s.spec.kind != "watch"], accepted=True):
         yield ev.Restored()
-    if run.restored is not None and not run.debts and finished(run) and _passed(checks):
+    if run.debts or run.owed_parts or not finished(run):
+        return
+    if run.restored is not None and _passed(checks):
         yield ev.Closed("verified")
-    elif run.purpose not in RELEASING and not run.debts and finished(run):
+    elif run.purpose not in RELEASING:
         yield ev.Closed("closed")
 
 
@@ -301,6 +311,7 @@ def _without_value(run: Run, spec: StepSpec) -> Iterator[str]:
 def _moments(run: Run, now: float) -> Iterator[float]:
     """Every later moment at which time alone may change the answer."""
     yield from (_reminded(d) for d in run.debts.values() if d.owner)
+    yield from (_reminded(p) for p in _promised(run))
     yield from (review_by(r) for r in run.reviews.values() if r.reviewed is None)
     if run.stopped:
         return

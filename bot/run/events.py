@@ -25,9 +25,13 @@ from bot.run.owed import CameBack as CameBack
 from bot.run.owed import Inherited as Inherited
 from bot.run.owed import Lifted as Lifted
 from bot.run.owed import Overdue as Overdue
+from bot.run.owed import PartBack as PartBack
+from bot.run.owed import PartHandedOver as PartHandedOver
+from bot.run.owed import PartProposed as PartProposed
 from bot.run.owed import Reviewed as Reviewed
 from bot.run.owed import Seen as Seen
 from bot.run.owed import TakenOver as TakenOver
+from bot.run.owed import WentWithout as WentWithout
 
 BODY_LIMIT = 64 * 1024
 """Bytes of one event's body; larger values belong into blobs."""
@@ -393,7 +397,7 @@ class Checked:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """An attempt ended in an error. `cause` decides what follows: only `retryable` is tried again by itself.
-    `observed`: where the targets stood afterwards, as far as could be seen."""
+    `observed`: where the targets stood afterwards, as far as could be seen; `parts`: places that were away -> why."""
 
     kind: ClassVar[str] = "failed"
     step: str
@@ -403,6 +407,7 @@ class Failed:
     hint: str = ""
     retry_at: float | None = None
     observed: Mapping[str, Value] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -527,7 +532,9 @@ Event = (
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded
     | Retried | Skipped | Accepted | UndoAsked | HandedOver | AdoptAsked | Adopted
-    | Seen | Inherited | TakenOver | Overdue | Lifted | CameBack | Reviewed | Unknown
+    | Seen | Inherited | TakenOver | Overdue | Lifted | CameBack | Reviewed
+    | PartProposed | WentWithout | PartBack | PartHandedOver
+    | Unknown
 )  # fmt: skip
 
 OfAttempt = (

@@ -10,24 +10,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
-from bot.contract import Change, Receipt, Status, merged
+from bot.contract import Change, Receipt, Scope, Status, merged
 from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Actor, Gate
+from bot.run import afterwards, places
 from bot.run import events as ev
-from bot.run.afterwards import (
-    came_back,
-    cleared,
-    given_up,
-    glass_broken,
-    handed_over,
-    inherited,
-    lifted,
-    looking,
-    overdue,
-    reviewed,
-    seen,
-    taken_over,
-    undo_asked,
-)
 from bot.run.again import redone, widened
 from bot.run.past import dropped, remembered
 from bot.run.state import (
@@ -92,7 +78,7 @@ def _aborted(run: Run, e: ev.Aborted, at: float) -> Run:
     run = replace(run, aborted=e.by, abort_reason=e.reason, stopped=None, proposals={})
     restoring = {s.spec.id for s in run.in_flight if s.undoing and s.spec.id in run.debts}
     left = (replace(s, reset=False) for s in run.steps.values() if s.made is not None or s.reset)
-    run = _set(run, *(s if s.spec.id in run.debts else given_up(s) for s in left))
+    run = _set(run, *(s if s.spec.id in run.debts else afterwards.given_up(s) for s in left))
     return _cancel(run, "aborted", (s.spec.id for s in run.in_flight if s.spec.id not in restoring))
 
 
@@ -101,6 +87,11 @@ def _proposed(run: Run, e: ev.Proposed, at: float) -> Run:
     counts = (gate.self_approval or e.by.id not in run.barred) and gate.roles & set(e.by.roles)
     new = Proposal(e.id, e.what, e.by, e.reason, gate, (e.by,) if counts else (), at, e.step, e.release)
     return replace(run, proposals={**run.proposals, e.id: new})
+
+
+def _part_proposed(run: Run, e: ev.PartProposed, at: float) -> Run:
+    run = _proposed(run, ev.Proposed(e.id, "admit", e.by, e.reason), at)
+    return places.proposed(run, e, replace(run.proposals[e.id], what="without"))
 
 
 def _agreed(run: Run, e: ev.Agreed, at: float) -> Run:
@@ -170,7 +161,7 @@ def _approved(run: Run, e: ev.Approved, at: float) -> Run:
 
 
 def _broke_glass(run: Run, e: ev.BrokeGlass, at: float) -> Run:
-    run = glass_broken(run, e, at)
+    run = afterwards.glass_broken(run, e, at)
     return _release(run, replace(run.asked[e.decision], glass=e.by, taken=e.reason), at)
 
 
@@ -227,7 +218,7 @@ def _struck_out(run: Run, asked: Asked) -> list[Step]:
 def _started(run: Run, e: ev.Started, at: float) -> Run:
     s = run.steps[e.step]
     began = s.began if s.began is not None or e.doing == "plan" else at
-    return _set(run, replace(s, n=e.n, attempt=Attempt(e.n, e.doing, at, e.node), began=began))
+    return _set(run, replace(s, n=e.n, attempt=Attempt(e.n, e.doing, at, e.node, without=run.left_out), began=began))
 
 
 def _planned(run: Run, e: ev.Planned, at: float) -> Run:
@@ -267,7 +258,9 @@ def _drifted(run: Run, e: ev.Drifted, at: float) -> Run:
 
 def _apply_started(run: Run, e: ev.ApplyStarted, at: float) -> Run:
     s = run.steps[e.step]
+    unseen = s.attempt.without if s.attempt is not None and places.placed(s) else run.left_out
     s = replace(s, applying=True, replan=False, change=e.change, fingerprint=e.fingerprint, stale=False)
+    s = s if s.only or not places.placed(s) else replace(s, without=unseen)
     if run.undoes(s) is not None:
         return _set(run, s)
     if run.steps[e.step].applying and s.made is not None and _redirects(s.made, e.change):
@@ -316,8 +309,11 @@ def _taken_back(run: Run, s: Step, end: End, how: str, at: float) -> Run:
     source = run.undoes(s)
     if source is None:
         return _ended(run, replace(s, note=how), end, at)
-    debts = {k: d for k, d in run.debts.items() if k != source.spec.id}
-    bare = replace(source, made=None)
+    unseen = s.attempt.without if s.attempt is not None else run.left_out
+    scope = Scope(s.without if s.applying and not s.only else unseen, s.only)
+    rest = tuple(e for e in source.made.edits if not scope.holds(e.target)) if source.made is not None else ()
+    debts = {k: d for k, d in run.debts.items() if k != source.spec.id or rest}
+    bare = replace(source, made=replace(source.made, edits=rest) if source.made is not None and rest else None)
     if s.spec.undo is not None:
         needed = s.reset and not source.open
         run = _set(replace(run, debts=debts), _anew(bare) if needed else bare)
@@ -358,11 +354,11 @@ def _check_failed(run: Run, s: Step, at: float, why: str = "") -> Run:
 
 def _failed(run: Run, e: ev.Failed, at: float) -> Run:
     s = run.steps[e.step]
-    if looking(s):
+    if afterwards.looking(s):
         again = s.attempt is not None and bool(s.attempt.cancel)
         return _set(run, replace(_over(s), unseen=again, unseeable=e.error))
     s = replace(_over(s, lost=0), note=e.error)
-    halt = Halt(e.cause, e.error, at, e.hint, e.observed)
+    halt = Halt(e.cause, e.error, at, e.hint, e.observed, e.parts)
     if s.adopting:  # it was not done by hand: people know that now, whatever else would follow from a failure
         return _set(run, replace(s, adopting=False, halt=halt))
     if e.cause == "retryable" and e.retry_at is not None:
@@ -375,7 +371,9 @@ def _failed(run: Run, e: ev.Failed, at: float) -> Run:
 def _gave_up(run: Run, s: Step, halt: Halt, at: float) -> Run:
     """People decide how to go on, unless the plan says that it goes on."""
     if s.spec.on_fail == "continue" and not s.undoing:
-        return _ended(run, s if s.spec.id in run.debts else given_up(s), "failed", at)
+        s = replace(s, without=s.without | halt.parts.keys())
+        run = places.lost(run, halt.parts, at)
+        return _ended(run, s if s.spec.id in run.debts else afterwards.given_up(s), "failed", at)
     return _set(run, replace(s, halt=halt))
 
 
@@ -389,7 +387,7 @@ def _cancelled(run: Run, e: ev.Cancelled, at: float) -> Run:
 
 def _lost(run: Run, e: ev.Lost, at: float) -> Run:
     s = run.steps[e.step]
-    looked = looking(s)
+    looked = afterwards.looking(s)
     s = _over(s, lost=s.lost + 1)
     if looked:
         return _set(run, replace(s, unseen=s.lost < LOSSES, unseeable=e.why))
@@ -400,7 +398,8 @@ def _lost(run: Run, e: ev.Lost, at: float) -> Run:
 
 
 def _not_needed(run: Run, e: ev.NotNeeded, at: float) -> Run:
-    return _set(run, _finish(replace(run.steps[e.step], why=e.why), "not needed", at))
+    s = replace(run.steps[e.step], why=e.why)
+    return _ended(run, places.ended(run, s) if s.only else s, "not needed", at)
 
 
 # -- people and steps ------------------------------------------------------------------------------------------------
@@ -408,13 +407,13 @@ def _not_needed(run: Run, e: ev.NotNeeded, at: float) -> Run:
 
 def _retried(run: Run, e: ev.Retried, at: float) -> Run:
     s = run.steps[e.step]
-    return _set(run, cleared(replace(s, halt=None, replan=s.applying, stale=_forecast(s))))
+    return _set(run, afterwards.cleared(replace(s, halt=None, replan=s.applying, stale=_forecast(s))))
 
 
 def _skipped(run: Run, e: ev.Skipped, at: float) -> Run:
     run = replace(run, proposals=_without(run, "skip", e.step))
     s = replace(run.steps[e.step], halt=None, by=e.by, why=e.reason)
-    return _ended(run, s if e.step in run.debts else given_up(s), "skipped", at)
+    return _ended(run, s if e.step in run.debts else afterwards.given_up(s), "skipped", at)
 
 
 def _accepted(run: Run, e: ev.Accepted, at: float) -> Run:
@@ -540,7 +539,8 @@ def _finish(s: Step, end: End, at: float) -> Step:
 
 
 def _ended(run: Run, s: Step, end: End, at: float) -> Run:
-    return _set(run, _finish(s, end, at))
+    s = places.ended(run, s) if end in places.ENDED_WELL else s
+    return places.caught_up(_set(run, _finish(s, end, at)))
 
 
 def _anew(s: Step) -> Step:
@@ -588,7 +588,10 @@ _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.Recorded: _recorded, ev.Noted: _noted, ev.Waiting: _waiting, ev.Applied: _applied, ev.Undone: _undone,
     ev.Checked: _checked, ev.Failed: _failed, ev.Cancelled: _cancelled, ev.Lost: _lost,
     ev.NotNeeded: _not_needed, ev.Retried: _retried, ev.Skipped: _skipped, ev.Accepted: _accepted,
-    ev.UndoAsked: undo_asked, ev.HandedOver: handed_over, ev.AdoptAsked: _adopt_asked, ev.Adopted: _adopted,
-    ev.Seen: seen, ev.Inherited: inherited, ev.TakenOver: taken_over, ev.Overdue: overdue,
-    ev.Lifted: lifted, ev.CameBack: came_back, ev.Reviewed: reviewed,
+    ev.UndoAsked: afterwards.undo_asked, ev.HandedOver: afterwards.handed_over, ev.AdoptAsked: _adopt_asked,
+    ev.Adopted: _adopted, ev.Seen: afterwards.seen, ev.Inherited: afterwards.inherited,
+    ev.TakenOver: afterwards.taken_over, ev.Overdue: afterwards.overdue, ev.Lifted: afterwards.lifted,
+    ev.CameBack: afterwards.came_back,    ev.Reviewed: afterwards.reviewed,
+    ev.PartProposed: _part_proposed, ev.WentWithout: places.went_without, ev.PartBack: places.part_back,
+    ev.PartHandedOver: places.handed_over,
 })  # fmt: skip

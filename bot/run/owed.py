@@ -39,21 +39,23 @@ class Inherited:
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """A debt of this ended run is another run's now, which gives it back."""
+    """A debt of this ended run, or what a part is owed, is another run's now, which gives it back or does it."""
 
     kind: ClassVar[str] = "taken over"
     step: str
     run: str
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
     """The time has come at which a debt was to be given back, or a broken glass to be reviewed: whoever promised it is
-    reminded. One of `step` and `decision`."""
+    reminded. One of `step`, `decision` and `part`."""
 
     kind: ClassVar[str] = "overdue"
     step: str = ""
     decision: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,47 @@ class Reviewed:
     decision: str
     by: Actor
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartProposed:
+    """Somebody wants the run to go on without a part; agreed to under `id`. `why`: what was said of it."""
+
+    kind: ClassVar[str] = "part proposed"
+    id: str
+    part: str
+    why: str
+    by: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WentWithout:
+    """The run goes on without a part, every step of it; what the part should have got is owed."""
+
+    kind: ClassVar[str] = "went without"
+    part: str
+    why: str
+    by: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartBack:
+    """A part that was left out answers again, or somebody (`by`) says so: what it is owed is done now."""
+
+    kind: ClassVar[str] = "part back"
+    part: str
+    by: Actor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartHandedOver:
+    """What a part is owed belongs to a named person now, until a time (seconds since the epoch)."""
+
+    kind: ClassVar[str] = "part handed over"
+    part: str
+    to: str
+    until: float
+    by: Actor
+    reason: str

@@ -51,6 +51,8 @@ def _done(p: Proposal, event: ev.Event) -> bool:
             return p.step == event.step and p.what == {"skipped": "skip", "accepted": "accept"}[event.kind]
         case ev.Retargeted():
             return p.what == "retarget" and p.release == event.target
+        case ev.WentWithout():
+            return p.what == "without" and p.part == event.part
         case ev.FixAdmitted():
             return p.what == "admit" and p.release == event.release
         case _:

@@ -22,7 +22,7 @@ _OF_ATTEMPT = get_args(ev.OfAttempt)
 _AFTERWARDS = (
     *_OF_ATTEMPT, ev.Started, ev.UndoAsked, ev.AdoptAsked, ev.Retried, ev.Accepted, ev.Proposed, ev.Agreed, ev.Approved,
     ev.Declined, ev.BrokeGlass, ev.Taken, ev.Reminded, ev.Paged, ev.PeopleChanged, ev.HandedOver, ev.TakenOver,
-    ev.Overdue, ev.Lifted, ev.CameBack, ev.Reviewed,
+    ev.Overdue, ev.Lifted, ev.CameBack, ev.Reviewed, ev.PartHandedOver,
 )  # fmt: skip
 """What may still happen to a run that is over: what it has left is given back."""
 
@@ -207,6 +207,26 @@ def _propose(run: Run, e: ev.Proposed) -> str | None:
     return _accept(run, e) if e.what == "accept" else _live(run, e)
 
 
+def _propose_part(run: Run, e: ev.PartProposed) -> str | None:
+    if e.id in run.proposals:
+        return f"proposal {e.id} exists already"
+    same = [p.id for p in run.proposals.values() if p.what == "without" and p.part == e.part]
+    return f"that is proposed already: agree to {same[0]}" if same else _leave_out(run, e)
+
+
+def _leave_out(run: Run, e: ev.WentWithout | ev.PartProposed) -> str | None:
+    return f"{e.part} is left out already" if e.part in run.left_out else _live(run, e)
+
+
+def _part_back(run: Run, e: ev.PartBack) -> str | None:
+    owed = [p.name for p in run.owed_parts]
+    return _live(run, e) if e.part in owed else f"{e.part} is not left out; owed are {', '.join(owed) or 'none'}"
+
+
+def _part_handed_over(run: Run, e: ev.PartHandedOver) -> str | None:
+    return None if e.part in [p.name for p in run.owed_parts] else f"{e.part} is owed nothing"
+
+
 def _agree(run: Run, e: ev.Agreed) -> str | None:
     p = run.proposals.get(e.id)
     if p is None:
@@ -285,11 +305,15 @@ def _inherit(run: Run, e: ev.Inherited) -> str | None:
 def _taken_over(run: Run, e: ev.TakenOver) -> str | None:
     if run.open:
         return "this run is open, and gives back itself what it owes"
+    if e.part:
+        return None if e.part in run.parts else f"{e.part} is owed nothing"
     busy = run.steps[e.step].attempt is not None
     return f"{e.step} is being given back" if busy else None if e.step in run.debts else f"{e.step} is no debt"
 
 
 def _overdue(run: Run, e: ev.Overdue) -> str | None:
+    if e.part:
+        return None if any(p.name == e.part and p.owner for p in run.owed_parts) else f"{e.part} was promised by nobody"
     if e.step:
         return None if e.step in run.debts and run.debts[e.step].owner else f"{e.step} was promised by nobody"
     review = run.reviews.get(e.decision)
@@ -334,6 +358,10 @@ def _close(run: Run, e: ev.Closed) -> str | None:
     if run.owing:
         names = ", ".join(d.step for d in run.owing)
         return f"still in place: {names}. Undo it, or hand it over to somebody with a time."
+    if short := [p.name for p in run.owed_parts if not p.owner and not run.aborted]:
+        return f"still owed: {', '.join(short)}. Wait until it is back, or hand it over to somebody with a time."
+    if e.outcome == "verified" and run.owed_parts:
+        return f"{run.owed_parts[0].name} is owed something: it is not verified"
     if run.in_flight:
         return f"{run.in_flight[0].spec.id} is at work"
     if not run.aborted and not finished(run):
@@ -364,4 +392,6 @@ _RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
     ev.HandedOver: _hand_over, ev.AdoptAsked: _adopt, ev.Closed: _close,
     ev.Inherited: _inherit, ev.TakenOver: _taken_over, ev.Overdue: _overdue,
     ev.Lifted: _lifted, ev.CameBack: _came_back, ev.Reviewed: _review,
+    ev.PartProposed: _propose_part, ev.WentWithout: _leave_out, ev.PartBack: _part_back,
+    ev.PartHandedOver: _part_handed_over,
 })  # fmt: skip

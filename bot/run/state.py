@@ -16,9 +16,12 @@ from functools import cached_property
 from typing import Literal
 
 from bot.catalogue import Release
-from bot.contract import Change, Edit, Json, Outgoing, Receipt, Value, Verdict, canonical
+from bot.contract import Change, Edit, Json, Outgoing, Receipt, Scope, Value, Verdict, canonical
 from bot.plan.model import Decision, Plan, StepSpec
 from bot.policy import Actor, Gate, Vote, satisfied
+from bot.run.debt import Debt as Debt
+from bot.run.debt import Part as Part
+from bot.run.debt import Review as Review
 from bot.run.events import AttemptKind, Closed, CommandTaken, Created
 
 End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed", "undone"]
@@ -28,7 +31,7 @@ End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed", 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """The one attempt in flight. `cancel`: why it is to stop, empty while it may go on; `outdated`: a step before it
-    has acted while this one looked, on these targets."""
+    has acted while this one looked, on these targets; `without`: parts that it does not see."""
 
     n: int
     doing: AttemptKind
@@ -36,6 +39,7 @@ class Attempt:
     node: str = ""
     cancel: str = ""
     outdated: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Halt:
     since: float
     hint: str = ""
     observed: Mapping[str, Value] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Places that could not be reached -> why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class Step:
     where there is nothing to undo.
     unseen: it was given up half-way, and nobody has looked yet where it stands; seen, unseeable: what was found then.
     afterwards: its undo was asked for when the run had been given up or was over.
+    without: parts that it has been done without; only: it is done for these alone now, which are back.
     """
 
     spec: StepSpec
@@ -103,6 +110,8 @@ class Step:
     seen: Mapping[str, Value] = field(default_factory=dict)
     unseeable: str = ""
     afterwards: bool = False
+    without: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
     insisted: str = ""
     """Why a person wants it taken back although the handler refused to."""
 
@@ -180,35 +189,6 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Debt:
-    """Something temporary that is in place. owner, until: set once it was handed over; reminded: when its owner last
-    was; run: the ended run that it was taken over from; missing: target -> what stands there instead, where somebody
-    else has lifted it, noticed at `missed`."""
-
-    step: str
-    since: float
-    owner: str = ""
-    until: float | None = None
-    reminded: float | None = None
-    run: str = ""
-    missing: Mapping[str, str] = field(default_factory=dict)
-    missed: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """A broken glass, which somebody else has to look at afterwards. reviewed: who has; reminded: when people last
-    were."""
-
-    decision: str
-    by: Actor
-    at: float
-    why: str
-    reviewed: Actor | None = None
-    reminded: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Proposal:
     """Something that more than one person must want."""
 
@@ -221,6 +201,8 @@ class Proposal:
     at: float
     step: str = ""
     release: Release | None = None
+    part: str = ""
+    why: str = ""
 
     @property
     def ballots(self) -> list[Vote]:
@@ -299,6 +281,7 @@ class Run:
     reviews: Mapping[str, Review] = field(default_factory=dict)
     inherited: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Step -> (ended run, its step) whose debt it has taken over, given back by now or not."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
     proposals: Mapping[str, Proposal] = field(default_factory=dict)
     impossible: Mapping[str, str] = field(default_factory=dict)
     halts: tuple[PastHalt, ...] = ()
@@ -352,6 +335,21 @@ class Run:
         under_way = s.attempt is not None and s.attempt.doing == "undo"
         waits = s.open and s.halt is None and self.goes_on(s) and self.free(s)
         return under_way or (s.undoing and waits)
+
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        """Parts that the run goes on without now: no step sees them."""
+        return frozenset(p.name for p in self.parts.values() if p.back is None)
+
+    @cached_property
+    def owed_parts(self) -> tuple[Part, ...]:
+        """Parts that have not got everything that the others have: nothing is verified while there is one."""
+        short = frozenset[str]().union(self.left_out, *(s.without for s in self.steps.values()))
+        return tuple(p for p in self.parts.values() if p.name in short)
+
+    def scope(self, s: Step) -> Scope:
+        """What the step sees."""
+        return Scope(self.left_out, s.only)
 
     def goes_on(self, s: Step) -> bool:
         """Whether the step may still be worked on: in a run that was given up or is over only what is given back."""

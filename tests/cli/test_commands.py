@@ -132,6 +132,7 @@ def test_every_command_reaches_the_bot_and_is_answered_in_words_and_in_json(bot:
     run = str(house.json("ana", "rollback", "shop", "because", "checkout", "fails")["run"])
     words: dict[str, tuple[str, ...]] = {
         "decision": ("start",), "step": ("quiesce",), "release": ("2.3.9",), "proposal": ("abc123",), "to": ("dee",),
+        "part": ("us-1",),
     }  # fmt: skip
     for s in SAYS:
         given = [w for f in s.words for w in words[f]]

@@ -12,10 +12,10 @@ from typing import Any, Literal, get_args
 
 from bot.catalogue import Release
 from bot.commands import Answer, Approve, Asking, Command, answer
-from bot.contract import Change, Edit, Effect, Fact, Json, Receipt, Status, Value, Verdict
+from bot.contract import Change, Edit, Effect, Fact, Json, Receipt, Scope, Status, Value, Verdict, within
 from bot.plan.model import Choice, Decision, Plan, StepSpec, resolve
 from bot.policy import Actor, Gate, Person, Refusal, Requirement
-from bot.ports import Blob
+from bot.ports import Blob, Unreachable
 from bot.run import events as ev
 from bot.run.decide import Decision as Next
 from bot.run.decide import decide, why_stop
@@ -122,6 +122,8 @@ class Play:
     moments: list[Moment] = field(default_factory=list)
     said: list[tuple[Command, bool]] = field(default_factory=list)
     inherits: tuple[ev.Inherited, ...] = ()
+    away: set[str] = field(default_factory=set)
+    """Parts that do not answer: "eu", where targets are called "eu/shop"."""
 
     def __post_init__(self) -> None:
         created = ev.Created(
@@ -268,6 +270,9 @@ class Play:
         else:
             try:
                 self._act(s, outcome) if s.attempt.doing != "plan" else self._look(s)
+            except Unreachable as e:
+                lost = ev.Failed(id, s.n, "fatal", str(e), "try again when it is back", parts=e.parts)
+                assert self.write(lost) is None
             except LookupError as e:
                 assert self.write(ev.Failed(id, s.n, "fatal", f"needs a value that is not there: {e}")) is None
 
@@ -280,8 +285,9 @@ class Play:
 
     def _look(self, s: Step) -> None:
         if s.unseen:
-            where = {t: self.world.get(t) for t in s.made.targets} if s.made is not None else {}
-            assert self.write(ev.Seen(s.spec.id, s.n, where)) is None
+            made = self.scope(s).of(s.made) if s.made is not None else None
+            there = [t for t in (made.targets if made else ()) if not any(within(t, p) for p in self.away)]
+            assert self.write(ev.Seen(s.spec.id, s.n, {t: self.world.get(t) for t in there})) is None
             return
         change, left = self.fresh(s)
         if not s.adopting:
@@ -310,6 +316,8 @@ class Play:
         for e in todo[:1] if outcome in ("write", "record") else todo:
             if not self._or_cancelled(s, ev.Recorded(s.spec.id, s.n, f"set {e.target}")):
                 return
+            if any(within(e.target, p) for p in self.away):
+                raise Unreachable.of({p: "no answer" for p in self.away if within(e.target, p)})
             if outcome != "record":
                 assert not isinstance(e.after, Blob)
                 self.world[e.target] = e.after
@@ -333,8 +341,9 @@ class Play:
         beyond = change.beyond(s.released) if s.released is not None else ()
         there: tuple[str, ...] = ()
         if base is not None:
+            base = self.scope(s).of(base)
             base = replace(base, edits=tuple(e for e in base.edits if e.target not in s.leave))
-            beyond = (*beyond, *base.strayed(change, {e.target: self.world.get(e.target) for e in base.edits}))
+            beyond = (*beyond, *base.strayed(change, {e.target: self.seen(e.target) for e in base.edits}))
             there = tuple(e.target for e in base.missing_from(change))
         whole = base.whole(change) if base is not None else change
         if beyond:
@@ -362,19 +371,33 @@ class Play:
         """What the step would change as the world is, and what others changed meanwhile (undo only)."""
         source = self.run.undoes(s)
         if source is not None:
-            if source.made is None:
+            made = self.scope(s).of(source.made) if source.made is not None else None
+            if made is None or not (made.edits or made.effects):
                 return Change("nothing is left to undo"), {}
-            return source.made.undo_from({t: self.world.get(t) for t in source.made.targets}, s.leave)
+            return made.undo_from({t: self.seen(t) for t in made.targets}, s.leave)
         p = resolve(s.spec.params or {}, self.run.value)
         assert isinstance(p["sets"], Mapping)
         bound = "loose" not in p
-        edits = tuple(Edit(t, self.world.get(t), v, bound) for t, v in p["sets"].items() if self.world.get(t) != v)
+        wanted = {t: v for t, v in p["sets"].items() if self.scope(s).holds(t)}
+        if lost := {p: "no answer" for p in self.away if any(within(t, p) for t in wanted)}:
+            raise Unreachable.of(lost)
+        edits = tuple(Edit(t, self.world.get(t), v, bound) for t, v in wanted.items() if self.world.get(t) != v)
         limit = p.get("limit")
         facts = (Fact("rows", self.world.get("rows", 0), "rows", limit),) if isinstance(limit, int | float) else ()
         effects = (Effect(str(p["effect"]), "repeat"),) if "effect" in p else ()
-        within, what = p.get("within"), "sets " + ", ".join(e.target for e in edits)
-        needs = float(within) if isinstance(within, int | float) else 0.0
+        lasts, what = p.get("within"), "sets " + ", ".join(e.target for e in edits)
+        needs = float(lasts) if isinstance(lasts, int | float) else 0.0
         return Change(what, edits, effects, facts, (), "final" not in p, needs), {}
+
+    def scope(self, s: Step) -> Scope:
+        """What the step's attempt sees."""
+        return Scope(s.attempt.without if s.attempt is not None else self.run.left_out, s.only)
+
+    def seen(self, target: str) -> Json:
+        """What a target holds. Unreachable where its place is away."""
+        if lost := {p: "no answer" for p in self.away if within(target, p)}:
+            raise Unreachable.of(lost)
+        return self.world.get(target)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

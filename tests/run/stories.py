@@ -334,6 +334,10 @@ def commands(run: Run, r: Random, now: float) -> Iterator[c.Command]:
     debt = r.choice(list(run.debts) or [step])
     yield from (c.Restore(debt, "at once"), c.HandOver(debt, r.choice(("kim", "zed")), now + 3600, "later"))
     yield from (c.Retarget(r.choice(RELEASES), "bad too"), c.Admit(FIX, "the fix"))
+    yield c.Without(r.choice(TARGETS), "it is away")
+    yield c.Back(r.choice(list(run.parts) or ["a"]))
+    if run.parts:
+        yield c.HandOver(r.choice(list(run.parts)), r.choice(("kim", "zed")), now + 3600, "later")
     yield c.Review(r.choice(list(run.reviews) or [decision]), "nobody else was there")
     yield from [c.Agree(r.choice(list(run.proposals) or ["p0"]))] * (1 + 3 * len(run.proposals))
 
@@ -353,7 +357,7 @@ def help_along(play: Play) -> str:
     if run.stopped:
         return play.do(commander(run), c.Resume())
     for p in run.proposals.values():
-        if p.what in ("skip", "accept") and (by := next(voters(p.gate, p.ballots, run), None)):
+        if p.what in ("skip", "accept", "without") and (by := next(voters(p.gate, p.ballots, run), None)):
             found = play.say(by, c.Agree(p.id))
             if not isinstance(found, Refusal):
                 return found.text
@@ -364,11 +368,19 @@ def help_along(play: Play) -> str:
             return _approve(play, name, a)
     if not run.open:
         return ""
+    for part in run.owed_parts:
+        if part.back is None or any(s.end == "failed" and part.name in s.without for s in run.steps.values()):
+            return play.do(commander(run), c.Back(part.name))
     for s in run.halted:
         if text := _go_on(play, s):
             return text
     if finished(run):
-        return _settle_debt(play, list(run.owing)) or play.do(commander(run), c.Close("done"))
+        if text := _settle_debt(play, list(run.owing)):
+            return text
+        short = [p for p in run.owed_parts if not p.owner]
+        if short:
+            return play.do(commander(run), c.HandOver(short[0].name, "cho", play.now + 3600, "it was left out"))
+        return play.do(commander(run), c.Close("done"))
     return ""
 
 
