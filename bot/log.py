@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO, get_args
 
 from bot.outage import Outage
 from bot.redact import Redactor
-from bot.store import away
+from bot.store import away, away_by
 
 Form = Literal["text", "json"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -86,10 +86,4 @@ def _database_away(record: logging.LogRecord) -> str:
     given = (record.exc_info[1] if record.exc_info else None, *args)
     if found := next((why for e in given if isinstance(e, BaseException) and (why := away(e))), ""):
         return found
-    if record.name == "dbos" and _DRIVER in (said := record.getMessage()):
-        return said.partition(_DRIVER)[2].strip().splitlines()[0]
-    return ""
-
-
-_DRIVER = "(psycopg.OperationalError)"
-"""How SQLAlchemy begins: DBOS logs such errors as text."""
+    return away_by(record.getMessage()) if record.name == "dbos" else ""  # DBOS logs its errors as text

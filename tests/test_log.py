@@ -18,7 +18,7 @@ from bot.outage import SETTLE, Outage
 from bot.playground.postgres import private_postgres, stopped
 from bot.playground.workspace.clock import Clock
 from bot.redact import Redactor
-from bot.store import StoreUnavailable
+from bot.store import StoreUnavailable, away_by
 from tests.engine.conftest import desk
 from tests.engine.world import ANA, CHO, World, gate, plan, put, start
 
@@ -163,3 +163,17 @@ async def _outage(url: str, written: io.StringIO) -> None:
         told = [line for line in lines(written) if line.startswith("20")]
     assert [w for w in world.writes if w[0] == "a"] == [("a", "new", f"{runs[0]}/a/1")]
     assert len(told) == 2 and "The database is away: " in told[0] and "The database is back, after " in told[1], told
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("in queue thread: (psycopg.errors.AdminShutdown) terminating connection\nmore", "terminating connection"),
+        ("(psycopg.OperationalError) connection refused", "connection refused"),
+        ("(psycopg.errors.UniqueViolation) duplicate key", ""),
+        ("(sqlite3.OperationalError) database is locked", ""),
+        ("all is well", ""),
+    ],
+)
+def test_an_error_that_was_only_logged_says_whether_the_database_is_away(text: str, why: str) -> None:
+    assert away_by(text) == why

@@ -26,7 +26,16 @@ from bot.run.fold import evolve
 from bot.run.state import Run, new_run
 from bot.store import tables as t
 from bot.store.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
-from bot.store.database import Database, SchemaMismatch, StoreUnavailable, Transaction, away, open_database, place
+from bot.store.database import (
+    Database,
+    SchemaMismatch,
+    StoreUnavailable,
+    Transaction,
+    away,
+    away_by,
+    open_database,
+    place,
+)
 from bot.store.rows import Head, Known, Notice, Progress, ReleaseRow, Slot, Token, Unshown, from_row, to_row, us
 
 if TYPE_CHECKING:
@@ -37,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Known", "Notice", "Progress", "ReleaseRow",
     "SchemaMismatch", "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token", "Transaction",
-    "Unshown", "away",
+    "Unshown", "away", "away_by",
 ]  # fmt: skip
 
 CACHED = 256

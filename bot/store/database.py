@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -329,6 +330,19 @@ def away(e: BaseException) -> str:
             return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         cause = cause.__cause__
     return ""
+
+
+def away_by(text: str) -> str:
+    """The same of an exception that was only logged, as SQLAlchemy words it: "(psycopg.errors.AdminShutdown) ..."."""
+    found = _WORDED.search(text)
+    if found is None:
+        return ""
+    kind = getattr(psycopg.errors, found["kind"], None)
+    lost = isinstance(kind, type) and issubclass(kind, psycopg.OperationalError)
+    return (found["why"].strip().splitlines() or [found["kind"]])[0] if lost else ""
+
+
+_WORDED = re.compile(r"\(psycopg\.(?:errors\.)?(?P<kind>\w+)\)(?P<why>.*)", re.DOTALL)
 
 
 def _told(e: sa.exc.DBAPIError, where: str) -> Exception | None:
