@@ -14,7 +14,7 @@ from actions.deploys_thaw import DeploysThaw, DeploysThawParams
 from actions.release_ban import ReleaseBan, ReleaseBanParams
 from actions.release_unban import ReleaseUnban, ReleaseUnbanParams
 from bot.contract import AnyAction, Change, Fatal, Params
-from bot.playground.cluster import ApiError, Webhook
+from bot.playground.cluster import ApiError, Fault, Webhook
 from bot.ports.kubernetes import digest
 from bot.testing import TestCtx
 from tests.actions.guarded import Paths, api, part, paths
@@ -193,6 +193,33 @@ def by_hand(release: str) -> list[Any]:
         {"apiVersion": "v1", "kind": "Pod", "metadata": {**meta, "name": "pod"}, "spec": template["spec"]},
         {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {**meta, "name": "set"}, "spec": plain},
     ]  # fmt: skip
+
+
+async def test_an_argo_rollout_is_frozen_and_banned_as_a_deployment_is(shop: Paths) -> None:
+    def rollout(release: str, **other: Any) -> Any:
+        made = api(release) | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+        made["metadata"] = {**made["metadata"], "name": "shop-roll"}
+        made["spec"] = {**made["spec"], "strategy": {"canary": {"steps": []}}, **other}
+        return made
+
+    shop.eu.apply(rollout("2.4.0"))
+    await done(shop, FREEZE, FROZEN)
+    with pytest.raises(ApiError, match="frozen"):
+        shop.eu.apply(rollout("2.4.2"), user="admin")
+    shop.eu.apply(rollout("2.4.0", replicas=5), user="admin")  # scaling passes
+    await done(shop, BAN, banned(**{"2.4.1": ["2.4.1"]}))
+    await done(shop, THAW, THAWED)
+    with pytest.raises(ApiError, match="banned"):
+        shop.eu.apply(rollout("2.4.1"), user="admin")
+    shop.eu.apply(rollout("2.4.2"), user="admin")
+
+
+async def test_a_cluster_without_argo_rollouts_is_tried_all_the_same(shop: Paths) -> None:
+    shop.eu.faults.add(Fault("error", verb="list", resource="rollouts", status=404, next=None))
+    shop.eu.apply(*closed_shop())
+    await shop.wait(2)
+    told = await fatal(shop, FREEZE, FROZEN)
+    assert "no changes on Fridays" in str(told) or "refuses" in str(told)
 
 
 async def test_what_no_ban_covers_is_on_the_card(shop: Paths) -> None:

@@ -111,6 +111,20 @@ async def test_a_new_variable_of_a_strategic_merge_comes_first(still: Cluster) -
     assert [v["name"] for v in container(seen)["env"]] == ["B", "A"]
 
 
+async def test_an_unknown_field_of_an_application_changes_nothing_and_is_warned_of(still: Cluster) -> None:
+    spec = {"project": "default", "destination": {"namespace": "shop"}, "source": {"repoURL": "x", "path": "y"},
+            "syncPolicy": {"automated": {"prune": True}}}  # fmt: skip
+    kind = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application"}
+    still.apply({**kind, "metadata": {"name": "shop", "namespace": "argocd"}, "spec": spec})
+    body = {"spec": {"syncPolicy": {"automated": {"paused": True, "enabled": False}}}}
+    path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/shop"
+    headers = {"Authorization": "Bearer playground-admin", "Content-Type": "application/merge-patch+json"}
+    async with aiohttp.ClientSession() as http, http.patch(still.url + path, json=body, headers=headers) as answer:
+        assert 'unknown field "spec.syncPolicy.automated.paused"' in answer.headers["Warning"]
+        seen = await answer.json()
+    assert seen["spec"]["syncPolicy"]["automated"] == {"prune": True, "enabled": False}
+
+
 async def test_an_object_in_protobuf_is_refused_with_what_to_do(still: Cluster) -> None:
     headers = {"Authorization": "Bearer playground-admin", "Content-Type": "application/vnd.kubernetes.protobuf"}
     async with aiohttp.ClientSession() as http, http.post(

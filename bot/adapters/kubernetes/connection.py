@@ -4,7 +4,8 @@ Invariants:
 - the client takes more than a second to import, so it is imported on the first request, outside the event loop;
 - a request is sent once; only where the cluster did not know us (401) is the kubeconfig read anew and it is sent again;
 - a refusal is told in the cluster's own words: 429, and 503 with Retry-After, are Retryable (the cluster took
-  nothing), another 5xx is Unreachable (it may have), 409 is Changed, 404 is Missing, anything else is Denied.
+  nothing), another 5xx is Unreachable (it may have), and so is 401 after the second try (nobody can say what is there),
+  409 is Changed, 404 is Missing, anything else is Denied.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ class Connection:
             return Missing(text)
         if error.status == 409:
             return Changed(text)
+        if error.status == 401:  # no missing right: it does not know who we are, until the token is renewed
+            return Unreachable(f"{text}: it does not know the bot (401), look at its token or certificate")
         if error.status == 429 or (error.status == 503 and error.after is not None):
             return Retryable(text, after=error.after if error.after is not None else 5.0)
         return Unreachable(f"{text} ({error.status})") if error.status >= 500 else Denied(text)

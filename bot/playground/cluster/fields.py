@@ -1,7 +1,7 @@
 """The fields that the kinds have: a body's other fields are dropped with a warning, or refused, never kept.
 
 A typed server knows no others, so what is misspelt in a patch changes nothing there. The table goes as deep as people
-write by hand; below it, and in custom resources, everything is kept.
+write by hand; below it, and in the other custom resources, everything is kept.
 
 Source: k8s.io/api 1.36; fieldValidation (Ignore, Warn, Strict), k8s.io/apiserver/pkg/endpoints/handlers.
 """
@@ -97,8 +97,16 @@ _SPECS = {
     ),
     resources.BINDINGS.store: Fields("paramRef policyName validationActions", matchResources=_MATCH),
 }
+_APPLICATION = Fields(
+    "destination ignoreDifferences info project revisionHistoryLimit source sourceHydrator sources",
+    syncPolicy=Fields(
+        "managedNamespaceMetadata retry syncOptions", automated=Fields("allowEmpty enabled prune selfHeal")
+    ),
+)
+"""Argo CD's own schema prunes too: `automated.paused` changes nothing there."""
 _BY_STORE = {store: Fields("apiVersion kind status", metadata=_META, spec=spec) for store, spec in _SPECS.items()} | {
     resources.CONFIGMAPS.store: Fields("apiVersion binaryData data immutable kind", metadata=_META),
+    resources.APPLICATIONS.store: Fields("apiVersion kind operation status", metadata=_META, spec=_APPLICATION),
     resources.SECRETS.store: Fields("apiVersion data immutable kind stringData type", metadata=_META),
 }
 

@@ -1,7 +1,7 @@
 """What must be true at the end, asked of the shop, of the clusters and of the record: never of what the bot claims.
 
-Invariant: nothing is done twice means that each object was changed at most once in each direction, and given up at most
-once; that is counted in the requests that the clusters got.
+Invariant: nothing is done twice means that each object was changed at most once in each direction; that is counted in
+the requests that the clusters got.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def twice(stage: Stage, deploys: int = 1, runs: int = 1) -> list[str]:
 
 def _most(resource: str, name: str, deploys: int, runs: int) -> int:
     """Changes of one object: a worker is also paused and started, auto-sync is switched off and on, with a question
-    to Git before, and at the end of a run each gives up what the bot owns of it. Guards are created without a name, so
-    all are counted as one: a freeze, and a ban each release."""
+    to Git before. Guards are created without a name, so all are counted as one: a freeze, and a ban each release."""
+    if resource == "deployments" and name != "shop-worker":
+        return deploys
     if resource in GUARDS:
         return runs if name else deploys + 1
-    if resource == "deployments" and name != "shop-worker":
-        return deploys + runs
-    known = {"configmaps": deploys, "scaledobjects": 2 * runs, "applications": 4 * runs}
-    return known.get(resource, deploys + 2 * runs) + runs
+    return {"configmaps": deploys, "scaledobjects": 2 * runs, "applications": 4 * runs}.get(
+        resource, deploys + 2 * runs
+    )
 
 
 async def kept_out(stage: Stage, version: str) -> list[str]:
