@@ -36,7 +36,7 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable, gitops
-from bot.ports.kubernetes import OURS, Changed, Cluster, Denied, Place, Thing, digest
+from bot.ports.kubernetes import OURS, Changed, Cluster, Denied, Kind, Place, Thing, digest
 
 AUTOMATED = "spec.syncPolicy.automated"
 LOST = "clusters not reached"
@@ -86,6 +86,7 @@ class GitopsPause(Action[GitopsPauseParams]):
 
     async def plan(self, ctx: ReadCtx, p: GitopsPauseParams) -> Change:
         apps, lost = await _survey(ctx)
+        beside = tuple(await _beside(ctx))
         on = [a for a in apps if _automated(a)]
         if lost and not on:
             raise Unreachable(f"{'; '.join(lost.values())}; nothing else is left to pause")
@@ -93,13 +94,13 @@ class GitopsPause(Action[GitopsPauseParams]):
             said = (
                 "auto-sync is off already, which is not ours to switch on" if apps else "no application is catalogued"
             )
-            return Change(said)
+            return Change(said, warnings=beside)
         edits = tuple(Edit(a.place.target(AUTOMATED), a.fields.get(AUTOMATED), None) for a in on)
         return Change(
             f"auto-sync off: {', '.join(_name(a.place) for a in on)}",
             edits,
             facts=tuple(_facts(on, lost)),
-            warnings=tuple(_warnings(on, lost)),
+            warnings=(*_warnings(on, lost), *beside),
         )
 
     async def observe(self, ctx: ReadCtx, p: GitopsPauseParams, targets: Collection[str]) -> Mapping[str, Value]:
@@ -138,6 +139,21 @@ async def _survey(ctx: ReadCtx) -> tuple[Sequence[Thing], Mapping[str, str]]:
             except Unreachable as error:
                 lost[cluster.name] = str(error)
     return found, lost
+
+
+async def _beside(ctx: ReadCtx) -> list[str]:
+    """Who else applies the service's workloads, as far as they say so."""
+    found: dict[str, list[str]] = {}
+    for cluster in ctx.ports.kubernetes.clusters:
+        try:
+            kinds: tuple[Kind, ...] = ("deployment", "statefulset")
+            lists = await asyncio.gather(*(ctx.ports.kubernetes.list(cluster.name, kind) for kind in kinds))
+        except (Unreachable, Denied):
+            continue  # told by the steps that need it
+        for thing in chain.from_iterable(lists):
+            for what in gitops.appliers(thing):
+                found.setdefault(f"{cluster.name}: {what}", []).append(thing.place.name)
+    return [f"{what} ({', '.join(names)}); this step does not cover it" for what, names in found.items()]
 
 
 def _automated(app: Thing) -> bool:

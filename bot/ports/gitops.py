@@ -1,6 +1,7 @@
-"""What an Argo CD application says of where it comes from: its sources, who else writes it, what differs from Git.
+"""What an Argo CD application says of where it comes from: its sources, who else writes it, what differs from Git; and
+what a workload says of who applies it: Flux, Helm.
 
-Pure, over a `Thing` of kind application. Nothing here is asked of Argo CD itself: it is all in the object.
+Pure, over a `Thing`. Nothing here is asked of those programs themselves: it is all in the objects.
 """
 
 from __future__ import annotations
@@ -67,6 +68,33 @@ def others(app: Thing) -> Iterator[str]:
         yield "is hydrated from a dry branch: hydration goes on while auto-sync is off, this path is not covered"
     if KARGO in app.fields:
         yield f"is promoted to by Kargo ({app.fields[KARGO]}), which syncs it by itself: this path is not covered"
+
+
+def appliers(workload: Thing) -> Iterator[str]:
+    """Who applies a workload beside Argo CD, and what people do about it; one line each. None of this is paused."""
+    kustomize, helm = (
+        tuple(_text(workload, f"label/{group}.toolkit.fluxcd.io/{part}") for part in ("name", "namespace"))
+        for group in ("kustomize", "helm")
+    )
+    if kustomize[0]:
+        yield (
+            f"the Flux Kustomization {kustomize[1]}/{kustomize[0]}, which puts back what Git says within its interval: "
+            f"flux suspend kustomization {kustomize[0]} -n {kustomize[1]}, and resume it only once Git has the release"
+        )
+    if helm[0]:
+        yield (
+            f"the Flux HelmRelease {helm[1]}/{helm[0]}, which upgrades again when its chart or values change, and at a "
+            f"resume after helm was used by hand: flux suspend helmrelease {helm[0]} -n {helm[1]}"
+        )
+    elif release := _text(workload, "annotation/meta.helm.sh/release-name"):
+        yield (
+            f"the Helm release {release}, whose own history does not know of this: its next upgrade goes on from what "
+            "it deployed last, and `helm history` goes on naming the removed release as deployed"
+        )
+
+
+def _text(thing: Thing, name: str) -> str:
+    return str(thing.fields.get(name) or "")
 
 
 def _parent(app: Thing) -> str:

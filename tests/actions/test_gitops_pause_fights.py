@@ -149,6 +149,27 @@ async def test_a_path_that_is_not_covered_is_named(shop: Paths, what: dict[str, 
     assert said in warning and "not covered" in warning
 
 
+@pytest.mark.parametrize(("labels", "annotations", "said"), [
+    ({"kustomize.toolkit.fluxcd.io/name": "shop", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}, {},
+     "flux suspend kustomization shop -n flux-system"),
+    ({"helm.toolkit.fluxcd.io/name": "shop", "helm.toolkit.fluxcd.io/namespace": "shop"},
+     {"meta.helm.sh/release-name": "shop"}, "flux suspend helmrelease shop -n shop"),
+    ({"app.kubernetes.io/managed-by": "Helm"}, {"meta.helm.sh/release-name": "shop"},
+     "the Helm release shop, whose own history does not know of this"),
+])  # fmt: skip
+async def test_flux_and_helm_are_named_with_what_to_do(
+    shop: Paths, labels: dict[str, str], annotations: dict[str, str], said: str
+) -> None:
+    made = api("2.4.1")
+    made["metadata"]["labels"] |= labels
+    made["metadata"]["annotations"] = annotations
+    shop.eu.apply(made)
+    change = await shop.plan(PAUSE, PARAMS)
+    (warning,) = change.warnings
+    assert change.is_noop and warning.startswith("eu-1: the ") and said in warning
+    assert warning.endswith("(shop-api); this step does not cover it")
+
+
 # -- waiting for Git ---------------------------------------------------------------------------------------------------
 
 
