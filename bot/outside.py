@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -73,7 +74,8 @@ class ByHand:
         changes = (c for s in run.steps.values() for c in (s.made, s.released, s.change) if c is not None)
         for blob in {v for c in changes for e in c.edits for v in (e.before, e.after) if isinstance(v, Blob)}:
             with contextlib.suppress(KeyError, ValueError, BlobsUnavailable):
-                found[blob.digest] = (await self.files.get(blob)).decode()
+                text = (await self.files.get(blob)).decode()
+                found[blob.digest] = json.loads(text) if blob.type == "application/json" else text
         return lambda value: found.get(value.digest, value) if isinstance(value, Blob) else value
 
 

@@ -319,14 +319,21 @@ def _comings(thing: Thing, moves: Mapping[str, Json]) -> Iterator[Edit]:
 
 
 def _ordered(thing: Thing, to: Fields, settings: Sequence[Edit]) -> Iterator[Edit]:
-    """Where the variables that stay would not follow one another as they did: the order that they are to have."""
+    """The order that variables are to have, where they would not come to follow one another as they did: moved ones,
+    and new ones that do not belong at the end."""
     for name, wanted in to.items():
-        if not name.startswith("order/") or name not in thing.fields or not isinstance(wanted, list):
+        there = f"{IMAGE}{name.removeprefix('order/')}" in thing.fields
+        if not (name.startswith("order/") and there and isinstance(wanted, list)):
             continue
         result = order(thing, name, settings, (to,))
         theirs = [v for v in result if v in wanted]
         if theirs != [v for v in wanted if v in theirs]:
-            yield Edit(thing.place.target(name), thing.fields[name], _sorted(result, wanted))
+            result = _sorted(result, wanted)
+        now = thing.fields.get(name)
+        before = now if isinstance(now, list) else []
+        appended = [*(v for v in before if v in result), *sorted(str(v) for v in result if v not in before)]
+        if result != appended:
+            yield Edit(thing.place.target(name), now, result)
 
 
 def _sorted(names: Sequence[Json], wanted: Sequence[Json]) -> list[Json]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from bot.contract import Change, Edit, Fatal, NotYet
 from bot.playground.cluster.resources import CONFIGMAPS
 from tests.actions.recorded import BAD, GOOD, THIRD, Service, deployment, image, service
 from tests.field import case
-from tests.playground.cluster_world import config_map
+from tests.playground.cluster_world import config_map, kubectl
 
 API = "eu-1/deployment/api"
 PATH = "/spec/template/spec/containers/0"
@@ -101,6 +103,33 @@ async def test_a_container_that_the_removed_release_brought_goes_and_one_that_it
         await shop.record(BAD)
         await shop.apply(await shop.plan())
         assert [c["name"] for c in shop.template()["containers"]] == ["api", "logs"]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+async def test_by_hand_the_same_template_comes_about() -> None:
+    """The commands that are kept outside the bot, typed into the real kubectl."""
+    good = deployment("api", GOOD, env=[{"name": "HOST", "value": "db"}, {"name": "URL", "value": "$(HOST)"}],
+                      args=["serve"], resources={"limits": {"memory": "512Mi"}},
+                      volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}])  # fmt: skip
+    good["spec"]["template"]["spec"]["volumes"] = [{"name": "tmp", "emptyDir": {}}]
+    bad = deployment("api", BAD, env=[{"name": "URL", "value": "db-new"}], args=["serve", "--v2"],
+                     resources={"requests": {"cpu": "1"}}, ports=[{"containerPort": 9}])  # fmt: skip
+    bad["spec"]["template"]["spec"]["containers"].append({"name": "ledger", "image": image("ledger", BAD)})
+    async with service(good) as shop:
+        wanted = shop.template()["containers"]
+        await shop.deploy(bad)
+        await shop.record(BAD)
+        change = await shop.plan()
+        lines = shop.adapter.by_hand(change.edits)
+        for line in lines:
+            if "rollout status" not in line:
+                words = shlex.split(line)
+                at = words.index("--context")
+                code, said = await kubectl(shop.eu, *words[1:at], *words[at + 2 :])
+                assert code == 0, (line, said)
+        await shop.beat(5)
+        assert shop.template()["containers"] == wanted
+        assert (await shop.plan()).is_noop
 
 
 # -- settings: BR-18, BR-19 --------------------------------------------------------------------------------------------

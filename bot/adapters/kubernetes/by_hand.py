@@ -24,6 +24,11 @@ from bot.ports.kubernetes import Place
 PATIENCE = "10m"
 """How long a rollout is waited for."""
 ROLLED = ("deployment", "statefulset", "daemonset")
+TEMPLATE = ("order/", "container/", "pod/", "pod-label/", "pod-annotation/")
+"""How the fields of a pod template begin that kubectl has no command of its own for."""
+ADDED_TO = frozenset({"ports", "volumeMounts", "volumeDevices", "volumes", "imagePullSecrets", "hostAliases",
+                      "topologySpreadConstraints"})  # fmt: skip
+"""Lists of a pod template that a strategic patch merges."""
 AUTOMATED = "spec.syncPolicy.automated"
 
 
@@ -53,14 +58,20 @@ def _object(place: Place, wanted: Mapping[str, Json], start: list[str], me: str)
         return
     env = {k: v for k, v in wanted.items() if k.startswith("env/")}
     images = {k: v for k, v in wanted.items() if k.startswith("image/")}
-    rest = {k: v for k, v in wanted.items() if k not in env and k not in images and k != "replicas"}
-    in_one_go = place.kind == "deployment" and bool(env) and bool(images)
+    template = {k: v for k, v in wanted.items() if k.startswith(TEMPLATE)}
+    taken = {*env, *images, *template, "replicas"}
+    rest = {k: v for k, v in wanted.items() if k not in taken}
+    in_one_go = place.kind == "deployment" and bool(env or template) and bool(images)
     if in_one_go:
         yield shlex.join([*start, "patch", _typed(place), "--type=merge", "-p", '{"spec":{"paused":true}}'])
     if images:
         yield shlex.join([*start, "set", "image", _typed(place),
                           *(f"{k.removeprefix('image/')}={v}" for k, v in images.items())])  # fmt: skip
     yield from _env(place, env, start)
+    if template:
+        yield shlex.join(
+            [*start, "patch", _typed(place), "--type=strategic", "-p", _compact(_template(place, template))]
+        )
     if in_one_go and "paused" not in rest:
         rest["paused"] = None
     if rest:
@@ -87,6 +98,44 @@ def _env(place: Place, env: Mapping[str, Json], start: list[str]) -> Iterator[st
         spec: dict[str, Any] = {"template": {"spec": {"containers": [{"name": container, "env": variables}]}}}
         whole = {"spec": {"jobTemplate": {"spec": spec}} if place.kind == "cronjob" else spec}
         yield shlex.join([*start, "patch", _typed(place), "-p", _compact(whole)])
+
+
+def _template(place: Place, fields: Mapping[str, Json]) -> dict[str, Any]:
+    """A strategic patch of a pod template that sets these parts of it, whatever stands there."""
+    containers: dict[str, dict[str, dict[str, Any]]] = {}
+    spec: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    for field, value in fields.items():
+        head, _, rest = field.partition("/")
+        name, _, key = rest.partition("/")
+        if head == "pod":
+            spec[rest] = _set(rest, value)
+        elif head in ("pod-label", "pod-annotation"):
+            metadata.setdefault(f"{head.removeprefix('pod-')}s", {})[rest] = value
+        elif head == "container" and not key:
+            among = str(value["in"]) if isinstance(value, dict) else "containers"
+            whole = {k: v for k, v in value.items() if k != "in"} if isinstance(value, dict) else {"$patch": "delete"}
+            containers.setdefault(among, {})[name] = whole
+        else:
+            there = containers.setdefault("containers", {}).setdefault(name, {})
+            if head == "order" and isinstance(value, list):
+                there["$setElementOrder/env"] = [{"name": variable} for variable in value]
+            elif head == "container":
+                there[key] = _set(key, value)
+    spec |= {among: [{"name": name, **parts} for name, parts in named.items()] for among, named in containers.items()}
+    template = {**({"metadata": metadata} if metadata else {}), **({"spec": spec} if spec else {})}
+    return {
+        "spec": {"jobTemplate": {"spec": {"template": template}}} if place.kind == "cronjob" else {"template": template}
+    }
+
+
+def _set(key: str, value: Json) -> Any:
+    """The value so that it replaces what is there, where a strategic patch would add to it."""
+    if isinstance(value, dict):
+        return {"$patch": "replace", **value}
+    if isinstance(value, list) and key in ADDED_TO:
+        return [{"$patch": "replace"}, *value]
+    return value
 
 
 def _merge(fields: Mapping[str, Json]) -> dict[str, Any]:
