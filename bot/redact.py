@@ -147,6 +147,7 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     ev.Seen: ("observed", "error"),
     ev.Inherited: ("change",),
     ev.Lifted: ("missing",),
+    ev.CameBack: ("seen",),
     ev.Reviewed: ("note",),
     ev.Cancelled: ("why",),
     ev.Lost: ("why",),
