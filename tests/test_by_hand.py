@@ -10,7 +10,7 @@ import pytest
 
 from bot.blobs import FileBlobs
 from bot.by_hand import by_hand, in_words
-from bot.contract import Edit
+from bot.contract import Change, Edit
 from bot.outside import ByHand
 from bot.ports import Unreachable
 from tests.slack import scenes
@@ -71,6 +71,17 @@ def test_every_scene_can_be_gone_on_with_by_hand(scene: Callable[[], Tape]) -> N
     for d in tape.run.debts:
         made = tape.run.steps[d].made
         assert made is not None and all(line in said for line in typed("", made.inverted().edits)), d
+
+
+def test_whoever_is_no_bot_first_lets_himself_pass_what_refuses_releases() -> None:
+    tape = scenes.asked_backend()
+    freeze = tape.run.steps["freeze"]
+    made = Change("frozen", (Edit("eu-1/guard/freeze-shop/rules", None, {"service": "shop"}),))
+    tape.run = replace(tape.run, steps={**tape.run.steps, "freeze": replace(freeze, made=made)})
+    finish, back = parts(text(tape))
+    for said in (finish, back):
+        first = next(line for line in said.splitlines() if line.startswith("set '"))
+        assert first == "set 'eu-1/guard/freeze-shop/rules' None"
 
 
 def test_after_an_abort_only_what_is_changed_is_put_back() -> None:

@@ -94,7 +94,8 @@ def _thread(scene: Scene, channel: str) -> Iterator[Post]:
         yield Post(f"step.{s.spec.id}", channel, ends.evidence(scene, s, files), ROOT, "news", True, files=files)
     for c in decisions.cards(scene):
         yield post(f"decision.{c.name}", decisions.card(scene, c))
-        yield by_hand(c.name)
+        if _reached(run, c):
+            yield by_hand(c.name)
     for slot, h in cards.halts(run):
         yield post(slot, cards.halt(scene, h, slot))
         yield by_hand(slot)
@@ -110,6 +111,12 @@ def _thread(scene: Scene, channel: str) -> Iterator[Post]:
         yield by_hand("debts")
     if any(s.verdict is not None or not s.open for s in ends.checks(run)):
         yield Post("checklist", channel, ends.checklist(scene), ROOT)
+
+
+def _reached(run: Run, c: decisions.Card) -> bool:
+    """Whether everything that comes before it has ended: a by-hand text of before would not know of it."""
+    members = (run.steps[m] for a in c.ways for m in a.spec.members)
+    return any(all(not run.steps[a].open for a in s.spec.after) for s in members)
 
 
 def _calls(scene: Scene, channel: str) -> Iterator[_Call]:

@@ -3,7 +3,7 @@
 Invariants:
 - a command sets what it sets whatever stands there: run again, it changes nothing;
 - nothing of the bot is needed for it, and no name of its own but those of objects that it has put into the cluster;
-- the image comes first: a freeze of ours lets a template pass once its images are those that it admits, whoever asks;
+- the image comes before variables: a template that still holds what is removed may be refused;
 - a deployment that gets both an image and variables rolls once, with both: it is paused meanwhile.
 """
 
@@ -75,11 +75,22 @@ def _object(place: Place, wanted: Mapping[str, Json], start: list[str], me: str)
     if in_one_go and "paused" not in rest:
         rest["paused"] = None
     if rest:
-        if rest.get(AUTOMATED) is not None:
-            yield "# Only once Git holds what runs now: else Argo CD brings the removed release back."
-        yield shlex.join([*start, "patch", _typed(place), "--type=merge", "-p", _compact(_merge(rest))])
+        doing = shlex.join([*start, "patch", _typed(place), "--type=merge", "-p", _compact(_merge(rest))])
+        yield from [doing] if rest.get(AUTOMATED) is None else _followed(place, start, doing)
     if wanted.get("replicas") is not None:
         yield shlex.join([*start, "scale", _typed(place), f"--replicas={wanted['replicas']}"])
+
+
+def _followed(place: Place, start: list[str], doing: str) -> Iterator[str]:
+    """Has Argo CD follow Git again, once what Git holds is what runs: else it would bring back what was removed."""
+    yield "# Only once Git holds what runs now; until then this says so and changes nothing: run it again later."
+    yield shlex.join([*start, "annotate", _typed(place), "argocd.argoproj.io/refresh=normal", "--overwrite"])
+    yield "sleep 5"
+    status = shlex.join([*start, "get", _typed(place), "-o", "jsonpath={.status.sync.status}"])
+    told = shlex.quote(
+        f"Git differs from what runs ({place.name} in {place.cluster}): put the release right there first"
+    )
+    yield f'if [ "$({status})" = Synced ]; then {doing}; else echo {told}; fi'
 
 
 def _env(place: Place, env: Mapping[str, Json], start: list[str]) -> Iterator[str]:
