@@ -79,7 +79,7 @@ def _complete(release: Release, things: Sequence[Thing]) -> bool:
     named = [t for t in things if t.place.name in release.images]
     right = all(digest(release.images[t.place.name]) in digests(t) for t in named)
     holders = _holders(release, things)
-    return right and bool(holders) and all(t.rollout is None or t.rollout.complete for t in holders)
+    return right and bool(holders) and all(t.rollout is None or t.rollout.serves for t in holders)
 
 
 def _holders(release: Release, things: Sequence[Thing]) -> list[Thing]:

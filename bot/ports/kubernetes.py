@@ -105,8 +105,9 @@ class Rollout:
     updated); failed: why it cannot finish (deadline exceeded), empty while it may.
 
     settle: seconds that a pod must be ready before it counts (minReadySeconds); at_once: how many pods are replaced at
-    a time; arrived: False while its controller says that it is on its way (a canary that waits at a step); patience:
-    seconds without progress after which the cluster itself gives up, or would if it knew a deadline.
+    a time; patience: seconds without progress after which the cluster itself gives up, or would if it knew a deadline;
+    arrived: False while its controller says that it is on its way (a canary that waits at a step); away: how many pods
+    wait for a node that does not answer (a DaemonSet's).
     """
 
     wanted: int
@@ -119,6 +120,13 @@ class Rollout:
     at_once: int = 1
     patience: float = 600.0
     arrived: bool = True
+    away: int = 0
+
+    @property
+    def serves(self) -> bool:
+        """Complete, but for what waits for nodes that do not answer: nobody is served from there."""
+        there = min(self.updated, self.ready)
+        return self.complete or (self.seen and self.away > 0 and there >= self.wanted - self.away)
 
     @property
     def lasts(self) -> float:

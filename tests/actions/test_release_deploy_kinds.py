@@ -188,6 +188,9 @@ async def test_a_daemon_set_that_waits_for_a_node_names_it_and_leaves_the_choice
             await apply(shop, p, change)
         assert told.value.hint.startswith("accept it as it is where node-5 may stay behind")
         assert sorted(pods(shop, "edge-agent").values()) == [GOOD] * 4 + [BAD]
+        (thing,) = await shop.adapter.list("eu-1", "daemonset")
+        assert thing.rollout is not None
+        assert (thing.rollout.complete, thing.rollout.away, thing.rollout.serves) == (False, 1, True)
 
 
 # -- owned by a controller: BR-27 --------------------------------------------------------------------------------------

@@ -575,7 +575,7 @@ async def test_a_guard_that_somebody_bent_is_seen(here: Here, freeze: str) -> No
     thing = await get(clusters, Place("here", "guard", freeze))
     assert thing.facts["altered"] == ["spec.validations[0].expression"]
     await clusters.guard("here", freeze, rules())
-    assert (await get(clusters, Place("here", "guard", freeze))).facts == {}
+    assert "altered" not in (await get(clusters, Place("here", "guard", freeze))).facts
 
 
 async def test_what_is_not_ours_is_neither_changed_nor_taken_away(here: Here) -> None:

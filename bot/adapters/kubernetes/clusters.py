@@ -16,7 +16,7 @@ import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from bot.adapters.kubernetes import by_hand, owned, pods, resources, rights
 from bot.adapters.kubernetes.connection import (
@@ -129,6 +129,8 @@ class Clusters:
         if kind == "application":
             names = {name for _, name in self._applications(cluster)}
             return [thing for thing in found if thing.place.name in names]
+        if kind == "daemonset":
+            return [await self._reached(thing) for thing in found]
         return await self._followed(cluster, found) if kind == "deployment" else found
 
     async def get(self, place: Place) -> Thing | None:
@@ -140,6 +142,15 @@ class Clusters:
             return None
         thing = read(place, body)
         return (await self._followed(place.cluster, [thing]))[0] if place.kind == "deployment" else thing
+
+    async def _reached(self, thing: Thing) -> Thing:
+        """A DaemonSet with how many of its pods wait for a node that does not answer."""
+        if thing.rollout is None or not thing.rollout.seen or thing.rollout.complete or not isinstance(thing, Read):
+            return thing
+        space = self._target(thing.place.cluster).cluster.namespace
+        hindrances = Hindrances(self._connection(thing.place.cluster), space, datetime.now(UTC))
+        nodes = await hindrances.away(thing.body)
+        return replace(thing, rollout=replace(thing.rollout, away=len(nodes)))
 
     async def _followed(self, cluster: str, things: Sequence[Thing]) -> Sequence[Thing]:
         """Deployments that are only the template of an Argo Rollout, followed by that: such ones have no replicas."""

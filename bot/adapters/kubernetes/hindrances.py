@@ -31,11 +31,7 @@ class Hindrances:
 
     async def of(self, place: Place, body: Body) -> Hindrance | None:
         """Why its newest template does not run yet; None where nothing speaks against it."""
-        there = await self._readable(
-            lambda: self._connection.every(
-                resources.PODS.path(self._namespace), query=[("labelSelector", pods.of_workload(body))]
-            )
-        )
+        there = await self._pods(body)
         if place.kind == "statefulset" and (found := blocked(body, there)):
             return found
         newest = await self._newest(place, body)
@@ -46,9 +42,19 @@ class Hindrances:
             return found
         if place.kind == "rollout" and (found := waits(body)):
             return found
-        if place.kind == "daemonset" and (found := await self._away(there)):
-            return found
+        if place.kind == "daemonset" and (nodes := await self._away(there)):
+            words = ", ".join(f"node {name} is {state}" for name, state in nodes.items())
+            why = f"{words}: its pod can be neither replaced nor started"
+            return Hindrance(why, lasting=True, nodes=tuple(nodes))
         return await self._said(newest if newest is not None else body)
+
+    async def away(self, body: Body) -> Sequence[str]:
+        """Nodes that do not answer, where pods of a DaemonSet wait for them."""
+        return [*await self._away(await self._pods(body))]
+
+    async def _pods(self, body: Body) -> Sequence[Body]:
+        path, query = resources.PODS.path(self._namespace), [("labelSelector", pods.of_workload(body))]
+        return await self._readable(lambda: self._connection.every(path, query=query))
 
     async def _readable(self, ask: Callable[[], Awaitable[Sequence[Body]]]) -> Sequence[Body]:
         try:
@@ -64,8 +70,8 @@ class Hindrances:
         found = await self._readable(lambda: self._connection.every(path, query=query))
         return next((s for s in found if pods.controlled(s, body) and _is_newest(s, body)), None)
 
-    async def _away(self, there: Sequence[Body]) -> Hindrance | None:
-        """Nodes that do not answer, where its pods wait for them."""
+    async def _away(self, there: Sequence[Body]) -> dict[str, str]:
+        """Nodes that do not answer, where its pods wait for them, and how they are."""
         unready = [p for p in there if not pods.is_ready(p) or p["metadata"].get("deletionTimestamp")]
         names = sorted({str(node) for p in unready if (node := p["spec"].get("nodeName"))})
         found = {}
@@ -76,10 +82,7 @@ class Hindrances:
                 continue
             if node is None or not _node_is_ready(node):
                 found[name] = "NotReady" if node is not None else "gone"
-        if not found:
-            return None
-        words = ", ".join(f"node {name} is {state}" for name, state in found.items())
-        return Hindrance(f"{words}: its pod can be neither replaced nor started", lasting=True, nodes=tuple(found))
+        return found
 
     async def _said(self, about: Body) -> Hindrance | None:
         """The newest warning about this very object."""

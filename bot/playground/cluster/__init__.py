@@ -53,6 +53,7 @@ c.git (Git): push(repoURL, path, manifests) -> revision; what Applications (argo
 c.metrics (Metrics): set(ns, "Deployment", name, load); 1.0 is the target. Moves HPAs and KEDA's ScaledObjects; KEDA
     honours autoscaling.keda.sh/paused and paused-replicas.
 
+Rollout, ScaledJob, ApplicationSet   canary, blue-green and workloadRef; paused or not; what it makes stays as it says
 c.owners.keep(ns, deployment, manager)   an operator that puts the template back, whoever changes it
 Node objects                 a DaemonSet has a pod for each; what becomes of it there is the matter of the test
 ResourceQuota                refuses pods beyond its `hard`, as ReplicaFailure/FailedCreate of what makes them; so does
