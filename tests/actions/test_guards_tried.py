@@ -222,6 +222,20 @@ async def test_a_cluster_without_argo_rollouts_is_tried_all_the_same(shop: Paths
     assert "no changes on Fridays" in str(told) or "refuses" in str(told)
 
 
+async def test_a_banned_image_is_refused_under_any_tag_and_repository(shop: Paths) -> None:
+    await done(shop, BAN, banned(**{"2.4.1": ["2.4.1"]}))
+    repository, _, banned_digest = image("api", "2.4.1").partition("@")
+
+    async def deployed(named: str) -> str:
+        made = api("2.4.1")
+        made["spec"]["template"]["spec"]["containers"][0]["image"] = named
+        return await shop.deploy(made)
+
+    for named in (f"{repository}:2.4.1@{banned_digest}", f"mirror.example:5000/other@{banned_digest}"):
+        assert "banned" in await deployed(named), named
+    assert await deployed(f"{repository}:2.4.1") == "", "a tag alone is said not to be covered"
+
+
 async def test_what_no_ban_covers_is_on_the_card(shop: Paths) -> None:
     change = await shop.plan(BAN, banned(**{"2.4.1": ["2.4.1"]}))
     (fact,) = [f for f in change.facts if f.name == "not covered"]
