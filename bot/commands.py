@@ -8,7 +8,7 @@ has an answer: what was done in one line, or a refusal that says who can or what
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, cast
 
@@ -19,7 +19,8 @@ from bot.catalogue import Release
 from bot.policy import COMMANDER, Actor, Person, Refusal, Why
 from bot.run import events as ev
 from bot.run.afterwards import leftovers
-from bot.run.fold import evolve, proposal_gate
+from bot.run.fold import evolve
+from bot.run.proposals import proposal_gate
 from bot.run.rules import refused
 from bot.run.state import Proposal, Run
 
@@ -296,7 +297,7 @@ def _approve(run: Run, c: Approve, a: Asking) -> Answer | Refusal:
         if isinstance(seat, Refusal):
             return seat
         now = policy.seated(asked.spec.gate, a.person, asked.ballots, a.people, run.barred)
-        role, moved = seat, {g.by.id: now[g.by.id] for g in asked.votes if now.get(g.by.id, g.role) != g.role}
+        role, moved = seat, _moved(asked.ballots, now)
         wanted = run.phrase(c.decision)
         if asked.spec.gate.typed_phrase and c.phrase.strip().lower() != wanted.lower():
             return Refusal(Why.BAD_INPUT, f'Type "{wanted}" to approve this. Nothing was changed.')
@@ -472,6 +473,7 @@ def _propose(run: Run, e: ev.Proposed | ev.PartProposed, a: Asking) -> Answer | 
     may = policy.may_vote(gate, a.person, (), a.people, run.barred)
     if isinstance(may, Refusal) and not mine:
         return may
+    e = replace(e, role="" if isinstance(may, Refusal) else may)
     becomes = _becomes(proposal)
     if why := refused(run, becomes):
         return Refusal(Why.NOT_NOW, _sentence(run, why))
@@ -492,8 +494,9 @@ def _agree(run: Run, c: Agree, a: Asking) -> Answer | Refusal:
     may = policy.may_vote(p.gate, a.person, p.ballots, a.people, run.barred)
     if isinstance(may, Refusal):
         return may
-    after = replace(p, votes=(*p.votes, a.actor))
-    agreed = ev.Agreed(p.id, a.actor)
+    now = policy.seated(p.gate, a.person, p.ballots, a.people, run.barred)
+    agreed = ev.Agreed(p.id, a.actor, may, _moved(p.ballots, now))
+    after = evolve(run, agreed, a.now).proposals[p.id]
     if policy.satisfied(p.gate, after.ballots):
         return Answer((agreed, _becomes(p)), f"Done: {_what(run, p)}.")
     return Answer((agreed,), f"Agreed. Still needed: {_still(p.gate, after.ballots)}.")
@@ -511,6 +514,11 @@ def _becomes(p: Proposal) -> ev.Event:
     if p.what == "retarget":
         return ev.Retargeted(p.release, p.reason, p.by)
     return ev.FixAdmitted(p.release, p.reason, p.by)
+
+
+def _moved(votes: Sequence[policy.Vote], now: Mapping[str, str]) -> dict[str, str]:
+    """Who has a vote already -> the other seat that they fill now."""
+    return {v.person: now[v.person] for v in votes if now.get(v.person, v.seat) != v.seat}
 
 
 def _still(gate: policy.Gate, votes: Sequence[policy.Vote]) -> str:

@@ -132,9 +132,12 @@ def _of_run(event: _OfRun, names: Names) -> str:
         case ev.Aborted():
             return "aborted the run" + _because(event.reason)
         case ev.Proposed():
-            return f"proposed to {_proposal(event, names)} (proposal {event.id})" + _because(event.reason)
+            return f"proposed to {_proposal(event, names)} (proposal {event.id}{_yes(event.role)})" + _because(
+                event.reason
+            )
         case ev.Agreed():
-            return f"agreed to proposal {event.id}"
+            seat = f" as {event.role}" if event.role else ""
+            return f"agreed to proposal {event.id}{seat}"
         case ev.Retargeted():
             return f"had the run bring {event.target.version} from here on" + _because(event.reason)
         case ev.FixAdmitted():
@@ -159,7 +162,7 @@ def _of_run(event: _OfRun, names: Names) -> str:
         case ev.Inherited():
             return f"{names.step(event.step)} was handed over by run {event.run}: this run gives it back"
         case ev.PartProposed():
-            what = f"proposed to go on without {event.part} ({event.why}; proposal {event.id})"
+            what = f"proposed to go on without {event.part} ({event.why}; proposal {event.id}{_yes(event.role)})"
             return what + _because(event.reason)
         case ev.WentWithout():
             return f"had the run go on without {event.part} ({event.why})" + _because(event.reason)
@@ -219,6 +222,10 @@ def _proposal(event: ev.Proposed, names: Names) -> str:
         "skip": f"skip {step}",
         "accept": f"accept {step} as it is",
     }[event.what]
+
+
+def _yes(role: str) -> str:
+    return f", which counts as a yes from the {role}" if role else ""
 
 
 def _of_decision(event: _OfDecision, decision: str) -> str:

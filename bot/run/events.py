@@ -105,7 +105,8 @@ class Aborted:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """Something that more than one person must want: `what` on `step` or with `detail`; agreed to under `id`."""
+    """Something that more than one person must want: `what` on `step` or with `detail`; agreed to under `id`. `role`:
+    the seat that its author's own yes fills, empty where it fills none."""
 
     kind: ClassVar[str] = "proposed"
     id: str
@@ -114,15 +115,19 @@ class Proposed:
     reason: str
     step: str = ""
     release: Release | None = None
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """One person's yes to a proposal."""
+    """One person's yes to a proposal. `role`: the seat it filled; `moved`: who wanted it before -> the seat they fill
+    from now on, where this vote has taken theirs."""
 
     kind: ClassVar[str] = "agreed"
     id: str
     by: Actor
+    role: str = ""
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

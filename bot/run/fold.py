@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from bot.contract import Change, Receipt, Scope, Status, merged
-from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Actor, Gate
-from bot.run import afterwards, places
+from bot.policy import Actor
+from bot.run import afterwards, places, proposals
 from bot.run import events as ev
 from bot.run.again import redone, widened
 from bot.run.past import dropped, remembered
@@ -23,7 +23,6 @@ from bot.run.state import (
     End,
     Given,
     Halt,
-    Proposal,
     Run,
     Step,
     merge,
@@ -80,25 +79,6 @@ def _aborted(run: Run, e: ev.Aborted, at: float) -> Run:
     left = (replace(s, reset=False) for s in run.steps.values() if s.made is not None or s.reset)
     run = _set(run, *(s if s.spec.id in run.debts else afterwards.given_up(s) for s in left))
     return _cancel(run, "aborted", (s.spec.id for s in run.in_flight if s.spec.id not in restoring))
-
-
-def _proposed(run: Run, e: ev.Proposed, at: float) -> Run:
-    gate = proposal_gate(run, e.what, e.step)
-    counts = (gate.self_approval or e.by.id not in run.barred) and gate.roles & set(e.by.roles)
-    new = Proposal(e.id, e.what, e.by, e.reason, gate, (e.by,) if counts else (), at, e.step, e.release)
-    return replace(run, proposals={**run.proposals, e.id: new})
-
-
-def _part_proposed(run: Run, e: ev.PartProposed, at: float) -> Run:
-    run = _proposed(run, ev.Proposed(e.id, "admit", e.by, e.reason), at)
-    return places.proposed(run, e, replace(run.proposals[e.id], what="without"))
-
-
-def _agreed(run: Run, e: ev.Agreed, at: float) -> Run:
-    p = run.proposals.get(e.id)
-    if p is None:
-        return run
-    return replace(run, proposals={**run.proposals, e.id: replace(p, votes=(*p.votes, e.by))})
 
 
 def _retargeted(run: Run, e: ev.Retargeted, at: float) -> Run:
@@ -411,13 +391,13 @@ def _retried(run: Run, e: ev.Retried, at: float) -> Run:
 
 
 def _skipped(run: Run, e: ev.Skipped, at: float) -> Run:
-    run = replace(run, proposals=_without(run, "skip", e.step))
+    run = replace(run, proposals=proposals.without(run, "skip", e.step))
     s = replace(run.steps[e.step], halt=None, by=e.by, why=e.reason)
     return _ended(run, s if e.step in run.debts else afterwards.given_up(s), "skipped", at)
 
 
 def _accepted(run: Run, e: ev.Accepted, at: float) -> Run:
-    run = replace(run, proposals=_without(run, "accept", e.step))
+    run = replace(run, proposals=proposals.without(run, "accept", e.step))
     s = replace(run.steps[e.step], by=e.by, why=e.reason, halt=None)
     if s.left:
         s = replace(s, leave=s.leave | frozenset(s.left))
@@ -565,22 +545,10 @@ def _cancel(run: Run, why: str, steps: Iterable[str]) -> Run:
     )
 
 
-def _without(run: Run, what: str, step: str = "") -> dict[str, Proposal]:
-    return {k: p for k, p in run.proposals.items() if not (p.what == what and p.step == step)}
-
-
-def proposal_gate(run: Run, what: str, step: str = "") -> Gate:
-    """Who must agree: on a step its own approvers (else one approver), on the run commander and approver."""
-    if what not in ("skip", "accept"):
-        return COMMANDER_AND_APPROVER
-    asked = run.decision_of(run.steps[step]) if step in run.steps else None
-    return asked.spec.gate if asked is not None and asked.spec.gate is not None else ONE_APPROVER
-
-
 _Fold = Callable[[Run, Any, float], Run]
 _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.Created: _created, ev.Stopped: _stopped, ev.Resumed: _resumed, ev.Aborted: _aborted,
-    ev.Proposed: _proposed, ev.Agreed: _agreed, ev.Retargeted: _retargeted, ev.FixAdmitted: _admitted,
+    ev.Proposed: proposals.proposed, ev.Agreed: proposals.agreed, ev.Retargeted: _retargeted, ev.FixAdmitted: _admitted,
     ev.CommandOffered: _offered, ev.CommandTaken: _command_taken, ev.PeopleChanged: _people_changed,
     ev.Restored: _restored, ev.Closed: _closed, ev.Approved: _approved, ev.Declined: _declined,
     ev.BrokeGlass: _broke_glass, ev.Taken: _taken, ev.Reminded: _reminded, ev.Paged: _paged,
@@ -592,6 +560,6 @@ _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.Adopted: _adopted, ev.Seen: afterwards.seen, ev.Inherited: afterwards.inherited,
     ev.TakenOver: afterwards.taken_over, ev.Overdue: afterwards.overdue, ev.Lifted: afterwards.lifted,
     ev.CameBack: afterwards.came_back,    ev.Reviewed: afterwards.reviewed,
-    ev.PartProposed: _part_proposed, ev.WentWithout: places.went_without, ev.PartBack: places.part_back,
+    ev.PartProposed: proposals.part_proposed, ev.WentWithout: places.went_without, ev.PartBack: places.part_back,
     ev.PartHandedOver: places.handed_over,
 })  # fmt: skip

@@ -89,7 +89,8 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class PartProposed:
-    """Somebody wants the run to go on without a part; agreed to under `id`. `why`: what was said of it."""
+    """Somebody wants the run to go on without a part; agreed to under `id`. `why`: what was said of it; `role`: the
+    seat that its author's own yes fills, empty where it fills none."""
 
     kind: ClassVar[str] = "part proposed"
     id: str
@@ -97,6 +98,7 @@ class PartProposed:
     why: str
     by: Actor
     reason: str
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,12 @@ from typing import Literal
 
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Json, Outgoing, Receipt, Scope, Value, Verdict, canonical
-from bot.plan.model import Decision, Plan, StepSpec
-from bot.policy import Actor, Gate, Vote, satisfied
+from bot.plan.model import Plan, StepSpec
+from bot.policy import Actor, satisfied
+from bot.run.asked import Asked as Asked
+from bot.run.asked import Dropped as Dropped
+from bot.run.asked import Given as Given
+from bot.run.asked import Proposal as Proposal
 from bot.run.debt import Debt as Debt
 from bot.run.debt import Part as Part
 from bot.run.debt import Review as Review
@@ -141,73 +145,6 @@ class Step:
     def deadline(self) -> float | None:
         """When its time is up, once it has begun."""
         return None if self.began is None or not self.spec.changes else self.began + self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """One vote for a decision, with what it bound."""
-
-    by: Actor
-    role: str
-    at: float
-    fingerprints: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """What was said before the decision had to be asked anew. differences: how the change goes beyond what was
-    approved, one line each; empty where it was planned anew for another reason (another target, say)."""
-
-    votes: tuple[Given, ...]
-    glass: Actor | None = None
-    differences: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A decision as it stands. opened: since when people can decide it (None: not now). shown: whether it ever was
-    open; waited: seconds from then until it was decided; dropped: what no longer holds, until it is decided again."""
-
-    spec: Decision
-    votes: tuple[Given, ...] = ()
-    opened: float | None = None
-    reminded: float | None = None
-    paged: float | None = None
-    declined: tuple[tuple[Actor, str, float], ...] = ()
-    decided: float | None = None
-    glass: Actor | None = None
-    taken: str = ""
-    """Why nobody had to be asked, or the reason given when the glass was broken."""
-    shown: bool = False
-    waited: float | None = None
-    dropped: Dropped | None = None
-
-    @property
-    def ballots(self) -> list[Vote]:
-        """The votes as policy counts them."""
-        return [Vote(g.by.id, frozenset(g.by.roles), g.role) for g in self.votes]
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """Something that more than one person must want."""
-
-    id: str
-    what: str
-    by: Actor
-    reason: str
-    gate: Gate
-    votes: tuple[Actor, ...]
-    at: float
-    step: str = ""
-    release: Release | None = None
-    part: str = ""
-    why: str = ""
-
-    @property
-    def ballots(self) -> list[Vote]:
-        """The votes as policy counts them."""
-        return [Vote(a.id, frozenset(a.roles)) for a in self.votes]
 
 
 @dataclass(frozen=True, slots=True)

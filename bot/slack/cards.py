@@ -31,7 +31,7 @@ from bot.slack.blocks import (
     section,
     when,
 )
-from bot.slack.phrases import Scene, barred, because, debts, needed, people, proposal, resolved, sentence, stopped, who
+from bot.slack.phrases import Scene, barred, because, debts, listed, needed, proposal, resolved, sentence, stopped, who
 from bot.slack.post import Message
 from bot.slack.press import Press
 from bot.slack.truth import true_now
@@ -145,7 +145,7 @@ def _working_days(at: float, days: int) -> str:
 
 def proposed(scene: Scene, p: Proposal) -> Message:
     """Something that more than one person must want."""
-    given = mark(" Agreed so far: {}.", people(p.votes)) if p.votes else Mrkdwn("")
+    given = mark(" Agreed so far: {}.", _agreed(p)) if p.votes else Mrkdwn("")
     needs = Gate(missing(p.gate, p.ballots)).words or "nobody else"
     text = mark("*Proposed: {}* by {} at {}{}", proposal(scene, p), who(p.by), when(p.at), because(cut(p.reason, 600)))
     others = "" if p.gate.self_approval else f", not {barred(scene.run)}"
@@ -158,6 +158,11 @@ def proposed(scene: Scene, p: Proposal) -> Message:
     )
 
 
+def _agreed(p: Proposal) -> Mrkdwn:
+    """Who has said yes, each with the seat that it fills."""
+    return listed([mark("{} ({})", who(a), p.seats[a.id]) if a.id in p.seats else who(a) for a in p.votes])
+
+
 def at_once(past: PastProposal) -> bool:
     """Whether the one who proposed it was enough: nobody was ever asked."""
     p = past.proposal
@@ -168,7 +173,7 @@ def settled(scene: Scene, past: PastProposal) -> Message:
     """A proposal that is over."""
     p, over = past.proposal, past.over
     if past.done:
-        agreed = people(p.votes) if p.votes else who(p.by)
+        agreed = _agreed(p) if p.votes else who(p.by)
         how = mark("agreed by {} at {}", agreed, when(over.at))
     else:
         how = mark("no longer open since {}", when(over.at))

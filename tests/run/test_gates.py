@@ -461,3 +461,35 @@ def test_effects_beyond_what_was_approved_are_refused_by_whatever_way_they_come(
     more = Change("x", (Edit("one", None, "new"), Edit("other", None, "new")))
     why = play.write(ev.ApplyStarted("one", 2, more, more.fingerprint("doc.set")))
     assert why == "one would go beyond what was approved: other: now also absent -> new"
+
+
+def test_each_yes_to_a_proposal_is_kept_with_the_seat_it_fills() -> None:
+    play = Play(plan(act("one", decision="one"), act("two", after=["one"]), decisions=[gate("one")]))
+    play.do(ANA, Retarget(Release("2.3.9"), "bad too"))
+    proposal = play.run.proposals[play.proposal]
+    assert proposal.seats == {"ana": "commander"} and [v.seat for v in proposal.ballots] == ["commander"]
+    play.do(CHO, Agree(play.proposal))
+    ((proposed,), (agreed,)) = play.events(ev.Proposed), play.events(ev.Agreed)
+    assert (proposed.role, agreed.role, agreed.moved) == ("commander", "approver", {})
+    assert play.run.past[-1].proposal.seats == {"ana": "commander", "cho": "approver"}
+
+
+def test_a_yes_to_a_proposal_that_takes_another_seat_says_whose() -> None:
+    either = Gate((Requirement("approver"), Requirement("dba")))
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=either)]))
+    play.do(DAN, Skip("one", "not needed tonight"))
+    (proposed,) = play.events(ev.Proposed)
+    assert proposed.role == "dba", "fewer people hold it"
+    play.do(BEN, Agree(play.proposal))
+    (agreed,) = play.events(ev.Agreed)
+    assert (agreed.role, agreed.moved) == ("dba", {"dan": "approver"})
+    assert play.run.past[-1].proposal.seats == {"dan": "approver", "ben": "dba"}
+
+
+def test_a_yes_recorded_before_seats_were_kept_still_counts() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=TWO)]))
+    skip = ev.decode("proposed", ev.encode(ev.Proposed("p", "skip", Actor.of(CHO, "test"), "never mind", "one"))[1])
+    assert play.write(skip) is None
+    assert play.run.proposals["p"].seats == {} and [v.seat for v in play.run.proposals["p"].ballots] == [""]
+    play.do(DAN, Agree("p"))
+    assert play.step("one").end == "skipped"

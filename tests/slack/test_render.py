@@ -411,14 +411,15 @@ def test_command_that_was_taken_is_told() -> None:
 def test_another_release_needs_agreement() -> None:
     assert read(scenes.retarget_proposed(), "proposal.p2") == snapshot("""\
 Proposed: go back to 2.3.9 instead by @ana at 14:08 UTC: 2.4.0 fails as well
-Asked: an approver. Agreed so far: @ana.
+Asked: an approver. Agreed so far: @ana (commander).
 [ Agree ]\
 """)
 
 
 def test_an_agreed_proposal_says_who() -> None:
     assert read(scenes.retargeted(), "proposal.p2") == snapshot(
-        "Proposed: go back to 2.3.9 instead by @ana: 2.4.0 fails as well · agreed by @ana and @cho at 14:08 UTC"
+        "Proposed: go back to 2.3.9 instead by @ana: 2.4.0 fails as well · agreed by @ana (commander) and @cho "
+        "(approver) at 14:08 UTC"
     )
 
 
