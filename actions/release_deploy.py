@@ -39,7 +39,7 @@ from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
 from bot.released import rolling
 from bot.released.ends import Ends, who
-from bot.released.record import alike, whole_templates
+from bot.released.record import WHOLE, alike, whole_templates
 from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, kept, names, short, unblocked
 from bot.released.survey import Seen, survey, workloads
 from bot.released.survey import ends as ends_of
@@ -106,7 +106,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
         )
 
     async def observe(self, ctx: ReadCtx, p: ReleaseDeployParams, targets: Collection[str]) -> Mapping[str, Value]:
-        ends = Ends(p.images, ())
+        ends = await _ends(ctx, p)
         found = await rolling.at(ctx, {Place.of(t) for t in targets})
         return {t: await rolling.seen_at(ctx, ends, found[Place.of(t)], t) for t in targets}
 
@@ -183,6 +183,8 @@ def _was_right(e: Edit, ends: Ends) -> bool:
     """Whether an edit leads away from what the target served with."""
     place = Place.of(e.target)
     name = e.target.removeprefix(place.target(""))
+    if name == WHOLE:
+        return e.before is not None
     return not isinstance(e.before, Blob) and alike(e.before, ends.to.at(place).get(name), name)
 
 
@@ -255,8 +257,12 @@ def _unlabelled(seen: Seen) -> Iterator[str]:
 
 
 def _gone(seen: Seen, p: ReleaseDeployParams) -> Iterator[str]:
+    back = {Place.of(e.target) for e in seen.edits if e.target.endswith(f"/{WHOLE}")}
     for place, _ in seen.gone:
-        yield f"{place} is gone: {p.release} had it. It is not brought back by this; apply it from Git"
+        if place in back:
+            yield f"{place} is gone: it comes back as {p.release} had it"
+        else:
+            yield f"{place} is gone: {p.release} had it, but not all of it is recorded; bring it back from Git"
 
 
 def _left(seen: Seen) -> Iterator[str]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from bot.outage import Outage
 from bot.ports import Blob, Blobs, ImageRegistry, Json, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Kubernetes, Place, Thing, digest
 from bot.released.images import pinned, resolved
-from bot.released.record import take
+from bot.released.record import WHOLE, take
 from bot.releases import Releases
 from bot.store import away
 
@@ -114,6 +115,11 @@ def configuration(
     """What the release is (`bot.released.record`): the workloads that hold an image of it, and the ConfigMaps of the
     catalogue. secret: whether a value of this name looks like one. Pure."""
     return take([t for things in seen.values() for t in _holders(release, things)], settings, secret)
+
+
+def _moving(record: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A record without what moves by itself: replicas, which only whole objects hold."""
+    return {target: value for target, value in record.items() if not target.endswith(f"/{WHOLE}")}
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------
@@ -227,7 +233,12 @@ class Serving:
             return
         taken = configuration(served.release, seen, [thing for thing in found if thing is not None], self._secret)
         blob = await self._blobs.put(canonical(taken).encode(), SNAPSHOT)
-        if self._settled(service, served.release, blob):
+        release = served.release
+        if release.settings is not None and blob != (release.last or release.settings):
+            known = json.loads(await self._blobs.get(release.last or release.settings))
+            if _moving(known) == _moving(taken):
+                return
+        if self._settled(service, release, blob):
             await self._releases.settled(service, served.version, blob)
 
     def _settled(self, service: str, release: Release, record: Blob) -> bool:

@@ -281,7 +281,8 @@ class Kubernetes(Protocol):
         ...
 
     async def write(self, seen: Thing, fields: Mapping[str, Json]) -> Thing:
-        """Sets fields (None: removes) in one request, over the values that were seen: Changed if one differs."""
+        """Sets fields (None: removes) in one request, over the values that were seen: Changed if one differs. The field
+        `whole` makes an object that is not there, or (None) takes it away."""
         ...
 
     async def disown(self, place: Place) -> None:

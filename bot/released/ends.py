@@ -13,14 +13,16 @@ Invariants:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from bot.contract import Edit, Json
 from bot.ports.kubernetes import Place, Thing, Writer, digest
 from bot.released.images import repository
-from bot.released.record import DATA, IMAGE, TEMPLATE, Fields, Record, alike, is_secret, whole_templates
+from bot.released.record import DATA, IMAGE, TEMPLATE, WHOLE, Fields, Record, alike, is_secret, whole_templates
 
 _RESTARTED = "pod-annotation/kubectl.kubernetes.io/restartedAt"
 """Of no release: somebody restarted the pods."""
@@ -247,6 +249,30 @@ def gone(ends: Ends, things: Iterable[Thing], clusters: Collection[str]) -> Iter
         ours = any(ends.digest(image) in ends.good for image in _images(fields).values())
         if ours and place.cluster in clusters and place not in there:
             yield place, fields
+
+
+def made(ends: Ends, fields: Fields) -> Json:
+    """A workload of the record as it is made anew, with the target's own names for its images; None where the record
+    does not have it whole."""
+    whole = fields.get(WHOLE)
+    if not isinstance(whole, dict):
+        return None
+    again: dict[str, Json] = copy.deepcopy(whole)
+    for pod in _pods(again):
+        for among in ("initContainers", "containers"):
+            for container in pod.get(among) or ():
+                container["image"] = ends.named(container.get("image")) or container.get("image")
+    return again
+
+
+def _pods(value: Any) -> Iterator[Any]:
+    """The pod specs of an object."""
+    template = value.get("spec", {}).get("template") if isinstance(value, dict) else None
+    job = value.get("spec", {}).get("jobTemplate") if isinstance(value, dict) else None
+    if isinstance(template, dict):
+        yield template.get("spec", {})
+    if isinstance(job, dict):
+        yield from _pods(job)
 
 
 def who(thing: Thing, name: str) -> str:

@@ -31,7 +31,8 @@ from bot.contract import (
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
-from bot.released.ends import Ends, order, who
+from bot.released.ends import Ends, made, order, who
+from bot.released.record import IMAGE, WHOLE
 from bot.released.survey import RIGHTS
 
 PATIENCE = 60.0
@@ -105,6 +106,8 @@ async def write(
     found: list[Thing] = []
     for place, ours in by_place.items():
         thing = there.get(place)
+        if thing is None and all(e.target.endswith(f"/{WHOLE}") for e in ours):
+            thing = Thing(place, "")
         if thing is None:
             raise Fatal(f"{place} is gone", "somebody deleted it; undo or skip this step")
         for e in ours:
@@ -163,10 +166,22 @@ async def fresh(ctx: Ctx, name: str) -> bool:
 
 async def seen_at(ctx: ReadCtx, ends: Ends, thing: Thing | None, target: str) -> Value:
     """Where a target stands: the target's image under whatever name it goes, large values by reference."""
+    if thing is not None and target == thing.place.target(WHOLE):
+        return await kept(ctx, _whole_at(ends, thing))
     now = value_at(thing, target)
     if isinstance(now, str) and "/image/" in target:
         return ends.named(now) or now
     return await kept(ctx, now)
+
+
+def _whole_at(ends: Ends, thing: Thing) -> Json:
+    """All of an object: as the record has it where it runs the record's images, else as it is; None: it is gone."""
+    if not thing.version:
+        return None
+    fields = ends.to.at(thing.place)
+    same = all(ends.digest(image) == ends.digest(fields.get(name)) for name, image in thing.fields.items()
+               if name.startswith(IMAGE))  # fmt: skip
+    return made(ends, fields) if same else thing.whole
 
 
 def _elsewhere(thing: Thing, e: Edit, now: Value) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from bot.contract import Edit, Fatal, Outgoing, ReadCtx
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Cluster, Denied, Kind, Place, Thing
-from bot.released.ends import Difference, Ends, Several, gone, writers
+from bot.released.ends import Difference, Ends, Several, gone, made, writers
 from bot.released.images import resolved
-from bot.released.record import Fields, Record
+from bot.released.record import WHOLE, Fields, Record
 
 RIGHTS = "give the bot the right, or lift what forbids it; then try again"
 KEPT = 4
@@ -45,7 +45,9 @@ class Seen:
     def edits(self) -> tuple[Edit, ...]:
         """Strange images first, then settings, then the rest."""
         strange = [e for d in self.workloads for e in d.strange]
-        return (*strange, *(e for d in (*self.settings, *self.workloads) for e in d.edits if e not in strange))
+        missing = ((place, made(self.end, fields)) for place, fields in self.gone)
+        back = [Edit(place.target(WHOLE), None, whole) for place, whole in missing if whole is not None]
+        return (*strange, *(e for d in (*self.settings, *self.workloads) for e in d.edits if e not in strange), *back)
 
 
 async def ends(

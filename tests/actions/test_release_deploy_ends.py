@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from typing import Any
@@ -377,10 +378,31 @@ async def test_where_nothing_is_left_to_write_the_pods_are_waited_for_all_the_sa
 # -- gone --------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_workload_that_is_gone_is_named() -> None:
+async def test_a_workload_that_is_gone_comes_back_as_it_was_recorded_and_goes_again_on_undo() -> None:
+    worker = deployment("worker", GOOD, replicas=3, args=["work"])
+    async with service(deployment("api", GOOD), worker, names=("api", "worker")) as shop:
+        await shop.deploy(deployment("api", BAD))
+        await shop.record(BAD)
+        await shop.delete("worker")
+        change = await shop.plan()
+        assert "eu-1/deployment/worker is gone: it comes back as 1.0 had it" in change.warnings
+        await shop.apply(change)
+        made = shop.eu.get("Deployment", "worker", "shop")
+        assert made["spec"]["replicas"] == 3
+        assert made["spec"]["template"]["spec"]["containers"][0]["args"] == ["work"]
+        assert (await shop.plan()).is_noop
+        await shop.once_backwards(change)
+        assert [d["metadata"]["name"] for d in shop.eu.all("Deployment", "shop")] == ["api"]
+
+
+async def test_a_workload_that_is_gone_and_not_recorded_whole_is_named() -> None:
     async with service(deployment("api", GOOD), deployment("worker", GOOD), names=("api", "worker")) as shop:
-        await shop.deploy(deployment("api", BAD), deployment("worker", BAD))
+        kept = json.loads(await shop.blobs.get(shop.records[GOOD]))
+        partly = {target: value for target, value in kept.items() if not target.endswith("/whole")}
+        shop.records[GOOD] = await shop.blobs.put(json.dumps(partly).encode(), "application/json")
+        await shop.deploy(deployment("api", BAD))
         await shop.record(BAD)
         await shop.delete("worker")
         change = await shop.plan()
         assert {f.name: f.value for f in change.facts}["gone"] == "eu-1/deployment/worker"
+        assert any("deployment/worker is gone: 1.0 had it, but not all of it is recorded" in w for w in change.warnings)

@@ -67,7 +67,7 @@ async def test_a_subresource_needs_its_own_rule(shop: Cluster) -> None:
     assert not await may(shop, "bot", "patch", "deployments", subresource="scale")
     assert await may(shop, "bot", "get", "pods", subresource="log")
     assert not await may(shop, "bot", "update", "deployments", subresource="status")
-    assert not await may(shop, "bot", "delete", "deployments")
+    assert not await may(shop, "bot", "delete", "configmaps")
     assert not await may(shop, "bot", "get", "secrets")
 
 

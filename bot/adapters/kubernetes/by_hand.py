@@ -56,6 +56,11 @@ def _object(place: Place, wanted: Mapping[str, Json], start: list[str], me: str)
     if place.kind == "guard":
         yield from _guard(place, wanted.get("rules"), start, me)
         return
+    if "whole" in wanted:
+        made = wanted["whole"]
+        put = f"echo {shlex.quote(_compact(made))} | {shlex.join([*start, 'apply', '-f', '-'])}"
+        yield put if made is not None else shlex.join([*start, "delete", _typed(place), "--ignore-not-found"])
+        return
     env = {k: v for k, v in wanted.items() if k.startswith("env/")}
     images = {k: v for k, v in wanted.items() if k.startswith("image/")}
     template = {k: v for k, v in wanted.items() if k.startswith(TEMPLATE)}

@@ -235,6 +235,8 @@ class Clusters:
         if place.kind == "guard":
             await self.guard(place.cluster, place.name, fields.get("rules"))
             return await self._guards(place.cluster).get(place.name) or Thing(place, "")
+        if "whole" in fields:
+            return await self._made(seen, fields["whole"])
         thing = seen if isinstance(seen, Read) else await self._as_seen(seen, fields)
         operations = patch(thing, fields)
         if not any(o["op"] != "test" for o in operations):
@@ -255,6 +257,25 @@ class Clusters:
                 raise Changed(await self._what_changed(thing, fields)) from error
             raise self._connection(place.cluster).failure(error) from error
         return read(place, body)
+
+    async def _made(self, seen: Thing, whole: Json) -> Thing:
+        """Makes the object that is not there, or takes it away as it was seen."""
+        place, connection = seen.place, self._connection(seen.place.cluster)
+        space, resource = self._space(place), resources.RESOURCES[place.kind]
+        start = ["kubectl", "--context", self._target(place.cluster).context, "-n", space]
+        try:
+            if isinstance(whole, dict):
+                text = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+                await self._record(f"echo {shlex.quote(text)} | {shlex.join([*start, 'create', '-f', '-'])}")
+                body = await connection.ask("POST", resource.path(space), query=AS_US, body=whole)
+                return read(place, body)
+            await self._record(shlex.join([*start, "delete", _typed(place, resource)]))
+            only = {"resourceVersion": seen.version} if seen.version else {}
+            going = {"propagationPolicy": "Background", "preconditions": only}
+            await connection.ask("DELETE", self._path(place), body=going)
+        except Missing:
+            pass
+        return Thing(place, "")
 
     async def disown(self, place: Place) -> None:
         """See the port."""

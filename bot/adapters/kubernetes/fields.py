@@ -57,6 +57,15 @@ _MAPS: Mapping[str, Path] = {
 _DOTTED: tuple[Kind, ...] = ("scaledobject", "scaledjob", "application", "hpa")
 TEMPLATED: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob", "rollout")
 """Kinds whose pod template can be written."""
+MADE: Mapping[Kind, tuple[str, str]] = {
+    "deployment": ("apps/v1", "Deployment"),
+    "statefulset": ("apps/v1", "StatefulSet"),
+    "daemonset": ("apps/v1", "DaemonSet"),
+    "cronjob": ("batch/v1", "CronJob"),
+}
+"""Kinds that can be made anew, as the API calls them."""
+_ADDED = ("kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/", "deprecated.daemonset.")
+"""How annotations begin that a cluster or a client adds by itself."""
 _LISTS = ("initContainers", "containers", "ephemeralContainers")
 _ELSEWHERE = frozenset({"name", "image", "env"})
 """Keys of a container that are fields of their own."""
@@ -67,6 +76,19 @@ class Read(Thing):
     """A thing with the object that it was read from, which a patch is made against."""
 
     body: Body = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def whole(self) -> Json:
+        """See the port. What another controller owns is made by that one."""
+        if self.place.kind not in MADE or "owner" in self.facts:
+            return None
+        meta = self.body["metadata"]
+        labels, notes = (dict(meta.get(key) or {}) for key in ("labels", "annotations"))
+        notes = {key: value for key, value in notes.items() if not key.startswith(_ADDED)}
+        version, kind = MADE[self.place.kind]
+        named = {"name": self.place.name, "labels": labels, "annotations": notes}
+        return {"apiVersion": version, "kind": kind, "metadata": {key: value for key, value in named.items() if value},
+                "spec": copy.deepcopy(self.body["spec"])}  # fmt: skip
 
 
 def read(place: Place, body: Body) -> Read:

@@ -31,12 +31,14 @@ class Resource:
 
 
 _WRITTEN = ("get", "list", "patch")
+_MADE = (*_WRITTEN, "create", "delete")
+"""Of what is brought back where it is gone, and taken away again by an undo."""
 
 RESOURCES: Mapping[Kind, Resource] = {
-    "deployment": Resource("apps", "v1", "deployments", _WRITTEN),
-    "statefulset": Resource("apps", "v1", "statefulsets", _WRITTEN),
-    "daemonset": Resource("apps", "v1", "daemonsets", _WRITTEN),
-    "cronjob": Resource("batch", "v1", "cronjobs", _WRITTEN),
+    "deployment": Resource("apps", "v1", "deployments", _MADE),
+    "statefulset": Resource("apps", "v1", "statefulsets", _MADE),
+    "daemonset": Resource("apps", "v1", "daemonsets", _MADE),
+    "cronjob": Resource("batch", "v1", "cronjobs", _MADE),
     "rollout": Resource("argoproj.io", "v1alpha1", "rollouts", _WRITTEN, extension=True),
     "configmap": Resource("", "v1", "configmaps", _WRITTEN),
     "hpa": Resource("autoscaling", "v2", "horizontalpodautoscalers", _WRITTEN),

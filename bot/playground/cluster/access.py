@@ -205,9 +205,10 @@ _WORK = [
         "verbs": _READ,
     },
 ]
+_MAKING = ["create", "delete"]
 _BOT = [
-    {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "daemonsets"], "verbs": _OURS},
-    {"apiGroups": ["batch"], "resources": ["cronjobs"], "verbs": _OURS},
+    {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "daemonsets"], "verbs": [*_OURS, *_MAKING]},
+    {"apiGroups": ["batch"], "resources": ["cronjobs"], "verbs": [*_OURS, *_MAKING]},
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]},
     {"apiGroups": [""], "resources": ["configmaps"], "verbs": _OURS},
     {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list"]},

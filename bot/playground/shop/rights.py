@@ -26,8 +26,8 @@ def _rule(group: str, resources: Sequence[str], verbs: Sequence[str]) -> Json:
 
 
 _BOT_IN_THE_SERVICE = [
-    _rule("apps", ["deployments", "statefulsets", "daemonsets"], _WRITTEN),
-    _rule("batch", ["cronjobs"], _WRITTEN),
+    _rule("apps", ["deployments", "statefulsets", "daemonsets"], [*_WRITTEN, "create", "delete"]),
+    _rule("batch", ["cronjobs"], [*_WRITTEN, "create", "delete"]),
     _rule("batch", ["jobs"], ["list"]),
     _rule("", ["configmaps"], _WRITTEN),
     _rule("apps", ["replicasets"], ["list"]),
