@@ -134,11 +134,17 @@ class HttpTarget:
     ] = None
 
 
+def _either(words: Collection[str]) -> str:
+    """ "cronjob, deployment or rollout"."""
+    *first, last = sorted(words) or [""]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
 def _split(known: Collection[str]) -> Callable[[str], str]:
     def check(word: str) -> str:
         first, slash, rest = word.partition("/")
         if not slash or not rest or "/" in rest or (known and first not in known):
-            raise ValueError(f"must be {' or '.join(sorted(known)) or 'namespace'}/name, like {_EXAMPLES[bool(known)]}")
+            raise ValueError(f"must be {_either(known) or 'namespace'}/name, like {_EXAMPLES[bool(known)]}")
         return word
 
     return check

@@ -179,8 +179,14 @@ def test_a_cluster_is_a_target_beside_others() -> None:
     [
         ("{kubernetes: eu}", "'namespace' is missing"),
         ("{kubernetes: eu, namespace: shop, wave: 0}", "must be at least 1"),
-        ("{kubernetes: eu, namespace: shop, workers: [pod/x]}", "must be cronjob or deployment/name"),
-        ("{kubernetes: eu, namespace: shop, workers: [shop-worker]}", "must be cronjob or deployment/name"),
+        (
+            "{kubernetes: eu, namespace: shop, workers: [pod/x]}",
+            "cronjob, deployment, rollout, scaledjob or statefulset/name",
+        ),
+        (
+            "{kubernetes: eu, namespace: shop, workers: [shop-worker]}",
+            "cronjob, deployment, rollout, scaledjob or statefulset/name",
+        ),
         ("{kubernetes: eu, namespace: shop, applications: [shop]}", "must be namespace/name, like argocd/shop"),
         ("{kubernetes: eu, namespaces: shop}", "unknown key 'namespaces'; did you mean 'namespace'?"),
         ("{kubernetes: eu, http: 'http://x', namespace: shop}", "must say what it is: http or kubernetes"),

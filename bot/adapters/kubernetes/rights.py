@@ -20,7 +20,7 @@ from bot.adapters.kubernetes.resources import (
 )
 from bot.ports.kubernetes import Cluster
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Questions under way at a time: there are many, and each has the same time for its answer."""
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
