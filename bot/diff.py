@@ -16,8 +16,8 @@ from bot.ports import Blob
 DEEPEST = 7
 """Slashes of a target behind which it is one part, whatever it holds."""
 _Parts = list[tuple[str, ...]]
-_Said = tuple[str, str]
-"""Before and after as their one text each: made once an edit, compared at every depth."""
+_Said = tuple[object, object]
+"""Before and after as what tells them apart: made once an edit, compared at every depth."""
 _Folding = tuple[_Parts, Edit, _Said]
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
@@ -43,12 +43,16 @@ class Line:
 def diff(edits: Iterable[Edit]) -> tuple[Line, ...]:
     """The edits in as few lines as tell all of them, in the order of the first of each."""
     found: list[_Folding] = [
-        ([(part,) for part in e.target.split("/", DEEPEST)], e, (canonical(e.before), canonical(e.after)))
-        for e in edits
+        ([(part,) for part in e.target.split("/", DEEPEST)], e, (_one(e.before), _one(e.after))) for e in edits
     ]
     for at in range(max((len(parts) for parts, *_ in found), default=0)):
         found = _folded(found, at)
     return tuple(_line(parts, e) for parts, e, _ in found)
+
+
+def _one(value: Value) -> object:
+    """What is equal for the same values only: a text is that itself, anything else its one text, marked as such."""
+    return value if isinstance(value, str) else (canonical(value),)
 
 
 def _folded(found: list[_Folding], at: int) -> list[_Folding]:

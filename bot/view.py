@@ -110,7 +110,7 @@ def view(run: Run, now: float) -> RunView:
         c.reason,
         f"@{run.commander.name}" if run.commander else "nobody",
         c.evidence,
-        tuple(_step(run, s, now) for s in run.steps.values()),
+        steps(run, now),
         tuple(_decisions(run)),
         tuple(_halts(run)),
         tuple(debt(run, d) for d in run.debts.values()),
@@ -204,6 +204,11 @@ def took(run: Run, now: float) -> str:
 # -- steps -----------------------------------------------------------------------------------------------------------
 
 
+def steps(run: Run, now: float) -> tuple[StepView, ...]:
+    """Every step in a line."""
+    return tuple(_step(run, s, now) for s in run.steps.values())
+
+
 def _step(run: Run, s: Step, now: float) -> StepView:
     state, detail = _state(run, s, now)
     return StepView(s.spec.id, s.spec.title, s.spec.track, state, detail)
@@ -259,25 +264,36 @@ def _halts(run: Run) -> Iterator[str]:
 # -- decisions -------------------------------------------------------------------------------------------------------
 
 
+def places(run: Run) -> tuple[str, ...]:
+    """What people decide, in the order of the plan; the ways of a choice are one place."""
+    gated = (a.spec for a in run.asked.values() if a.spec.gate is not None)
+    return tuple(dict.fromkeys(d.choice or d.name for d in gated))
+
+
+def changes(run: Run, a: Asked) -> tuple[ChangeView, ...]:
+    """What a decision would do, or has let pass, step by step; of an open one, what has not ended."""
+    shown = (run.steps[m] for m in a.spec.members)
+    waits = a.opened is not None and a.decided is None
+    return tuple(change_view(s) for s in shown if s.change is not None and (s.open or not waits))
+
+
 def _decisions(run: Run) -> Iterator[DecisionView]:
-    gated = [a for a in run.asked.values() if a.spec.gate is not None]
-    places = list(dict.fromkeys(a.spec.choice or a.spec.name for a in gated))
-    for a in gated:
+    numbered = places(run)
+    for a in run.asked.values():
         if a.spec.gate is None:
             continue
         state = "decided" if a.decided is not None else "open" if a.opened is not None else "later"
-        shown = [run.steps[m] for m in a.spec.members]
         left = policy.missing(a.spec.gate, a.ballots) or a.spec.gate.by
         barred = "" if a.spec.gate.self_approval else ", not " + _names(run)
         yield DecisionView(
             a.spec.name,
             a.spec.title,
-            places.index(a.spec.choice or a.spec.name) + 1,
-            len(places),
+            numbered.index(a.spec.choice or a.spec.name) + 1,
+            len(numbered),
             state,
             run.card(a.spec.name),
             policy.Gate(tuple(left)).words + barred,
-            tuple(change_view(s) for s in shown if s.change is not None and (s.open or state != "open")),
+            changes(run, a),
             tuple(_given(a)),
             tuple(f"@{who.name} said not now{': ' + why if why else ''}" for who, why, _ in a.declined),
             run.phrase(a.spec.name) if a.spec.gate.typed_phrase else "",

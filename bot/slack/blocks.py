@@ -174,7 +174,7 @@ def actions(name: str, run: str, *elements: Piece | None) -> list[Piece]:
 
 def task(id: str, title: str, state: State, details: str = "", output: str = "") -> Piece:
     """A step in a plan block."""
-    piece: Piece = {"task_id": id[:ID], "title": cut(title, TASK_TITLE), "status": state, "type": "task_card"}
+    piece: Piece = {"task_id": id[:ID] or "-", "title": cut(title, TASK_TITLE), "status": state, "type": "task_card"}
     for name, text in (("details", details), ("output", output)):
         if text:
             piece[name] = _rich(text)
@@ -234,20 +234,21 @@ def _squeezed(blocks: Sequence[Piece]) -> Sequence[Piece]:
 def _check(blocks: Sequence[Block]) -> None:
     ids = [str(b["block_id"]) for b in blocks]
     pressed = [str(e["action_id"]) for b in blocks if b["type"] == "actions" for e in _pieces(b["elements"])]
+    shown = characters(blocks)
     faults = [
         (not blocks or len(blocks) > BLOCKS, f"{len(blocks)} blocks"),
         (len(set(ids)) < len(ids), f"a block id twice: {ids}"),
         (len(set(pressed)) < len(pressed), f"an action id twice: {pressed}"),
         (any(len(i) > ID for i in (*ids, *pressed)), "an id is too long"),
         (any(sum(b["type"] == kind for b in blocks) > 1 for kind in ("plan", "table")), "two plans or two tables"),
-        (characters(blocks) > TEXT, f"{characters(blocks)} characters of text"),
+        (shown > TEXT, f"{shown} characters of text"),
     ]
     if found := [what for wrong, what in faults if wrong]:
         raise Refused("; ".join(found))
 
 
 def _strings(value: Json | Block) -> Iterator[str]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for k, v in value.items():
             if isinstance(v, str):
                 if k in ("text", "title"):

@@ -102,8 +102,8 @@ def _open(scene: Scene, c: Card) -> Message:
 
 
 def _number(scene: Scene, c: Card) -> str:
-    d = next((scene.decisions[a.spec.name] for a in c.ways if a.spec.name in scene.decisions), None)
-    return f"Decision {d.number} of {d.of}" if d is not None else "Decision"
+    places = view.places(scene.run)
+    return f"Decision {places.index(c.name) + 1} of {len(places)}" if c.name in places else "Decision"
 
 
 def _dropped(scene: Scene, d: Dropped) -> Mrkdwn:
@@ -118,7 +118,7 @@ def _dropped(scene: Scene, d: Dropped) -> Mrkdwn:
 
 def _changes(scene: Scene, a: Asked, room: int, alone: bool) -> list[Mrkdwn]:
     """What one decision would do: a paragraph a step, numbered."""
-    changes = scene.decisions[a.spec.name].changes if a.spec.name in scene.decisions else ()
+    changes = scene.changes.get(a.spec.name, ())
     texts = []
     most = min(2_900, room // max(1, len(changes)))
     way = "" if alone else (a.spec.option or a.spec.title).capitalize()
@@ -195,7 +195,7 @@ def _buttons(scene: Scene, c: Card) -> Iterator[Piece | None]:
     run = scene.run
     yes = [(a, *_yes(scene, a)) for a in c.open if a.spec.gate is not None]
     for a, label, press in yes[:2]:
-        drastic = not all(x.reversible for x in scene.decisions[a.spec.name].changes)
+        drastic = not all(x.reversible for x in scene.changes[a.spec.name])
         yield button(label, press, "danger" if drastic else "primary" if len(yes) == 1 else None)
     rest = [(label, press) for _, label, press in yes[2:]]
     not_now = ("Not now", Press("decline", run.id, yes[0][0].spec.name)) if yes else None

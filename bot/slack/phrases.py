@@ -42,19 +42,18 @@ class Scene:
                                                               "the card is above")  # fmt: skip
 
     @cached_property
-    def seen(self) -> view.RunView:
-        """The run as every way in shows it, as of its last event."""
-        return view.view(self.run, self.run.at)
-
-    @cached_property
     def steps(self) -> Mapping[str, view.StepView]:
-        """The same, by step."""
-        return {s.id: s for s in self.seen.steps}
+        """The steps as every way in shows them, as of the last event."""
+        return {s.id: s for s in view.steps(self.run, self.run.at)}
 
     @cached_property
-    def decisions(self) -> Mapping[str, view.DecisionView]:
-        """The same, by decision."""
-        return {d.name: d for d in self.seen.decisions}
+    def changes(self) -> Mapping[str, tuple[view.ChangeView, ...]]:
+        """What each open decision of people would do."""
+        return {
+            a.spec.name: view.changes(self.run, a)
+            for a in self.run.asked.values()
+            if a.opened is not None and a.spec.gate is not None
+        }
 
     def title(self, step: str) -> str:
         """What people call a step."""
