@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TYPES := $(VENV)/slack-types
 ARGS ?=
+# More workers than cores, as most tests wait; each more costs 6 s of CPU, for it collects every test itself.
 WORKERS ?= 6
 STORY ?= rollback
 

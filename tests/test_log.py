@@ -154,7 +154,7 @@ async def _outage(url: str, written: io.StringIO) -> None:
     log.set_up("WARNING", Redactor(), to=written)
     world = World()
     world.hold["a"] = asyncio.Event()
-    async with desk(url, world, ttl=30.0) as bot:
+    async with desk(url, world) as bot:
         log.fold(bot.store.db.outage)
         runs = [await bot.open(plan(put(name)), service=name) for name in ("a", "b", "c")]
         await bot.until(runs[0], lambda r: world.entered["a"])

@@ -20,7 +20,7 @@ from bot.shared import FOLDER, NotShared, Shared, unshared
 def leases(pg_database: str) -> Iterator[list[Lease]]:
     """Two nodes of one database."""
     migrations.upgrade(pg_database)
-    with closing(take(pg_database, ttl=10.0)) as one, closing(take(pg_database, ttl=10.0)) as two:
+    with closing(take(pg_database)) as one, closing(take(pg_database)) as two:
         yield [one, two]
 
 
@@ -46,7 +46,7 @@ async def test_a_node_with_a_folder_of_its_own_does_not_start_and_says_what_to_d
 ) -> None:
     leases[1].close()
     await shared(tmp_path / "a", leases[0]).join()
-    with closing(take(pg_database, ttl=10.0)) as two:
+    with closing(take(pg_database)) as two:
         with pytest.raises(NotShared, match=r"b is not shared: node .* is at work .*ROLLBACK_BLOBS_URL"):
             await shared(tmp_path / "b", two).join()
         assert leases[0].id in unshared(FileBlobs(tmp_path / "b"), alive_nodes(pg_database))
@@ -58,6 +58,6 @@ async def test_a_copy_of_the_folder_is_no_shared_one(leases: list[Lease], tmp_pa
     leases[1].close()
     await one.join()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    with closing(take(pg_database, ttl=10.0)) as two:
+    with closing(take(pg_database)) as two:
         await shared(tmp_path / "b", two).join()  # what was copied it cannot tell
         assert two.id in await one.fault()  # but the other can

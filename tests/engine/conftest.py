@@ -15,7 +15,7 @@ from bot.catalogue import Release
 from bot.commands import Answer, Approve, Command
 from bot.engine.executor import Executor
 from bot.engine.reconciler import Engine, impossible
-from bot.lease import take
+from bot.lease import FileLease, RowLease
 from bot.plan.model import Plan
 from bot.policy import Actor, Person, Refusal
 from bot.redact import Redactor
@@ -80,10 +80,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(url: str, world: World, *, looping: bool = True, ttl: float = 5.0) -> AsyncIterator[Desk]:
-    """Everything from the lease to the loop."""
-    store = await Store.open(url)
-    lease = await asyncio.to_thread(take, url, ttl=ttl)
+async def desk(url: str, world: World, *, looping: bool = True) -> AsyncIterator[Desk]:
+    """Everything from the lease to the loop, as long a lease as the product's. A node that finds itself dead ends its
+    process; this one is the tests' own, so it ends its test, by that name."""
+    store, dead = await Store.open(url), list[str]()
+    lease = await asyncio.to_thread(lambda: FileLease(url) if url.startswith("sqlite") else
+                                    RowLease(url, fence=dead.append))  # fmt: skip
     engine = Engine(store, registry(world), world.ports, Crew(), redactor=Redactor([SECRET]), node=lease.id, tick=0.1)
     executor = Executor(url, lease=lease, run_pass=engine.run_pass, on_cancelled=engine.on_cancelled, drain=0.5)
     engine.use(executor)
@@ -98,6 +100,7 @@ async def desk(url: str, world: World, *, looping: bool = True, ttl: float = 5.0
         await executor.close()
         lease.close()
         await store.close()
+        assert not dead, "the machine gave this node no time: " + dead[0]
 
 
 @pytest.fixture
