@@ -108,7 +108,7 @@ def test_the_standard_plan_names_its_steps_for_both_ways() -> None:
     titles = [*(s.title for s in needed), *(d.title for d in plan.turned.decisions)]
     assert not [t for t in titles if BACKWARD.search(t)]
     ids = [s.id for s in plan.steps if s.changes and s.id in plan.behind["start"]]
-    assert ids.index("allow") < min(ids.index(i) for i in ("pause-workers", "settings", "deploy"))
+    assert ids.index("allow") < min(ids.index(i) for i in ("pause-workers", "deploy"))
     assert not _runs(plan.by_id["ban"].when, "forward") and not _runs(plan.by_id["allow"].when, "rollback")
 
 
