@@ -143,7 +143,7 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     ev.Applied: ("receipt",),
     ev.Undone: ("receipt", "observed"),
     ev.Checked: ("verdict",),
-    ev.Failed: ("error", "hint", "observed"),
+    ev.Failed: ("error", "hint", "observed", "parts"),
     ev.Seen: ("observed", "error"),
     ev.Inherited: ("change",),
     ev.Lifted: ("missing",),
@@ -156,6 +156,9 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     ev.Accepted: ("reason",),
     ev.UndoAsked: ("reason",),
     ev.HandedOver: ("reason",),
+    ev.PartProposed: ("why", "reason"),
+    ev.WentWithout: ("why", "reason"),
+    ev.PartHandedOver: ("reason",),
     ev.AdoptAsked: ("reason",),
     ev.Adopted: ("observed", "summary", "output"),
 }

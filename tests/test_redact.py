@@ -177,7 +177,7 @@ def planted(secret: str) -> list[ev.Event]:
         ev.Applied("s", 1, receipt),
         ev.Undone("s", 1, receipt, observed),
         ev.Checked("s", 1, Verdict(Status.FAIL, secret, secret, {"x": secret})),
-        ev.Failed("s", 1, "fatal", secret, secret, None, observed),
+        ev.Failed("s", 1, "fatal", secret, secret, None, observed, {"us-1": secret}),
         ev.Cancelled("s", 1, secret),
         ev.Lost("s", 1, secret),
         ev.NotNeeded("s", secret),
@@ -244,7 +244,7 @@ KEPT = {
     "limits", "digests", "follows", "what", "step", "how", "to", "outcome", "decision", "fingerprints", "fingerprint",
     "role", "phrase", "n", "application", "doing", "node", "name", "until", "done", "total", "cause", "retry_at",
     "debt", "was", "body", "lost", "ended", "instead", "instead_of", "given_up", "moved",
-    "there", "run", "of", "since",
+    "there", "run", "of", "since", "part",
 }  # fmt: skip
 """Fields that are ids, digests, people, numbers or references, in any event."""
 
