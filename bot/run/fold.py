@@ -290,7 +290,8 @@ def _taken_back(run: Run, s: Step, end: End, how: str, at: float) -> Run:
     if source is None:
         return _ended(run, replace(s, note=how), end, at)
     unseen = s.attempt.without if s.attempt is not None else run.left_out
-    scope = Scope(s.without if s.applying and not s.only else unseen, s.only)
+    begun = s.without if s.applying and not s.only else frozenset[str]()
+    scope = Scope(unseen | begun, s.only)
     rest = tuple(e for e in source.made.edits if not scope.holds(e.target)) if source.made is not None else ()
     debts = {k: d for k, d in run.debts.items() if k != source.spec.id or rest}
     bare = replace(source, made=replace(source.made, edits=rest) if source.made is not None and rest else None)

@@ -75,7 +75,7 @@ def ended(run: Run, s: Step) -> Step:
     unseen = s.attempt.without if s.attempt is not None else run.left_out
     if s.only:
         return replace(s, without=(s.without - s.only) | (unseen & s.only), only=frozenset())
-    return s if s.applying else replace(s, without=unseen)
+    return replace(s, without=unseen | (s.without if s.applying else frozenset()))  # as begun, and as ended
 
 
 # -- it is back --------------------------------------------------------------------------------------------------------

@@ -421,11 +421,19 @@ class Run:
         return {r.version: tuple(sorted(r.digests - good)) for r in self.outgoing}
 
     @property
+    def called_off(self) -> bool:
+        """Given up, and nothing of the way to the target stands: what was to be removed is meant to stay."""
+        lasting = ((s, s.made) for s in self.steps.values() if s.made is not None and s.spec.id not in self.debts)
+        stands = (s.spec.id for s, m in lasting if any(s.seen.get(e.target, e.after) != e.before for e in m.edits))
+        return self.aborted is not None and not any(i in self.plan.on_target for i in stands)
+
+    @property
     def outgoing(self) -> tuple[Release, ...]:
         """The release that is removed, and the targets tried in vain, those of the run that this one takes back too."""
         if self.created is None or self.target is None:
             return ()
-        found = (*self.created.given_up, self.created.removed, *(tried for tried, _ in self.tried))
+        removed = () if self.called_off else (*self.created.given_up, self.created.removed)
+        found = (*removed, *(tried for tried, _ in self.tried))
         return tuple(r for r in found if r.version != self.target.version)
 
     def value(self, ref: str) -> Json:

@@ -96,6 +96,8 @@ def _ways_out(run: Run, s: Step) -> Iterator[Piece | None]:
         yield button("Try again", Press("retry", run.id, id), "primary")
     if run.aborted:
         return
+    away = sorted(set(s.halt.parts) - run.left_out) if s.halt is not None else []
+    yield from (button(f"Go on without {p}…", Press("ask-without", run.id, p)) for p in away[:1])
     skip, accept = ("Skip…", Press("ask-skip", run.id, id)), ("Accept…", Press("ask-accept", run.id, id))
     more = [skip] if cause in TO_ACCEPT else []
     yield button(*(accept if cause in TO_ACCEPT else skip))

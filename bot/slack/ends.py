@@ -137,9 +137,11 @@ def restored(scene: Scene) -> Message:
     """It runs again: the first good news."""
     run = scene.run
     until = watched_until(run)
-    watch = mark(" Watching until {}; then it counts as verified.", when(until)) if until is not None else Mrkdwn("")
+    then = "" if run.owed_parts else "; then it counts as verified"
+    watch = mark(" Watching until {}{}.", when(until), then) if until is not None else Mrkdwn("")
     took = mark("{} after {}.", view.arrived(run).capitalize(), view.took(run, run.restored or run.at))
-    return message(section(joined([mark("*{} again.*{}", runs(run), watch), took])))
+    short = mark("*{}*", sentence(view.partial(run))) if run.owed_parts else Mrkdwn("")
+    return message(section(joined([short, mark("*{} again.*{}", runs(run), watch), took])))
 
 
 def end(scene: Scene) -> Message:

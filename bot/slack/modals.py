@@ -36,7 +36,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "retry": ("step",), "restore": ("step", "reason"), "hand-over": ("step", "person", "until", "reason"),
     "retarget": ("release", "reason"), "admit": ("release", "reason"), "offer": ("person",), "close": ("reason",),
     "forward": ("reason",), "replan": ("plan", "reason"), "agree": ("proposal",),
-    "review": ("decision", "reason"),
+    "review": ("decision", "reason"), "without": ("part", "reason"), "back": ("part",),
 }  # fmt: skip
 _TITLES = {
     "approve": "Approve", "decline": "Not now", "break-glass": "Break the glass", "abort": "Abort",
@@ -44,6 +44,7 @@ _TITLES = {
     "retry": "Try again", "restore": "Restore now", "hand-over": "Hand over", "retarget": "Another release",
     "admit": "Admit a fix", "replan": "Smaller plan",
     "offer": "Hand over the command", "close": "Close", "review": "Review broken glass",
+    "without": "Go on without it", "back": "It is back",
     "forward": "Roll forward again", "agree": "Agree",
 }  # fmt: skip
 _WHAT = {
@@ -60,6 +61,8 @@ _WHAT = {
     "admit": "One release, the fix, passes the freeze. One approver agrees first.",
     "offer": "They command once they take it. You stay barred from approving.",
     "close": "It ends as it is.",
+    "without": "From here on no step sees this part: it stays owed until it is back. One approver agrees.",
+    "back": "What this part is owed is planned now, and asked for.",
     "review": "You have looked at what was decided alone. It is recorded, and nobody is reminded any more.",
     "replan": "Nothing has begun yet: this run is given up for one of another plan, which asks for its own decisions.",
     "forward": "A new run of the same plan, to the release that this one removed, with gates of its own.",
@@ -91,7 +94,7 @@ class Form:
 
 def complete(do: str, subject: str = "", *, reason: str = "", to: str = "", until: str = "", phrase: str = "") -> bool:
     """Whether nothing has to be asked any more before this can be carried out."""
-    have = dict.fromkeys(("step", "proposal", "release", "plan", "decision"), subject)
+    have = dict.fromkeys(("step", "proposal", "release", "plan", "decision", "part"), subject)
     have |= {"reason": reason, "person": to, "until": until, "phrase": phrase}
     return all(have[f] or (do, f) in _OPTIONAL for f in _FIELDS.get(do, ()))
 
@@ -114,14 +117,14 @@ def ask(
 
 def fields(do: str, subject: str) -> tuple[str, ...]:
     """What has to be asked, where a subject is known or is not."""
-    return tuple(f for f in _FIELDS.get(do, ()) if not (subject and f in ("step", "proposal", "decision")))
+    return tuple(f for f in _FIELDS.get(do, ()) if not (subject and f in ("step", "proposal", "decision", "part")))
 
 
 def command(form: Form, values: Mapping[str, str]) -> cmd.Command:
     """The command that a form, filled in like this, stands for. NotOurs."""
     p, reason = form.press, values.get("reason", "").strip()
     subject = p.subject or values.get("step", "") or values.get("proposal", "") or values.get("release", "")
-    subject = subject or values.get("decision", "")
+    subject = subject or values.get("decision", "") or values.get("part", "")
     return build(p.do, subject, card=p.card, reason=reason, phrase=values.get("phrase", ""),
                  to=values.get("person", ""), until=_moment(values.get("until", "")))  # fmt: skip
 
@@ -141,6 +144,7 @@ def build(
         "admit": lambda: cmd.Admit(Release(subject), reason), "agree": lambda: cmd.Agree(subject),
         "offer": lambda: cmd.Offer(to or subject), "take": cmd.Take, "close": lambda: cmd.Close(reason),
         "review": lambda: cmd.Review(subject, reason),
+        "without": lambda: cmd.Without(subject, reason), "back": lambda: cmd.Back(subject),
     }  # fmt: skip
     if do not in makers:
         raise NotOurs(f"there is no command {do[:40]!r}")
@@ -171,6 +175,10 @@ def _field(
             return _choice("Which step", _steps(p, run))
         case "proposal":
             return _choice("Which one", [(f"{x.what} {x.step}: {x.reason}", x.id) for x in run.proposals.values()])
+        case "part":
+            away = {p for s in run.halted if s.halt is not None for p in s.halt.parts} - run.left_out
+            found = sorted(away) if p.do == "without" else [x.name for x in run.owed_parts]
+            return _choice("Which part", [(name, name) for name in found])
         case "decision":
             open_ = [r.decision for r in run.reviews.values() if r.reviewed is None]
             return _choice("Which decision", [(run.asked[d].spec.title, d) for d in open_ if d in run.asked])

@@ -178,7 +178,7 @@ def resolved(h: PastHalt) -> Mrkdwn:
     words = {
         "retried": "tried again by {}{}", "skipped": "skipped by {}{}", "accepted": "accepted as it is by {}{}",
         "undo asked": "to be undone, asked by {}{}", "adopt asked": "done by hand, says {}{}",
-        "retargeted": "another release was chosen by {}{}",
+        "retargeted": "another release was chosen by {}{}", "went without": "goes on without it, by {}{}",
     }  # fmt: skip
     if over.by is None:
         return mark("Over since {}.", when(over.at))
@@ -193,6 +193,7 @@ def proposal(scene: Scene, p: Proposal) -> str:
     way = "change" if scene.run.purpose == "forward" else "go back"
     words: dict[str, str] = {
         "retarget": f"{way} to {version} instead", "admit": f"let release {version} through the freeze",
+        "without": f"go on without {p.part}",
         "skip": f"skip {step}", "accept": f"accept {step} as it is", "forward": "roll forward again",
     }  # fmt: skip
     return words.get(p.what, p.what)

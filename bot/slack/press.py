@@ -42,6 +42,8 @@ IN_MODAL: Mapping[str, str] = {
     "ask-replan": "",
     "ask-admit": "",
     "ask-offer": "",
+    "ask-without": "a part of the catalogue that is away",
+    "ask-back": "a part that was left out",
     "ask-review": "a broken glass, by its decision",
     "ask-close": "",
     "ask-forward": "",

@@ -43,7 +43,10 @@ _SIGNS: dict[str, State] = {
 def root(scene: Scene) -> Message:
     """The card that everything else of the run hangs under."""
     run = scene.run
-    lines = [mark("*{}* · {}", view.title(run), standing(scene)), *_facts(scene)]
+    short = view.partial(run)
+    head = mark("*{}* · {}{}", view.title(run), f"{short}; " if short else "", standing(scene))
+    owed = () if run.aborted else run.owed_parts
+    lines = [head, *(mark("Owed: {}.", view.owed_part(run, p)) for p in owed), *_facts(scene)]
     steps = _plan(scene)
     return message(
         section(joined(fit(line, 700) for line in lines)),

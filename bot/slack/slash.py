@@ -48,6 +48,8 @@ _VERBS: dict[str, tuple[Shape, str]] = {
     "replan": ("subject", "by another plan, before anything has begun: `replan PLAN because ...`"),
     "freeze": ("run", "refuse new releases of a service without a rollback: `freeze shop because ...`"),
     "thaw": ("run", "let a frozen service take releases again: `thaw shop because ...`"),
+    "without": ("subject", "go on without a part that is away: `without us-1 because ...`"),
+    "back": ("subject", "a part that was left out is back: `back us-1`"),
     "review": ("subject", "broken glass was looked at: `review RUN DECISION because ...`"),
     "debts": ("run", "what is still to be given back or reviewed; `debts shop` for one service"),
     "history": ("run", "earlier runs"),
@@ -55,7 +57,7 @@ _VERBS: dict[str, tuple[Shape, str]] = {
     "token": ("run", "a personal token for the command line; `token revoke` ends yours"),
     "help": ("run", "this"),
 }
-_SUBJECTS = {"agree": "PROPOSAL", "replan": "PLAN", "review": "DECISION"}
+_SUBJECTS = {"agree": "PROPOSAL", "replan": "PLAN", "review": "DECISION", "without": "PLACE", "back": "PLACE"}
 _ALSO = {"handover": "hand-over", "hand": "hand-over", "show": "status", "cancel": "abort", "pause": "stop",
          "continue": "resume", "?": "help", "--help": "help", "list": "history"}  # fmt: skip
 _PERSON = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")

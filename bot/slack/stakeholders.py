@@ -86,7 +86,9 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
     problem = f"There is a problem with {run.service}." if back else ""
     now = " ".join(sentence(cut(x, 300)) for x in (created.impact, created.workaround) if x) or problem
     was = mark("The problem was: {}", sentence(cut(created.impact, 300))) if created.impact and back else Mrkdwn("")
-    if run.closed is not None and run.closed.outcome == "verified":
+    if short := _short(run):
+        yield mark("{} {}", short, was)
+    elif run.closed is not None and run.closed.outcome == "verified":
         yield mark("Resolved: {} runs version {}, was watched, and works. {}", run.service, version, was)
     elif run.closed is not None and run.restored is not None:
         yield mark("{} runs version {} again; the work on it has ended. {}", run.service, version, was)
@@ -100,6 +102,17 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
         yield mark("{}{} {}.", f"{now} " if now else "", "We are going back to the previous version," if back else
                    "We are going forward again to the newer version,", version)  # fmt: skip
         yield _return(scene.eta, "back" if back else "done", waits=bool(run.halted) or run.stopped is not None)
+
+
+def _short(run: Run) -> str:
+    """In plain words, where a part of the service is not known to be well: never "resolved"."""
+    if run.restored is None or run.aborted is not None or not run.owed_parts or run.target is None:
+        return ""
+    owed = ", ".join(p.name for p in run.owed_parts)
+    more = "we do not know yet whether it works there" if run.open else "it is not known whether it works there"
+    return (
+        f"{run.service} runs version {run.target.version} again in part. One part cannot be reached ({owed}): {more}."
+    )
 
 
 def _not_over(run: Run) -> str:

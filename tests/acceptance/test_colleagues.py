@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.playground.demo.stage import Stage
-from bot.playground.demo.story import BACKEND, REASON, begin, end
+from bot.playground.demo.story import BACKEND, REASON, away_between, begin, end
 from tests.acceptance.house import faults, incident
 
 
@@ -29,7 +28,7 @@ async def test_a_cluster_that_goes_away_while_it_is_deployed_to_is_named_and_don
         await people.open("ana", f"shop because {REASON}")
         await people.press("ana", "Start rollback")
         await people.card(BACKEND)
-        going = asyncio.create_task(_goes_away_in_the_first_wave(stage))
+        going = asyncio.create_task(away_between(stage))
         await people.press("cho", BACKEND)
         await going
         card = await people.reads("Deploy stopped at")
@@ -61,14 +60,3 @@ async def test_neither_ci_nor_git_brings_the_banned_release_back_after_the_end()
         await cluster.until(lambda: "2.4.1 was rolled back and is banned" in told())
         truth = await stage.shop.truth()
         assert truth.serves("2.4.0")
-
-
-async def _goes_away_in_the_first_wave(stage: Stage) -> None:
-    """us-1 goes as soon as the bot has put its first image into eu-1."""
-    clusters = stage.shop.clusters
-
-    def begun() -> bool:
-        return any(r.resource == "deployments" for r in clusters["eu-1"].requests.writes("bot"))
-
-    await clusters["eu-1"].until(begun, 60)
-    await clusters["us-1"].disconnect()

@@ -305,3 +305,19 @@ def test_a_glass_broken_for_what_then_drifted_is_still_to_be_reviewed() -> None:
     play.go("one")
     assert play.run.asked["one"].glass is None and play.run.reviews["one"].by.id == "ben"
     play.do(CHO, Approve("one", play.run.card("one")))
+
+
+def test_a_release_whose_removal_was_called_off_is_not_kept_out_of_anything() -> None:
+    pause = act("pause", {"workers": 0}, temporary=True)
+    deploy = act("deploy", {"v": {REF: "target.version"}}, ["pause"])
+    play = Play(plan(pause, deploy, act("late", after=["deploy"])), world={"workers": 6, "v": "2.4.1"})
+    play.go("pause")
+    play.go("deploy")
+    play.go("late", "broken")
+    assert [r.version for r in play.run.outgoing] == ["2.4.1"]
+    play.do(ANA, Abort("2.4.1 was not the cause"))
+    play.look()
+    assert [r.version for r in play.run.outgoing] == ["2.4.1"], "2.4.0 runs in its place as yet"
+    play.do(ANA, Undo("deploy", "2.4.1 stays"))
+    play.go("deploy")
+    assert play.world["v"] == "2.4.1" and play.run.outgoing == ()

@@ -229,3 +229,15 @@ def test_trying_again_without_the_decision_waits_for_the_part() -> None:
     play.do(ANA, Retry("deploy"))
     play.go("deploy")
     assert play.halt("deploy").parts == {"us": "no answer"} and play.step("resume").n == 0
+
+
+def test_a_second_part_that_is_left_out_while_a_step_is_tried_again_is_owed_as_well() -> None:
+    play = Play(plan(act("ban", {"eu/ban": "x", "us/ban": "x"}), check("v", ["ban"], phase="verify")))
+    without(play, "us")
+    play.go("ban", "cancelled")
+    play.go("ban", "begin")
+    play.go("ban", "wait")
+    without(play, "eu")
+    play.go_all()
+    assert play.step("ban").end == "done" and play.step("ban").without == {"eu", "us"}
+    assert play.run.open and [p.name for p in play.run.owed_parts] == ["us", "eu"]

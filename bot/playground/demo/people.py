@@ -79,6 +79,14 @@ class People:
         except TimeoutError:
             raise self._missing(repr(text), within) from None
 
+    async def gone(self, run: str, within: float = PATIENCE) -> None:
+        """Returns when `rollback-bot debts` lists nothing of a run any more. DemoFailed."""
+        end = time.monotonic() + within
+        while run in (said := await self.stage.host("debts", token=await self.stage.token("ana"))):
+            if time.monotonic() > end:
+                raise DemoFailed(f"something is still owed: {said}")
+            await asyncio.sleep(0.5)
+
     def _offering(self, button: str) -> Post | None:
         return next((p for p in reversed(self.stage.workspace.driver.read(HERE)) if button in p.buttons), None)
 

@@ -236,6 +236,11 @@ class Stage(Staged):
             await self.host("audit", file.stem, "export", "--format", "html", "--output", str(file), token=token)
         return files
 
+    async def last_run(self) -> str:
+        """The id of the newest run."""
+        found = json.loads(await self.host("history", "--json", token=await self.token("ana")))["runs"]
+        return str(found[0]["run"])
+
     async def token(self, person: str) -> str:
         """A personal token for the command line, as the host issues it; once a person."""
         kept = self.folder / f"token-{person}"

@@ -2,6 +2,8 @@
 
 `rollback`: 2.4.1 is bad, ana asks for 2.4.0 back, may not approve her own wish, cho does, and it comes back.
 `bad_target`: 2.4.0 turns out to be bad too, in the middle; ana asks for 2.3.9 instead, and cho agrees.
+`partial`: us-1 goes away half-way; eu-1 is restored without it, and us-1 gets its share when it is back.
+`abort`: half-way it turns out that the release was not the cause; what was changed is undone from the record.
 `forward`: 2.4.0 is rolled back for what was not its fault, and is brought forward again, in a run of its own.
 """
 
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 
 from bot.playground.demo.live import Live, payments
 from bot.playground.demo.people import People
-from bot.playground.demo.stage import DemoFailed, Stage
+from bot.playground.demo.stage import HERE, DemoFailed, Stage
 
 REASON = "checkout fails since 14:02"
 BACKEND = "Bring the backend back"
@@ -122,6 +124,77 @@ async def _forward(stage: Stage, live: Live) -> None:
     await end(people, "2.4.0", "2.3.9", "Roll forward")
 
 
+async def away_between(stage: Stage) -> None:
+    """us-1 goes as soon as the bot has put its first image into eu-1."""
+    clusters = stage.shop.clusters
+
+    def begun() -> bool:
+        return any(r.resource == "deployments" for r in clusters["eu-1"].requests.writes("bot"))
+
+    await clusters["eu-1"].until(begun, 60)
+    await clusters["us-1"].disconnect()
+
+
+async def _half_done(people: People) -> None:
+    """Ana's rollback is carried out in eu-1, and us-1 goes away before its turn."""
+    await people.open("ana", f"shop because {REASON}")
+    await people.press("ana", "Start rollback")
+    await people.card(BACKEND)
+    going = asyncio.create_task(away_between(people.stage))
+    said = await people.press("ana", BACKEND)
+    if "Not yours to decide" not in said:
+        raise DemoFailed(f"ana was not refused at her own gate, but told: {said or 'nothing'}")
+    await people.press("cho", BACKEND)
+    await going
+    people.live.tell("us-1", "does not answer any more")
+    await people.reads("Deploy stopped at")
+
+
+async def _partial(stage: Stage, live: Live) -> None:
+    people = People(stage, live)
+    await _half_done(people)
+    await people.type("ana", "without us-1 because its provider is down")
+    await people.press("cho", "Agree")
+    live.tell("dee", "has Git say 2.4.0, in both clusters' folders")
+    stage.shop.push("2.4.0")
+    await people.reads("eu-1 restored, us-1 unknown")
+    await people.reads("Close: 4 of 4")
+    truth = await stage.shop.truth()
+    if set(truth.running["eu-1"].values()) != {("2.4.0",)} or set(truth.running["us-1"].values()) != {("2.4.1",)}:
+        raise DemoFailed(f"not what it is said to be: {truth.running}")
+    if "is verified" in stage.workspace.driver.transcript(HERE):
+        raise DemoFailed("it is called verified although us-1 is unknown")
+    await stage.shop.clusters["us-1"].connect()
+    live.tell("us-1", "answers again")
+    await people.press("cho", BACKEND)
+    await people.reads("shop runs 2.4.0 and is verified.")
+    await people.reads("Rollback of shop: 2.4.1 → 2.4.0 · verified after")
+
+
+async def _abort(stage: Stage, live: Live) -> None:
+    people = People(stage, live)
+    await _half_done(people)
+    await stage.shop.clusters["us-1"].connect()
+    live.tell("us-1", "answers again")
+    await stage.shop.renew("2.4.0")
+    live.tell("provider", "has a new certificate for 2.4.0")
+    await people.type("ana", "abort because the certificate was the cause, and there is a new one")
+    await people.reads("Stays changed: Deploy was given up half-way")
+    await people.type("ana", "undo deploy because 2.4.0 was not the cause")
+    await people.press("cho", "Undo: Deploy")
+    await people.reads("Deploy: undone")
+    for step, left in (("pause-workers", 2), ("git", 1)):
+        await people.type("ana", f"restore {step} because 2.4.0 stays")
+        await people.reads(f"{left} to be restored or handed over")
+    await people.type("ana", "hand-over freeze to @ben until 2h because ben looks at payments first")
+    await people.reads("aborted, debts handed over")
+    await people.type("ben", "debts")
+    run = await stage.last_run()
+    await people.type("ben", f"restore {run} freeze because payments are fine")
+    await people.reads("Prepare: 4 of 4")
+    await people.gone(run)
+
+
 STORIES = {
     "rollback": Story("a bad release, and the previous one comes back", "2.4.0", _rollback, bad_release),
     "bad-target": Story(
@@ -130,5 +203,10 @@ STORIES = {
     "forward": Story(
         "the release was not the cause, and is brought forward again", "2.4.0", _forward, lost_certificate, "",
         deploys=2, runs=2,
+    ),
+    "partial": Story("a region goes away, and comes back later", "2.4.0", _partial, bad_release),
+    "abort": Story(
+        "a rollback that is given up half-way, because the release was not the cause", "2.4.0", _abort,
+        lost_certificate, "", deploys=2,
     ),
 }  # fmt: skip
