@@ -446,13 +446,18 @@ def merged(first: Iterable[Edit], then: Iterable[Edit]) -> tuple[Edit, ...]:
 
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces, UTF-8 kept, NaN refused; blobs as objects."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_blob)
+    return _CANONICAL.encode(value)
 
 
 def _blob(value: object) -> dict[str, Json]:
     if isinstance(value, Blob):
         return {"digest": value.digest, "size": value.size, "type": value.type}
     raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_blob
+)  # fmt: skip
 
 
 def _edit_key(e: Edit) -> list[Any]:
