@@ -83,6 +83,10 @@ class Everyone:
         """Both."""
         return (ANA, CHO)
 
+    async def still(self, id: str) -> Person:
+        """One of them."""
+        return ANA if id == ANA.id else CHO
+
 
 class NoPorts:
     """Nothing is needed."""

@@ -20,6 +20,10 @@ class Directory(Protocol):
         """One person; somebody unknown is a stranger without roles."""
         ...
 
+    async def still(self, id: str) -> Person:
+        """The same, asked at this moment and not of what was kept. Unreachable where nobody answers."""
+        ...
+
 
 class CatalogueDirectory:
     """The people that the catalogue lists, as it stands at each question."""
@@ -34,6 +38,10 @@ class CatalogueDirectory:
     async def person(self, id: str) -> Person:
         """One of them, or a stranger."""
         return next((p for p in _people(self._catalogue) if p.id == id), Person(id, id, kind="stranger"))
+
+    async def still(self, id: str) -> Person:
+        """The same: the catalogue in force is all there is to ask."""
+        return await self.person(id)
 
 
 def _people(catalogue: Catalogue) -> list[Person]:

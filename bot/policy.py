@@ -57,13 +57,15 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What must be decided by people before a step may act. remind, escalate: seconds after opening."""
+    """What must be decided by people before a step may act. remind, escalate: seconds after opening; lifetime: seconds
+    after which a yes holds no longer, where nothing of what it lets pass has begun."""
 
     by: tuple[Requirement, ...]
     self_approval: bool = False
     typed_phrase: bool = False
     remind: float = 60.0
     escalate: float = 300.0
+    lifetime: float = 3600.0
 
     @property
     def roles(self) -> frozenset[str]:

@@ -134,6 +134,7 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     ev.Declined: ("reason",),
     ev.BrokeGlass: ("reason",),
     ev.Taken: ("why",),
+    ev.Lapsed: ("why",),
     ev.Planned: ("change", "left"),
     ev.Drifted: ("change", "differences"),
     ev.ApplyStarted: ("change",),

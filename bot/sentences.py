@@ -115,7 +115,7 @@ _OfRun = (
     | ev.PartProposed | ev.WentWithout | ev.PartBack | ev.PartHandedOver
     | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted | ev.Unknown
 )  # fmt: skip
-_OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Reminded | ev.Paged
+_OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Lapsed | ev.Reminded | ev.Paged
 _OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
 _OfAttempt = ev.Started | ev.NotNeeded | ev.OfAttempt
 _OF_RUN, _OF_DECISION, _OF_PEOPLE = _OfRun, _OfDecision, _OfPeople
@@ -238,6 +238,8 @@ def _of_decision(event: _OfDecision, decision: str) -> str:
             return f"broke the glass for {decision}" + _because(event.reason)
         case ev.Taken():
             return f"{decision} needed nobody's yes" + _because(event.why)
+        case ev.Lapsed():
+            return f"{decision} is to be decided again: {event.why}"
         case ev.Reminded():
             return f"{decision} waits: those who can decide were reminded"
         case ev.Paged():

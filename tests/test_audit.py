@@ -293,6 +293,7 @@ EVERY: list[ev.Event] = [
     ev.Declined("go", ANA, "not yet"),
     ev.BrokeGlass("go", {"deploy": "f00"}, ANA, "nobody awake"),
     ev.Taken("go", "proven"),
+    ev.Lapsed("go", "approved over 60 min ago, and not begun"),
     ev.Reminded("go"),
     ev.Paged("go"),
     ev.Started("deploy", 1, 1, "plan", "node"),

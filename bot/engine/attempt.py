@@ -76,6 +76,7 @@ class Log(Protocol):
     async def submit(self, run: str, *events: ev.Event) -> str | None: ...
     async def progress(self, run: str, step: str, text: str, done: int | None, total: int | None) -> None: ...
     async def rest(self, seconds: float) -> bool: ...
+    async def voters(self, run: Run, step: Step) -> tuple[str, tuple[str, ...]]: ...
 
 
 PortsOf = Callable[[Run, Record], Ports]
@@ -369,7 +370,12 @@ class Attempt:
             over = ev.Undone(self.id, self.n, done, {}) if undoing else ev.Applied(self.id, self.n, done)
             await self.write(ev.Planned(self.id, self.n, change, print_), over)
             return None
-        begun = ev.ApplyStarted(self.id, self.n, change, print_, there)
+        gone, unasked = await self.log.voters(self.run, step) if not step.applying else ("", ())
+        asked = self.run.decision_of(step)
+        if gone and asked is not None:
+            await self.write(ev.Lapsed(asked.spec.name, gone))
+            return None
+        begun = ev.ApplyStarted(self.id, self.n, change, print_, there, unasked)
         await self.write(*([] if step.change == change else [ev.Planned(self.id, self.n, change, print_)]), begun)
         return change
 

@@ -14,7 +14,7 @@ from bot.plan.model import StepSpec
 from bot.registry import Registry
 from bot.run import events as ev
 from bot.run.fold import evolve
-from bot.run.state import Run, new_run
+from bot.run.state import Run, Step, new_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ class _Nowhere:
 
     async def rest(self, seconds: float) -> bool:
         return False
+
+    async def voters(self, run: Run, step: Step) -> tuple[str, tuple[str, ...]]:
+        return "", ()
 
 
 async def preview(

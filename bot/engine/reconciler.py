@@ -21,19 +21,21 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from bot import policy
 from bot.commands import Answer, Asking, Command, answer
 from bot.engine.attempt import Attempt, PortsOf, Superseded
 from bot.engine.executor import AttemptId
 from bot.outage import Outage
 from bot.plan.model import Plan
 from bot.policy import Person, Refusal, Why, unsatisfiable
+from bot.ports import Unreachable
 from bot.redact import Redactor
 from bot.registry import Registry
 from bot.run import events as ev
 from bot.run.decide import Decision, Start, decide
 from bot.run.fold import evolve
 from bot.run.rules import refused
-from bot.run.state import Run
+from bot.run.state import Run, Step
 from bot.store import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,10 @@ class Directory(Protocol):
 
     async def everyone(self) -> Sequence[Person]:
         """Everybody with a role, as things stand now."""
+        ...
+
+    async def still(self, id: str) -> Person:
+        """One person, asked at this moment; a stranger where nobody knows them. Unreachable."""
         ...
 
 
@@ -183,6 +189,22 @@ class Engine:
     async def load(self, run_id: str) -> Run:
         """The run as it is now."""
         return await self.store.load(run_id)
+
+    async def voters(self, run: Run, step: Step) -> tuple[str, tuple[str, ...]]:
+        """Whether those who let a step pass still may, asked of the directory at this moment: why one of them may not,
+        empty where all may; the names of those that could not be asked."""
+        asked = run.decision_of(step)
+        unasked = []
+        for a in asked.said_by if asked is not None else ():
+            try:
+                person = await self.people.still(a.id)
+            except Unreachable as e:
+                log.warning("run %s: whether %s may still decide cannot be asked: %s", run.id, a.id, e)
+                unasked.append(f"@{a.name}")
+                continue
+            if policy.stranger(person) is not None:
+                return f"@{a.name}, who approved it, is no active member any more", ()
+        return "", tuple(unasked)
 
     async def progress(self, run: str, step: str, text: str, done: int | None, total: int | None) -> None:
         """Keeps a step's latest line; at most one write a second, the rest is dropped."""

@@ -43,6 +43,9 @@ class _Asking(Strict):
     unless: str | None = Field(None, description='A reference, "${...}"; where it is true nobody is asked.')
     remind: Duration = Field(ONE_APPROVER.remind, description="The role is mentioned after this time.")
     escalate: Duration = Field(ONE_APPROVER.escalate, description="The role is paged after this time.")
+    lifetime: Duration = Field(
+        ONE_APPROVER.lifetime, gt=0, description="A yes of which nothing has begun after this time is asked for again."
+    )
 
 
 class OptionGate(_Asking):

@@ -18,7 +18,7 @@ from bot.policy import Gate, Requirement
 Placed = tuple[Decision, Path]
 """A decision, and where its gate stands."""
 
-_SHARED = ("by", "title", "forward", "self_approval", "typed_phrase", "unless", "remind", "escalate")
+_SHARED = ("by", "title", "forward", "self_approval", "typed_phrase", "unless", "remind", "escalate", "lifetime")
 
 
 def decisions(look: Lookup, roles: Collection[str] | None) -> list[Placed]:
@@ -97,7 +97,7 @@ class _Maker:
                 at = (*path, "by", role)
                 self.report.add(at, f"no role is named {quoted(role)}", key=True, word=role, known=self.roles)
         seats = tuple(Requirement(role, count) for role, count in by.items())
-        return Gate(seats, gate.self_approval, gate.typed_phrase, gate.remind, gate.escalate)
+        return Gate(seats, gate.self_approval, gate.typed_phrase, gate.remind, gate.escalate, gate.lifetime)
 
     def _unless(
         self, gate: OptionGate | StepGate, path: Path, members: Sequence[str], option: str | None

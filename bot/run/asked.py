@@ -23,11 +23,13 @@ class Given:
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """What was said before the decision had to be asked anew. differences: how the change goes beyond what was
-    approved, one line each; empty where it was planned anew for another reason (another target, say)."""
+    approved, one line each; empty where it was planned anew for another reason (another target, say); why: what else
+    has ended it."""
 
     votes: tuple[Given, ...]
     glass: Actor | None = None
     differences: tuple[str, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class Asked:
     def ballots(self) -> list[Vote]:
         """The votes as policy counts them."""
         return [Vote(g.by.id, frozenset(g.by.roles), g.role) for g in self.votes]
+
+    @property
+    def said_by(self) -> tuple[Actor, ...]:
+        """Everybody on whose word it rests."""
+        return (*(g.by for g in self.votes), *((self.glass,) if self.glass is not None else ()))
 
 
 @dataclass(frozen=True, slots=True)

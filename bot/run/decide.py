@@ -68,7 +68,7 @@ def why_stop(run: Run, step: Step, now: float) -> str:
 
 def _follows(run: Run, now: float) -> list[ev.Event]:
     """Events of one kind at a time, none of which stands in the way of another."""
-    found: list[ev.Event] = list(_overdue(run, now))
+    found: list[ev.Event] = list(_overdue(run, now)) or list(_lapsed(run, now))
     if run.closed is not None or found:
         return found or list(_waiting(run, now))
     if run.aborted:
@@ -141,6 +141,32 @@ def _waiting(run: Run, now: float) -> Iterator[ev.Event]:
             yield ev.Reminded(a.spec.name)
         elif a.paged is None and now >= a.opened + a.spec.gate.escalate:
             yield ev.Paged(a.spec.name)
+
+
+def _lapsed(run: Run, now: float) -> Iterator[ev.Event]:
+    """Decisions whose yes is too long ago for what has not begun yet."""
+    for a in run.asked.values():
+        until = lapses(run, a)
+        if until is not None and a.spec.gate is not None and now >= until:
+            yield ev.Lapsed(a.spec.name, f"approved over {a.spec.gate.lifetime / 60:g} min ago, and not begun")
+
+
+def lapses(run: Run, a: Asked) -> float | None:
+    """When a yes to this holds no longer (seconds since the epoch); None where nobody has said so, or it has begun."""
+    if a.spec.gate is None or not a.said_by or has_begun(run, a):
+        return None
+    if not any(run.goes_on(s) for s in run.members(a.spec.name)):
+        return None
+    said = [v.at for v in a.votes] + ([a.decided] if a.decided is not None else [])
+    return min(said) + a.spec.gate.lifetime
+
+
+def has_begun(run: Run, a: Asked) -> bool:
+    """Whether something of what was decided has begun, or ended by acting: then it is carried through."""
+    steps = (run.steps[i] for i in a.spec.members)
+    return a.decided is not None and any(
+        s.applying or s.end in ("done", "adopted", "accepted", "failed") for s in steps
+    )
 
 
 def _ending(run: Run) -> Iterator[ev.Event]:
@@ -313,6 +339,7 @@ def _moments(run: Run, now: float) -> Iterator[float]:
     yield from (_reminded(d) for d in run.debts.values() if d.owner)
     yield from (_reminded(p) for p in _promised(run))
     yield from (review_by(r) for r in run.reviews.values() if r.reviewed is None)
+    yield from (until for a in run.asked.values() if (until := lapses(run, a)) is not None)
     if run.stopped:
         return
     for s in run.steps.values():

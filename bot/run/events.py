@@ -21,6 +21,13 @@ from bot.catalogue import Channels, Release
 from bot.contract import Change, Json, Receipt, Value, Verdict, canonical
 from bot.plan.model import Plan
 from bot.policy import Actor
+from bot.run.deciding import Approved as Approved
+from bot.run.deciding import BrokeGlass as BrokeGlass
+from bot.run.deciding import Declined as Declined
+from bot.run.deciding import Lapsed as Lapsed
+from bot.run.deciding import Paged as Paged
+from bot.run.deciding import Reminded as Reminded
+from bot.run.deciding import Taken as Taken
 from bot.run.owed import CameBack as CameBack
 from bot.run.owed import Inherited as Inherited
 from bot.run.owed import Lifted as Lifted
@@ -215,70 +222,6 @@ class LossAccepted:
     ended: int
 
 
-# -- deciding ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """A person's yes to a decision. `fingerprints`: step -> what the card showed; `role`: the seat it filled;
-    `phrase`: whether the phrase was typed; `moved`: who voted before -> the seat they fill from now on, where this vote
-    has taken theirs."""
-
-    kind: ClassVar[str] = "approved"
-    decision: str
-    fingerprints: Mapping[str, str]
-    by: Actor
-    role: str
-    phrase: bool = False
-    moved: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """A person's "not now"; the gate stays."""
-
-    kind: ClassVar[str] = "declined"
-    decision: str
-    by: Actor
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokeGlass:
-    """One person opened a gate alone. To be announced, paged and reviewed within two working days."""
-
-    kind: ClassVar[str] = "broke glass"
-    decision: str
-    fingerprints: Mapping[str, str]
-    by: Actor
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Nobody had to be asked: a choice's option proven by `unless`, or without a gate."""
-
-    kind: ClassVar[str] = "taken"
-    decision: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reminded:
-    """The role was mentioned because the decision waits."""
-
-    kind: ClassVar[str] = "reminded"
-    decision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Paged:
-    """The role was paged because the decision still waits."""
-
-    kind: ClassVar[str] = "paged"
-    decision: str
-
-
 # -- attempts ------------------------------------------------------------------------------------------------------
 
 AttemptKind = Literal["plan", "apply", "undo", "check"]
@@ -324,7 +267,8 @@ class Drifted:
 @dataclass(frozen=True, slots=True)
 class ApplyStarted:
     """The change that is about to be made; written before the first effect, it is the undo data. `there`: targets of
-    it that stood at their `after` before anything was done: they are waited for, and not ours to undo."""
+    it that stood at their `after` before anything was done: they are waited for, and not ours to undo. `unasked`: who
+    let it pass and could not be looked up again before this, as the directory did not answer."""
 
     kind: ClassVar[str] = "apply started"
     step: str
@@ -332,6 +276,7 @@ class ApplyStarted:
     change: Change
     fingerprint: str
     there: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,7 +478,7 @@ class Unknown:
 Event = (
     Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | FixAdmitted
     | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed | LossAccepted
-    | Approved | Declined | BrokeGlass | Taken | Reminded | Paged
+    | Approved | Declined | BrokeGlass | Taken | Lapsed | Reminded | Paged
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded
     | Retried | Skipped | Accepted | UndoAsked | HandedOver | AdoptAsked | Adopted

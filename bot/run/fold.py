@@ -162,6 +162,14 @@ def _paged(run: Run, e: ev.Paged, at: float) -> Run:
     return _look_again(_ask(run, replace(run.asked[e.decision], paged=at)), e.decision)
 
 
+def _lapsed(run: Run, e: ev.Lapsed, at: float) -> Run:
+    """Asked again, as the world is now; what was about to begin does not."""
+    asked = run.asked[e.decision]
+    own = (s for s in run.steps.values() if run.decision_of(s) is asked and s.open and not s.applying)
+    about = (replace(_over(s, lost=0), began=None) for s in own if s.attempt and s.attempt.doing in ("apply", "undo"))
+    return _look_again(_void(_set(run, *about), e.decision, why=e.why), e.decision)
+
+
 def _release(run: Run, asked: Asked, at: float) -> Run:
     free = [replace(s, released=s.released or s.change) for s in run.members(asked.spec.name)]
     run = _set(run, *(_finish(s, "done", at) if s.spec.kind == "gate" else s for s in free))
@@ -173,13 +181,13 @@ def _look_again(run: Run, decision: str) -> Run:
     return _set(run, *(replace(s, stale=s.change is not None) for s in run.members(decision)))
 
 
-def _void(run: Run, decision: str, differences: tuple[str, ...] = ()) -> Run:
+def _void(run: Run, decision: str, differences: tuple[str, ...] = (), why: str = "") -> Run:
     """Drops the approvals: what was shown is not what would happen now. Of a choice every way is open again, unless
     something of the one that was taken has been done already."""
     asked = run.asked[decision]
     run = _set(run, *map(_anew, _struck_out(run, asked)))
     run = _set(run, *(replace(s, released=None) for s in run.members(decision)))
-    asked = replace(asked, dropped=dropped(asked, differences), votes=(), decided=None, opened=None, waited=None)
+    asked = replace(asked, dropped=dropped(asked, differences, why), votes=(), decided=None, opened=None, waited=None)
     return _ask(run, replace(asked, reminded=None, paged=None, glass=None, taken=""))
 
 
@@ -241,6 +249,7 @@ def _apply_started(run: Run, e: ev.ApplyStarted, at: float) -> Run:
     unseen = s.attempt.without if s.attempt is not None and places.placed(s) else run.left_out
     s = replace(s, applying=True, replan=False, change=e.change, fingerprint=e.fingerprint, stale=False)
     s = s if s.only or not places.placed(s) else replace(s, without=unseen)
+    s = replace(s, note=f"could not be asked whether {' and '.join(e.unasked)} may still decide") if e.unasked else s
     if run.undoes(s) is not None:
         return _set(run, s)
     if run.steps[e.step].applying and s.made is not None and _redirects(s.made, e.change):
@@ -552,7 +561,7 @@ _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.Proposed: proposals.proposed, ev.Agreed: proposals.agreed, ev.Retargeted: _retargeted, ev.FixAdmitted: _admitted,
     ev.CommandOffered: _offered, ev.CommandTaken: _command_taken, ev.PeopleChanged: _people_changed,
     ev.Restored: _restored, ev.Closed: _closed, ev.Approved: _approved, ev.Declined: _declined,
-    ev.BrokeGlass: _broke_glass, ev.Taken: _taken, ev.Reminded: _reminded, ev.Paged: _paged,
+    ev.BrokeGlass: _broke_glass, ev.Taken: _taken, ev.Lapsed: _lapsed, ev.Reminded: _reminded, ev.Paged: _paged,
     ev.Started: _started, ev.Planned: _planned, ev.Drifted: _drifted, ev.ApplyStarted: _apply_started,
     ev.Recorded: _recorded, ev.Noted: _noted, ev.Waiting: _waiting, ev.Applied: _applied, ev.Undone: _undone,
     ev.Checked: _checked, ev.Failed: _failed, ev.Cancelled: _cancelled, ev.Lost: _lost,

@@ -30,11 +30,11 @@ def remembered(before: Run, after: Run, event: ev.Event, at: float) -> Run:
     return _taken(before, after, event, at) if isinstance(event, ev.CommandTaken) else after
 
 
-def dropped(asked: Asked, differences: tuple[str, ...]) -> Dropped | None:
+def dropped(asked: Asked, differences: tuple[str, ...], why: str = "") -> Dropped | None:
     """What no longer holds of a decision that is asked anew, and why; what was dropped before, where nobody had said
     anything since."""
     spoken = asked.votes or asked.glass or differences
-    return Dropped(asked.votes, asked.glass, differences) if spoken else asked.dropped
+    return Dropped(asked.votes, asked.glass, differences, why) if spoken else asked.dropped
 
 
 def _taken(before: Run, after: Run, event: ev.CommandTaken, at: float) -> Run:

@@ -15,14 +15,14 @@ from typing import Any, cast, get_args
 
 from bot.run import events as ev
 from bot.run.afterwards import looking
-from bot.run.decide import RELEASING, finished, lacking, needs_nobody, next_attempt
+from bot.run.decide import RELEASING, finished, has_begun, lacking, needs_nobody, next_attempt
 from bot.run.state import Run, Step
 
 _OF_ATTEMPT = get_args(ev.OfAttempt)
 _AFTERWARDS = (
     *_OF_ATTEMPT, ev.Started, ev.UndoAsked, ev.AdoptAsked, ev.Retried, ev.Accepted, ev.Proposed, ev.Agreed, ev.Approved,
     ev.Declined, ev.BrokeGlass, ev.Taken, ev.Reminded, ev.Paged, ev.PeopleChanged, ev.HandedOver, ev.TakenOver,
-    ev.Overdue, ev.Lifted, ev.CameBack, ev.Reviewed, ev.PartHandedOver,
+    ev.Overdue, ev.Lifted, ev.CameBack, ev.Reviewed, ev.PartHandedOver, ev.Lapsed,
 )  # fmt: skip
 """What may still happen to a run that is over: what it has left is given back."""
 
@@ -144,6 +144,11 @@ def _taken(run: Run, e: ev.Taken) -> str | None:
     if asked.opened is None:
         return "this is not open"
     return None if needs_nobody(run, asked) else "people are asked here"
+
+
+def _lapse(run: Run, e: ev.Lapsed) -> str | None:
+    asked = run.asked[e.decision]
+    return "it has begun" if has_begun(run, asked) else None if asked.said_by else "nobody has said yes to it"
 
 
 def _once(run: Run, e: ev.Reminded | ev.Paged) -> str | None:
@@ -385,7 +390,7 @@ _DOING: dict[type, tuple[ev.AttemptKind, ...]] = {
 _Rule = Callable[[Run, Any], str | None]
 _RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
     ev.Started: _start, ev.ApplyStarted: _effects, ev.Recorded: _recorded, ev.NotNeeded: _not_needed,
-    ev.Approved: _decide, ev.BrokeGlass: _decide, ev.Declined: _decline, ev.Taken: _taken,
+    ev.Approved: _decide, ev.BrokeGlass: _decide, ev.Declined: _decline, ev.Taken: _taken, ev.Lapsed: _lapse,
     ev.Reminded: _once, ev.Paged: _once, ev.Stopped: _stop, ev.Resumed: _resume, ev.Aborted: _abort,
     ev.Proposed: _propose, ev.Agreed: _agree, ev.Retargeted: _retarget, ev.FixAdmitted: _live,
     ev.Retried: _retry, ev.Skipped: _skip, ev.Accepted: _accept, ev.UndoAsked: _undo,

@@ -111,7 +111,7 @@ def _dropped(scene: Scene, d: Dropped) -> Mrkdwn:
     gone = [who(v.by) for v in d.votes] + ([who(d.glass)] if d.glass else [])
     void = mark("No longer valid: the approval of {}. ", listed(gone)) if gone else Mrkdwn("")
     if not d.differences:
-        return mark("*To be decided again*: what it would do was planned anew. {}", void)
+        return mark("*To be decided again*: {}. {}", d.why or "what it would do was planned anew", void)
     lines = [mark("• {}", cut(x, 300)) for x in d.differences]
     return joined([mark("*Changed since it was looked at.* {}What differs:", void), fit_lines(lines, 1500)])
 

@@ -27,6 +27,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.catalogue import Catalogue, Crew
 from bot.outage import Outage
 from bot.policy import Person
+from bot.ports import Unreachable
 from bot.slack.channels import BROKEN, words
 from bot.store import Known, Store, StoreUnavailable
 from bot.view import duration
@@ -151,6 +152,18 @@ class SlackDirectory:
         if known is None or (self.clock() - known.at > FRESH and id not in kept_fresh):
             known = await self._look_up(id) or known
         return self._person(known) if known is not None else Person(id, id, kind="stranger")
+
+    async def still(self, id: str) -> Person:
+        """One person as Slack says at this moment, within `PATIENCE` seconds. Unreachable where it does not say."""
+        await self._load()
+        if self.client is None:
+            raise Unreachable("Slack is off")
+        try:
+            async with asyncio.timeout(PATIENCE):
+                found = await self._account(id, self._seen.team or await self._our_team())
+        except BROKEN as error:
+            raise Unreachable(words(error)) from error
+        return self._person(found) if found is not None else Person(id, id, kind="stranger")
 
     def at_home(self, id: str, team: str) -> bool:
         """Whether somebody who acts as one of this team is one of ours: of our workspace, or, in an organisation of

@@ -35,6 +35,7 @@ class Desk:
     store: Store
     world: World
     executor: Executor
+    crew: Crew
     refs: itertools.count[int] = field(default_factory=itertools.count)
 
     async def open(self, plan: Plan, by: Person = ANA, service: str = "shop") -> str:
@@ -86,13 +87,14 @@ async def desk(url: str, world: World, *, looping: bool = True) -> AsyncIterator
     store, dead = await Store.open(url), list[str]()
     lease = await asyncio.to_thread(lambda: FileLease(url) if url.startswith("sqlite") else
                                     RowLease(url, fence=dead.append))  # fmt: skip
-    engine = Engine(store, registry(world), world.ports, Crew(), redactor=Redactor([SECRET]), node=lease.id, tick=0.1)
+    crew = Crew()
+    engine = Engine(store, registry(world), world.ports, crew, redactor=Redactor([SECRET]), node=lease.id, tick=0.1)
     executor = Executor(url, lease=lease, run_pass=engine.run_pass, on_cancelled=engine.on_cancelled, drain=0.5)
     engine.use(executor)
     await executor.launch()
     loop = asyncio.create_task(engine.loop()) if looping else None
     try:
-        yield Desk(engine, store, world, executor)
+        yield Desk(engine, store, world, executor, crew)
     finally:
         if loop is not None:
             loop.cancel()

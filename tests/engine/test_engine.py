@@ -129,6 +129,33 @@ async def test_what_people_approve_instead_half_way_has_a_key_of_its_own(bot: De
     assert step.made is not None and {e.target: e.before for e in step.made.edits} == {"x": None, "y": None}
 
 
+async def test_who_has_left_before_the_first_effect_counts_no_more_and_it_is_asked_again(bot: Desk) -> None:
+    run_id = await bot.open(plan(put("a", decision="ok"), decisions=[gate("ok", "a")]))
+    await bot.until(run_id, lambda r: r.asked["ok"].opened is not None)
+    bot.crew.left.add("cho")
+    await bot.approve(run_id, "ok", CHO)
+    run = await bot.until(run_id, lambda r: r.asked["ok"].dropped is not None)
+    dropped = run.asked["ok"].dropped
+    assert dropped is not None and dropped.why == "@cho, who approved it, is no active member any more"
+    assert bot.world.writes == [] and not run.asked["ok"].votes
+    await bot.approve(run_id, "ok", BEN)
+    await bot.step(run_id, "a", lambda s: s.end == "done")
+    assert [(d, v) for d, v, _ in bot.world.writes] == [("a", "new")]
+
+
+async def test_a_directory_that_does_not_answer_holds_nothing_up_and_is_said(bot: Desk) -> None:
+    run_id = await bot.open(plan(put("a", decision="ok"), decisions=[gate("ok", "a")]))
+    bot.crew.away = True
+    bot.world.hold["a"] = asyncio.Event()
+    await bot.approve(run_id, "ok", CHO)
+    found = await bot.step(run_id, "a", lambda s: s.applying)
+    assert found.note == "could not be asked whether @cho may still decide"
+    bot.world.hold["a"].set()
+    await bot.step(run_id, "a", lambda s: s.end == "done")
+    (begun,) = [e for e in await bot.store.events(run_id) if e.kind == "apply started"]
+    assert '"unasked":["@cho"]' in begun.body
+
+
 async def test_a_fact_above_its_ceiling_is_drift_and_below_it_is_not(bot: Desk) -> None:
     bot.world.facts["a"] = 3
     bot.world.hold["z"] = asyncio.Event()

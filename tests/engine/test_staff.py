@@ -34,6 +34,9 @@ class People:
     async def person(self, id: str) -> Person:
         return next(p for p in self.people if p.id == id)
 
+    async def still(self, id: str) -> Person:
+        return await self.person(id)
+
 
 def run(*gates: Gate) -> Run:
     """A run of ana's with a decision for each gate: d0, d1, ..."""

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -36,7 +36,7 @@ from bot.contract import (
 )
 from bot.plan.model import Decision, Plan, StepSpec
 from bot.policy import Gate, Person, Requirement
-from bot.ports import Blob, Json, Ports, Record, Reply
+from bot.ports import Blob, Json, Ports, Record, Reply, Unreachable
 from bot.registry import Registry
 from bot.run.state import Run
 from bot.testing import ports
@@ -268,11 +268,22 @@ CREW = (ANA, BEN, CHO, DEE)
 
 
 class Crew:
-    """A directory of the people above."""
+    """A directory of the people above. left: those who are no members any more; away: it does not answer."""
+
+    def __init__(self) -> None:
+        self.left: set[str] = set()
+        self.away = False
 
     async def everyone(self) -> tuple[Person, ...]:
         """All of them."""
         return CREW
+
+    async def still(self, id: str) -> Person:
+        """One of them, as things stand."""
+        if self.away:
+            raise Unreachable("the directory does not answer")
+        person = next((p for p in CREW if p.id == id), Person(id, id, kind="stranger"))
+        return replace(person, kind="deactivated") if id in self.left else person
 
 
 __all__ = [

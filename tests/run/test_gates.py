@@ -493,3 +493,81 @@ def test_a_yes_recorded_before_seats_were_kept_still_counts() -> None:
     assert play.run.proposals["p"].seats == {} and [v.seat for v in play.run.proposals["p"].ballots] == [""]
     play.do(DAN, Agree("p"))
     assert play.step("one").end == "skipped"
+
+
+def released(lifetime: float = 3600.0) -> Play:
+    """Approved, while something before it still has to be done."""
+    mine = gate("one", by=Gate((Requirement("approver"),), lifetime=lifetime))
+    play = Play(plan(act("slow", timeout=1e6), act("one", after=["slow"], decision="one"), decisions=[mine]))
+    play.go("slow", "write")
+    play.go("slow", "flaky")
+    play.look()
+    return play
+
+
+def test_a_yes_of_which_nothing_has_begun_lapses_and_is_asked_again_never_decided() -> None:
+    play = released()
+    play.approve("one", CHO)
+    play.wait(3599)
+    assert play.step("one").released is not None
+    play.wait(1)
+    play.look()
+    (lapsed,) = play.events(ev.Lapsed)
+    assert lapsed == ev.Lapsed("one", "approved over 60 min ago, and not begun")
+    asked = play.run.asked["one"]
+    assert asked.opened == play.now and not asked.votes and asked.decided is None and not asked.declined
+    assert asked.dropped is not None and (asked.dropped.votes[0].by.id, asked.dropped.why) == ("cho", lapsed.why)
+    play.go_all()
+    assert play.world == {"slow": "new"} and play.step("one").released is None, "nobody has said yes to it"
+    play.approve("one", CHO)
+    play.go_all()
+    assert play.world == {"slow": "new", "one": "new"}
+
+
+def test_the_lifetime_is_the_gates_own() -> None:
+    play = released(lifetime=120)
+    play.approve("one", CHO)
+    play.wait(119)
+    assert play.events_of("lapsed") == 0
+    play.wait(1)
+    assert play.events_of("lapsed") == 1
+
+
+def test_one_of_two_votes_lapses_while_the_other_is_waited_for() -> None:
+    play = group()
+    play.approve("both", CHO)
+    play.wait(3600)
+    assert not play.run.asked["both"].votes and play.run.asked["both"].opened is not None
+    play.approve("both", DAN)
+    assert play.run.asked["both"].decided is None, "cho has to say so again"
+    play.approve("both", CHO)
+    assert play.run.asked["both"].decided is not None
+
+
+def test_what_has_begun_is_carried_through_however_long_it_takes() -> None:
+    play = group()
+    play.approve("both", CHO, DAN)
+    play.go("one", "write")
+    play.go("one", "broken")
+    play.wait(7200)
+    play.do(ANA, Retry("one"))
+    play.go_all()
+    assert play.world == {"a": "new", "b": "new"} and not play.events_of("lapsed")
+
+
+def test_a_yes_ages_while_the_run_is_stopped() -> None:
+    play = group()
+    play.do(ANA, Stop("look at the graphs"))
+    play.approve("both", CHO, DAN)
+    play.wait(3600)
+    play.do(ANA, Resume())
+    assert play.events_of("lapsed") == 1 and not [
+        s for s in play.run.in_flight if s.attempt and s.attempt.doing == "apply"
+    ]
+
+
+def test_broken_glass_lapses_too() -> None:
+    play = released()
+    play.do(ANA, BreakGlass("one", play.run.card("one"), "everybody sleeps"))
+    play.wait(3600)
+    assert play.run.asked["one"].glass is None and play.run.asked["one"].opened is not None

@@ -13,6 +13,7 @@ import migrations
 from bot.catalogue import load_catalogue
 from bot.playground.workspace import App, Fault, Workspace
 from bot.policy import Person
+from bot.ports import Unreachable
 from bot.slack.calls import quiet_client
 from bot.slack.directory import NAME, SlackDirectory
 from bot.store import Known, Store
@@ -86,6 +87,27 @@ async def test_everybody_is_of_a_kind(slack: Workspace, store: Store, id: str, k
     await people.start()
     found = await people.person(id)
     assert found.kind == kind and found.roles == frozenset()
+
+
+async def test_who_is_asked_about_at_this_moment_is_not_answered_from_what_was_kept(
+    slack: Workspace, store: Store
+) -> None:
+    people = directory(slack, store)
+    await people.start()
+    slack.driver.change_user("cho", deleted=True)
+    assert (await people.person("U0CHO00001")).kind == "member", "as last looked at"
+    assert (await people.still("U0CHO00001")).kind == "deactivated"
+    assert (await people.still("U0NOBODY01")).kind == "stranger"
+
+
+async def test_a_slack_that_does_not_answer_is_no_word_against_anybody(slack: Workspace, store: Store) -> None:
+    people = directory(slack, store)
+    await people.start()
+    slack.faults.add(Fault("outage"))
+    with pytest.raises(Unreachable):
+        await people.still("U0CHO00001")
+    with pytest.raises(Unreachable, match="Slack is off"):
+        await SlackDirectory(CATALOGUE, None, store, Time()).still("U0CHO00001")
 
 
 async def test_a_team_that_was_set_is_believed_over_slack(slack: Workspace, store: Store) -> None:

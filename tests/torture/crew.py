@@ -40,6 +40,10 @@ class People:
         """One of them."""
         return PEOPLE[id]
 
+    async def still(self, id: str) -> Person:
+        """One of them."""
+        return PEOPLE[id]
+
 
 Say = Callable[[str, Person, c.Command], Awaitable[None]]
 """(run, person, command) -> carried out or refused, by whichever node answers."""
