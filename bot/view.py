@@ -494,6 +494,8 @@ def decision_lines(d: DecisionView) -> list[str]:
         lines.append(f"  {i}. {c.title}: {c.summary}")
         lines += [f"     {x}" for x in (*c.edits, *c.effects, *c.facts)]
         lines += [f"     Careful: {w}" for w in c.warnings]
+    if d.option and not d.changes and d.state == "open":
+        lines.append("  Nothing is changed.")
     if d.changes:
         final = [c.title for c in d.changes if not c.reversible]
         lines.append(f"  Cannot be undone: {', '.join(final)}." if final else "  Reversible.")

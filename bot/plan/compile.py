@@ -20,7 +20,7 @@ from bot.located import Document, Fault, Path, Report, dotted
 from bot.located.shapes import Shape
 from bot.located.strict import note
 from bot.located.yamltree import read
-from bot.plan.file import GateStep, UndoMember, Uses, UsesStep, WatchStep
+from bot.plan.file import GateStep, LeaveOption, UndoMember, Uses, UsesStep, WatchStep
 from bot.plan.gates import decisions
 from bot.plan.lookup import Lookup
 from bot.plan.model import REF, Choice, Condition, OnFail, Phase, Plan, StepSpec
@@ -118,7 +118,7 @@ class _Compiler:
             spec = self._watch(f, f.work)
         else:
             spec = StepSpec(f.id, f.title, f.track, "gate")
-        if not isinstance(f.work, GateStep):
+        if not isinstance(f.work, GateStep | LeaveOption):
             w = f.work
             spec = replace(spec, timeout=w.timeout, failures=w.failures, on_fail=_on_fail(spec.phase, w.on_fail))
         return replace(spec, when=self._when(f), forward=f.forward)

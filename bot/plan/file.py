@@ -144,6 +144,13 @@ class ManySteps(Strict):
     steps: list[MemberItem] = Field(min_length=1)
 
 
+class LeaveOption(Strict):
+    """An option that changes nothing: things are left as they are, because people say so."""
+
+    title: Text | None = None
+    gate: OptionGate
+
+
 class Choose(Strict):
     """People pick one of several ways; one decision is taken for all steps of the option."""
 
@@ -171,7 +178,8 @@ def _member_kind(data: Any) -> str | None:
 
 
 def _option_kind(data: Any) -> str | None:
-    return _kind(data, "uses", "steps")
+    kind = _kind(data, "uses", "steps")
+    return "<gate>" if kind is None and "gate" in data and not any(k in data for k in ("uses", "steps")) else kind
 
 
 def _kind(data: Any, *keys: str) -> str | None:
@@ -206,10 +214,10 @@ MemberItem = Annotated[
     Discriminator(_item_kind),
 ]
 Option = Annotated[
-    Annotated[OneStep, Tag("<uses>")] | Annotated[ManySteps, Tag("<steps>")],
+    Annotated[OneStep, Tag("<uses>")] | Annotated[ManySteps, Tag("<steps>")] | Annotated[LeaveOption, Tag("<gate>")],
     Discriminator(
         _option_kind, custom_error_type=NEITHER,
-        custom_error_message="an option has exactly one of `uses` and `steps`",
+        custom_error_message="an option has exactly one of `uses` and `steps`, or only a `gate`",
     ),
 ]  # fmt: skip
 Item = Annotated[
@@ -232,5 +240,5 @@ ChooseStep.model_rebuild()
 
 AnyStep = UsesStep | UndoStep | WatchStep | ChooseStep | GateStep
 AnyMember = UsesMember | UndoMember
-Work = Uses | UndoMember | WatchStep | GateStep
+Work = Uses | UndoMember | WatchStep | GateStep | LeaveOption
 """What one compiled step is made of."""

@@ -22,6 +22,7 @@ from bot.plan.file import (
     AnyStep,
     ChooseStep,
     Item,
+    LeaveOption,
     ManySteps,
     OneStep,
     OptionGate,
@@ -171,7 +172,7 @@ class _Walk:
         for name, option in step.choose.options.items():
             full, path = f"{at.id}.{name}", (*at.path, "choose", "options", name)
             first = len(self.found.steps)
-            if isinstance(option, OneStep):
+            if isinstance(option, OneStep | LeaveOption):
                 title = option.title or f"{at.title}: {name}"
                 alone = Found(full, title, at.track, path, option, at.before, at.after, at.when, full)
                 tails += self._keep(alone)

@@ -133,7 +133,7 @@ def _changes(scene: Scene, a: Asked, room: int, alone: bool) -> list[Mrkdwn]:
     if len(changes) > 20:
         texts.append(mark("and {} more steps", len(changes) - 20))
     if not changes:
-        texts.append(mark("*{}*", way or a.spec.title))
+        texts.append(mark("*{}*{}", way or a.spec.title, ": nothing is changed" if way else ""))
     final = [c.title for c in changes if not c.reversible]
     does = any(c.edits or c.effects for c in changes)
     end = mark("*Cannot be undone*: {}.", ", ".join(final)) if final else Mrkdwn("Reversible." if does else "")

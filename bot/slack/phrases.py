@@ -64,7 +64,11 @@ class Scene:
         """The decision that is taken on the root card: the first one, if it only lets the rest begin."""
         gated = [a for a in self.run.asked.values() if a.spec.gate is not None]
         first = gated[0] if gated else None
-        only_asks = first is not None and all(self.run.steps[m].spec.kind == "gate" for m in first.spec.members)
+        only_asks = (
+            first is not None
+            and first.spec.choice is None
+            and all(self.run.steps[m].spec.kind == "gate" for m in first.spec.members)
+        )
         return first if only_asks else None
 
     def named(self, a: Asked) -> str:

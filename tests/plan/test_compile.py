@@ -288,3 +288,18 @@ def test_order_and_circles_tell_the_same_story(edges: set[tuple[int, int]]) -> N
 def test_compiling_again_gives_an_equal_plan(plan: Plan) -> None:
     again = compiled(STANDARD)
     assert again == plan and replace(again, name="other").digest != plan.digest
+
+
+def test_an_option_with_only_a_gate_changes_nothing_and_is_decided() -> None:
+    found = steps(
+        "{id: first, uses: schema.keep}",
+        "{id: c, choose: {options: {leave: {title: Leave it as it is, gate: {by: {dba: 1}}}, "
+        "down: {gate: {by: {dba: 1}}, uses: schema.downgrade}}}}",
+        "{id: last, uses: health.serving}",
+    )
+    leave, decision = found.by_id["c.leave"], found.decision["c.leave"]
+    assert (leave.kind, leave.uses, leave.after, leave.decision) == ("gate", "", ("first",), "c.leave")
+    assert (decision.title, decision.members) == ("Leave it as it is", ("c.leave",))
+    assert (decision.choice, decision.option, decision.gate) == ("c", "leave", Gate((Requirement("dba"),)))
+    assert found.choices[0].options == ("leave", "down")
+    assert found.by_id["last"].after == ("c.leave", "c.down")

@@ -21,6 +21,7 @@ from bot.contract import Change, Edit
 from bot.plan.model import REF, Choice
 from bot.policy import Actor, Gate, Refusal, Requirement
 from bot.run import events as ev
+from bot.view import text, view
 from tests.run.harness import (
     ANA,
     APPROVER,
@@ -571,3 +572,50 @@ def test_broken_glass_lapses_too() -> None:
     play.do(ANA, BreakGlass("one", play.run.card("one"), "everybody sleeps"))
     play.wait(3600)
     assert play.run.asked["one"].glass is None and play.run.asked["one"].opened is not None
+
+
+def leaving() -> Play:
+    """Leave it, or take it down: with a step before and one behind that people decide too."""
+    play = Play(
+        plan(
+            act("before"),
+            ask("schema.leave", ["before"]),
+            act("down", {"schema": "41"}, ["before"], decision="schema.down"),
+            act("last", after=["schema.leave", "down"], decision="last"),
+            decisions=[
+                gate("schema.leave", choice="schema", option="leave"),
+                gate("schema.down", "down", by=BOTH, choice="schema", option="down"),
+                gate("last"),
+            ],
+            choices=[Choice("schema", "Schema", ("leave", "down"))],
+        )
+    )
+    play.look()
+    return play
+
+
+def test_leaving_it_as_it_is_is_a_way_that_people_take() -> None:
+    play = leaving()
+    assert play.run.asked["schema.leave"].opened is None, "what comes before has not ended"
+    play.go_all()
+    assert play.run.asked["last"].opened is not None, "whichever way is taken, this can be looked at"
+    play.wait(1000)
+    play.look()
+    assert play.run.asked["schema.leave"].decided is None and play.events_of("taken") == 0, "nobody has said so"
+    assert "Nothing is changed" in text(view(play.run, play.now))
+    assert "you asked for this run" in play.refusal(ANA, Approve("schema.leave", play.run.card("schema.leave")))
+    play.approve("schema.leave", CHO)
+    assert play.step("schema.leave").end == "done"
+    assert (play.step("down").end, play.step("down").why) == ("not needed", "leave was chosen")
+    play.approve("last", CHO)
+    play.go_all()
+    assert play.world == {"before": "new", "last": "new"}
+
+
+def test_another_way_strikes_out_leaving_it() -> None:
+    play = leaving()
+    play.go_all()
+    play.approve("schema.down", BEN, CHO)
+    assert play.step("schema.leave").end == "not needed"
+    play.go_all()
+    assert play.world == {"before": "new", "schema": "41"} and play.run.asked["last"].opened is not None

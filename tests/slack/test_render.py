@@ -12,7 +12,7 @@ from inline_snapshot import snapshot
 from bot.catalogue import Release
 from bot.contract import Status
 from bot.eta import Eta
-from bot.plan.model import Plan, StepSpec
+from bot.plan.model import Choice, Decision, Plan, StepSpec
 from bot.playground.workspace.plaintext import plain
 from bot.policy import Actor
 from bot.run import events as ev
@@ -690,3 +690,21 @@ def test_the_end_says_who_refuses_what_may_not_come_back() -> None:
     by_hand = end(created=created, closed=ev.Closed("closed", Actor.of(scenes.ANA, "slack")))
     assert "The clusters refuse 2.4.1 until" in by_hand
     assert "refuse" not in end(created=replace(tape.run.created, purpose="forward", follows="shop-00"))
+
+
+def test_leaving_it_as_it_is_stands_among_the_ways_of_a_choice() -> None:
+    ways = ("leave", "down")
+    steps = (
+        StepSpec("leave", "Leave it", "main", "gate", decision="schema.leave"),
+        StepSpec("down", "Downgrade", "main", "action", "schema.downgrade", {}, decision="schema.down"),
+    )
+    decisions = tuple(Decision(f"schema.{w}", w, (w,), scenes.DBA, choice="schema", option=w) for w in ways)
+    tape = Tape(plan=Plan("p", steps, decisions, (Choice("schema", "Schema", ways),)))
+    tape.look()
+    assert read(tape, "decision.schema").splitlines()[:3] == [
+        "Decision 1 of 1: Schema",
+        "Leave: nothing is changed",
+        "Down: read-only for about 1 min; drops orders.coupon_id and table coupons",
+    ]
+    tape.approve("schema.leave", scenes.BEN)
+    assert read(tape, "decision.schema") == "Schema: leave · approved by @ben (dba) at 14:02 UTC"
