@@ -55,7 +55,8 @@ def test_the_catalogue_has_its_targets_by_kind() -> None:
     made = catalogue_schema()
     assert Shape.of(made).keys == {"services", "roles", "people"}
     target = made["$defs"]["HttpTarget"]
-    assert (target["required"], set(target["properties"])) == (["http"], {"http", "timeout"})
+    fields = {"http", "timeout", "token", "headers", "health", "errors", "cluster"}
+    assert (target["required"], set(target["properties"])) == (["http"], fields)
 
 
 def nodes(value: Any) -> Any:

@@ -269,6 +269,9 @@ def moves(play: Play, numbers: Sequence[int]) -> Iterator[str]:
 def move(play: Play, r: Random) -> str:
     """One thing that happens."""
     chance = r.random()
+    if not play.run.open and chance < 0.1:
+        play.write(ev.CameBack({"us-1/deployment/shop-api": "2.4.1"} if r.random() < 0.5 else {}))
+        return "what was removed is back, or gone again"
     if play.run.in_flight and chance < 0.45:
         step = r.choice(play.run.in_flight).spec.id
         outcome = r.choice(GOOD if r.random() < 0.75 else BAD)
@@ -286,6 +289,10 @@ def move(play: Play, r: Random) -> str:
     if chance < 0.89:
         play.write(ev.FreezeOverridden("2.4.3", "cannot wait", Actor("ci", "CI")))
         return "CI goes on all the same"
+    if chance < 0.9 and play.run.debts:
+        missing = {"eu-1/guard": "not there"} if r.random() < 0.5 else {}
+        play.write(ev.Lifted(r.choice(list(play.run.debts)), missing))
+        return "what is held for a time does not stand any more, or again"
     if chance < 0.92 and not play.run.open and play.run.debts:
         play.write(ev.TakenOver(r.choice(list(play.run.debts)), "r2"))
         return "another run takes a debt over"
