@@ -23,7 +23,6 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from bot.playground.postgres import database, private_postgres
-from tests.forks import forking
 
 settings.register_profile("short", derandomize=True, deadline=None)  # the same examples everywhere
 settings.register_profile("long", max_examples=3000, deadline=None)  # pytest --hypothesis-profile=long
@@ -84,13 +83,6 @@ def no_way_out() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_starts() -> Iterator[None]:
-    """Programs of ours start by a fork of a process that has loaded them, from the third of a worker on."""
-    with forking():
         yield
 
 
