@@ -1,7 +1,8 @@
 """Switch Argo CD's auto-sync off, so that Git does not bring the removed release back while people repair Git.
 
 A step of its own, beside the freeze: a thaw never waits for Git. The whole `automated` object is saved and given back
-as it was. It is given back only once Git renders what was restored: the application, refreshed, differs in no workload
+as it was. It is given back only once Git renders what is meant to run (what was restored, or what was to be removed and
+stays because the run was called off): the application, refreshed, differs in no workload
 and no setting of the service while the removed images are gone. Until then the undo waits and calls the commander,
 naming what is missing in the repository that Argo CD reads, or is handed over.
 
@@ -63,12 +64,20 @@ class GitopsPauseParams(Params):
 
     @property
     def revert(self) -> str:
-        """What a person types to take the removed release out of Git; forward: to have the newer one in it again."""
+        """What a person types to take the removed release out of Git; forward: to have the newer one in it again; of a
+        run that was called off: to have what stays."""
+        if self.called_off:
+            return "Git must have what runs"
         if self.purpose == "forward":
             return f"Git must have {self.version} again{f' ({self.commit[:12]})' if self.commit else ''}"
         if self.commit and self.removed_commit and self.commit != self.removed_commit:
             return f"git revert --no-edit {self.commit}..{self.removed_commit}"
         return f"revert what came after {self.version}"
+
+    @property
+    def called_off(self) -> bool:
+        """Whether nothing has to go (any more): a false alarm, or the way to the target was undone before the abort."""
+        return not self.banned
 
     @property
     def bad(self) -> frozenset[str]:
@@ -249,12 +258,13 @@ async def _rendered(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
     images = app.facts.get("images")
     run = {digest(str(i)) for i in images} if isinstance(images, list) else set()
     at = str(app.facts.get("revision") or "")[:7] or "an unknown commit"
-    todo = gitops.wanted(app, p.revert)
+    todo = gitops.wanted(app, p.revert, known=not p.called_off)
     if run & p.bad:
         said = f"{_name(place)} still runs what is removed, so Git at {at} must not be followed yet; {todo}"
     elif left := gitops.drifted(app, _cluster(ctx, place)):
         what = f"Git at {at} differs from what runs ({_name(place)}: {', '.join(left)})"
-        said = f"{what}; if it still has what {p.version} replaced: {todo}"
+        stays = "nothing is removed by this run (any more), what runs stays"
+        said = f"{what}; {stays if p.called_off else f'if it still has what {p.version} replaced'}: {todo}"
     else:
         return
     await _call(ctx, place, said)

@@ -24,18 +24,19 @@ def sources(app: Thing) -> list[dict[str, Json]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-def wanted(app: Thing, revert: str) -> str:
-    """What people do where this application really reads: revert, where that is Git, or name an older chart."""
-    words = []
+def wanted(app: Thing, revert: str, *, known: bool = True) -> str:
+    """What people do where this application really reads: revert, where that is Git, or name an older chart. known: in
+    the commits that Argo CD knows of, where it knows them."""
+    words, todo = [], _revert(app, revert) if known else revert
     for each in sources(app):
         where, at = each.get("repoURL"), each.get("targetRevision") or "HEAD"
         if each.get("chart"):
             chart = f"set the chart {each['chart']} back in the application ({at} now)"
             words.append(f"{where} is no Git to revert: {chart}")
         elif each.get("path"):
-            words.append(f"in {where} ({each['path']}, {at}): {_revert(app, revert)}")
+            words.append(f"in {where} ({each['path']}, {at}): {todo}")
         else:  # values for the others
-            words.append(f"its values in {where} ({at}): {_revert(app, revert)}")
+            words.append(f"its values in {where} ({at}): {todo}")
     return "; ".join(words) or revert
 
 

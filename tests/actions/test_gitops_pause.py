@@ -55,15 +55,15 @@ async def set_policy(shop: Paths, automated: Json) -> None:
     shop.eu.apply(found)
 
 
-async def restore(shop: Paths, change: Any) -> str:
+async def restore(shop: Paths, change: Any, params: GitopsPauseParams = PARAMS) -> str:
     """A few looks of the undo; the last thing it waited for, "" where it is done."""
-    back, left = change.undo_from(await shop.observe(PAUSE, PARAMS, change))
+    back, left = change.undo_from(await shop.observe(PAUSE, params, change))
     assert not left
     ctx = TestCtx(shop.ports_for, PAUSE.needs, acting=True)
     said = ""
     for _ in range(6):
         try:
-            await PAUSE.apply(ctx, PARAMS, back)
+            await PAUSE.apply(ctx, params, back)
         except NotYet as error:
             said = str(error)
             await shop.wait(error.after)
@@ -117,6 +117,31 @@ async def test_it_is_not_given_back_while_the_removed_release_runs_although_git_
     change = await shop.plan(PAUSE, PARAMS)
     await shop.apply(PAUSE, PARAMS, change)
     assert "still runs what is removed" in await restore(shop, change)
+
+
+CALLED_OFF = PARAMS.model_copy(update={"banned": {}})
+"""As the run gives them once it was given up and nothing of the way to the target stands."""
+
+
+async def test_a_false_alarms_abort_gives_it_back_at_once_where_git_has_what_stays(shop: Paths) -> None:
+    change = await shop.plan(PAUSE, PARAMS)
+    await shop.apply(PAUSE, PARAMS, change)
+    assert await restore(shop, change, CALLED_OFF) == ""
+    assert app(shop)["spec"]["syncPolicy"]["automated"] == AUTOMATED
+
+
+async def test_after_a_false_alarm_nobody_is_told_to_revert_what_stays(shop: Paths) -> None:
+    change = await shop.plan(PAUSE, PARAMS)
+    await shop.apply(PAUSE, PARAMS, change)
+    shop.eu.git.push(REPO, "deploy", [api("2.4.0")])  # somebody was quick
+    said = await restore(shop, change, CALLED_OFF)
+    assert (
+        "differs from what runs (eu-1 shop: deployment/shop-api); nothing is removed by this run (any more), what runs "
+        f"stays: in {REPO} (deploy, main): Git must have what runs" in said
+    )
+    assert "revert" not in said and "automated" not in app(shop)["spec"]["syncPolicy"]
+    shop.eu.git.push(REPO, "deploy", [api("2.4.1")])
+    assert await restore(shop, change, CALLED_OFF) == ""
 
 
 @pytest.mark.parametrize("automated", [None, {"enabled": False}])
