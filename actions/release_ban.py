@@ -47,6 +47,7 @@ UNCOVERED = (
     "its settings (the bot looks for them, and calls people when they are back)",
 )
 """What comes past every ban."""
+_CI = "and CI's question by digest cannot find it (by version it does)"
 _PLAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?")
 
 
@@ -113,7 +114,7 @@ class ReleaseBan(Action[ReleaseBanParams]):
         facts = (*_facts(p), *([Fact(LOST, [*lost])] if lost else []))
         warnings = tuple(
             [f"not reached, so not banned there: {'; '.join(lost.values())}"] * bool(lost)
-            + [f"{v} has no image of its own: nothing in a cluster can tell it from what runs" for v in shared]
+            + [f"{v} has no image of its own: nothing in a cluster can tell it from what runs, {_CI}" for v in shared]
         )
         if not edits:
             return Change(_already(ctx, p, versions), facts=facts, warnings=warnings)
@@ -149,7 +150,8 @@ class ReleaseBan(Action[ReleaseBanParams]):
             raise Fatal(f"{', '.join(lost)} could not be reached: nothing is banned there", "try again when it is back")
         clusters = sorted({place.cluster for place in guards})
         open_ = f"not refused: {', '.join(UNCOVERED)}"
-        return Receipt("; ".join([change.summary, *remarks, open_]), output={"clusters": [*clusters]})
+        bare = [f"{v} has no image of its own, {_CI}" for v, digests in p.releases.items() if not digests]
+        return Receipt("; ".join([change.summary, *remarks, *bare, open_]), output={"clusters": [*clusters]})
 
 
 async def _missing(ctx: ReadCtx, p: ReleaseBanParams, cluster: Cluster) -> list[Edit]:

@@ -89,7 +89,9 @@ class Freeze:
             if b.version == version or set(b.digests).intersection(digests):
                 return Answer(False, f"{self.service} {b.version} is banned: {b.reason}")
         if not self.locked:
-            return Answer(True, f"{self.service} is open for releases")
+            unseen = "" if version else ", ".join(b.version for b in self.banned if not b.digests)
+            but = f"; {unseen} is banned and has no image of its own: ask by version to be sure" if unseen else ""
+            return Answer(True, f"{self.service} is open for releases{but}")
         passes = {d for a in self.admitted for d in a.digests}
         named = next((a for a in self.admitted if a.version == version), None)
         if (digests and passes.issuperset(digests)) or (named is not None and not digests):

@@ -8,7 +8,7 @@ import pytest
 
 from bot.catalogue import Release
 from bot.commands import Abort, Close, HandOver, Skip
-from bot.freezes import Admitted, Freeze, ban_is_over, bans, frozen_since
+from bot.freezes import Admitted, Banned, Freeze, ban_is_over, bans, frozen_since
 from bot.ledger import Entry, Ledger, learned, marked, registered
 from bot.policy import Actor
 from bot.run import events as ev
@@ -219,3 +219,11 @@ def test_what_may_be_deployed(freeze: Freeze, version: str, digests: list[str], 
 def test_a_no_says_why_and_who() -> None:
     assert LOCKED.answer("2.4.2", []).reason == "shop is frozen by r1 (@ana): checkout fails"
     assert OPEN.answer("2.4.1", []).reason == "shop 2.4.1 is banned: payments fail"
+
+
+def test_a_question_by_digest_is_told_that_it_cannot_find_a_ban_without_images() -> None:
+    bare = Freeze("shop", (Banned("2.4.1", (), "settings only", "run r1"),))
+    found = bare.answer("", ["sha256:" + "3" * 64])
+    assert found.allowed and "2.4.1 is banned and has no image of its own: ask by version" in found.reason
+    assert bare.answer("2.4.2", ["sha256:" + "3" * 64]).reason == "shop is open for releases"
+    assert not bare.answer("2.4.1", []).allowed

@@ -220,6 +220,10 @@ def _kept_out(run: Run) -> Iterator[Mrkdwn]:
     ):
         if versions:
             yield mark("{} {} until a newer release is registered.", who_, listed(versions))
+    if bare := [v for v in ci if not run.kept_out[v]]:
+        yield mark(
+            "No image is only in {}: CI's question by digest cannot find that, by version it does.", listed(bare)
+        )
 
 
 def owner(scene: Scene, d: Debt) -> Mrkdwn:

@@ -66,7 +66,16 @@ async def test_a_ban_is_proven_while_the_freeze_still_stands(shop: Paths) -> Non
 async def test_a_release_without_an_image_of_its_own_is_said_not_to_be_refused(shop: Paths) -> None:
     change = await shop.plan(BAN, ReleaseBanParams(service="shop", releases={"2.4.1": []}))
     assert change.is_noop and "nothing that a cluster could refuse" in change.summary
-    assert change.warnings == ("2.4.1 has no image of its own: nothing in a cluster can tell it from what runs",)
+    assert change.warnings == (
+        "2.4.1 has no image of its own: nothing in a cluster can tell it from what runs, "
+        "and CI's question by digest cannot find it (by version it does)",
+    )
+
+
+async def test_the_receipt_of_a_ban_says_which_release_no_digest_finds(shop: Paths) -> None:
+    p = banned("2.4.1").model_copy(update={"releases": {**banned("2.4.1").releases, "2.4.0-rc1": []}})
+    receipt, _ = await shop.apply(BAN, p, await shop.plan(BAN, p))
+    assert "2.4.0-rc1 has no image of its own, and CI's question by digest cannot find it" in receipt.detail
 
 
 async def test_a_version_that_is_no_name_is_guarded_all_the_same(shop: Paths) -> None:
