@@ -162,10 +162,13 @@ class Rollbacks:
         created = await (self._same(was, plan, by) if was.follows else self.prepare(wanted, by))
         if isinstance(created, Refusal):
             return created
-        if created.impossible and not run.impossible:
-            return _impossible(created.impossible)
+        faults = impossible(created.plan, await self.people.everyone(), run.barred | {by.id})
+        if faults and not run.impossible:
+            return _impossible(faults)
         told = f"instead of {run.id}, which followed plan {run.plan.name}: {reason}"
-        created = replace(created, instead_of=run.id, evidence=(*created.evidence, told))
+        created = replace(
+            created, instead_of=run.id, barred=run.barred_people, impossible=faults, evidence=(*created.evidence, told)
+        )
         if why := await self.engine.submit(run_id, ev.Aborted(by, f"plan {plan} instead: {reason}", plan)):
             return Refusal(Why.NOT_NOW, f"{why}. Nothing was changed.")
         if not await self._ends(run_id):

@@ -312,7 +312,7 @@ def _given(a: Asked) -> Iterator[str]:
 
 
 def _names(run: Run) -> str:
-    known = {a.id: a.name for a in (run.created.by if run.created else None, run.commander) if a is not None}
+    known = {a.id: a.name for a in run.barred_people}
     return " or ".join("@" + known.get(i, i) for i in sorted(run.barred))
 
 

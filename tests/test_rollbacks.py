@@ -116,6 +116,7 @@ async def test_before_anything_has_begun_another_plan_takes_its_place_and_both_r
     new = await bot.rollbacks.replan(old.id, "typed", "only the api is bad", ana, "test", key="click-1")
     assert isinstance(new, Run) and new.created is not None and new.plan.name == "typed" and new.open
     assert new.created.instead_of == old.id and not new.created.follows
+    assert [a.id for a in new.created.barred] == ["ana"], "who asked for the first does not approve the second either"
     assert new.created.reason == WANTED.reason and new.target == old.target
     assert new.created.evidence[-1] == f"instead of {old.id}, which followed plan standard: only the api is bad"
     old = await bot.store.load(old.id)

@@ -80,6 +80,8 @@ class Created:
     """What customers notice, and what works all the same (`workaround`), in plain words: stakeholders read these, and
     never the reason."""
     workaround: str = ""
+    barred: tuple[Actor, ...] = ()
+    """Who had asked for, or commanded, the run whose place this one takes: they do not approve here either."""
 
 
 @dataclass(frozen=True, slots=True)

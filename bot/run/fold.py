@@ -112,7 +112,16 @@ def _offered(run: Run, e: ev.CommandOffered, at: float) -> Run:
 
 
 def _command_taken(run: Run, e: ev.CommandTaken, at: float) -> Run:
-    return replace(run, commander=e.by, commanded=run.commanded | {e.by.id}, commander_seen=at, offered="")
+    run = replace(run, commander=e.by, commanded=run.commanded | {e.by.id}, commander_seen=at, offered="")
+    asked = {n: _unseated(a, e.by.id) for n, a in run.asked.items()}
+    return replace(run, asked=asked, proposals=proposals.unseated(run, e.by.id))
+
+
+def _unseated(asked: Asked, commander: str) -> Asked:
+    """A decision that is not made yet, without the yes of whoever commands now."""
+    if asked.decided is not None or asked.spec.gate is None or asked.spec.gate.self_approval:
+        return asked
+    return replace(asked, votes=tuple(g for g in asked.votes if g.by.id != commander))
 
 
 def _people_changed(run: Run, e: ev.PeopleChanged, at: float) -> Run:

@@ -39,6 +39,15 @@ def agreed(run: Run, e: ev.Agreed, at: float) -> Run:
     return replace(run, proposals={**run.proposals, e.id: replace(p, votes=(*p.votes, e.by), seats=seats)})
 
 
+def unseated(run: Run, commander: str) -> dict[str, Proposal]:
+    """The open proposals without the yes of whoever commands now, where commanders do not count."""
+    found = {}
+    for k, p in run.proposals.items():
+        votes = tuple(a for a in p.votes if p.gate.self_approval or a.id != commander)
+        found[k] = replace(p, votes=votes)
+    return found
+
+
 def without(run: Run, what: str, step: str = "") -> dict[str, Proposal]:
     """The open proposals but those for this."""
     return {k: p for k, p in run.proposals.items() if not (p.what == what and p.step == step)}

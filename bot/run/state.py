@@ -295,7 +295,15 @@ class Run:
     @property
     def barred(self) -> frozenset[str]:
         """Requester and everyone who ever commanded it: they do not approve."""
-        return self.commanded | ({self.created.by.id} if self.created else frozenset())
+        asked = (self.created.by, *self.created.barred) if self.created else ()
+        return self.commanded | {a.id for a in asked}
+
+    @property
+    def barred_people(self) -> tuple[Actor, ...]:
+        """The same, as recorded, each once."""
+        asked = (self.created.by, *self.created.barred) if self.created else ()
+        taken = (s.taken.by for s in self.successions if s.taken is not None)
+        return tuple({a.id: a for a in (*asked, *taken)}.values())
 
     @cached_property
     def in_flight(self) -> tuple[Step, ...]:

@@ -130,9 +130,7 @@ def stopped(text: str) -> str:
 
 def barred(run: Run) -> str:
     """ "@ana or @dee": whose yes does not count, by name: a mention would call them."""
-    known = [run.created.by if run.created else None, run.commander]
-    known += [s.taken.by for s in run.successions if s.taken is not None]
-    names = {a.id: a.name for a in known if a is not None}
+    names = {a.id: a.name for a in run.barred_people}
     return " or ".join(f"@{names.get(i, i)}" for i in sorted(run.barred))
 
 

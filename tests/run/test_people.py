@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot.catalogue import Release
 from bot.commands import Abort, Accept, Admit, Agree, Approve, Close, Offer, Resume, Retarget, Retry, Skip, Stop, Take
 from bot.contract import Receipt
 from bot.plan.model import REF, Choice
+from bot.policy import Actor, Gate, Refusal, Requirement, may_vote
 from bot.run import events as ev
-from tests.run.harness import ANA, BEN, BOTH, CHO, DAN, GUS, KIM, T0, TYPED, ZED, Play, act, check, gate, plan, undo
+from bot.run.fold import evolve
+from bot.run.state import new_run
+from tests.run.harness import (
+    ANA,
+    APPROVER,
+    BEN,
+    BOTH,
+    CHO,
+    DAN,
+    GUS,
+    KIM,
+    PEOPLE,
+    T0,
+    TYPED,
+    ZED,
+    Play,
+    act,
+    check,
+    gate,
+    plan,
+    undo,
+)
 
 V9, V8 = Release("2.3.9"), Release("2.3.8")
 
@@ -276,3 +300,40 @@ def test_a_run_with_an_accepted_check_does_not_call_itself_verified() -> None:
     play.do(CHO, Accept("v", "known noise"))
     assert play.run.restored is not None and play.run.open and play.due is None
     play.do(ANA, Close())
+
+
+def test_who_has_voted_and_then_commands_counts_no_more_for_what_is_not_decided_yet() -> None:
+    two, one = Gate((Requirement("commander", 2),)), Gate((Requirement("commander"),))
+    gates = [gate("one", by=two), gate("two", by=one)]
+    play = Play(plan(act("one", decision="one"), act("two", decision="two"), decisions=gates))
+    play.look()
+    play.approve("two", KIM)
+    play.do(KIM, Approve("one", play.run.card("one")))
+    play.look()
+    play.do(ANA, Offer(KIM.id))
+    play.do(KIM, Take())
+    assert play.run.asked["one"].votes == () and play.run.asked["one"].opened is not None
+    assert play.run.asked["two"].decided is not None, "that was decided before"
+    assert "commanded it" in play.refusal(KIM, Approve("one", play.run.card("one")))
+    assert "commanded it" in play.refusal(ANA, Approve("one", play.run.card("one"))), "nor the one before"
+
+
+def test_who_has_agreed_to_a_proposal_and_then_commands_counts_no_more_for_it() -> None:
+    mine = gate("one", by=Gate((Requirement("commander"), Requirement("approver"))))
+    play = Play(plan(act("one", decision="one"), decisions=[mine]))
+    play.do(KIM, Skip("one", "not needed tonight"))
+    assert [a.id for a in play.run.proposals[play.proposal].votes] == ["kim"]
+    play.do(ANA, Offer(KIM.id))
+    play.do(KIM, Take())
+    assert play.run.proposals[play.proposal].votes == ()
+    play.do(CHO, Agree(play.proposal))
+    assert play.step("one").open, "the commander's seat is empty again"
+
+
+def test_who_asked_for_the_run_whose_place_this_takes_does_not_approve_here_either() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one")]))
+    assert play.run.created is not None
+    other = evolve(new_run("r2"), replace(play.run.created, by=Actor.of(KIM, "test"), instead_of="r1",
+                                          barred=(Actor.of(CHO, "test"),)), play.now)  # fmt: skip
+    assert other.barred == {"kim", "cho"} and [a.name for a in other.barred_people] == ["kim", "cho"]
+    assert isinstance(may_vote(APPROVER, CHO, (), PEOPLE, other.barred), Refusal)
