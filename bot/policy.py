@@ -49,10 +49,11 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """`count` different people of this role."""
+    """`count` different people of this role. own: requester and commanders may be among them."""
 
     role: str
     count: int = 1
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class Gate:
 
 ONE_APPROVER = Gate((Requirement(APPROVER),))
 """Skipping or accepting a step that has no gate of its own."""
-COMMANDER_AND_APPROVER = Gate((Requirement(COMMANDER), Requirement(APPROVER)), self_approval=True)
-"""Retarget, roll forward, admit a fix: the commander proposes, an approver agrees."""
+COMMANDER_AND_APPROVER = Gate((Requirement(COMMANDER, own=True), Requirement(APPROVER)))
+"""Retarget, admit a fix, go on without a part: the commander proposes, an approver agrees (barred as anywhere)."""
 
 
 class Why(enum.StrEnum):
@@ -129,6 +130,12 @@ def stranger(person: Person) -> Refusal | None:
     return Refusal(Why.NOT_YOURS, f"Refused: {words[person.kind]}. Nothing was changed.")
 
 
+def able(gate: Gate, roles: Collection[str], barred: bool) -> frozenset[str]:
+    """The roles as which somebody may fill a seat of this gate. barred: they asked for the run, or commanded it."""
+    seats = gate.by if not barred or gate.self_approval else [r for r in gate.by if r.own]
+    return frozenset(roles) & {r.role for r in seats}
+
+
 def seats(gate: Gate, votes: Sequence[Vote], others: Iterable[Person] = ()) -> dict[str, str]:
     """Person -> role they fill, for as many seats as these votes can fill together.
 
@@ -165,7 +172,7 @@ def seated(
     """Person -> role they fill, once this person has said yes too."""
     there = {person.id, *(v.person for v in votes)}
     others = [p for p in eligible(gate, people, barred) if p.id not in there]
-    return seats(gate, [*votes, Vote(person.id, person.roles)], others)
+    return seats(gate, [*votes, Vote(person.id, able(gate, person.roles, person.id in barred))], others)
 
 
 def satisfied(gate: Gate, votes: Sequence[Vote]) -> bool:
@@ -184,10 +191,8 @@ def missing(gate: Gate, votes: Sequence[Vote]) -> tuple[Requirement, ...]:
 
 def eligible(gate: Gate, people: Iterable[Person], barred: Collection[str]) -> list[Person]:
     """Those who may fill a seat, on-call people first."""
-    able = [
-        p for p in people if p.kind == "member" and p.roles & gate.roles and (gate.self_approval or p.id not in barred)
-    ]
-    return sorted(able, key=lambda p: (not p.on_call & gate.roles, p.name))
+    found = [p for p in people if p.kind == "member" and able(gate, p.roles, p.id in barred)]
+    return sorted(found, key=lambda p: (not p.on_call & gate.roles, p.name))
 
 
 def may_vote(
@@ -201,7 +206,7 @@ def may_vote(
     wanted = Gate(missing(gate, votes))
     if any(v.person == person.id for v in votes):
         return Refusal(Why.ALREADY, f"You have decided this already; one person counts once. {_who(others)}", who)
-    if person.id in barred and not gate.self_approval:
+    if person.id in barred and not able(gate, person.roles, True) and not gate.self_approval:
         text = f"Not yours to decide: you asked for this run or commanded it. This needs {wanted.words}."
         return Refusal(Why.BARRED, f"{text} {_who(others)} Nothing was changed.", who)
     after = seated(gate, person, votes, people, barred)
@@ -232,7 +237,7 @@ def may_break_glass(person: Person, people: Iterable[Person], roles: Collection[
 
 def impossible(gate: Gate, people: Collection[Person], barred: Collection[str]) -> str | None:
     """Why the people who exist now can never pass this gate; None if they can."""
-    votes = [Vote(p.id, p.roles) for p in eligible(gate, people, barred)]
+    votes = [Vote(p.id, able(gate, p.roles, p.id in barred)) for p in eligible(gate, people, barred)]
     short = missing(gate, votes)
     if not short:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bot.catalogue import Release
 from bot.plan.model import Decision
-from bot.policy import Actor, Gate, Vote
+from bot.policy import Actor, Gate, Vote, able
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Something that more than one person must want. seats: who voted -> the role whose seat their yes fills."""
+    """Something that more than one person must want. seats: who voted -> the role whose seat their yes fills;
+    barred: who has asked for the run or commanded it."""
 
     id: str
     what: str
@@ -78,8 +79,10 @@ class Proposal:
     part: str = ""
     why: str = ""
     seats: Mapping[str, str] = field(default_factory=dict)
+    barred: frozenset[str] = frozenset()
 
     @property
     def ballots(self) -> list[Vote]:
         """The votes as policy counts them."""
-        return [Vote(a.id, frozenset(a.roles), self.seats.get(a.id, "")) for a in self.votes]
+        seats, gate = self.seats, self.gate
+        return [Vote(a.id, able(gate, a.roles, a.id in self.barred), seats.get(a.id, "")) for a in self.votes]

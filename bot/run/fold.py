@@ -114,7 +114,7 @@ def _offered(run: Run, e: ev.CommandOffered, at: float) -> Run:
 def _command_taken(run: Run, e: ev.CommandTaken, at: float) -> Run:
     run = replace(run, commander=e.by, commanded=run.commanded | {e.by.id}, commander_seen=at, offered="")
     asked = {n: _unseated(a, e.by.id) for n, a in run.asked.items()}
-    return replace(run, asked=asked, proposals=proposals.unseated(run, e.by.id))
+    return replace(run, asked=asked, proposals=proposals.unseated(run))
 
 
 def _unseated(asked: Asked, commander: str) -> Asked:

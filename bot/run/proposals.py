@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Gate
+from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Gate, able
 from bot.run import events as ev
 from bot.run import places
 from bot.run.state import Proposal, Run
@@ -18,9 +18,10 @@ from bot.run.state import Proposal, Run
 def proposed(run: Run, e: ev.Proposed, at: float) -> Run:
     """Somebody wants it."""
     gate = proposal_gate(run, e.what, e.step)
-    counts = (gate.self_approval or e.by.id not in run.barred) and gate.roles & set(e.by.roles)
+    counts = able(gate, e.by.roles, e.by.id in run.barred)
     seats = {e.by.id: e.role} if counts and e.role else {}
-    new = Proposal(e.id, e.what, e.by, e.reason, gate, (e.by,) if counts else (), at, e.step, e.release, seats=seats)
+    new = Proposal(e.id, e.what, e.by, e.reason, gate, (e.by,) if counts else (), at, e.step, e.release, seats=seats,
+                   barred=run.barred)  # fmt: skip
     return replace(run, proposals={**run.proposals, e.id: new})
 
 
@@ -39,12 +40,12 @@ def agreed(run: Run, e: ev.Agreed, at: float) -> Run:
     return replace(run, proposals={**run.proposals, e.id: replace(p, votes=(*p.votes, e.by), seats=seats)})
 
 
-def unseated(run: Run, commander: str) -> dict[str, Proposal]:
-    """The open proposals without the yes of whoever commands now, where commanders do not count."""
+def unseated(run: Run) -> dict[str, Proposal]:
+    """The open proposals without the yes of those who have come to command since, where commanders do not count."""
     found = {}
     for k, p in run.proposals.items():
-        votes = tuple(a for a in p.votes if p.gate.self_approval or a.id != commander)
-        found[k] = replace(p, votes=votes)
+        votes = tuple(a for a in p.votes if able(p.gate, a.roles, a.id in run.barred))
+        found[k] = replace(p, votes=votes, barred=run.barred)
     return found
 
 

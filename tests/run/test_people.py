@@ -337,3 +337,19 @@ def test_who_asked_for_the_run_whose_place_this_takes_does_not_approve_here_eith
                                           barred=(Actor.of(CHO, "test"),)), play.now)  # fmt: skip
     assert other.barred == {"kim", "cho"} and [a.name for a in other.barred_people] == ["kim", "cho"]
     assert isinstance(may_vote(APPROVER, CHO, (), PEOPLE, other.barred), Refusal)
+
+
+def test_who_asked_for_the_run_does_not_fill_the_approvers_seat_of_a_proposal_either() -> None:
+    ana, kim = (replace(p, roles=frozenset({"commander", "approver"})) for p in (ANA, KIM))
+    play = Play(plan(act("one")))
+    play.do(ana, Retarget(V9, "bad too"))
+    no = play.say(replace(KIM, roles=frozenset({"commander"})), Agree(play.proposal))
+    assert isinstance(no, Refusal), "ana, who asked for the run, is not moved to the approver's seat"
+    play.do(ana, Offer(KIM.id))
+    play.do(kim, Take())
+    play.do(kim, Retarget(V8, "bad as well"))
+    last = list(play.run.proposals)[-1]
+    assert "you asked for this run" in play.refusal(replace(ANA, roles=frozenset({"approver"})), Agree(last))
+    assert play.run.target is not None and play.run.target.version == "2.4.0"
+    play.do(CHO, Agree(last))
+    assert play.run.target == V8

@@ -412,7 +412,7 @@ def test_command_that_was_taken_is_told() -> None:
 def test_another_release_needs_agreement() -> None:
     assert read(scenes.retarget_proposed(), "proposal.p2") == snapshot("""\
 Proposed: go back to 2.3.9 instead by @ana at 14:08 UTC: 2.4.0 fails as well
-Asked: an approver. Agreed so far: @ana (commander).
+Asked: an approver, not @ana. Agreed so far: @ana (commander).
 [ Agree ]\
 """)
 
