@@ -8,7 +8,7 @@ that only later work can tell (a gate, a condition, a reference) between two ste
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -28,6 +28,8 @@ from tests.run.harness import NAMED, PEOPLE, Outcome, Play
 
 TARGETS = ("a", "b", "c", "d")
 RELEASES = tuple(Release(v) for v in ("2.3.9", "2.3.8", "2.3.7"))
+HASTY = replace(h.TWO, lifetime=60.0)
+"""Two approvers, whose yes lapses soon."""
 FIX = Release("2.4.2", images={"api": f"registry.example/api@sha256:{'2' * 64}"})
 
 
@@ -206,7 +208,7 @@ class _Maker:
         return f"steps.{known}.proven" if known and self.r.random() < chance else None
 
     def gate(self) -> Gate:
-        return self.r.choice((h.APPROVER, h.APPROVER, h.TWO, h.BOTH, h.TYPED))
+        return self.r.choice((h.APPROVER, h.APPROVER, HASTY, h.BOTH, h.TYPED))
 
     def on_fail(self) -> OnFail:
         return self.r.choice(("ask", "ask", "ask", "halt", "continue"))
