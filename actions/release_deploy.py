@@ -9,7 +9,8 @@ Invariants:
   for strange images where the target ran: they are part of the change, and named first;
 - clusters follow one another in waves, each with its settings just before its workloads; the next wave begins when
   every workload of the release in the one before runs complete, whatever is left to write;
-- what could not be reached is never taken for done: what can be done elsewhere is, then it is named;
+- what could not be reached is never taken for done: what can be done beside it in its wave is, then it is named, and
+  the next wave waits until people go on without it;
 - a pod that its controller never replaces is deleted only where people approved that.
 """
 
@@ -117,16 +118,14 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
             raise Fatal(f"{names(strangers)}: not in the catalogue any more", "put it back there, or skip this step")
         forward = _forward(change, ends)
         done: set[str] = set()
-        lost: dict[str, str] = {}
         pods = 0
         for wave in _waves(ctx.ports.kubernetes.clusters):
             clusters = [name for name in wave if forward or name in ours]
-            rolled, away = await _wave(ctx, ends, clusters, change, forward)
+            rolled, lost = await _wave(ctx, ends, clusters, change, forward)
             pods += await rolling.complete(ctx, rolled, change, done)
-            lost |= away
             done |= set(clusters) - lost.keys()
-        if lost:
-            raise Unreachable(f"{rolling.finished(done)}{Unreachable.of(lost)}", lost)
+            if lost:
+                raise Unreachable(f"{rolling.finished(done)}{Unreachable.of(lost)}", lost)
         detail = f"{change.summary}, {pods} of {pods} pods ready" if pods else change.summary
         return Receipt(detail, output={"pods": pods, "clusters": [*sorted(done)]})
 

@@ -423,16 +423,25 @@ async def test_a_plan_names_the_clusters_that_cannot_be_reached(two: Deployed) -
     assert [*told.value.parts] == ["us-1"]
 
 
-async def test_a_cluster_that_goes_away_while_acting_is_named_and_the_others_are_done(two: Deployed) -> None:
+async def test_a_cluster_that_goes_away_while_acting_is_named_and_holds_the_next_wave(two: Deployed) -> None:
     change = await plan(two)
     await two.clusters["eu-1"].disconnect()
     with pytest.raises(Unreachable, match="eu-1 cannot be reached") as told:
         await apply(two, change)
     assert [*told.value.parts] == ["eu-1"]
-    assert two.images("us-1")["shop-api"] == {GOOD["api"]}
+    assert two.clusters["us-1"].requests.writes("bot") == []
     await two.clusters["eu-1"].connect()
     await apply(two, change)
     assert two.images("us-1") == two.images("eu-1")
+
+
+async def test_a_cluster_that_goes_away_while_acting_holds_no_other_of_its_wave() -> None:
+    async with deployed(1, 1) as two:
+        change = await plan(two)
+        await two.clusters["eu-1"].disconnect()
+        with pytest.raises(Unreachable, match=r"^us-1 done; eu-1 cannot be reached"):
+            await apply(two, change)
+        assert two.images("us-1")["shop-api"] == {GOOD["api"]}
 
 
 async def test_where_no_cluster_answers_nothing_is_planned(shop: Deployed) -> None:
