@@ -417,9 +417,8 @@ def unrestored(run: Run) -> Iterator[str]:
     """What a rollback does not bring back: known beforehand, and what was left alone or is owed."""
     if run.purpose not in RELEASING:
         return
-    yield "data that was written meanwhile stays as it is"
-    yield "secrets are not changed, and what other companies' systems have received stays there"
-    yield "pages and apps that are open keep what they have loaded"
+    yield from ("data written meanwhile", "secrets", "what other companies' systems have received")
+    yield "what open pages and apps have loaded"
     for s in run.steps.values():
         if s.change is not None and s.end not in ("skipped", "not needed", "undone"):
             yield from (w for w in s.change.warnings if w.startswith("left alone"))

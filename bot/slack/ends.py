@@ -27,7 +27,7 @@ from bot.slack.blocks import (
     table,
     when,
 )
-from bot.slack.phrases import Scene, because, listed, recorded, sentence, step_state, who, worked
+from bot.slack.phrases import Scene, because, listed, recorded, sentence, step_state, unrestored, who, worked
 from bot.slack.post import Message, Upload
 from bot.slack.press import Press
 
@@ -159,7 +159,8 @@ def end(scene: Scene) -> Message:
     kept = recorded(scene, run.closed_at) or f"Record: {run.seq} entries, head {run.head[:12] or 'none'}"
     record = mark("{}. `rollback-bot audit {} verify` checks it.", kept, run.id)
     left = [fit(_left(scene), 1_200), *_kept_out(run)]
-    lines = [head, mark("{}.", times), fit(_unusual(scene), 1_500), *left, fit(by, 600), record]
+    beyond = unrestored(run) if moved(run) else Mrkdwn("")
+    lines = [head, mark("{}.", times), fit(_unusual(scene), 1_500), *left, beyond, fit(by, 600), record]
     return message(section(joined(lines)), *actions("end", run.id, _again(run)))
 
 

@@ -14,8 +14,9 @@ from bot import view
 from bot.catalogue import Role
 from bot.eta import Eta
 from bot.policy import Actor, Gate, missing
+from bot.run.afterwards import leftovers
 from bot.run.state import Asked, PastHalt, Proposal, Run, Step
-from bot.slack.blocks import Mrkdwn, group, joined, mark, person, when
+from bot.slack.blocks import Mrkdwn, fit, group, joined, mark, person, when
 from bot.store.chain import Checkpoint
 from bot.store.rows import Progress
 
@@ -110,6 +111,14 @@ def people(actors: Iterable[Actor]) -> Mrkdwn:
 def listed(words: Sequence[str]) -> Mrkdwn:
     """ "a, b and c"."""
     return joined([joined(words[:-1], ", "), words[-1]], " and ") if len(words) > 1 else joined(words)
+
+
+def unrestored(run: Run) -> Mrkdwn:
+    """What this does not bring back: one list, on the first card and in the last post. What is told there already by
+    name, as changed or owed, is not said twice."""
+    told = {*(view.stays(run, x) for x in leftovers(run)), *(view.owed_part(run, p) for p in run.owed_parts)}
+    found = [what.rstrip(".") for what in view.unrestored(run) if what not in told]
+    return fit(mark("Not restored by this: {}.", "; ".join(found)), 700) if found else Mrkdwn("")
 
 
 def because(reason: str) -> str:

@@ -26,7 +26,7 @@ from bot.slack.blocks import (
     task,
     when,
 )
-from bot.slack.phrases import Scene, because, debts, listed, needed, sentence, standing_of, who
+from bot.slack.phrases import Scene, because, debts, listed, needed, sentence, standing_of, unrestored, who
 from bot.slack.post import Message
 from bot.slack.press import Press
 
@@ -116,6 +116,8 @@ def _facts(scene: Scene) -> Iterator[Mrkdwn]:
         yield mark("Let through the freeze: {}.", ", ".join(r.version for r in run.admitted))
     yield _time(scene)
     yield _preflight(run)
+    if scene.start is not None and scene.start.decided is None and run.open and not run.aborted:
+        yield unrestored(run)
     if run.impossible and run.open:
         names = {n: scene.named(run.asked[n]) if n in run.asked else n for n in run.impossible}
         stuck = "; ".join(f"{names[n]}: {why}" for n, why in run.impossible.items())

@@ -40,6 +40,7 @@ Reason: checkout fails since 14:02 · Commander @ana
 2.4.0 served 6 d 4 h, error rate 0.02 %; image, build, config and schema snapshot found. Passed over: 2.4.0-rc2 (banned: INC-4188).
 About 5-8 min of work and 3 decisions by people. People on call: @SONCALL (approver), @ben (dba).
 Preflight: 1 of 2 fine. Look at: Backups: the newest backup is 26 min old, expected at most 30 min.
+Not restored by this: data written meanwhile; secrets; what other companies' systems have received; what open pages and apps have loaded.
 [ Start rollback ] ( ⋯ Preview every change · Another release… · Smaller plan… · Stop · Abort… )
 0 of 14 steps have ended
   [to do] Prepare: 0 of 3, waits for a commander
@@ -276,6 +277,7 @@ Back after 2 min 57 s (1 min 26 s work, 1 min 31 s waiting for decisions), then 
 Nothing is paused or held any more.
 CI refuses 2.4.1 until a newer release is registered.
 No image is only in 2.4.1: CI's question by digest cannot find it, by version it does.
+Not restored by this: data written meanwhile; secrets; what other companies' systems have received; what open pages and apps have loaded.
 Record: 88 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
 ( ⋯ Roll forward again… )\
 """)
@@ -370,6 +372,7 @@ Rollback of shop: 2.4.1 → 2.4.0: aborted, debts handed over.
 It took 6 min 38 s (5 min 40 s work, 58 s waiting for decisions).
 Still in place: Freeze deployments since 14:02 UTC; @dee sees to it until 2026-11-26 14:08 UTC.
 Stays changed: Deploy 2.4.0 was given up half-way: eu-1/shop-api/image is sha256:9f3c, was sha256:77aa.
+Not restored by this: data written meanwhile; secrets; what other companies' systems have received; what open pages and apps have loaded.
 Record: 64 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
 ( ⋯ Roll forward again… )\
 """)
