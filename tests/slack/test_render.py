@@ -276,7 +276,7 @@ shop runs 2.4.0 and is verified.
 Back after 2 min 57 s (1 min 26 s work, 1 min 31 s waiting for decisions), then watched for 15 min 6 s.
 Nothing is paused or held any more.
 CI refuses 2.4.1 until a newer release is registered.
-No image is only in 2.4.1: CI's question by digest cannot find it, by version it does.
+No image is only in 2.4.1: CI's question by digest cannot find that, by version it does.
 Not restored by this: data written meanwhile; secrets; what other companies' systems have received; what open pages and apps have loaded.
 Record: 88 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
 ( ⋯ Roll forward again… )\
