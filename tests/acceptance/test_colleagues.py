@@ -16,7 +16,7 @@ async def test_a_worker_that_a_colleague_rescaled_after_it_was_paused_is_asked_a
         stopped = await people.reads("Resume workers stopped at")
         assert "changed by others since: us-1/deployment/shop-worker/replicas is 3" in stopped.plain
         await people.type("cho", "accept resume-workers because dee wants three until the queue is empty")
-        await people.reads("Resume workers: done")
+        await people.reads("accepted as it is by @cho")
         assert stage.shop.clusters["us-1"].get("Deployment", "shop-worker", "shop")["spec"]["replicas"] == 3
         await stage.shop.scale("us-1", "shop-worker", 1, by="dee")  # as Git says: Argo CD would do the same
         await end(people, "2.4.0")

@@ -86,12 +86,12 @@ async def test_manifests_are_applied_again_and_again(shop: tuple[Cluster, str, s
 async def test_who_may_what_is_asked(shop: tuple[Cluster, str, str]) -> None:
     cluster, _, _ = shop
     assert await ok(cluster, "auth", "can-i", "patch", "deployments", user="bot") == "yes\n"
-    code, said = await kubectl(cluster, "auth", "can-i", "delete", "deployments", user="bot")
+    code, said = await kubectl(cluster, "auth", "can-i", "delete", "configmaps", user="bot")
     assert (code, said.splitlines()[0].split()[0]) == (1, "no")
     assert "deployments.apps" in await ok(cluster, "auth", "can-i", "--list", user="bot")
-    code, said = await kubectl(cluster, "delete", "deploy", "web", user="bot")
+    code, said = await kubectl(cluster, "delete", "configmap", "kube-root-ca.crt", user="bot")
     assert code == 1
-    assert 'cannot delete resource "deployments" in API group "apps" in the namespace "shop"' in said
+    assert 'cannot delete resource "configmaps" in API group "" in the namespace "shop"' in said
 
 
 async def test_logs_patches_and_raw_output(shop: tuple[Cluster, str, str]) -> None:

@@ -305,7 +305,9 @@ async def test_the_catalogue_names_every_cluster_and_the_kubeconfig_has_a_contex
         contexts = {c["name"] for c in yaml.safe_load(shop.kubeconfig.read_text())["contexts"]}
         assert {t["kubernetes"] for t in service["targets"].values() if "kubernetes" in t} == contexts
         assert [service["targets"][c]["wave"] for c in ("eu-1", "us-1")] == [1, 2]
-        assert service["targets"]["api"] == service["targets"]["api-eu-1"]
+        (first, address), pages = next(iter(shop.doors.items())), ("api-eu-1", "api-us-1")
+        assert service["targets"]["api"] == {"http": f"http://{address}"} and first == "eu-1"
+        assert [service["targets"][page]["cluster"] for page in pages] == ["eu-1", "us-1"]
 
 
 def test_a_payment_repeated_is_paid_once_and_a_job_of_a_dead_worker_is_taken_again(tmp_path: Path) -> None:

@@ -381,7 +381,7 @@ async def test_a_step_is_skipped_with_a_reason_and_an_approvers_word(desk: Desk)
 async def test_another_release_is_chosen_from_those_in_the_ledger(desk: Desk) -> None:
     await started(desk)
     await desk.slash("ana", "retarget")
-    form = await desk.form("ana", "another release back")
+    form = await desk.form("ana", "brings another release")
     values = {"release": "2.3.9", "reason": "2.4.0 is no better"}
     seen = await desk.workspace.driver.submit("ana", values, modal=form, patience=5)
     assert seen.ok and "go back to 2.3.9" in seen.text

@@ -99,7 +99,7 @@ async def _bad_target(stage: Stage, live: Live) -> None:
     await begin(people)
     await stage.shop.expire("2.4.0")
     live.tell("provider", "refuses payments of 2.4.0: its certificate has run out")
-    await people.reads("Backend · Health: at work")
+    await people.reads("Backend: 2 of 4, Health")
     await asyncio.sleep(4)  # of looking at payments that fail
     await people.type("ana", "retarget 2.3.9 because 2.4.0 cannot pay either, its certificate has run out")
     await people.press("cho", "Agree")
