@@ -56,13 +56,18 @@ class Driver(Reader):
     async def slash(
         self, user: str, channel: str, command: str, text: str = "", *, patience: float = PATIENCE
     ) -> Outcome:
-        """Type a slash command. Slack does not say in which thread it was typed."""
+        """Type a slash command. Slack does not say in which thread it was typed, so no post in a thread answers it."""
         person, place = self._present(user, channel)
         start = len(self._state.journal)
         heard = await self._acts.slash(place, person, command, text)
-        return await self._outcome(
-            heard, person, start, patience, lambda c: c.kind == "post" and c.by_app and c.channel == place.id
-        )
+
+        def answers(change: Change) -> bool:
+            if change.kind != "post" or not change.by_app or change.channel != place.id:
+                return False
+            post = self._state.messages[place.id].get(change.ts)
+            return post is not None and not post.is_reply
+
+        return await self._outcome(heard, person, start, patience, answers)
 
     async def click(
         self,
