@@ -16,7 +16,7 @@ Invariants:
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import chain
 
 from pydantic import Field
@@ -35,6 +35,8 @@ from bot.contract import (
     Receipt,
     Retryable,
     Value,
+    first_seen,
+    first_time,
 )
 from bot.ports import Unreachable, gitops
 from bot.ports.kubernetes import OURS, Changed, Cluster, Denied, Kind, Place, Thing, digest
@@ -191,29 +193,9 @@ async def _set(ctx: Ctx, e: Edit) -> None:
 async def _odd(ctx: Ctx, what: str) -> bool:
     """Whether this happens for the first time, the third, and so on: in between people were asked."""
     n = 1
-    while not await _fresh(ctx, f"{what} {n}"):
+    while not await first_time(ctx, f"{what} {n}"):
         n += 1
     return n % 2 == 1
-
-
-async def _fresh(ctx: Ctx, name: str) -> bool:
-    """Whether this is marked for the first time in this application."""
-    marked = False
-
-    async def mark() -> Json:
-        nonlocal marked
-        marked = True
-        return True
-
-    await ctx.once(name, mark)
-    return marked
-
-
-async def _since(ctx: Ctx, what: str) -> datetime:
-    async def now() -> Json:
-        return ctx.now.isoformat()
-
-    return datetime.fromisoformat(str(await ctx.once(what, now)))
 
 
 async def _stays(ctx: Ctx, edits: Sequence[Edit]) -> None:
@@ -222,7 +204,7 @@ async def _stays(ctx: Ctx, edits: Sequence[Edit]) -> None:
     if on := [_name(a.place) for a in apps if _automated(a)]:
         raise NotYet(f"auto-sync of {', '.join(on)} is on again", after=1)
     owned = [_name(a.place) for a in apps if any(gitops.others(a))]
-    if owned and await _fresh(ctx, "read back"):
+    if owned and await first_time(ctx, "read back"):
         raise NotYet(f"looking whether auto-sync of {', '.join(owned)} stays off", after=2)
 
 
@@ -234,8 +216,8 @@ async def _at_rest(ctx: Ctx, places: Sequence[Place]) -> None:
     if not busy:
         return
     said = ", ".join(f"{_name(a.place)} is in the middle of a sync{_waits(a)}" for a in busy)
-    if ctx.now - await _since(ctx, "a sync is running") >= timedelta(seconds=PATIENCE):
-        if await _fresh(ctx, "asked about the sync"):
+    if ctx.now - await first_seen(ctx, "a sync is running") >= timedelta(seconds=PATIENCE):
+        if await first_time(ctx, "asked about the sync"):
             raise Fatal(f"{said} for over {PATIENCE:g} s", "try again to end that sync, or accept that it goes on")
         for a in busy:
             await ctx.ports.kubernetes.terminate(a.place)
@@ -273,10 +255,10 @@ async def _rendered(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
 
 async def _call(ctx: Ctx, place: Place, said: str) -> None:
     """Tell the commander by name, at once and then again and again, each time once."""
-    since = await _since(ctx, f"{place} waits for Git")
+    since = await first_seen(ctx, f"{place} waits for Git")
     times = (ctx.now - since) // REMIND
     topic = ctx.ports.notices.topic
-    if not topic.channel or not await _fresh(ctx, f"{place} called {times}"):
+    if not topic.channel or not await first_time(ctx, f"{place} called {times}"):
         return
     begin = f"{topic.commander}: " if not times else f"{topic.commander}, a reminder: "
     until = f"Auto-sync of {_name(place)} stays off until that is done, since {since:%H:%M} UTC."

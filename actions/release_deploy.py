@@ -35,6 +35,7 @@ from bot.contract import (
     ReadCtx,
     Receipt,
     Value,
+    first_time,
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
@@ -194,7 +195,7 @@ async def _wave(
     reached. Forwards that is every workload of the release, backwards what the change is about."""
     lost: dict[str, str] = {}
     rolled: list[Thing] = []
-    again = not change.is_noop and not await rolling.fresh(ctx, f"began {names(clusters)}")
+    again = not change.is_noop and not await first_time(ctx, f"began {names(clusters)}")
     for name in clusters:
         ours = [e for e in change.edits if Place.of(e.target).cluster == name]
         waited = {place for e in change.effects if (place := unblocked(e)).cluster == name}

@@ -34,6 +34,8 @@ from bot.contract import (
     Receipt,
     Retryable,
     Value,
+    first_seen,
+    first_time,
 )
 from bot.ports import Unreachable
 from bot.ports.kubernetes import OURS, Changed, Cluster, Denied, Kind, Place, Thing, digest, value_at
@@ -404,21 +406,10 @@ async def _waited(ctx: Ctx, what: str, seconds: float) -> bool:
     """Whether this has been so for that long; whoever tries again after a Fatal waits that long once more."""
     n = 0
     while True:
-        mark, fresh = f"{what} {n}", False
-
-        async def now() -> Json:
-            return ctx.now.isoformat()
-
-        async def over() -> Json:
-            nonlocal fresh
-            fresh = True
-            return True
-
-        since = datetime.fromisoformat(str(await ctx.once(mark, now)))
-        if ctx.now - since < timedelta(seconds=seconds):
+        mark = f"{what} {n}"
+        if ctx.now - await first_seen(ctx, mark) < timedelta(seconds=seconds):
             return False
-        await ctx.once(f"{mark} over", over)
-        if fresh:
+        if await first_time(ctx, f"{mark} over"):
             return True
         n += 1
 

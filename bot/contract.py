@@ -384,6 +384,28 @@ class Ctx(ReadCtx, Protocol):
         ...
 
 
+async def first_time(ctx: Ctx, name: str) -> bool:
+    """Whether this is marked for the first time in this application, whatever crashed in between."""
+    marked = False
+
+    async def mark() -> Json:
+        nonlocal marked
+        marked = True
+        return True
+
+    await ctx.once(name, mark)
+    return marked
+
+
+async def first_seen(ctx: Ctx, name: str) -> datetime:
+    """When this was seen first in this application: now, if it never was."""
+
+    async def now() -> Json:
+        return ctx.now.isoformat()
+
+    return datetime.fromisoformat(str(await ctx.once(name, now)))
+
+
 P = TypeVar("P", bound=Params)
 
 

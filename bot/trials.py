@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.contract import Ctx, Fatal, NotYet, ReadCtx
+from bot.contract import Ctx, Fatal, NotYet, ReadCtx, first_seen
 from bot.ports import Json, Unreachable
 from bot.ports.kubernetes import Place, Thing, Trial, standing
 
@@ -56,7 +56,7 @@ async def until_refused(ctx: Ctx, guards: Mapping[Place, Json], since: Mapping[P
     now. Fatal after `PATIENCE`, with what was seen instead; Unreachable and Denied of the port pass through."""
     if not guards:
         return
-    began = await _since(ctx, "put") if guards.keys() - since.keys() else max(since.values())
+    began = await first_seen(ctx, "put") if guards.keys() - since.keys() else max(since.values())
     seen = await _try(ctx, guards)
     slow = {place: trial for place, trial in seen.items() if not trial.refused}
     if not slow:
@@ -73,7 +73,7 @@ async def until_let_in(ctx: Ctx, guards: Mapping[Place, Json]) -> Sequence[str]:
     said all the same, a line for each where others refuse the trial."""
     if not guards:
         return ()
-    since = await _since(ctx, "taken away")
+    since = await first_seen(ctx, "taken away")
     over = ctx.now - since >= GRACE
     remarks: dict[str, None] = {}
     for look in range(LOOKS):
@@ -102,13 +102,6 @@ async def _try(ctx: Ctx, guards: Mapping[Place, Json]) -> dict[Place, Trial]:
     trial = ctx.ports.kubernetes.trial
     seen = await asyncio.gather(*(trial(p.cluster, p.name, rules) for p, rules in guards.items()))
     return dict(zip(guards, seen, strict=True))
-
-
-async def _since(ctx: Ctx, what: str) -> datetime:
-    async def now() -> Json:
-        return ctx.now.isoformat()
-
-    return datetime.fromisoformat(str(await ctx.once(what, now)))
 
 
 def _not_yet(place: Place, trial: Trial) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 
 from bot.contract import (
     INLINE_LIMIT,
@@ -28,6 +27,8 @@ from bot.contract import (
     Retryable,
     Value,
     canonical,
+    first_seen,
+    first_time,
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
@@ -142,26 +143,13 @@ async def _write(ctx: Ctx, ends: Ends, thing: Thing, edits: Sequence[Edit], *, a
 async def _no_war(ctx: Ctx, thing: Thing, field: str) -> None:
     """Fatal where this workload, written in an earlier pass, has been put back too often."""
     n = 1
-    while not await fresh(ctx, f"{thing.place} put back {n}"):
+    while not await first_time(ctx, f"{thing.place} put back {n}"):
         n += 1
     if n % ROUNDS == 0:
         owner = thing.facts.get("owner")
         said = f"its owner {owner} puts it back" if owner else f"it is put back each time, {who(thing, field)}"
         where = f"change {owner}" if owner else "end what writes it"
         raise Fatal(f"{thing.place}: {said}, {n} times so far", f"{where}, then try again")
-
-
-async def fresh(ctx: Ctx, name: str) -> bool:
-    """Whether this is marked for the first time in this application."""
-    marked = False
-
-    async def mark() -> Json:
-        nonlocal marked
-        marked = True
-        return True
-
-    await ctx.once(name, mark)
-    return marked
 
 
 async def seen_at(ctx: ReadCtx, ends: Ends, thing: Thing | None, target: str) -> Value:
@@ -270,21 +258,12 @@ async def _lasts(ctx: Ctx, place: Place, found: Hindrance | None) -> bool:
     """Whether something that does not pass by itself has been there for longer than is usual."""
     if found is None or not found.lasting:
         return False
-    return (ctx.now - await _first(ctx, f"stuck {place}")).total_seconds() >= PATIENCE
+    return (ctx.now - await first_seen(ctx, f"stuck {place}")).total_seconds() >= PATIENCE
 
 
 async def _gives_up(ctx: Ctx, clusters: Collection[str]) -> bool:
     """Once: whoever tries again has repaired something, and what was repaired gets the step's whole time to show."""
-    return await fresh(ctx, f"gave up on {names(clusters)}")
-
-
-async def _first(ctx: Ctx, what: str) -> datetime:
-    """When this was seen first."""
-
-    async def now() -> Json:
-        return ctx.now.isoformat()
-
-    return datetime.fromisoformat(str(await ctx.once(what, now)))
+    return await first_time(ctx, f"gave up on {names(clusters)}")
 
 
 def _failure(place: Place, r: Rollout, found: Hindrance | None) -> str:
