@@ -188,13 +188,14 @@ class Change:
         }
         return hashlib.sha256(canonical(bound).encode()).hexdigest()[:32]
 
-    def beyond(self, approved: Change) -> tuple[str, ...]:
+    def beyond(self, approved: Change, there: Collection[str] = ()) -> tuple[str, ...]:
         """In which ways this newly planned change goes beyond the approved one; empty if it is covered.
 
         Covered is: every edit and effect was approved (fewer is fine: the rest is done already), every fact
         with an approved ceiling is known and at or below it, or no worse than what was shown (where anything is left
-        to do), and nothing has become irreversible.
+        to do), and nothing has become irreversible. there: targets of edits that stand at their `after` already.
         """
+        idle = not self.effects and self.targets <= {*there}
         known = {e.target: e for e in approved.edits}
         found: list[str] = []
         for e in self.edits:
@@ -210,7 +211,7 @@ class Change:
         limits = {f.name: f for f in approved.facts if f.ceiling is not None}
         for name, limit in limits.items():
             now = measured.get(name)
-            if limit.ceiling is None or self.is_noop or (now is not None and limit.allows(now.value)):
+            if limit.ceiling is None or idle or (now is not None and limit.allows(now.value)):
                 continue
             seen = f"{_show(now.value)} {now.unit}".strip() if now is not None else "not known"
             found.append(f"{name}: {seen} now, the limit shown was {limit.ceiling:g}")

@@ -349,22 +349,22 @@ class Attempt:
         step, undoing = self.step, self.run.undoes(self.step) is not None
         if step.applying and not step.replan and step.change is not None:
             return step.change
-        change, left = await self.fresh()
-        print_ = change.fingerprint(step.spec.uses)
+        fresh, left = await self.fresh()
+        print_ = fresh.fingerprint(step.spec.uses)
         if left:
-            await self.write(ev.Planned(self.id, self.n, change, print_, left))
+            await self.write(ev.Planned(self.id, self.n, fresh, print_, left))
             return None
         base = step.released or (step.change if step.replan else None)
-        beyond = change.beyond(step.released) if step.released is not None else ()
+        beyond = fresh.beyond(step.released) if step.released is not None else ()
         if base is not None:
             base = self.scope.of(base)
             base = replace(base, edits=tuple(e for e in base.edits if e.target not in step.leave))
-            beyond = (*beyond, *await self.strayed(base, change))
+            beyond = (*beyond, *await self.strayed(base, fresh))
         if beyond:
-            await self.write(ev.Drifted(self.id, self.n, change, print_, beyond))
+            await self.write(ev.Drifted(self.id, self.n, fresh, print_, beyond))
             return None
-        there = tuple(e.target for e in base.missing_from(change)) if base is not None else ()
-        change = base.whole(change) if base is not None else change
+        there = tuple(e.target for e in base.missing_from(fresh)) if base is not None else ()
+        change = base.whole(fresh) if base is not None else fresh
         if change.is_noop:
             done = await self._told(change)
             over = ev.Undone(self.id, self.n, done, {}) if undoing else ev.Applied(self.id, self.n, done)
@@ -376,7 +376,7 @@ class Attempt:
             await self.write(ev.Lapsed(asked.spec.name, gone))
             return None
         begun = ev.ApplyStarted(self.id, self.n, change, print_, there, unasked)
-        await self.write(*([] if step.change == change else [ev.Planned(self.id, self.n, change, print_)]), begun)
+        await self.write(*([] if step.change == fresh else [ev.Planned(self.id, self.n, fresh, print_)]), begun)
         return change
 
     async def strayed(self, approved: Change, fresh: Change) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def _effects(run: Run, e: ev.ApplyStarted) -> str | None:
     s = run.steps[e.step]
     if not run.free(s):
         return f"{e.step} has not been approved"
-    if s.released is not None and (beyond := e.change.beyond(s.released)):
+    if s.released is not None and (beyond := e.change.beyond(s.released, e.there)):
         return f"{e.step} would go beyond what was approved: {'; '.join(beyond)}"
     return _no_effects_left(run, s)
 

@@ -73,6 +73,19 @@ async def test_an_approved_edit_that_somebody_else_has_made_is_waited_for_and_no
     assert bot.world.docs == {"eu": "old", "us": "new"}
 
 
+async def test_a_limit_holds_up_nobody_where_somebody_else_has_done_all_that_was_approved(bot: Desk) -> None:
+    bot.world.docs |= {"eu": "old", "us": "old"}
+    bot.world.facts["eu"] = 3
+    run = await bot.open(TWO)
+    await bot.until(run, lambda r: r.asked["deploy"].opened is not None)
+    bot.world.docs |= {"eu": "new", "us": "new"}
+    bot.world.facts["eu"] = 11
+    await bot.approve(run, "deploy", BEN)
+    step = await bot.step(run, "deploy", lambda s: s.end is not None)
+    assert step.end == "done" and await drifts(bot, run) == []
+    assert bot.world.writes == []
+
+
 async def test_trying_again_waits_for_every_part_of_what_was_approved(bot: Desk) -> None:
     bot.world.docs |= {"eu": "old", "us": "old"}
     bot.world.fail["us"] = [Fatal("the pods crash")]

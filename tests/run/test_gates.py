@@ -20,6 +20,7 @@ from bot.commands import (
 from bot.contract import Change, Edit
 from bot.plan.model import REF, Choice
 from bot.policy import Actor, Gate, Refusal, Requirement
+from bot.ports import Blob
 from bot.run import events as ev
 from bot.view import text, view
 from tests.run.harness import (
@@ -247,6 +248,18 @@ def test_a_limit_that_was_shown_holds_until_the_first_effect() -> None:
     play.approve("one", CHO)
     play.go_all()
     assert play.step("one").end == "done", "who saw six agreed to six"
+
+
+def test_a_limit_holds_up_nobody_where_somebody_else_has_done_all_that_was_approved() -> None:
+    play = Play(plan(act("one", limit=5, decision="one"), decisions=[gate("one")]), world={"rows": 3})
+    play.look()
+    play.approve("one", CHO)
+    assert play.run.steps["one"].change is not None
+    play.world["rows"] = 9
+    play.world |= {e.target: e.after for e in play.run.steps["one"].change.edits if not isinstance(e.after, Blob)}
+    play.go_all()
+    assert play.step("one").end == "done"
+    assert not [*play.events(ev.Drifted)]
 
 
 def test_the_third_drift_halts_and_says_why() -> None:
