@@ -40,9 +40,9 @@ from bot.contract import (
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
 from bot.released import rolling
-from bot.released.ends import Ends, who
+from bot.released.ends import Ends, names, who
 from bot.released.record import WHOLE, alike, whole_templates
-from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, kept, names, short, unblocked
+from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, kept, short, unblocked
 from bot.released.survey import Seen, survey, workloads
 from bot.released.survey import ends as ends_of
 

@@ -132,7 +132,7 @@ class Ends:
         if len(found) != 1 and recorded is not None and recorded in news.values():
             return recorded
         if len(found) != 1:
-            raise Several(f"{thing.place} ({container}) runs what is several images in the target: {_names(news)}")
+            raise Several(f"{thing.place} ({container}) runs what is several images in the target: {names(news)}")
         return found.pop()
 
     def holds(self, thing: Thing) -> bool:
@@ -393,5 +393,6 @@ def _unpaused(thing: Thing, edits: Sequence[Edit]) -> Iterator[Edit]:
         yield Edit(thing.place.target("paused"), True, None)
 
 
-def _names(words: Iterable[str]) -> str:
+def names(words: Iterable[str]) -> str:
+    """ "eu-1, us-1"."""
     return ", ".join(sorted(words))

@@ -32,7 +32,7 @@ from bot.contract import (
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
-from bot.released.ends import Ends, made, order, who
+from bot.released.ends import Ends, made, names, order, who
 from bot.released.record import IMAGE, WHOLE
 from bot.released.survey import RIGHTS
 
@@ -278,11 +278,6 @@ def _failure(place: Place, r: Rollout, found: Hindrance | None) -> str:
 def finished(clusters: Collection[str]) -> str:
     """What begins a sentence about the rest."""
     return f"{names(clusters)} done; " if clusters else ""
-
-
-def names(words: Iterable[str]) -> str:
-    """ "eu-1, us-1"."""
-    return ", ".join(sorted(words))
 
 
 def short(target: str) -> str:
