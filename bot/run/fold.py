@@ -37,6 +37,8 @@ LOSSES = 3
 """Lost attempts in a row after which a step halts."""
 WATCH_FAILS = 2
 """Failing samples in a row after which a watch halts."""
+WATCH_WAITS = 2.0
+"""How many times its time a watch goes on for the samples that it lacks (the bot was away) before it halts."""
 
 
 def evolve(run: Run, event: ev.Event, at: float) -> Run:
@@ -334,10 +336,11 @@ def _checked(run: Run, e: ev.Checked, at: float) -> Run:
     if s.spec.kind == "watch":
         if s.streak <= -WATCH_FAILS:
             return _check_failed(run, s, at)
-        over = at >= began + s.spec.lasting
-        if over and good and s.samples >= s.spec.passes:
+        lasted, enough = at - began, s.samples >= s.spec.passes
+        if lasted >= s.spec.lasting and good and enough:
             return _ended(run, s, "done", at)
-        return _check_failed(run, s, at, "too few samples") if over and s.samples < s.spec.passes else _set(run, s)
+        late = lasted >= WATCH_WAITS * s.spec.lasting and not enough
+        return _check_failed(run, s, at, "too few samples") if late else _set(run, s)
     if s.streak >= s.spec.passes:
         return _ended(run, s, "done", at)
     late = at >= began + s.spec.within

@@ -40,6 +40,6 @@ def test_the_story_ends_right(story: str, played: Mapping[str, Future[Told]]) ->
     assert "Not yours to decide" in told
     assert told.splitlines()[-1].endswith("and the record verifies.")
     for file in map(Path, re.findall(r"stays here: (\S+)", told)):
-        assert file.read_text().startswith("<!doctype html>") and "2.4.1" in file.read_text()
+        assert file.read_text().startswith("<!doctype html>") and file.stem in file.read_text()
         shutil.rmtree(file.parent, ignore_errors=True)
     assert "stays here: " in told

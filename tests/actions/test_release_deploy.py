@@ -33,7 +33,7 @@ async def shop() -> AsyncIterator[Deployed]:
 
 @pytest.fixture
 async def two() -> AsyncIterator[Deployed]:
-    async with deployed(1, 2, timeout=1.0) as shop:
+    async with deployed(1, 2, timeout=10.0) as shop:
         yield shop
 
 

@@ -157,7 +157,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_is_done_twi
 
 
 async def test_a_cluster_that_cannot_be_reached_is_named_and_the_others_are_done() -> None:
-    async with deployed(1, 2, timeout=1.0) as shop:
+    async with deployed(1, 2, timeout=10.0) as shop:
         await shop.clusters["us-1"].disconnect()
         change = await plan(shop)
         assert {t.split("/")[0] for t in change.targets} == {"eu-1"}

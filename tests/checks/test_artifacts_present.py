@@ -31,7 +31,7 @@ async def registry() -> AsyncIterator[Registry]:
 
 @pytest.fixture
 async def shop() -> AsyncIterator[Fleet]:
-    images = RegistryClient(timeout=1.0, environment={})
+    images = RegistryClient(timeout=10.0, environment={})
     async with fleet(registry=images) as shop:
         yield shop
     await images.close()

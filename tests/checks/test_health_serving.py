@@ -81,7 +81,7 @@ async def regions(errors: float = 0.01) -> AsyncIterator[tuple[Mapping[str, Shop
     async with AsyncExitStack() as stack:
         shops = {name: await stack.enter_async_context(Shop()) for name in ("eu-1", "us-1")}
         pages = {
-            f"api-{name}": HttpTarget(shop.url, timeout=1.0, page=Page("/healthz", errors, name))
+            f"api-{name}": HttpTarget(shop.url, timeout=10.0, page=Page("/healthz", errors, name))
             for name, shop in shops.items()
         }
         http = HttpClient({"shop": HttpTarget(shops["eu-1"].url), **pages})

@@ -205,8 +205,8 @@ def test_a_preflight_fault_holds_up_only_what_needs_it() -> None:
 
 
 def test_a_watch_counts_samples_and_two_bad_ones_in_a_row_halt() -> None:
-    def watched() -> Play:
-        play = Play(plan(check("v", phase="verify"), watch("watch", ["v"], lasting=20, passes=3, every=5)))
+    def watched(passes: int = 3) -> Play:
+        play = Play(plan(check("v", phase="verify"), watch("watch", ["v"], lasting=20, passes=passes, every=5)))
         play.go("v")
         return play
 
@@ -220,11 +220,23 @@ def test_a_watch_counts_samples_and_two_bad_ones_in_a_row_halt() -> None:
     play.wait(5)
     play.go("watch", "bad")
     assert play.halt("watch").cause == "check"
-    play = watched()
+    play = watched(passes=5)
     for _ in range(5):
         play.go("watch", "unclear" if play.step("watch").streak > 0 else "well")
         play.wait(10)
     assert play.halt("watch").error.startswith("too few samples")
+
+
+def test_a_watch_that_missed_samples_while_the_bot_was_away_goes_on_until_it_has_them() -> None:
+    play = Play(plan(check("v", phase="verify"), watch("watch", ["v"], lasting=20, passes=3, every=5)))
+    play.go("v")
+    play.go("watch", "well")
+    play.wait(21)
+    play.go("watch", "well")
+    assert play.step("watch").open and play.step("watch").halt is None
+    play.wait(5)
+    play.go("watch", "well")
+    assert play.step("watch").end == "done"
 
 
 def test_a_step_whose_condition_does_not_hold_is_not_needed() -> None:
