@@ -13,10 +13,8 @@ from collections.abc import Collection, Mapping
 
 from bot.contract import Action, Change, Ctx, Edit, Fact, Fatal, Params, ReadCtx, Receipt, Retryable, Value
 from bot.ports import Unreachable
-from bot.ports.kubernetes import OURS, WORKLOADS, Changed, Denied, Kind, Place, Thing
+from bot.ports.kubernetes import OURS, WRITTEN, Changed, Denied, Place, Thing
 
-WRITTEN: tuple[Kind, ...] = (*WORKLOADS, "configmap", "scaledobject", "application")
-"""Kinds of which the bot writes fields."""
 LOST = "clusters not reached"
 
 

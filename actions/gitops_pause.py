@@ -1,10 +1,15 @@
-"""Switch Argo CD's auto-sync off, so that Git does not bring the removed release back while people repair Git.
+"""Pause what follows Git, Argo CD's auto-sync and Flux, so that it does not bring the removed release back while people
+repair Git.
 
 A step of its own, beside the freeze: a thaw never waits for Git. The whole `automated` object is saved and given back
 as it was. It is given back only once Git renders what is meant to run (what was restored, or what was to be removed and
 stays because the run was called off): the application, refreshed, differs in no workload
 and no setting of the service while the removed images are gone. Until then the undo waits and calls the commander,
 naming what is missing in the repository that Argo CD reads, or is handed over.
+
+Flux says not what it would apply. While Git stands where it did, that is the removed release: it is waited for, as
+above. Once it has moved people are asked whether it has the right one, and "try again" resumes; what Flux then brings
+back of the removed release makes it be suspended again.
 
 Invariants:
 - what somebody else had switched off before is no debt of ours;
@@ -39,9 +44,20 @@ from bot.contract import (
     first_time,
 )
 from bot.ports import Unreachable, gitops
-from bot.ports.kubernetes import OURS, Changed, Cluster, Denied, Kind, Place, Thing, digest
+from bot.ports.kubernetes import (
+    FLUX,
+    OURS,
+    WORKLOADS,
+    Changed,
+    Cluster,
+    Denied,
+    Kind,
+    Place,
+    Thing,
+    digest,
+    value_at,
+)
 
-AUTOMATED = "spec.syncPolicy.automated"
 LOST = "clusters not reached"
 LOOK_AGAIN = 30.0
 """Seconds between two questions to Git."""
@@ -88,7 +104,7 @@ class GitopsPauseParams(Params):
 
 
 class GitopsPause(Action[GitopsPauseParams]):
-    """Switches Argo CD's auto-sync off until it is undone, which waits until Git renders the restored release."""
+    """Pauses Argo CD's auto-sync and Flux until it is undone, which waits until Git has the restored release."""
 
     name = "gitops.pause"
     needs = frozenset({"kubernetes", "notices"})
@@ -98,17 +114,17 @@ class GitopsPause(Action[GitopsPauseParams]):
     async def plan(self, ctx: ReadCtx, p: GitopsPauseParams) -> Change:
         apps, lost = await _survey(ctx)
         beside = tuple(await _beside(ctx))
-        on = [a for a in apps if _automated(a)]
+        on = [a for a in apps if gitops.follows(a)]
         if lost and not on:
             raise Unreachable(f"{'; '.join(lost.values())}; nothing else is left to pause")
         if not on:
-            said = (
-                "auto-sync is off already, which is not ours to switch on" if apps else "no application is catalogued"
-            )
-            return Change(said, warnings=beside)
-        edits = tuple(Edit(a.place.target(AUTOMATED), a.fields.get(AUTOMATED), None) for a in on)
+            said = "is off already, which is not ours to switch on" if apps else ""
+            what = "auto-sync" if any(a.place.kind == "application" for a in apps) else "Flux"
+            return Change(f"{what} {said}" if said else "no application is catalogued", warnings=beside)
+        fields = [(a, gitops.switch(a.place.kind)) for a in on]
+        edits = tuple(Edit(a.place.target(f), a.fields.get(f), gitops.paused(a.place.kind)) for a, f in fields)
         return Change(
-            f"auto-sync off: {', '.join(_name(a.place) for a in on)}",
+            _told([a.place for a in on], "auto-sync off", "suspended"),
             edits,
             facts=tuple(_facts(on, lost)),
             warnings=(*_warnings(on, lost), *beside),
@@ -116,16 +132,19 @@ class GitopsPause(Action[GitopsPauseParams]):
 
     async def observe(self, ctx: ReadCtx, p: GitopsPauseParams, targets: Collection[str]) -> Mapping[str, Value]:
         found = await asyncio.gather(*(ctx.ports.kubernetes.get(Place.of(t)) for t in targets))
-        return {t: app.fields.get(AUTOMATED) if app else None for t, app in zip(targets, found, strict=True)}
+        return {t: value_at(app, t) for t, app in zip(targets, found, strict=True)}
 
     async def apply(self, ctx: Ctx, p: GitopsPauseParams, change: Change) -> Receipt:
         try:
-            for e in change.edits:
-                if e.after is not None:
-                    await _rendered(ctx, p, e)
+            for e in sorted((e for e in change.edits if not _pauses(e)), key=_turn):
+                await (_reviewed if Place.of(e.target).kind in FLUX else _rendered)(ctx, p, e)
                 await _set(ctx, e)
-            await _at_rest(ctx, [Place.of(e.target) for e in change.edits if e.after is None])
-            await _stays(ctx, [e for e in change.edits if e.after is None])
+                await _resumed(ctx, p, e)
+            pauses = [e for e in change.edits if _pauses(e)]
+            for e in pauses:
+                await _set(ctx, e)
+            await _at_rest(ctx, [Place.of(e.target) for e in pauses])
+            await _stays(ctx, pauses)
         except (Unreachable, Changed) as error:
             raise Retryable(str(error)) from error
         except Denied as error:
@@ -134,8 +153,9 @@ class GitopsPause(Action[GitopsPauseParams]):
             raise Fatal(
                 f"{', '.join(lost)} could not be reached: auto-sync may be on there", "try again when it is back"
             )
-        if all(e.after is not None for e in change.edits):
-            return Receipt(f"auto-sync on again: {', '.join(sorted(_name(Place.of(e.target)) for e in change.edits))}")
+        if not pauses:
+            places = [Place.of(e.target) for e in change.edits]
+            return Receipt(_told(sorted(places, key=str), "auto-sync on again", "resumed"))
         return Receipt(change.summary)
 
 
@@ -144,11 +164,12 @@ async def _survey(ctx: ReadCtx) -> tuple[Sequence[Thing], Mapping[str, str]]:
     found: list[Thing] = []
     lost: dict[str, str] = {}
     for cluster in ctx.ports.kubernetes.clusters:
-        if cluster.applications:
-            try:
-                found += await ctx.ports.kubernetes.list(cluster.name, "application")
-            except Unreachable as error:
-                lost[cluster.name] = str(error)
+        kinds: tuple[Kind, ...] = ("application", *FLUX)
+        try:
+            for kind in (k for k in kinds if cluster.deployers(k)):
+                found += await ctx.ports.kubernetes.list(cluster.name, kind)
+        except Unreachable as error:
+            lost[cluster.name] = str(error)
     return found, lost
 
 
@@ -162,32 +183,52 @@ async def _beside(ctx: ReadCtx) -> list[str]:
         except (Unreachable, Denied):
             continue  # told by the steps that need it
         for thing in chain.from_iterable(lists):
-            for what in gitops.appliers(thing):
+            for what in gitops.appliers(thing, cluster):
                 found.setdefault(f"{cluster.name}: {what}", []).append(thing.place.name)
     return [f"{what} ({', '.join(names)}); this step does not cover it" for what, names in found.items()]
 
 
-def _automated(app: Thing) -> bool:
-    """Whether it syncs by itself. `{}` does; `{"enabled": false}` and nothing do not."""
-    value = app.fields.get(AUTOMATED)
-    return isinstance(value, dict) and value.get("enabled") is not False
+def _pauses(e: Edit) -> bool:
+    return e.after == gitops.paused(Place.of(e.target).kind)
+
+
+def _turn(e: Edit) -> int:
+    """What applies others comes back before them, what writes to Git last."""
+    return ("application", "kustomization", "helmrelease", "imageupdateautomation").index(Place.of(e.target).kind)
+
+
+def _told(places: Sequence[Place], argo: str, flux: str) -> str:
+    words = ((argo, [p for p in places if p.kind not in FLUX]), (flux, [p for p in places if p.kind in FLUX]))
+    return "; ".join(f"{word}: {', '.join(map(gitops.name, some))}" for word, some in words if some)
 
 
 async def _set(ctx: Ctx, e: Edit) -> None:
     app = await _there(ctx, Place.of(e.target))
-    now = app.fields.get(AUTOMATED)
+    field = gitops.switch(app.place.kind)
+    now = app.fields.get(field)
     if now == e.after:
         return
     if now != e.before:
         raise Fatal(f"{e.target} was changed by somebody{_who(app)}", "ask who; then try again, or undo")
-    by = app.by.get(AUTOMATED)
-    theirs = e.after is None and (by is None or by.manager != OURS)
-    if theirs and not await _odd(ctx, f"paused {e.target}"):
+    by = app.by.get(field)
+    wrote = False
+
+    async def write() -> Json:
+        nonlocal wrote
+        await ctx.ports.kubernetes.write(app, {field: _json(e.after)})
+        return (wrote := True)
+
+    theirs = _pauses(e) and (by is None or by.manager != OURS)
+    if theirs:
+        await ctx.once(f"paused {e.target}", write)
+    if theirs and not wrote and await _odd(ctx, f"asked about {e.target}"):
         owner = str(app.facts.get("owner") or "")
         who = f"its owner, the {owner}" if owner else f"somebody{_who(app)}"
+        what = "resumed it" if app.place.kind in FLUX else "switched auto-sync on again"
         hint = _REMEDY if owner.startswith("applicationset") else "end what writes it, then try again"
-        raise Fatal(f"{_name(app.place)}: {who} has switched auto-sync on again", hint)
-    await ctx.ports.kubernetes.write(app, {AUTOMATED: _json(e.after)})
+        raise Fatal(f"{gitops.name(app.place)}: {who} has {what}", hint)
+    if not wrote:
+        await write()
 
 
 async def _odd(ctx: Ctx, what: str) -> bool:
@@ -201,27 +242,34 @@ async def _odd(ctx: Ctx, what: str) -> bool:
 async def _stays(ctx: Ctx, edits: Sequence[Edit]) -> None:
     """Read back: an owner puts it on again within a moment, and a server that does not know a field drops it."""
     apps = await asyncio.gather(*(_there(ctx, Place.of(e.target)) for e in edits))
-    if on := [_name(a.place) for a in apps if _automated(a)]:
-        raise NotYet(f"auto-sync of {', '.join(on)} is on again", after=1)
-    owned = [_name(a.place) for a in apps if any(gitops.others(a))]
+    if on := [gitops.name(a.place) for a in apps if gitops.follows(a)]:
+        raise NotYet(f"{', '.join(on)} follows Git again", after=1)
+    owned = [gitops.name(a.place) for a in apps if any(gitops.others(a))]
     if owned and await first_time(ctx, "read back"):
-        raise NotYet(f"looking whether auto-sync of {', '.join(owned)} stays off", after=2)
+        raise NotYet(f"looking whether {', '.join(owned)} stays paused", after=2)
 
 
 async def _at_rest(ctx: Ctx, places: Sequence[Place]) -> None:
     """NotYet while one of them is in the middle of a sync that began before; Fatal after a minute, and what goes on
     although people were asked is ended."""
     apps = await asyncio.gather(*(_there(ctx, p) for p in places))
-    busy = [a for a in apps if a.facts.get("operation") in ("Running", "Terminating")]
+    busy = [a for a in apps if _busy(a)]
     if not busy:
         return
-    said = ", ".join(f"{_name(a.place)} is in the middle of a sync{_waits(a)}" for a in busy)
+    said = ", ".join(f"{gitops.name(a.place)} is in the middle of a sync{_waits(a)}" for a in busy)
     if ctx.now - await first_seen(ctx, "a sync is running") >= timedelta(seconds=PATIENCE):
         if await first_time(ctx, "asked about the sync"):
             raise Fatal(f"{said} for over {PATIENCE:g} s", "try again to end that sync, or accept that it goes on")
-        for a in busy:
-            await ctx.ports.kubernetes.terminate(a.place)
+        ends = [a.place for a in busy if a.place.kind not in FLUX]
+        if not ends:  # nothing ends what Flux is at, and it says no more of itself while it is suspended
+            return
+        for place in ends:
+            await ctx.ports.kubernetes.terminate(place)
     raise NotYet(said, after=2, done=len(apps) - len(busy), total=len(apps))
+
+
+def _busy(app: Thing) -> bool:
+    return app.facts.get("operation") in ("Running", "Terminating") or app.facts.get("ready") == "Unknown"
 
 
 def _waits(app: Thing) -> str:
@@ -232,25 +280,78 @@ def _waits(app: Thing) -> str:
 async def _rendered(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
     """NotYet until Git renders what was restored: in sync, freshly compared, and nothing banned runs."""
     place = Place.of(e.target)
-    if (await _there(ctx, place)).fields.get(AUTOMATED) == e.after:
+    if value_at(await _there(ctx, place), e.target) == e.after:
         return
     app = await ctx.ports.kubernetes.refreshed(place)
     if app is None:
-        raise NotYet(f"{_name(place)} is comparing with Git", after=1)
+        raise NotYet(f"{gitops.name(place)} is comparing with Git", after=1)
     images = app.facts.get("images")
     run = {digest(str(i)) for i in images} if isinstance(images, list) else set()
     at = str(app.facts.get("revision") or "")[:7] or "an unknown commit"
     todo = gitops.wanted(app, p.revert, known=not p.called_off)
     if run & p.bad:
-        said = f"{_name(place)} still runs what is removed, so Git at {at} must not be followed yet; {todo}"
+        said = f"{gitops.name(place)} still runs what is removed, so Git at {at} must not be followed yet; {todo}"
     elif left := gitops.drifted(app, _cluster(ctx, place)):
-        what = f"Git at {at} differs from what runs ({_name(place)}: {', '.join(left)})"
+        what = f"Git at {at} differs from what runs ({gitops.name(place)}: {', '.join(left)})"
         stays = "nothing is removed by this run (any more), what runs stays"
         said = f"{what}; {stays if p.called_off else f'if it still has what {p.version} replaced'}: {todo}"
     else:
         return
     await _call(ctx, place, said)
     raise NotYet(said, after=LOOK_AGAIN)
+
+
+async def _reviewed(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
+    """NotYet while Git is where it was when Flux was suspended, Fatal once for each place to which it has moved since;
+    a run that was called off has nothing to wait for where it has not."""
+    place = Place.of(e.target)
+    if value_at(await _there(ctx, place), e.target) == e.after:
+        return
+    found = await ctx.ports.kubernetes.refreshed(place)
+    was, at = (str(found.facts.get(key) or "") if found is not None else "" for key in ("applied", "source"))
+    moved = bool(at) and at != was
+    if p.called_off and not moved:
+        return
+    name = gitops.name(place)
+    if at and not moved:
+        said = f"Git is at {at[-12:]} still, which is what {name} applied last: {p.revert}"
+        await _call(ctx, place, said)
+        raise NotYet(said, after=LOOK_AGAIN)
+    if place.kind == "imageupdateautomation":
+        said = f"{name} would write the newest image into Git, mostly the removed one"
+        hint = "see that its ImagePolicy chooses the right one, then try again to resume it"
+    else:
+        said = f"Flux does not say what {name} would apply{f', Git is at {at[-12:]} now' if at else ''}"
+        hint = f"look whether Git has the release ({p.revert}), then try again to resume it"
+    if await _odd(ctx, f"asked about {place} {at}"):
+        raise Fatal(said, hint)
+
+
+async def _resumed(ctx: Ctx, p: GitopsPauseParams, e: Edit) -> None:
+    """NotYet until Flux has applied what it reads. Fatal where it cannot, or has brought back what is removed: then it
+    is suspended again."""
+    place = Place.of(e.target)
+    if place.kind not in FLUX or place.kind == "imageupdateautomation":
+        return
+    made, name = await _there(ctx, place), gitops.name(place)
+    if not made.facts.get("seen") or made.facts.get("ready") in (None, "Unknown"):
+        raise NotYet(f"{name} is resumed, it applies what Git holds", after=2)
+    if made.facts.get("ready") == "False":
+        what = f"{name} cannot apply what Git holds: {made.facts.get('message')}"
+        raise Fatal(what, f"it tries again by itself; {p.revert}, then try again")
+    if back := await _runs(ctx, place.cluster, p.bad):
+        await ctx.ports.kubernetes.write(made, {gitops.SUSPEND: True})
+        raise Fatal(f"{name} has brought {', '.join(back)} back, and is suspended again", f"{p.revert}, then try again")
+
+
+async def _runs(ctx: Ctx, cluster: str, bad: Collection[str]) -> list[str]:
+    """The workloads of a cluster that are to run one of these digests."""
+    lists = await asyncio.gather(*(ctx.ports.kubernetes.list(cluster, kind) for kind in WORKLOADS)) if bad else ()
+    return [
+        f"{thing.place.kind}/{thing.place.name}"
+        for thing in chain.from_iterable(lists)
+        if any(digest(str(v)) in bad for f, v in thing.fields.items() if f.startswith("image/"))
+    ]
 
 
 async def _call(ctx: Ctx, place: Place, said: str) -> None:
@@ -261,7 +362,12 @@ async def _call(ctx: Ctx, place: Place, said: str) -> None:
     if not topic.channel or not await first_time(ctx, f"{place} called {times}"):
         return
     begin = f"{topic.commander}: " if not times else f"{topic.commander}, a reminder: "
-    until = f"Auto-sync of {_name(place)} stays off until that is done, since {since:%H:%M} UTC."
+    what = (
+        f"{gitops.name(place)} stays suspended"
+        if place.kind in FLUX
+        else f"Auto-sync of {gitops.name(place)} stays off"
+    )
+    until = f"{what} until that is done, since {since:%H:%M} UTC."
     await ctx.ports.notices.post(topic.channel, f"git.{place}.{ctx.key}.{times}", f"{begin}{said}. {until}")
 
 
@@ -277,24 +383,26 @@ async def _there(ctx: ReadCtx, place: Place) -> Thing:
 
 
 def _facts(on: Sequence[Thing], lost: Mapping[str, str]) -> list[Fact]:
-    ends = [Fact("saved", _saved(a), _name(a.place)) for a in on]
-    ends += [Fact("reads", source, _name(a.place)) for a in on if len(gitops.sources(a)) > 1 for source in _reads(a)]
+    ends = [Fact("saved", _saved(a), gitops.name(a.place)) for a in on if a.place.kind == "application"]
+    ends += [
+        Fact("reads", source, gitops.name(a.place)) for a in on if len(gitops.sources(a)) > 1 for source in _reads(a)
+    ]
     return [*ends, *([Fact(LOST, [*lost])] if lost else [])]
 
 
 def _saved(app: Thing) -> str:
-    value = app.fields.get(AUTOMATED)
+    value = app.fields.get(gitops.AUTOMATED)
     words = [k if v is True else f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else []
     return ", ".join(words) or "automated"
 
 
 def _warnings(on: Sequence[Thing], lost: Mapping[str, str]) -> list[str]:
     found = [f"not reached, so not paused: {'; '.join(lost.values())}"] if lost else []
-    found += [f"{_name(a.place)} {what}" for a in on for what in gitops.others(a)]
+    found += [f"{gitops.name(a.place)} {what}" for a in on for what in gitops.others(a)]
     found += [
-        f"{_name(a.place)} is in the middle of a sync{_waits(a)}: it is waited for, and asked about after a minute"
+        f"{gitops.name(a.place)} is in the middle of a sync{_waits(a)}: waited for, and asked about after a minute"
         for a in on
-        if a.facts.get("operation") == "Running"
+        if _busy(a)
     ]
     return found
 
@@ -305,16 +413,12 @@ def _reads(app: Thing) -> list[str]:
             for s in gitops.sources(app)]  # fmt: skip
 
 
-def _name(place: Place) -> str:
-    return f"{place.cluster} {place.name}"
-
-
 def _who(app: Thing) -> str:
-    by = app.by.get(AUTOMATED)
+    by = app.by.get(gitops.switch(app.place.kind))
     return f" ({by.manager} at {by.at:%H:%M} UTC)" if by is not None else ""
 
 
 def _json(value: Value) -> Json:
-    if value is None or isinstance(value, dict):
+    if value is None or isinstance(value, dict | bool):
         return value
-    raise Fatal(f"{value!r} is no sync policy", "look at the record; this is a fault of the bot")
+    raise Fatal(f"{value!r} is no way to follow Git", "look at the record; this is a fault of the bot")

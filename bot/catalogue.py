@@ -49,7 +49,7 @@ from bot.located.strict import NEITHER, Duration, Key, Slug, Strict, Text, Word,
 from bot.located.yamltree import read
 from bot.policy import APPROVER, COMMANDER
 from bot.ports import Blob
-from bot.ports.kubernetes import digest
+from bot.ports.kubernetes import FLUX, digest
 
 STABLE_AFTER = 24 * 3600.0
 """Seconds of serving without being marked bad that count as stable, where a service says nothing else."""
@@ -163,6 +163,16 @@ Worker = Annotated[Word, AfterValidator(_worker)]
 Application = Annotated[Word, AfterValidator(_split(()))]
 
 
+def _flux(word: str) -> str:
+    kind, _, where = word.partition("/")
+    if kind not in FLUX or not all(part and "/" not in part for part in where.partition("/")[::2]):
+        raise ValueError(f"must be {_either(FLUX)}, its namespace and name, like kustomization/flux-system/shop")
+    return word
+
+
+Flux = Annotated[Word, AfterValidator(_flux)]
+
+
 def _several(value: object) -> object:
     """One word stands for a list of it; lists become what frozen values hold."""
     if isinstance(value, str):
@@ -197,6 +207,11 @@ class KubernetesTarget:
         tuple[Word, ...], BeforeValidator(_several), Field(description="Groups of the cluster that no freeze binds.")
     ] = ()
     timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 10.0
+    flux: Annotated[
+        tuple[Flux, ...],
+        BeforeValidator(_several),
+        Field(description="What of Flux is suspended: kustomization/…, helmrelease/… or imageupdateautomation/…."),
+    ] = ()
 
 
 _KINDS = {"http": "HttpTarget", "kubernetes": "KubernetesTarget"}

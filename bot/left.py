@@ -17,10 +17,8 @@ from bot.contract import Change, Edit, Retryable
 from bot.freezes import BAN, FREEZE, frozen_since
 from bot.ledger import Ledger
 from bot.ports import Json, Unreachable
-from bot.ports.kubernetes import WORKLOADS, Denied, Kind, Kubernetes, Place, Thing, standing
+from bot.ports.kubernetes import WRITTEN, Denied, Kind, Kubernetes, Place, Thing, standing
 from bot.run.state import Run
-
-_WRITTEN: tuple[Kind, ...] = (*WORKLOADS, "configmap", "scaledobject", "application")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ async def left(
 ) -> Left:
     """What no run of the service (all of them) and no release accounts for. guards_only: fields are not looked at."""
     known = [*runs]
-    kinds: tuple[Kind, ...] = ("guard",) if guards_only else ("guard", *_WRITTEN)
+    kinds: tuple[Kind, ...] = ("guard",) if guards_only else ("guard", *WRITTEN)
     names = [c.name for c in kube.clusters]
     answers = dict(zip(names, await asyncio.gather(*(_read(kube, name, kinds) for name in names)), strict=True))
     lost = {name: found for name, found in answers.items() if isinstance(found, str)}

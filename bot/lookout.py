@@ -1,12 +1,12 @@
-"""Keeps an eye on what runs have frozen and removed: a guard that somebody takes away, or bends, and a removed release
-of which something is back, its settings too, are noticed and said.
+"""Keeps an eye on what runs have frozen, paused and removed: a guard that somebody takes away, or bends, what follows
+Git again, and a removed release of which something is back, its settings too, are noticed and said.
 
 Every node looks, about twice a minute; what is found stands in the run that it is about, so the thread, the by-hand
 file and the list of debts show it, and people are called. Looking is reading: nothing is put back without people.
 
 Invariants:
 - a cluster that does not answer says nothing: what was known of it stays;
-- a guard that the run itself is lifting is not missed; the record refuses what a thaw has overtaken meanwhile;
+- what the run itself is giving back is not missed; the record refuses what a thaw has overtaken meanwhile;
 - what was removed is looked for after the last rollback of a service, while its ban holds and no other run is at work.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from bot.contract import Edit, Retryable, canonical
 from bot.freezes import FREEZE
-from bot.ports import Blob, Unreachable
+from bot.ports import Blob, Unreachable, gitops
 from bot.ports.kubernetes import Denied, Kubernetes, Place, Thing, standing, value_at
 from bot.run import events as ev
 from bot.run.decide import RELEASING
@@ -28,6 +28,8 @@ from bot.store.rows import Head
 
 log = logging.getLogger(__name__)
 
+PAUSE = "gitops.pause"
+"""The action that keeps Git from being followed."""
 REMOVES = frozenset({"release.deploy", "settings.restore"})
 """The actions that take out what the removed release has brought."""
 EVERY = 25.0
@@ -56,40 +58,38 @@ class Lookout:
             try:
                 await self.look()
             except Exception:
-                log.exception("could not look after what is frozen; trying again")
+                log.exception("could not look after what is held; trying again")
             await asyncio.sleep(self._every)
 
     async def look(self) -> None:
-        """Look once at every freeze that stands by the record, and for what the last rollbacks have removed."""
+        """Look once at every freeze and pause that stands by the record, and for what the last rollbacks removed."""
         for service in [*self._clusters()]:
             await self._removed(service)
         heads: list[Head] = [*await self._store.heads(open=True, limit=None), *await self._store.owing()]
         for run_id in dict.fromkeys(head.run for head in heads):
             run = await self._store.load(run_id)
             for debt in [*run.debts.values()]:
-                if run.steps[debt.step].spec.uses == FREEZE and not run.being_given_back(debt.step):
-                    await self._freeze(run, debt)
+                if run.steps[debt.step].spec.uses in (FREEZE, PAUSE) and not run.being_given_back(debt.step):
+                    await self._held(run, debt)
 
-    async def _freeze(self, run: Run, debt: Debt) -> None:
+    async def _held(self, run: Run, debt: Debt) -> None:
         made, kube = run.steps[debt.step].made, self._clusters().get(run.service)
         if made is None or kube is None:
             return
         missing: dict[str, str] = {}
         for e in made.edits:
-            if e.after is None:
-                continue
             try:
                 thing = await kube.get(Place.of(e.target))
             except (Unreachable, Denied, Retryable, LookupError):
                 missing |= {e.target: debt.missing[e.target]} if e.target in debt.missing else {}
                 continue
-            if standing(thing, None) != e.after:
-                missing[e.target] = _words(thing)
+            if words := _gone(thing, e):
+                missing[e.target] = words
         if missing == debt.missing:
             return
         if await self._submit(run.id, ev.Lifted(debt.step, missing)) is None:
             told = "; ".join(f"{Place.of(t).cluster}: {words}" for t, words in missing.items()) or "stands again"
-            log.warning("run %s of %s: its freeze: %s", run.id, run.service, told)
+            log.warning("run %s of %s: its %s: %s", run.id, run.service, debt.step, told)
 
     async def _removed(self, service: str) -> None:
         heads = await self._store.heads(service=service, limit=20)
@@ -129,6 +129,16 @@ def _removals(run: Run) -> dict[Place, list[Edit]]:
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else canonical(value)
     return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+def _gone(thing: Thing | None, e: Edit) -> str:
+    """What has become of something that is held; empty where it is held still."""
+    if Place.of(e.target).kind == "guard":
+        return "" if e.after is None or standing(thing, None) == e.after else _words(thing)
+    if thing is None or not gitops.follows(thing):
+        return ""
+    by = thing.by.get(gitops.switch(thing.place.kind))
+    return f"{gitops.name(thing.place)} follows Git again{f' (set by {by.manager})' if by is not None else ''}"
 
 
 def _words(thing: Thing | None) -> str:

@@ -360,7 +360,7 @@ def _adapters(settings: Settings, service: Service, redactor: Redactor, trusted:
             case KubernetesTarget():
                 cluster = Cluster(
                     name, target.namespace, target.wave, target.workers, target.settings, target.applications,
-                    target.selector, target.break_glass,
+                    target.selector, target.break_glass, target.flux,
                 )  # fmt: skip
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
     client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)

@@ -20,7 +20,8 @@ from bot.rollbacks import Wanted
 from bot.run import events as ev
 from bot.run.state import Debt, Run
 from bot.wiring import running
-from tests.actions.guarded import part
+from tests.actions.guarded import REPO, application, part
+from tests.actions.test_gitops_pause_flux import kustomization, repository
 from tests.cli.house import fill, upgraded
 from tests.playground.cluster_world import deployment, namespace
 from tests.test_unban import Works, until
@@ -137,6 +138,51 @@ async def test_a_freeze_that_the_run_lifts_itself_is_not_missed(frozen: Frozen) 
     run = await until(frozen.bot, frozen.id, lambda r: r.closed is not None)
     await frozen.lookout.look()
     assert ev.Lifted.kind not in {stored.kind for stored in await frozen.bot.store.events(run.id)}
+
+
+# -- what is to follow Git again -------------------------------------------------------------------------------------
+
+PAUSING = """\
+name: banning
+tracks:
+  main:
+    - {id: git, uses: gitops.pause, with: {version: "${target.version}", banned: "${run.banned}"}}
+    - {id: sure, title: Go on, gate: {by: {commander: 1}, self_approval: true}}
+    - {id: follow, undo: git}
+    - {id: serves, uses: health.serving, phase: verify, with: {target: api, release: "${target.version}"}}
+"""
+FLUX = "kustomization/flux-system/shop"
+
+
+async def test_what_is_made_to_follow_git_again_in_the_middle_of_a_run_is_said(tmp_path: Path) -> None:
+    async with Shop("2.4.0", delay=0.1) as shop, Cluster("eu-1", kubelet=False) as cluster:
+        cluster.apply(namespace(), part("shop", deployment("shop-api:2.4.0", "shop-api", 1, probe=False)))
+        cluster.git.push(REPO, "deploy", [])
+        app, suspended = application(), copy.deepcopy(kustomization())
+        cluster.apply(app, repository(), suspended)
+        house = Works(tmp_path, shop.url, kubeconfig=str(cluster.kubeconfig("bot")))
+        house.in_cluster("banning", PAUSING, f", applications: [argocd/shop], flux: [{FLUX}]")
+        await asyncio.to_thread(upgraded, house)
+        async with running(house.settings) as bot:
+            await fill(bot, house)
+            person = await bot.people.person("ana")
+            opened = await bot.rollbacks.open(Wanted("shop", "payments fail", plan="banning"), person, "test")
+            assert isinstance(opened, Run), opened
+            await until(bot, opened.id, lambda r: "git" in r.debts and not r.steps["git"].open)
+            held = Frozen(bot, cluster, lookout(bot), opened.id)
+            await held.lookout.look()
+            assert (await held.run()).debts["git"].missing == {}
+            made = cluster.get("Application", "shop", "argocd")  # an ApplicationSet, half an hour later
+            cluster.apply({**made, "spec": {**made["spec"], "syncPolicy": {"automated": {"selfHeal": True}}}})
+            cluster.apply(kustomization())
+            await held.lookout.look()
+            run = await held.run()
+            assert sorted(run.debts["git"].missing.values()) == [
+                "eu-1 kustomization shop follows Git again", "eu-1 shop follows Git again"
+            ]  # fmt: skip
+            assert "LIFTED BY SOMEBODY" in view.debt(run, run.debts["git"])
+            await held.lookout.look()
+            assert (await held.run()).seq == run.seq, "said once"
 
 
 # -- what was removed ------------------------------------------------------------------------------------------------

@@ -45,10 +45,10 @@ class Works(House):
     def settings(self) -> Settings:
         return super().settings.model_copy(update={"kubeconfig": self.kubeconfig})
 
-    def in_cluster(self, name: str, plan: str) -> None:
-        """The shop gets a cluster, and the house a plan."""
+    def in_cluster(self, name: str, plan: str, more: str = "") -> None:
+        """The shop gets a cluster, with more keys, and the house a plan."""
         listed = self.folder / "rollback.yaml"
-        target = "{kubernetes: eu-1, namespace: shop}"
+        target = f"{{kubernetes: eu-1, namespace: shop{more}}}"
         listed.write_text(listed.read_text().replace("{api: {http:", f"{{eu-1: {target}, api: {{http:"))
         (self.folder / "plans" / f"{name}.yaml").write_text(plan)
 

@@ -51,6 +51,7 @@ CLUSTER = """\
         # workers: [deployment/{service}-worker]   # what is paused meanwhile; cronjob/... as well
         # settings: [{service}-settings]   # ConfigMaps that are put back with the release
         # applications: [argocd/{service}]   # Argo CD: namespace/name
+        # flux: [kustomization/flux-system/{service}]   # what is suspended meanwhile; helmrelease/... as well
         # selector: app.kubernetes.io/part-of={service}   # only where others share the namespace
         # wave: 2   # clusters of wave 2 follow those of wave 1
 """

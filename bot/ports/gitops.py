@@ -1,5 +1,5 @@
-"""What an Argo CD application says of where it comes from: its sources, who else writes it, what differs from Git; and
-what a workload says of who applies it: Flux, Helm.
+"""What follows Git by itself, an Argo CD application or Flux's objects: how it is switched off, where it reads from,
+who else writes it, what differs from Git; and what a workload says of who applies it: Flux, Helm.
 
 Pure, over a `Thing`. Nothing here is asked of those programs themselves: it is all in the objects.
 """
@@ -9,12 +9,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.ports import Json
-from bot.ports.kubernetes import WORKLOADS, Cluster, Thing
+from bot.ports.kubernetes import FLUX, WORKLOADS, Cluster, Kind, Place, Thing
 
+AUTOMATED = "spec.syncPolicy.automated"
+SUSPEND = "spec.suspend"
 INSTANCE = "label/argocd.argoproj.io/instance"
 TRACKING = "annotation/argocd.argoproj.io/tracking-id"
 UPDATER = "annotation/argocd-image-updater.argoproj.io/"
 KARGO = "annotation/kargo.akuity.io/authorized-stage"
+
+
+def switch(kind: Kind) -> str:
+    """The field that says whether it follows Git by itself."""
+    return SUSPEND if kind in FLUX else AUTOMATED
+
+
+def paused(kind: Kind) -> Json:
+    """What that field holds while it does not."""
+    return True if kind in FLUX else None
+
+
+def follows(thing: Thing) -> bool:
+    """Whether it follows Git by itself. An application with `{}` does; with `{"enabled": false}`, or nothing, not."""
+    value = thing.fields.get(switch(thing.place.kind))
+    if thing.place.kind in FLUX:
+        return value is not True
+    return isinstance(value, dict) and value.get("enabled") is not False
+
+
+def name(place: Place) -> str:
+    """As people call it: `eu-1 shop`, `eu-1 kustomization shop`."""
+    return " ".join((place.cluster, *([place.kind] if place.kind in FLUX else []), place.name))
 
 
 def sources(app: Thing) -> list[dict[str, Json]]:
@@ -52,6 +77,10 @@ def _revert(app: Thing, revert: str) -> str:
 
 def others(app: Thing) -> Iterator[str]:
     """Who writes it beside people, and what that does to a pause; one line each."""
+    if app.place.kind in FLUX:
+        if parent := _text(app, "label/kustomize.toolkit.fluxcd.io/name"):
+            yield f"is applied by the Kustomization {parent}, which resumes it where Git states spec.suspend"
+        return
     owner = str(app.facts.get("owner") or "")
     if owner.startswith("applicationset"):
         yield (
@@ -71,21 +100,26 @@ def others(app: Thing) -> Iterator[str]:
         yield f"is promoted to by Kargo ({app.fields[KARGO]}), which syncs it by itself: this path is not covered"
 
 
-def appliers(workload: Thing) -> Iterator[str]:
-    """Who applies a workload beside Argo CD, and what people do about it; one line each. None of this is paused."""
+def appliers(workload: Thing, cluster: Cluster) -> Iterator[str]:
+    """Who applies a workload and is not paused, as the catalogue does not name it, and what people do about it; one
+    line each."""
     kustomize, helm = (
         tuple(_text(workload, f"label/{group}.toolkit.fluxcd.io/{part}") for part in ("name", "namespace"))
         for group in ("kustomize", "helm")
     )
-    if kustomize[0]:
+    if kustomize[0] and kustomize[0] not in (cluster.deployers("kustomization") or ()):
         yield (
             f"the Flux Kustomization {kustomize[1]}/{kustomize[0]}, which puts back what Git says within its interval: "
             f"flux suspend kustomization {kustomize[0]} -n {kustomize[1]}, and resume it only once Git has the release"
+            "; or name it in the catalogue (flux)"
         )
+    if helm[0] and helm[0] in (cluster.deployers("helmrelease") or ()):
+        return
     if helm[0]:
         yield (
             f"the Flux HelmRelease {helm[1]}/{helm[0]}, which upgrades again when its chart or values change, and at a "
-            f"resume after helm was used by hand: flux suspend helmrelease {helm[0]} -n {helm[1]}"
+            f"resume after helm was used by hand: flux suspend helmrelease {helm[0]} -n {helm[1]}; or name it in the "
+            "catalogue (flux)"
         )
     elif release := _text(workload, "annotation/meta.helm.sh/release-name"):
         yield (

@@ -10,8 +10,8 @@ Fields, by kind (absent ones are None):
   another), `container/<container>/<key>` (`args`, `resources`, ... as the API has them), `container/<container>` (all
   of it, with the list that it is `in`), `pod/<key>`, `pod-label/<name>`, `pod-annotation/<name>`;
 - configmap: `data/<key>`; every kind: `annotation/<name>`, `label/<name>`;
-- scaledobject and scaledjob (KEDA), hpa, application (Argo CD): the dotted path below the object,
-  `spec.syncPolicy.automated`;
+- scaledobject and scaledjob (KEDA), hpa, application (Argo CD), kustomization, helmrelease, imageupdateautomation
+  (Flux): the dotted path below the object, `spec.syncPolicy.automated`;
 - guard (an admission policy of ours with its binding): `rules`, what it refuses, as JSON.
 
 An environment variable's value is its text, or an object naming where it comes from
@@ -31,11 +31,15 @@ from bot.ports import Json
 
 Kind = Literal[
     "deployment", "statefulset", "daemonset", "cronjob", "rollout", "configmap", "scaledobject", "scaledjob", "hpa",
-    "job", "application", "guard",
+    "job", "application", "kustomization", "helmrelease", "imageupdateautomation", "guard",
 ]  # fmt: skip
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 WORKLOADS: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob", "rollout")
 """Kinds that run pods from a template."""
+FLUX: tuple[Kind, ...] = ("imageupdateautomation", "kustomization", "helmrelease")
+"""Flux's, each behind what may undo a pause of it."""
+WRITTEN: tuple[Kind, ...] = (*WORKLOADS, "configmap", "scaledobject", "application", *FLUX)
+"""Kinds of which the bot writes fields."""
 OURS = "rollback-bot"
 """The bot's own name as a `Writer`."""
 
@@ -57,9 +61,9 @@ class Denied(Exception):
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A target of the catalogue. workers: `deployment/shop-worker`, what may mutate data; settings: names of the
-    ConfigMaps that belong to the service; applications: `argocd/shop`; wave: rolled one wave after another; selector:
-    of the labels that the service's workloads have, "" where the namespace holds nothing else; break_glass: groups of
-    the cluster that no guard refuses."""
+    ConfigMaps that belong to the service; applications: `argocd/shop`; flux: `kustomization/flux-system/shop`; wave:
+    rolled one wave after another; selector: of the labels that the service's workloads have, "" where the namespace
+    holds nothing else; break_glass: groups of the cluster that no guard refuses."""
 
     name: str
     namespace: str
@@ -69,6 +73,23 @@ class Cluster:
     applications: tuple[str, ...] = ()
     selector: str = ""
     break_glass: tuple[str, ...] = ()
+    flux: tuple[str, ...] = ()
+
+    def deployers(self, kind: Kind) -> Mapping[str, str] | None:
+        """Name -> namespace of the applications, or of Flux's objects of a kind, that deploy the service; None for
+        other kinds, of which everything is in the service's namespace."""
+        if kind == "application":
+            named = [*self.applications]
+        elif kind in FLUX:
+            named = [each.removeprefix(f"{kind}/") for each in self.flux if each.startswith(f"{kind}/")]
+        else:
+            return None
+        return {name: space for space, _, name in (each.partition("/") for each in named)}
+
+    def spaces(self, kind: Kind) -> Sequence[str]:
+        """The namespaces of its objects of a kind."""
+        named = self.deployers(kind)
+        return [self.namespace] if named is None else sorted({*named.values()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +189,9 @@ class Thing:
     - job: owners (`cronjob/settle`, controller or not), images, running;
     - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339),
       drifted (`deployment/shop-api`: what differs from Git), history (revisions that it ran, oldest first);
+    - kustomization, helmrelease: ready (of its condition: True, False, Unknown), message, applied (the revision that it
+      applied last), seen (whether its controller has seen it as it is); kustomization also source (the revision that
+      Git is at), once refreshed;
     - deployment: rollout, the Argo Rollout that takes its template from it and runs its pods;
     - rollout: phase, message, stable and current (hashes), workload (the Deployment with its template);
     - deployment, statefulset, daemonset: strategy; statefulset: order (`OrderedReady`); configmap: immutable;
@@ -312,7 +336,8 @@ class Kubernetes(Protocol):
         ...
 
     async def refreshed(self, place: Place) -> Thing | None:
-        """An Argo CD application after a refresh from Git; None while it is still refreshing."""
+        """An Argo CD application after a refresh from Git, None while it is still refreshing; what is Flux's with what
+        its source is at now."""
         ...
 
     async def pods(self, place: Place) -> Sequence[Pod]:

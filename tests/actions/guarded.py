@@ -165,7 +165,9 @@ class Paths:
 
 
 @asynccontextmanager
-async def paths(*names: str, timeout: float = 2.0, policies: bool = True) -> AsyncIterator[Paths]:
+async def paths(
+    *names: str, timeout: float = 2.0, policies: bool = True, flux: tuple[str, ...] = ()
+) -> AsyncIterator[Paths]:
     """Clusters (eu-1 where none is named) that run the shop's bad release, and another service beside it."""
     async with AsyncExitStack() as stack:
         clusters: dict[str, Cluster] = {}
@@ -176,17 +178,17 @@ async def paths(*names: str, timeout: float = 2.0, policies: bool = True) -> Asy
             there.apply(namespace(), namespace("argocd"), api("2.4.1"))
             there.apply(part("billing", deployment(image("billing", "1.0"), "billing", 1, probe=False)))
             clusters[name] = there
-        made = {service: _adapter(clusters, service, timeout) for service in ("shop", "billing")}
+        made = {service: _adapter(clusters, service, timeout, flux) for service in ("shop", "billing")}
         for adapter in made.values():
             stack.push_async_callback(adapter.close)
         yield Paths(clusters, made["shop"], made["billing"])
 
 
-def _adapter(clusters: Mapping[str, Cluster], service: str, timeout: float) -> Clusters:
+def _adapter(clusters: Mapping[str, Cluster], service: str, timeout: float, flux: tuple[str, ...]) -> Clusters:
     targets = [
         ClusterTarget(
             port.Cluster(name, "shop", i + 1, applications=("argocd/shop",), selector=SELECTOR.replace("shop", service),
-                         break_glass=("break-glass",)), name, timeout,
+                         break_glass=("break-glass",), flux=flux), name, timeout,
         )
         for i, name in enumerate(clusters)
     ]  # fmt: skip

@@ -87,6 +87,19 @@ async def test_every_kind_of_edit_is_made_so_again_and_back(shop: Shop) -> None:
         await clusters.close()
 
 
+def test_flux_is_resumed_by_hand_with_a_word_of_what_that_does() -> None:
+    known = Catalogued("eu-1", SPACE, flux=("kustomization/flux-system/shop",))
+    clusters = Clusters([ClusterTarget(known, "eu-1")], "nowhere")
+    change = Change("pause", (Edit("eu-1/kustomization/shop/spec.suspend", None, True),))
+    start = (
+        "kubectl --context eu-1 -n flux-system patch kustomizations.kustomize.toolkit.fluxcd.io/shop --type=merge -p"
+    )
+    assert clusters.by_hand(change.edits) == [start + """ '{"spec":{"suspend":true}}'"""]
+    told, resume = clusters.by_hand(change.inverted().edits)
+    assert told == "# Only once Git holds what runs now: it applies what Git holds at once."
+    assert resume == start + """ '{"spec":{"suspend":null}}'"""
+
+
 async def _maps(clusters: Clusters, cluster: Cluster) -> list[Any]:
     names = [m["metadata"]["name"] for m in cluster.all("ConfigMap", SPACE)]
     found = [await clusters.get(Place("eu-1", "configmap", n)) for n in names]

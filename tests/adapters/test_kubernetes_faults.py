@@ -57,7 +57,8 @@ def clusters(eu: Cluster, opened: list[Clusters], said: list[str]) -> Clusters:
 
 
 def _reached(eu: Cluster, opened: list[Clusters], timeout: float) -> Clusters:
-    known = port.Cluster("eu", "shop", settings=("settings",), applications=("argocd/shop",))
+    flux = tuple(f"{kind}/flux-system/shop" for kind in port.FLUX)
+    known = port.Cluster("eu", "shop", settings=("settings",), applications=("argocd/shop",), flux=flux)
     opened.append(Clusters([ClusterTarget(known, "eu", timeout)], str(eu.kubeconfig("bot"))))
     return opened[-1]
 
@@ -377,7 +378,8 @@ async def test_the_documented_rights_are_enough_and_none_is_idle(eu: Cluster, op
     clusters = _reached(eu, opened, 10.0)
     blocks = [b.partition("```")[0] for b in DOCS.read_text().split("```yaml\n")[1:]]
     manifests = list(yaml.safe_load_all(next(b for b in blocks if "kind: ServiceAccount" in b)))
-    eu.apply(namespace("argocd"), {**eu.get("ClusterRole", "rollback-bot"), "rules": []})
+    spaces = (namespace("argocd"), namespace("flux-system"))
+    eu.apply(*spaces, {**eu.get("ClusterRole", "rollback-bot"), "rules": []})
     assert await clusters.missing_rights("eu")
     eu.apply(*(m for m in manifests if m["kind"] != "ServiceAccount"))
     assert await clusters.missing_rights("eu") == []

@@ -19,7 +19,8 @@ from bot.adapters.kubernetes.fields import variable
 from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES
 from bot.contract import Edit
 from bot.ports import Json
-from bot.ports.kubernetes import Place
+from bot.ports.gitops import AUTOMATED
+from bot.ports.kubernetes import FLUX, Place
 
 PATIENCE = "10m"
 """How long a rollout is waited for."""
@@ -29,7 +30,6 @@ TEMPLATE = ("order/", "container/", "pod/", "pod-label/", "pod-annotation/")
 ADDED_TO = frozenset({"ports", "volumeMounts", "volumeDevices", "volumes", "imagePullSecrets", "hostAliases",
                       "topologySpreadConstraints"})  # fmt: skip
 """Lists of a pod template that a strategic patch merges."""
-AUTOMATED = "spec.syncPolicy.automated"
 
 
 def commands(edits: Sequence[Edit], place_of: Callable[[Place], tuple[str, str]], me: Mapping[str, str]) -> list[str]:
@@ -81,6 +81,8 @@ def _object(place: Place, wanted: Mapping[str, Json], start: list[str], me: str)
         rest["paused"] = None
     if rest:
         doing = shlex.join([*start, "patch", _typed(place), "--type=merge", "-p", _compact(_merge(rest))])
+        if place.kind in FLUX and not rest.get("spec.suspend"):
+            yield "# Only once Git holds what runs now: it applies what Git holds at once."
         yield from [doing] if rest.get(AUTOMATED) is None else _followed(place, start, doing)
     if wanted.get("replicas") is not None:
         yield shlex.join([*start, "scale", _typed(place), f"--replicas={wanted['replicas']}"])

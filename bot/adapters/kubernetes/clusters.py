@@ -107,11 +107,11 @@ class Clusters:
         if kind == "guard":
             return await self._guards(cluster).every()
         resource = resources.RESOURCES[kind]
-        spaces = {space for space, _ in self._applications(cluster)} if kind == "application" else {known.namespace}
+        named = known.deployers(kind)
         chosen = known.selector and kind in WORKLOADS and not everywhere
         query: Query = [("labelSelector", known.selector)] if chosen else []
         found: list[Thing] = []
-        for space in sorted(spaces):
+        for space in known.spaces(kind):
             try:
                 bodies = await self._connection(cluster).every(resource.path(space), query=query)
             except Missing:  # the cluster has no such kind: KEDA or Argo CD is not installed
@@ -126,9 +126,8 @@ class Clusters:
                 await asyncio.sleep(0)
         if kind == "configmap":
             return [thing for thing in found if thing.place.name in known.settings]
-        if kind == "application":
-            names = {name for _, name in self._applications(cluster)}
-            return [thing for thing in found if thing.place.name in names]
+        if named is not None:
+            return [thing for thing in found if thing.place.name in named]
         if kind == "daemonset":
             return [await self._reached(thing) for thing in found]
         return await self._followed(cluster, found) if kind == "deployment" else found
@@ -355,6 +354,8 @@ class Clusters:
         thing = await self.get(place)
         if not isinstance(thing, Read):
             raise Changed(f"{place} is gone")
+        if place.kind != "application":
+            return await self._sourced(thing)
         asked = f"annotation/{REFRESH}"
         if asked in thing.fields:
             self._shared.refreshing.add(place)
@@ -365,6 +366,17 @@ class Clusters:
         await self.write(thing, {asked: "normal"})
         self._shared.refreshing.add(place)
         return None
+
+    async def _sourced(self, thing: Read) -> Thing:
+        """What is Flux's, with what its source is at: that goes on being fetched while it is suspended."""
+        ref = thing.body["spec"].get("sourceRef") or {}
+        kind = resources.SOURCES.get(str(ref.get("kind") or ""))
+        if kind is None:
+            return thing
+        space = str(ref.get("namespace") or self._space(thing.place))
+        body = await self._connection(thing.place.cluster).find(kind.path(space, str(ref.get("name"))))
+        revision = ((body or {}).get("status") or {}).get("artifact", {}).get("revision")
+        return replace(thing, facts={**thing.facts, "source": revision}) if revision else thing
 
     # -- guards and rights -------------------------------------------------------------------------------------------
 
@@ -406,19 +418,14 @@ class Clusters:
         known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self._targets) or 'none'}"
         raise LookupError(f"the catalogue has no cluster {cluster!r}; {known}")
 
-    def _applications(self, cluster: str) -> Sequence[tuple[str, str]]:
-        """(namespace, name) of the catalogued applications."""
-        parts = (each.partition("/") for each in self._target(cluster).cluster.applications)
-        return [(space, name) for space, _, name in parts]
-
     def _space(self, place: Place) -> str:
         known = self._target(place.cluster).cluster
-        if place.kind != "application":
+        named = known.deployers(place.kind)
+        if named is None:
             return known.namespace
-        found = [space for space, name in self._applications(place.cluster) if name == place.name]
-        if not found:
-            raise LookupError(f"the catalogue has no application {place.name!r} in {place.cluster}")
-        return found[0]
+        if place.name not in named:
+            raise LookupError(f"the catalogue has no {place.kind} {place.name!r} in {place.cluster}")
+        return named[place.name]
 
     def _path(self, place: Place) -> str:
         return resources.RESOURCES[place.kind].path(self._space(place), place.name)

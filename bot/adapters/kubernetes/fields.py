@@ -25,7 +25,7 @@ from bot.adapters.kubernetes.connection import Body
 from bot.adapters.kubernetes.owned import owned
 from bot.adapters.kubernetes.progress import progress
 from bot.ports import Json
-from bot.ports.kubernetes import Kind, Place, Thing, Writer
+from bot.ports.kubernetes import FLUX, Kind, Place, Thing, Writer
 
 Operation = dict[str, Any]
 """One operation of RFC 6902."""
@@ -54,7 +54,7 @@ _MAPS: Mapping[str, Path] = {
     "label": ("metadata", "labels"),
     "data": ("data",),
 }
-_DOTTED: tuple[Kind, ...] = ("scaledobject", "scaledjob", "application", "hpa")
+_DOTTED: tuple[Kind, ...] = ("scaledobject", "scaledjob", "application", "hpa", *FLUX)
 TEMPLATED: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob", "rollout")
 """Kinds whose pod template can be written."""
 MADE: Mapping[Kind, tuple[str, str]] = {
@@ -402,6 +402,8 @@ _FACTS: Mapping[Kind, Mapping[str, Path]] = {
         "message": ("status", "operationState", "message"),
         "reconciled": ("status", "reconciledAt"),
     },
+    "kustomization": {"applied": ("status", "lastAppliedRevision")},
+    "helmrelease": {"applied": ("status", "lastAttemptedRevision")},
     "configmap": {"immutable": ("immutable",)},
     "rollout": {
         "phase": ("status", "phase"),
@@ -429,6 +431,10 @@ def _facts(kind: Kind, body: Body) -> dict[str, Json]:
         rows, past = _at(body, ("status", "resources")) or (), _at(body, ("status", "history")) or ()
         found["drifted"] = [f"{r['kind'].lower()}/{r['name']}" for r in rows if r.get("status") == "OutOfSync"]
         found["history"] = [entry.get("revision") for entry in past if entry.get("revision")]
+    if kind in FLUX:
+        ready: Body = next((c for c in _at(body, ("status", "conditions")) or () if c.get("type") == "Ready"), {})
+        found |= {"ready": ready.get("status"), "message": ready.get("message")}
+        found["seen"] = _at(body, ("status", "observedGeneration")) == body["metadata"].get("generation")
     aim = _at(body, ("spec", "scaleTargetRef"))
     if kind in ("hpa", "scaledobject") and aim:
         found["target"] = f"{aim.get('kind', 'Deployment').lower()}/{aim['name']}"

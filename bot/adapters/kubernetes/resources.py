@@ -46,7 +46,19 @@ RESOURCES: Mapping[Kind, Resource] = {
     "scaledjob": Resource("keda.sh", "v1alpha1", "scaledjobs", _WRITTEN, extension=True),
     "job": Resource("batch", "v1", "jobs", ("list",)),
     "application": Resource("argoproj.io", "v1alpha1", "applications", _WRITTEN, extension=True),
+    "kustomization": Resource("kustomize.toolkit.fluxcd.io", "v1", "kustomizations", _WRITTEN, extension=True),
+    "helmrelease": Resource("helm.toolkit.fluxcd.io", "v2", "helmreleases", _WRITTEN, extension=True),
+    "imageupdateautomation": Resource(
+        "image.toolkit.fluxcd.io", "v1", "imageupdateautomations", _WRITTEN, extension=True
+    ),
 }
+SOURCES: Mapping[str, Resource] = {
+    kind: Resource("source.toolkit.fluxcd.io", "v1", plural, ("get",), extension=True)
+    for kind, plural in (
+        ("GitRepository", "gitrepositories"), ("OCIRepository", "ocirepositories"), ("Bucket", "buckets"),
+    )
+}  # fmt: skip
+"""Where a Kustomization of Flux reads from."""
 PODS = Resource("", "v1", "pods", ("get", "list", "delete"))
 REPLICASETS = Resource("apps", "v1", "replicasets", ("list",))
 NODES = Resource("", "v1", "nodes", ("get",))

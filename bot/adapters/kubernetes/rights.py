@@ -16,6 +16,7 @@ from bot.adapters.kubernetes.resources import (
     REPLICASETS,
     RESOURCES,
     ROLLOUT_STATUS,
+    SOURCES,
     Resource,
 )
 from bot.ports.kubernetes import Cluster
@@ -29,9 +30,9 @@ async def missing(connection: Connection, cluster: Cluster) -> Sequence[str]:
     """`patch deployments.apps in shop`, for each right that the adapter would use and has not."""
     everywhere = [r for r in (*RESOURCES.values(), PODS, REPLICASETS, LOGS, EVENTS) if not r.extension]
     wanted = [*((r, cluster.namespace) for r in everywhere), (NODES, ""), (POLICY, ""), (BINDING, "")]
-    spaces = sorted({each.partition("/")[0] for each in cluster.applications})
-    for resource in (*(r for r in RESOURCES.values() if r.extension), ROLLOUT_STATUS):
-        where = spaces if resource is RESOURCES["application"] else [cluster.namespace]
+    extensions = [(r, cluster.spaces(kind)) for kind, r in RESOURCES.items() if r.extension]
+    extensions += [(r, cluster.spaces("kustomization")) for r in SOURCES.values()]
+    for resource, where in [*extensions, (ROLLOUT_STATUS, [cluster.namespace])]:
         if where and await served(connection, resource):
             wanted += [(resource, space) for space in where]
     asked = [(verb, resource, space) for resource, space in wanted for verb in resource.verbs]

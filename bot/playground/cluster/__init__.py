@@ -50,6 +50,7 @@ c.close_watches(resource, user)            running watches end;  c.store.compact
 
 c.git (Git): push(repoURL, path, manifests) -> revision; what Applications (argoproj.io/v1alpha1) compare with. A push
     is seen at a refresh (annotation) or after three minutes; `automated` syncs a new revision, `selfHeal` also an old.
+    GitRepository, Kustomization and HelmRelease (Flux) read the same, once an interval, unless suspended.
 c.metrics (Metrics): set(ns, "Deployment", name, load); 1.0 is the target. Moves HPAs and KEDA's ScaledObjects; KEDA
     honours autoscaling.keda.sh/paused and paused-replicas.
 

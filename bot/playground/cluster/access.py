@@ -205,6 +205,7 @@ _WORK = [
         "verbs": _READ,
     },
 ]
+_SOURCES = ["gitrepositories", "ocirepositories", "buckets"]
 _MAKING = ["create", "delete"]
 _BOT = [
     {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "daemonsets"], "verbs": [*_OURS, *_MAKING]},
@@ -220,6 +221,10 @@ _BOT = [
     {"apiGroups": ["argoproj.io"], "resources": ["rollouts"], "verbs": _OURS},
     {"apiGroups": ["argoproj.io"], "resources": ["rollouts/status"], "verbs": ["get", "patch"]},
     {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": _OURS},
+    {"apiGroups": ["kustomize.toolkit.fluxcd.io"], "resources": ["kustomizations"], "verbs": _OURS},
+    {"apiGroups": ["helm.toolkit.fluxcd.io"], "resources": ["helmreleases"], "verbs": _OURS},
+    {"apiGroups": ["image.toolkit.fluxcd.io"], "resources": ["imageupdateautomations"], "verbs": _OURS},
+    {"apiGroups": ["source.toolkit.fluxcd.io"], "resources": _SOURCES, "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
     {
         "apiGroups": ["admissionregistration.k8s.io"],

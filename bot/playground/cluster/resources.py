@@ -57,6 +57,11 @@ _EVENT_FIELDS = {
     f"involvedObject.{name}": ("involvedObject", name) for name in ("kind", "name", "namespace", "uid", "apiVersion")
 } | {"reason": ("reason",), "type": ("type",), "reportingComponent": ("reportingComponent",)}
 
+
+def _flux(group: str, plural: str, kind: str, short: str, version: str = "v1") -> Resource:
+    return Resource(f"{group}.toolkit.fluxcd.io", version, plural, kind, True, (short,), (), _STATUS, custom=True)
+
+
 RESOURCES = (
     Resource(
         "",
@@ -160,6 +165,12 @@ RESOURCES = (
     Resource("argoproj.io", "v1alpha1", "rollouts", "Rollout", True, ("ro",), (), _SCALED, custom=True),
     Resource("argoproj.io", "v1alpha1", "applicationsets", "ApplicationSet", True, ("appset",), (), (), custom=True),
     Resource("argoproj.io", "v1alpha1", "applications", "Application", True, ("app", "apps"), (), (), custom=True),
+    _flux("source", "gitrepositories", "GitRepository", "gitrepo"),
+    _flux("source", "ocirepositories", "OCIRepository", "ocirepo"),
+    _flux("source", "buckets", "Bucket", "bucket"),
+    _flux("kustomize", "kustomizations", "Kustomization", "ks"),
+    _flux("helm", "helmreleases", "HelmRelease", "hr", "v2"),
+    _flux("image", "imageupdateautomations", "ImageUpdateAutomation", "iua"),
 )
 """Everything that is served, in the order of discovery."""
 
@@ -205,3 +216,6 @@ SCALED_JOBS = of("scaledjobs.keda.sh")
 ROLLOUTS = of("rollouts.argoproj.io")
 APPLICATION_SETS = of("applicationsets.argoproj.io")
 APPLICATIONS = of("applications.argoproj.io")
+GIT_REPOSITORIES = of("gitrepositories.source.toolkit.fluxcd.io")
+KUSTOMIZATIONS = of("kustomizations.kustomize.toolkit.fluxcd.io")
+HELM_RELEASES = of("helmreleases.helm.toolkit.fluxcd.io")

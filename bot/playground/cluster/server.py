@@ -28,6 +28,7 @@ from bot.playground.cluster.controllers.autoscalers import Autoscalers, Metrics,
 from bot.playground.cluster.controllers.cronjobs import CronJobs
 from bot.playground.cluster.controllers.daemonsets import DaemonSets
 from bot.playground.cluster.controllers.deployments import Deployments
+from bot.playground.cluster.controllers.flux import Flux
 from bot.playground.cluster.controllers.garbage import Garbage, Namespaces, concerns_garbage
 from bot.playground.cluster.controllers.jobs import Jobs
 from bot.playground.cluster.controllers.manager import Controller, Manager
@@ -51,7 +52,7 @@ from bot.playground.workspace.clock import Clock
 
 _BODY = 3 * 1024 * 1024
 """Bytes of a request, as upstream."""
-NAMESPACES = ("default", "kube-system", "kube-public", "argocd", "keda", "ci", "rollback-bot")
+NAMESPACES = ("default", "kube-system", "kube-public", "argocd", "flux-system", "keda", "ci", "rollback-bot")
 
 
 class Cluster(Staged):
@@ -98,7 +99,7 @@ class Cluster(Staged):
         core = self.core
         manager = Manager(core, Garbage(core).sweep, concerns_garbage)
         scaled, apps = ScaledObjects(core, self.metrics), Applications(core, self.git)
-        sets = ApplicationSets(core)
+        sets, flux = ApplicationSets(core), Flux(core, self.git)
         spaces, daemons, rollouts = Namespaces(core), DaemonSets(core), Rollouts(core)
         for controller in (
             Controller(resources.DEPLOYMENTS, Deployments(core).reconcile),
@@ -114,6 +115,9 @@ class Cluster(Staged):
             Controller(resources.SCALED_JOBS, ScaledJobs(core).reconcile),
             Controller(resources.APPLICATION_SETS, sets.reconcile, sets.concerns),
             Controller(resources.APPLICATIONS, apps.reconcile, apps.concerns),
+            Controller(resources.GIT_REPOSITORIES, flux.fetch),
+            Controller(resources.KUSTOMIZATIONS, flux.kustomize, flux.concerns),
+            Controller(resources.HELM_RELEASES, flux.upgrade, flux.concerns),
             Controller(resources.EVENTS, core.forget_event),
             Controller(resources.NAMESPACES, spaces.reconcile, spaces.concerns),
         ):

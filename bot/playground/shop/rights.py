@@ -40,6 +40,12 @@ _BOT_IN_THE_SERVICE = [
     _rule("argoproj.io", ["rollouts/status"], ["get", "patch"]),
 ]
 _BOT_IN_ARGOCD = [_rule("argoproj.io", ["applications"], _WRITTEN)]
+_BOT_IN_FLUX = [
+    _rule("kustomize.toolkit.fluxcd.io", ["kustomizations"], _WRITTEN),
+    _rule("helm.toolkit.fluxcd.io", ["helmreleases"], _WRITTEN),
+    _rule("image.toolkit.fluxcd.io", ["imageupdateautomations"], _WRITTEN),
+    _rule("source.toolkit.fluxcd.io", ["gitrepositories", "ocirepositories", "buckets"], ["get"]),
+]
 _POLICIES = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]
 _BOT_EVERYWHERE = [
     _rule("admissionregistration.k8s.io", _POLICIES, [*_WRITTEN, "create", "delete"]),
@@ -58,6 +64,8 @@ def rights(namespace: str) -> list[Json]:
         _bound("rollback-bot", namespace, _BOT),
         _role("Role", "rollback-bot", "argocd", _BOT_IN_ARGOCD),
         _bound("rollback-bot", "argocd", _BOT),
+        _role("Role", "rollback-bot", "flux-system", _BOT_IN_FLUX),
+        _bound("rollback-bot", "flux-system", _BOT),
         _role("Role", "settings", namespace, [_rule("", ["configmaps"], ["get"])]),
         _bound("settings", namespace, _PODS),
         _bound("edit", namespace, _TEAM, "ClusterRole"),

@@ -65,6 +65,10 @@ class Git:
         history.append((revision, kept))
         return revision
 
+    def heads(self, repo: str) -> dict[str, str]:
+        """The newest commit of each path of a repository."""
+        return {path: history[-1][0] for (where, path), history in self._commits.items() if where == repo}
+
     def read(self, repo: str, path: str, revision: str) -> tuple[str, list[Json]] | None:
         """What is at this revision; any name that is no commit is the branch. None where there is nothing."""
         history = self._commits.get((repo, path), [])
