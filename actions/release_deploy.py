@@ -104,7 +104,8 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
             effects,
             facts=tuple(_facts(seen, changed, clusters)),
             warnings=(*warnings, *_warnings(seen, changed, p)),
-            within=_limit(seen, changed, clusters),
+            within=_wave_by_wave(seen, changed, clusters, lambda r: r.limit),
+            lasts=_lasts(seen, changed, clusters),
         )
 
     async def observe(self, ctx: ReadCtx, p: ReleaseDeployParams, targets: Collection[str]) -> Mapping[str, Value]:
@@ -155,9 +156,17 @@ async def _unblocking(ctx: ReadCtx, ends: Ends, seen: Seen, changed: Collection[
             yield Effect(f"{t.place}{UNBLOCK}", "repeat")
 
 
-def _limit(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) -> float:
-    """Seconds after which all waves are late by the workloads' own terms."""
-    return sum(_slowest(seen, changed, wave, lambda r: r.limit) for wave in _waves(clusters))
+def _lasts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) -> tuple[float, float]:
+    """Seconds that it takes by the workloads' own pace while all goes well, at least and at most."""
+    least, most = (_wave_by_wave(seen, changed, clusters, of) for of in (lambda r: r.least, lambda r: r.lasts))
+    return least, most
+
+
+def _wave_by_wave(
+    seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster], of: Callable[[Rollout], float]
+) -> float:
+    """Seconds for all waves, each as long as its slowest workload."""
+    return sum(_slowest(seen, changed, wave, of) for wave in _waves(clusters))
 
 
 def _slowest(seen: Seen, changed: Collection[Place], wave: Collection[str], of: Callable[[Rollout], float]) -> float:
@@ -234,8 +243,7 @@ def _facts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) 
     if things:
         yield Fact("pods", sum(t.rollout.wanted for t in things if t.rollout))
     if any(t.rollout is not None and t.rollout.settle for t in things):
-        lasts = sum(_slowest(seen, changed, wave, lambda r: r.lasts) for wave in _waves(clusters))
-        yield Fact("takes up to", math.ceil(lasts / 60), "min")
+        yield Fact("takes up to", math.ceil(_lasts(seen, changed, clusters)[1] / 60), "min")
     if right := sum(d.ours and d.place not in changed for d in seen.workloads):
         yield Fact("as they should be already", right, "workload" if right == 1 else "workloads")
     if seen.gone:

@@ -9,18 +9,26 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from bot import view
 from bot.contract import Change, Edit
 from bot.diff import edit as told
+from bot.plan.model import resolve
 from bot.policy import Gate
 from bot.run.afterwards import leftovers
 from bot.run.state import Run, Step
 
 Typed = Callable[[str, Sequence[Edit]], Sequence[str]]
 """(name of a handler, edits) -> the command lines that make them so; comments begin with #."""
+Changes = Mapping[str, Change]
+"""By step."""
+_NOTHING: Changes = MappingProxyType({})
+_NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
 _HOW = (
     "Run the commands in their order, each when the one before it has ended well. Each may be run again: what is done "
@@ -29,21 +37,24 @@ _HOW = (
 )
 
 
-def by_hand(run: Run, now: float, typed: Typed) -> str:
-    """The text, in Markdown. now: seconds since the epoch."""
+def by_hand(
+    run: Run, now: float, typed: Typed, foreseen: Changes = _NOTHING, about: Mapping[str, str] = _NO_WORDS
+) -> str:
+    """The text, in Markdown. now: seconds since the epoch; foreseen: what steps would do of which the log does not say
+    it yet; about: name of a handler -> what it does, in a sentence."""
     c = run.created
     if c is None:
         raise LookupError(f"run {run.id} has not been created")
     lines = [f"# By hand: {view.title(run)}", "", f"Written {view.moment(now)}. {_aim(run)} Reason: {c.reason}", "",
              _HOW, "", "## Where it stands", "", *_standing(run), ""]  # fmt: skip
     if run.open and run.aborted is None:
-        lines += ["## To finish it", "", *_left(run, typed)]
+        lines += ["## To finish it", "", *_left(run, typed, foreseen, about)]
         lines += [
             "## To take it back instead",
             "",
             "The last first; what was never done stays as it is.",
         ]
-        known = ((s, _known(s)) for s in _ordered(run))
+        known = ((s, _known(s) or foreseen.get(s.spec.id)) for s in _ordered(run))
         lines += ["", *_back([(s, c) for s, c in known if c is not None], typed)]
     else:
         changed = {d: made for d in run.debts if (made := run.steps[d].made) is not None}
@@ -92,7 +103,7 @@ def _ordered(run: Run) -> list[Step]:
     return list(found.values())
 
 
-def _left(run: Run, typed: Typed) -> Iterator[str]:
+def _left(run: Run, typed: Typed, foreseen: Changes, about: Mapping[str, str]) -> Iterator[str]:
     n, ways = 0, set[str]()
     for s in _ordered(run):
         if s.made is None or not _guards(s.made):
@@ -116,7 +127,7 @@ def _left(run: Run, typed: Typed) -> Iterator[str]:
             yield ""
         yield f"### {n}. {s.spec.title}{_who(run, s)}"
         yield ""
-        yield from _step(run, s, typed)
+        yield from _step(run, s, typed, foreseen, about)
 
 
 def _way(run: Run, s: Step, choice: str) -> bool:
@@ -131,14 +142,15 @@ def _who(run: Run, s: Step) -> str:
     return f" (only with the yes of {Gate(gate.by).words})" if gate is not None else ""
 
 
-def _step(run: Run, s: Step, typed: Typed) -> Iterator[str]:
+def _step(run: Run, s: Step, typed: Typed, foreseen: Changes, about: Mapping[str, str]) -> Iterator[str]:
     if not s.spec.changes:
-        yield "Look whether it is so; go on only then."
+        yield f"Look whether it is so; go on only then.{f' {about[s.spec.uses]}' if s.spec.uses in about else ''}"
+        yield from _params(run, s, short=True)
         yield ""
         return
-    change = _towards(run, s)
-    if change is None:
-        yield "What this needs was not looked up yet: it depends on what is done before it."
+    change = _towards(run, s, foreseen)
+    if change is None or (change.is_noop and s.change is None and s.spec.undo is None):
+        yield from _in_words(run, s, about)
         yield ""
         return
     yield f"It does this: {change.summary}"
@@ -148,6 +160,26 @@ def _step(run: Run, s: Step, typed: Typed) -> Iterator[str]:
     yield from _fenced(typed(s.spec.uses, change.edits) if change.edits else (), "Nothing is to be changed.")
 
 
+def _in_words(run: Run, s: Step, about: Mapping[str, str]) -> Iterator[str]:
+    """What a step is for, where what it changes shows only once what stands before it is done."""
+    source = run.steps.get(s.spec.undo) if s.spec.undo is not None else None
+    if source is not None:
+        yield f"It takes back what {source.spec.title} will have done: nothing of that stands yet."
+        return
+    yield f"It does this: {about.get(s.spec.uses) or s.spec.title}"
+    yield from _params(run, s)
+    yield "Which commands that takes shows only once what stands before it is done: look then."
+
+
+def _params(run: Run, s: Step, *, short: bool = False) -> Iterator[str]:
+    """A line for each parameter whose value is known; short: of plain words only."""
+    for name, value in (s.spec.params or {}).items():
+        with contextlib.suppress(LookupError):
+            found = resolve({name: value}, run.value)[name]
+            if isinstance(found, str) or not short:
+                yield f"- {name}: {found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)}"
+
+
 def _known(s: Step) -> Change | None:
     """What a step did, or would do; None for one that only undoes another."""
     if s.spec.kind == "undo" or not s.spec.changes:
@@ -155,13 +187,13 @@ def _known(s: Step) -> Change | None:
     return s.made or s.released or (s.change if s.open else None)
 
 
-def _towards(run: Run, s: Step) -> Change | None:
+def _towards(run: Run, s: Step, foreseen: Changes) -> Change | None:
     """What is still to be made so by a step."""
     if s.spec.undo is not None:
         source = run.steps.get(s.spec.undo)
-        done = _known(source) if source is not None else None
+        done = (_known(source) or foreseen.get(source.spec.id)) if source is not None else None
         return replace(done.inverted(), warnings=()) if done is not None else None
-    return s.released or s.change
+    return s.released or s.change or foreseen.get(s.spec.id)
 
 
 # -- backwards ---------------------------------------------------------------------------------------------------------

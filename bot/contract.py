@@ -155,7 +155,8 @@ class Change:
     """What a step would do, or did. Neither edits nor effects: nothing to do, and `summary` says why.
 
     within: seconds that it may take by what it changes (a rollout has a pace and a deadline of its own), where that is
-    longer than the step's timeout; no part of what is approved.
+    longer than the step's timeout; lasts: seconds that it takes while all goes well, at least and at most, where what
+    it changes says so. Neither is part of what is approved.
     """
 
     summary: str
@@ -165,6 +166,7 @@ class Change:
     warnings: tuple[str, ...] = ()
     reversible: bool = True
     within: float = 0.0
+    lasts: tuple[float, float] = (0.0, 0.0)
 
     @property
     def is_noop(self) -> bool:

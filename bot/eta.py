@@ -15,8 +15,10 @@ of ln x and SS the sum of squares around it, the next one is taken to be
 the predictive distribution of a normal with unknown mean and variance, where the variance has as much said about it
 beforehand as one observation says (Gelman and others, Bayesian Data Analysis, 3rd edition, sections 3.2 and 3.3; for
 many samples it is the usual prediction interval, mean ± t s sqrt(1 + 1/n)). So one sample gives a range that is
-wide, not none, and equal samples do not make it certain. A step that was never measured takes anything between
-nothing and the plan's own limit, and all such steps are taken to be fast or slow together.
+wide, not none, and equal samples do not make it certain. A step that was never measured takes what its change says
+(`Change.lasts`: a rollout has a pace of its own), or else anything between nothing and the plan's own limit; all such
+steps are taken to be fast or slow together. In words only what is known is added up: a sum of time-outs says nothing,
+and frightens. What is not known is counted.
 
 **A plan.** DRAWS times every step gets a time, each tenth of a percentile of its distribution once (Latin hypercube,
 in an order that only its id decides, so the same question has the same answer), with the correlation TOGETHER
@@ -29,13 +31,15 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from statistics import NormalDist, fmean
+from types import MappingProxyType
 from typing import Literal
 
+from bot.contract import Change
 from bot.plan.model import Plan, StepSpec
 from bot.run import events as ev
 from bot.run.state import Run, Step
@@ -52,6 +56,7 @@ TOGETHER = 0.3
 """Assumed correlation between the times of two steps of one run."""
 UNMEASURED = 600.0
 """Seconds that a step nobody has measured is taken to need at most, if its plan allows more."""
+NO_TIME = (0.0, 0.0)
 LEAST = 0.1
 """Seconds below which a time is not told apart."""
 
@@ -76,6 +81,10 @@ class WorkTimes:
 
 
 History = Mapping[StepKey, WorkTimes]
+Changes = Mapping[str, Change]
+"""By step."""
+Paces = Mapping[str, tuple[float, float]]
+"""By step: seconds that it takes, at least and at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +181,8 @@ async def history(store: Store, service: str, limit: int = 20) -> History:
 class Estimates:
     """What is left of runs. Earlier runs of a service are read again only when another one of it has ended."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, foreseen: Callable[[Run], Changes] = lambda run: {}) -> None:
+        self.store, self.foreseen = store, foreseen
         self._histories: dict[str, tuple[str, History]] = {}
 
     async def of(self, run: Run, now: float) -> Eta:
@@ -184,26 +193,44 @@ class Estimates:
         if known is None or known[0] != last:
             known = self._histories[run.service] = (last, await history(self.store, run.service))
         until: Until = "back" if run.restored is None else "verified"
-        return estimate(run.plan, known[1], service=run.service, now=now, run=run, until=until)
+        seen = self.foreseen(run)
+        return estimate(run.plan, known[1], service=run.service, now=now, run=run, until=until, foreseen=seen)
 
 
 def estimate(
-    plan: Plan, history: History, *, service: str, now: float, run: Run | None = None, until: Until = "back"
+    plan: Plan,
+    history: History,
+    *,
+    service: str,
+    now: float,
+    run: Run | None = None,
+    until: Until = "back",
+    foreseen: Changes = MappingProxyType({}),
 ) -> Eta:
-    """How long the plan will take, or what is left of a run of it. now: seconds since the epoch."""
+    """How long the plan will take, or what is left of a run of it. now: seconds since the epoch; foreseen: what steps
+    would do of which the run does not know it yet."""
     way = _on_the_way(plan, until)
     if run is not None and (not run.open or run.aborted or (until == "back" and run.restored is not None)):
         gone = run.aborted is not None and run.open
         return Eta(0.0, 0.0, 0, 0, "being aborted: no return to expect" if gone else "nothing left to do")
     left = [s for s in plan.steps if s.id in way and not _ended(run, s.id)]
-    measured = [_times(history, service, run, s) for s in left if _works(run, s)]
-    ends = _ends(plan, left, history, service, run, now)
+    works = [s for s in left if _works(run, s)]
+    measured = {s.id: len(t.seconds) if (t := _times(history, service, run, s)) else 0 for s in works}
+    paces = {s.id: pace for s in works if not measured[s.id] and (pace := _pace(run, s, foreseen))[1]}
+    ends = _ends(plan, left, history, service, run, now, paces)
     low, high = ends[DECILE - 1], ends[-DECILE]
     decisions = _decisions(plan, run, {s.id for s in left})
-    samples = [len(t.seconds) if t is not None else 0 for t in measured]
-    text = _text(low, high, decisions, now, bool(left), min(samples, default=1) > 0)
+    samples = min(measured.values(), default=0)
+    unknown = [s for s in works if not measured[s.id] and s.id not in paces]
+    known = [s.title for s in works if s not in unknown]
+    if unknown:
+        nothing = dict.fromkeys([s.id for s in unknown], NO_TIME)
+        sure = _ends(plan, left, history, service, run, now, paces | nothing)
+        text = _partly(sure[DECILE - 1], sure[-DECILE], known, len(unknown), decisions)
+    else:
+        text = _text(low, high, decisions, now, bool(left))
     between = (now + low, now + high) if left and not decisions else None
-    return Eta(low, high, decisions, min(samples, default=0), text, between)
+    return Eta(low, high, decisions, samples, text, between)
 
 
 def _on_the_way(plan: Plan, until: Until) -> Collection[str]:
@@ -218,14 +245,14 @@ def _on_the_way(plan: Plan, until: Until) -> Collection[str]:
 
 
 def _ends(
-    plan: Plan, left: Sequence[StepSpec], history: History, service: str, run: Run | None, now: float
+    plan: Plan, left: Sequence[StepSpec], history: History, service: str, run: Run | None, now: float, paces: Paces
 ) -> list[float]:
     """When it ends, in seconds from now, once for each draw, in order."""
     ends: dict[str, Sequence[float]] = {}
     zero = [0.0] * DRAWS
     for spec in left:
         times = _times(history, service, run, spec)
-        work = _draws(spec, times, None if run is None else run.steps[spec.id], now)
+        work = _draws(spec, times, None if run is None else run.steps[spec.id], now, paces.get(spec.id))
         order = _ranks(spec.id) if times is not None else range(DRAWS)
         needed = _needed(plan, run, spec)
         begins = map(max, zip(zero, zero, *(ends[a] for a in spec.after if a in ends), strict=True))
@@ -257,19 +284,22 @@ def _times(history: History, service: str, run: Run | None, spec: StepSpec) -> W
 # -- one step --------------------------------------------------------------------------------------------------------
 
 
-def _draws(spec: StepSpec, times: WorkTimes | None, s: Step | None, now: float) -> Sequence[float]:
+def _draws(
+    spec: StepSpec, times: WorkTimes | None, s: Step | None, now: float, pace: tuple[float, float] | None
+) -> Sequence[float]:
     """Seconds that the step still needs, DRAWS quantiles in order."""
-    if spec.kind == "gate" or (s is not None and _idle(s)):
+    if spec.kind == "gate" or (s is not None and _idle(s)) or pace == NO_TIME:
         return [0.0] * DRAWS
     spent = _spent(s, now)
     if spec.kind == "watch":
         return [max(0.0, spec.lasting - spent)] * DRAWS
-    whole = _spread(times.seconds, _longest(spec)) if times is not None else _anything(_limit(spec))
+    longest = max(_longest(spec), s.limit if s is not None and spec.changes else 0.0)
+    whole = _spread(times.seconds, longest) if times is not None else _between(*(pace or (0.0, _limit(spec))))
     if not spent:
         return whole
     more = [x - spent for x in whole if x > spent]
     if not more:  # slower than it ever was
-        return _anything(min(max(_longest(spec) - spent, 0.0), UNMEASURED))
+        return _between(0.0, min(max(longest - spent, 0.0), UNMEASURED))
     return [more[int(u * len(more))] for u in _POINTS]
 
 
@@ -290,9 +320,16 @@ def _spread(seconds: Sequence[float], longest: float) -> list[float]:
     return [math.exp(min(mean + scale * t, most)) for t in _student(n)]
 
 
-def _anything(most: float) -> list[float]:
-    """Quantiles where nothing is known: the first decile is 0, the last one `most`."""
-    return [most * min(max((u - 0.1) / 0.8, 0.0), 1.0) for u in _POINTS]
+def _between(least: float, most: float) -> list[float]:
+    """Quantiles where nothing was measured: the first decile is `least`, the last one `most`."""
+    return [least + (most - least) * min(max((u - 0.1) / 0.8, 0.0), 1.0) for u in _POINTS]
+
+
+def _pace(run: Run | None, spec: StepSpec, foreseen: Changes) -> tuple[float, float]:
+    """Seconds that it takes by what it changes, at least and at most; zeros where that says nothing."""
+    s = run.steps[spec.id] if run is not None else None
+    change = s.change if s is not None and s.change is not None else foreseen.get(spec.id)
+    return change.lasts if change is not None and not (s is not None and s.undoing) else NO_TIME
 
 
 def _longest(spec: StepSpec) -> float:
@@ -390,16 +427,28 @@ def _decisions(plan: Plan, run: Run | None, left: Set[str]) -> int:
 # -- in words --------------------------------------------------------------------------------------------------------
 
 
-def _text(low: float, high: float, decisions: int, now: float, left: bool, measured: bool) -> str:
+def _text(low: float, high: float, decisions: int, now: float, left: bool) -> str:
     if not left:
         return "nothing left to do"
-    if not measured:  # a sum of time-outs says nothing, and frightens
-        asked = f", and {decisions} decision{'s' if decisions > 1 else ''} by people" if decisions else ""
-        return f"how long it takes is not measured yet{asked}"
     if not decisions:
         return f"expected between {_clock(now + low, now)} and {_clock(now + high, now, up=True)} UTC"
-    asked = "1 decision by people" if decisions == 1 else f"{decisions} decisions by people"
-    return f"{_about(low, high)} of work and {asked}"
+    return f"{_about(low, high)} of work and {_asked(decisions)}"
+
+
+def _partly(low: float, high: float, known: Sequence[str], unknown: int, decisions: int) -> str:
+    """What is known of the work, and how much is not: "up to 2 min for Deploy, 4 more steps not timed yet, and ..."."""
+    parts = []
+    if high > 0:
+        parts.append(f"{_about(low, high)} for {known[0] if len(known) == 1 else f'{len(known)} steps'}")
+    steps = f"{unknown} {'more ' if parts else ''}step{'s' if unknown > 1 else ''}"
+    parts.append(f"{steps} not timed yet")
+    if not decisions:
+        return ", ".join(parts)
+    return f"{', '.join(parts)}{',' if len(parts) > 1 else ''} and {_asked(decisions)}"
+
+
+def _asked(decisions: int) -> str:
+    return "1 decision by people" if decisions == 1 else f"{decisions} decisions by people"
 
 
 def _about(low: float, high: float) -> str:

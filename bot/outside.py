@@ -14,12 +14,12 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.audit.verifying import anchor_fault
 from bot.blobs import BlobsUnavailable, FileBlobs
-from bot.by_hand import Typed, by_hand, in_words
+from bot.by_hand import Changes, Typed, by_hand, in_words
 from bot.contract import Edit, Value
 from bot.outage import Outage
 from bot.policy import Actor
@@ -50,29 +50,39 @@ class RecordCut(Exception):
 @dataclass(frozen=True, slots=True)
 class ByHand:
     """The by-hand text of a run, with what large values hold. typed: a run -> the commands of its targets; Unreachable
-    where they are not catalogued any more."""
+    where they are not catalogued any more; foreseen: what steps would do of which the log does not say it yet; about:
+    name of a handler -> what it does."""
 
     files: FileBlobs
     clock: Callable[[], float]
     typed: Callable[[Run], Typed]
+    foreseen: Callable[[Run], Changes] = lambda run: {}
+    about: Mapping[str, str] = field(default_factory=dict)
 
     async def of(self, run: Run) -> str:
         """The text, as of now."""
         typed: Typed = in_words
-        whole = await self._large(run)
+        foreseen = self.foreseen(run)
+        whole = await self._large(run, foreseen)
         with contextlib.suppress(Unreachable):
             typed = self.typed(run)
 
         def lines(uses: str, edits: Sequence[Edit]) -> Sequence[str]:
             return typed(uses, [replace(e, before=whole(e.before), after=whole(e.after)) for e in edits])
 
-        return by_hand(run, self.clock(), lines)
+        return by_hand(run, self.clock(), lines, foreseen, self.about)
 
-    async def _large(self, run: Run) -> Callable[[Value], Value]:
+    async def _large(self, run: Run, foreseen: Changes) -> Callable[[Value], Value]:
         """Value -> itself, or what a reference to a large one stands for, as far as it can be read."""
         found: dict[str, Value] = {}
-        changes = (c for s in run.steps.values() for c in (s.made, s.released, s.change) if c is not None)
-        for blob in {v for c in changes for e in c.edits for v in (e.before, e.after) if isinstance(v, Blob)}:
+        changes = [c for s in run.steps.values() for c in (s.made, s.released, s.change) if c is not None]
+        for blob in {
+            v
+            for c in (*changes, *foreseen.values())
+            for e in c.edits
+            for v in (e.before, e.after)
+            if isinstance(v, Blob)
+        }:
             with contextlib.suppress(KeyError, ValueError, BlobsUnavailable):
                 text = (await self.files.get(blob)).decode()
                 found[blob.digest] = json.loads(text) if blob.type == "application/json" else text
@@ -94,7 +104,12 @@ class Outside:
 
     async def files_behind(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Writes the by-hand file before each step acts, and whenever anything came of it or people said anything."""
-        if self.by_hand is not None and run.created is not None and not all(isinstance(e, _QUIET) for e in events):
+        if not all(isinstance(e, _QUIET) for e in events):
+            await self.file_behind(run)
+
+    async def file_behind(self, run: Run) -> None:
+        """Writes the by-hand file of a run as it is."""
+        if self.by_hand is not None and run.created is not None:
             text = await self.by_hand(run)
             await asyncio.to_thread(self.files.put_anchor, f"by-hand/{run.id}.md", text)
 

@@ -47,6 +47,12 @@ class Registry:
         """The handler of this name, if there is one."""
         return self.actions.get(name) or self.checks.get(name)
 
+    @property
+    def words(self) -> Mapping[str, str]:
+        """Name -> what the handler does, in its own words."""
+        every = {**self.actions, **self.checks}
+        return {name: " ".join((inspect.getdoc(type(h)) or "").split("\n\n")[0].split()) for name, h in every.items()}
+
     @classmethod
     def of(cls, *handlers: AnyAction | AnyCheck) -> Registry:
         """A registry of these. Raises RegistryError where one is not well made or two share a name."""

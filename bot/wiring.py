@@ -34,6 +34,7 @@ from bot.by_hand import in_words
 from bot.catalogue import NO_CATALOGUE, Catalogue, HttpTarget, KubernetesTarget, Service, load_catalogue
 from bot.contract import Edit
 from bot.engine.executor import Executor
+from bot.engine.foresight import Foresight
 from bot.engine.reconciler import Engine
 from bot.engine.staff import NoChannels, Staff
 from bot.eta import Estimates, Eta
@@ -172,14 +173,17 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         await base.store.check_schema()
         reach = Reach(settings, base.store, base.catalogue, base.redactor)
         stack.push_async_callback(reach.close)
-        by_hand = ByHand(base.files, clock, lambda run: reach.of(run).by_hand)
+        foresight = Foresight(base.registry, lambda run, record: ports_of(run, record), base.redactor, clock)
+        estimates = Estimates(base.store, foresight.of)
+        words = base.registry.words
+        by_hand = ByHand(base.files, clock, lambda run: reach.of(run).by_hand, foresight.of, words)
         outside = Outside(base.files, base.store, base.releases, clock, by_hand.of)
         await outside.whole()
         slack: Slack | None = None
         if settings.slack != "off":
             from bot.slack.connected import Slack  # takes a while to import, and only this needs it
 
-            slack = Slack(settings, base.catalogue, base.store, base.files, clock, by_hand.of)
+            slack = Slack(settings, base.catalogue, base.store, base.files, clock, by_hand.of, estimates)
             base = replace(base, people=slack.people)
             await slack.people.start()
         lease = await asyncio.to_thread(take, settings.database_url, version=VERSION, ttl=settings.lease)
@@ -213,6 +217,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(_end, watching)
         pager = pager_of(settings)
         paging = Paging(base.store, lease, pager, clock) if pager is not None else None
+        foresight.then = [lambda run: _again(base.store, run, outside, slack)]
+        stack.push_async_callback(foresight.close)
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
             glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), clock=clock, tick=settings.tick,
@@ -247,7 +253,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         reloading = Reloading(settings.catalogue, base.catalogue, read, changed)
         known = {f: getattr(base, f) for f in Offline.__dataclass_fields__}
         bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, reach=reach,
-                  estimates=Estimates(base.store), outside=outside, shared=shared, metrics=metrics, slack=slack,
+                  estimates=estimates, outside=outside, shared=shared, metrics=metrics, slack=slack,
                   reloading=reloading, paging=paging)  # fmt: skip
         await engine.people_changed()
         await base.releases.catch_up()
@@ -265,6 +271,13 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             stack.push_async_callback(slack.close)
             await slack.start(bot, lease, engine.people_changed)
         yield bot
+
+
+async def _again(store: Store, run: Run, outside: Outside, slack: Slack | None) -> None:
+    """More is known of a run, although nothing has happened to it."""
+    await outside.file_behind(await store.load(run.id))
+    if slack is not None:
+        await slack.watch(run, ())
 
 
 def _gauges(bot: Bot) -> None:

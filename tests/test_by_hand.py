@@ -10,9 +10,11 @@ import pytest
 
 from bot.blobs import FileBlobs
 from bot.by_hand import by_hand, in_words
-from bot.contract import Change, Edit
+from bot.contract import Change, Edit, Json
 from bot.outside import ByHand
+from bot.plan.model import REF
 from bot.ports import Unreachable
+from bot.run.state import Step
 from tests.slack import scenes
 from tests.slack.scenes import Tape
 
@@ -82,6 +84,22 @@ def test_whoever_is_no_bot_first_lets_himself_pass_what_refuses_releases() -> No
     for said in (finish, back):
         first = next(line for line in said.splitlines() if line.startswith("set '"))
         assert first == "set 'eu-1/guard/freeze-shop/rules' None"
+
+
+def test_what_no_decision_has_shown_is_looked_up_all_the_same_or_said_exactly() -> None:
+    tape = scenes.asked_backend()
+    params: dict[str, Json] = {"service": "shop", "releases": {REF: "run.banned"}, "other": {REF: "steps.none.x"}}
+    freeze = tape.run.steps["freeze"].spec
+    ban = replace(freeze, id="ban", title="Ban 2.4.1", uses="release.ban", params=params)
+    tape.run = replace(tape.run, steps={**tape.run.steps, "ban": Step(ban)})
+    made = Change("refuse 2.4.1", (Edit("eu-1/guard/ban/rules", None, "digests"),))
+    finish, back = parts(by_hand(tape.run, tape.now, typed, {"ban": made}))
+    assert "set 'eu-1/guard/ban/rules' digests" in finish and "set 'eu-1/guard/ban/rules' None" in back
+    about = {"release.ban": "Keeps removed releases out of every cluster."}
+    for foreseen in ({}, {"ban": Change("nothing yet")}):
+        said = by_hand(tape.run, tape.now, typed, foreseen, about).split("Ban 2.4.1\n")[1].split("###")[0]
+        assert "It does this: Keeps removed releases out of every cluster.\n- service: shop\n- releases: " in said
+        assert "- other" not in said and "look then" in said
 
 
 def test_after_an_abort_only_what_is_changed_is_put_back() -> None:

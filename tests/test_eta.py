@@ -313,11 +313,46 @@ def test_after_a_drift_people_are_asked_again_and_their_time_is_no_work() -> Non
     assert estimate(GATES, PAST, service="shop", now=NOON + 500, run=run_of(again, GATES)).low_s == asked.low_s
 
 
-def test_no_sum_of_time_outs_is_told_where_a_step_was_never_measured() -> None:
-    told = "how long it takes is not measured yet, and 1 decision by people"
-    assert estimate(GATES, {}, service="shop", now=NOON).text == told
+def test_no_sum_of_time_outs_is_told_where_a_step_was_never_measured_but_what_is_known() -> None:
+    assert estimate(GATES, {}, service="shop", now=NOON).text == "2 steps not timed yet and 1 decision by people"
     only = known([300.0] * 9, "deploy")
+    told = "about 4-6 min for Deploy, 1 more step not timed yet, and 1 decision by people"
     assert estimate(GATES, only, service="shop", now=NOON).text == told
+    plan = Plan("one", (DEPLOY, step("after", "deploy")))
+    begun = run_of(
+        [(NOON, ev.Started("deploy", 1, 1, "apply")), (NOON, ev.ApplyStarted("deploy", 1, CHANGE, "f"))], plan
+    )
+    assert estimate(plan, {}, service="shop", now=NOON + 30, run=begun).text == "2 steps not timed yet"
+
+
+PACED = replace(CHANGE, lasts=(130.0, 290.0))
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_what_was_never_measured_takes_what_the_workloads_say(planned: bool) -> None:
+    """Of the change on record, or of one that was looked up beside the run."""
+    said: list[Timed] = [
+        (NOON, ev.Started("deploy", 1, 1, "plan")), (NOON, ev.Planned("deploy", 1, PACED, "f")),
+    ]  # fmt: skip
+    run, foreseen = run_of(said if planned else [], GATES), {} if planned else {"deploy": PACED}
+    found = estimate(GATES, {}, service="shop", now=NOON, run=run, foreseen=foreseen)
+    assert found.text == "about 2-5 min for Deploy, 1 more step not timed yet, and 1 decision by people"
+    checked = known([1.0] * 20, "health", uses="http.answers")
+    found = estimate(GATES, checked, service="shop", now=NOON, run=run, foreseen=foreseen)
+    assert (found.text, found.samples) == ("about 2-5 min of work and 1 decision by people", 0)
+    measured = checked | known([30.0] * 20, "deploy")
+    found = estimate(GATES, measured, service="shop", now=NOON, run=run, foreseen=foreseen)
+    assert found.high_s < 60, "what was measured here counts, not what is said"
+
+
+def test_a_rollout_with_a_deadline_of_its_own_may_take_longer_than_its_step() -> None:
+    slow = replace(CHANGE, within=1800.0)
+    begun: list[Timed] = [
+        (NOON, ev.Started("deploy", 1, 1, "apply")), (NOON, ev.ApplyStarted("deploy", 1, slow, "f")),
+    ]  # fmt: skip
+    plan = Plan("one", (DEPLOY,))
+    late = estimate(plan, {}, service="shop", now=NOON + 1700, run=run_of(begun, plan))
+    assert late.high_s == pytest.approx(100.0, abs=1)
 
 
 def test_a_step_known_to_have_nothing_to_do_takes_no_time() -> None:

@@ -29,6 +29,7 @@ from bot.catalogue import Catalogue
 from bot.cli.client import Client
 from bot.cli.output import Code, End, note, os_user
 from bot.engine.reconciler import Engine
+from bot.eta import Estimates
 from bot.lease import take
 from bot.outside import Outside
 from bot.people import Directory
@@ -82,6 +83,7 @@ class Dead:
     files: FileBlobs
     engine: Engine
     rollbacks: Rollbacks
+    estimates: Estimates
     clock: Callable[[], float]
 
     async def ready(self) -> Mapping[str, str]:
@@ -160,7 +162,7 @@ async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
             tokens = OneToken(PREFIX + secrets.token_urlsafe(32), person)
             yield Dead(
                 settings, base.catalogue, base.store, base.people, tokens, base.releases, base.redactor, base.files,
-                engine, rollbacks, base.clock,
+                engine, rollbacks, Estimates(base.store), base.clock,
             )  # fmt: skip
         finally:
             await asyncio.to_thread(lease.close)

@@ -73,6 +73,21 @@ async def preview(
     return tuple(found)
 
 
+async def foresee(run: Run, registry: Registry, ports_of: PortsOf, clock: Callable[[], float]) -> dict[str, Change]:
+    """Step -> what it would do now, of the acting steps of a run whose change is not known yet; without those of which
+    it cannot be said."""
+    found: dict[str, Change] = {}
+    above: list[Change] = []
+    for s in run.steps.values():
+        if s.spec.kind == "action" and s.open and s.change is None:
+            one = await _plan(Attempt(_Nowhere(), registry, ports_of, clock, run, s))
+            if one.change is not None:
+                found[s.spec.id] = one.change.on_top_of(above)
+        known = found.get(s.spec.id) or (s.change if s.spec.kind == "action" else None)
+        above += [known] if known is not None else []
+    return found
+
+
 async def _plan(attempt: Attempt) -> Forecast:
     try:
         change, _ = await attempt.fresh()

@@ -150,6 +150,11 @@ class Rollout:
         return self.complete or (self.seen and self.away > 0 and there >= self.wanted - self.away)
 
     @property
+    def least(self) -> float:
+        """Seconds that it takes to replace all of its pods, however quickly they start."""
+        return math.ceil(self.wanted / max(1, self.at_once)) * self.settle
+
+    @property
     def lasts(self) -> float:
         """Seconds that it takes to replace all of its pods while all goes well, at most."""
         return math.ceil(self.wanted / max(1, self.at_once)) * (self.settle + STARTING)

@@ -42,7 +42,8 @@ from bot.tls import trust
 
 
 class Slack:
-    """Slack, for one bot. clock: seconds since the epoch; by_hand: a run's text for whoever goes on without the bot."""
+    """Slack, for one bot. clock: seconds since the epoch; by_hand: a run's text for whoever goes on without the bot;
+    estimates: how long runs still take."""
 
     def __init__(
         self,
@@ -52,15 +53,15 @@ class Slack:
         files: FileBlobs,
         clock: Callable[[], float],
         by_hand: Callable[[Run], Awaitable[str]],
+        estimates: Estimates,
     ) -> None:
         self.settings, self.catalogue, self.store, self.files, self.clock = settings, catalogue, store, files, clock
-        self.by_hand = by_hand
+        self.by_hand, self.estimates = by_hand, estimates
         token = settings.slack_bot_token
         bot_token = token.get_secret_value() if token else ""
         self.client: AsyncWebClient = quiet_client(bot_token, settings.slack_url, trust(settings.ca_file))
         self.people = SlackDirectory(catalogue, self.client, store, clock, team=settings.slack_team)
         self.channels = SlackChannels(self.client, clock)
-        self.estimates = Estimates(store)
         self.publisher: Publisher | None = None
         self.app: SlackApp | None = None
         self.socket: Socket | None = None

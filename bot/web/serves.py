@@ -8,6 +8,7 @@ from typing import Protocol
 from bot.blobs import FileBlobs
 from bot.catalogue import Catalogue
 from bot.engine.reconciler import Engine
+from bot.eta import Estimates
 from bot.people import Directory
 from bot.redact import Redactor
 from bot.releases import Releases
@@ -47,6 +48,8 @@ class Serves(Protocol):
     def engine(self) -> Engine: ...
     @property
     def rollbacks(self) -> Rollbacks: ...
+    @property
+    def estimates(self) -> Estimates: ...
     @property
     def clock(self) -> Callable[[], float]: ...
     async def ready(self) -> Mapping[str, str]:

@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 
 from bot import owing
 from bot.commands import COMMANDS
-from bot.eta import Estimates
 from bot.policy import Person, Refusal, Why, stranger
 from bot.rollbacks import Wanted
 from bot.run.events import BadEvent, decode
@@ -63,7 +62,6 @@ class Site:
         self.bot, self.via = bot, via
         self._open = frozenset({"/healthz", "/readyz", "/metrics", *others})
         self._closing = asyncio.Event()
-        self._estimates = Estimates(bot.store)
 
     async def close(self, _: web.Application) -> None:
         """Ends long polls."""
@@ -189,7 +187,7 @@ class Site:
     async def _shown(self, run: Run) -> dict[str, Any]:
         now = self.bot.clock()
         v = view(run, now)
-        eta = await self._estimates.of(run, now)
+        eta = await self.bot.estimates.of(run, now)
         written = text(v).split("\n", 2)
         if run.open:
             written.insert(2, f"Back: {eta.text}" if run.restored is None else f"Verified: {eta.text}")

@@ -168,6 +168,7 @@ async def test_a_slow_start_gets_its_time_and_says_so() -> None:
         change = await plan(shop, params("api"))
         assert {f.name: f.value for f in change.facts}["takes up to"] == 15
         assert change.within == 3 * (240 + 60) + 1800
+        assert change.lasts == (3 * 240, 3 * (240 + 60))
         assert any("must be ready for 240 s before it counts, 1 at a time" in w for w in change.warnings)
 
 
