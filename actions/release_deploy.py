@@ -81,11 +81,13 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
             raise Unreachable.of(seen.lost)
         ends = seen.end
         _known(seen, ends, p)
-        edits = tuple([Edit(e.target, await kept(ctx, e.before), await kept(ctx, e.after)) for e in seen.edits])
+        unmade = await _not_ours_to_make(ctx, seen)
+        ours = (e for e in seen.edits if Place.of(e.target) not in unmade)
+        edits = tuple([Edit(e.target, await kept(ctx, e.before), await kept(ctx, e.after)) for e in ours])
         warnings = [
             *_strange(seen),
             *_unlabelled(seen),
-            *_gone(seen, p),
+            *_gone(seen, p, unmade),
             *await _missing_maps(ctx, seen),
             *_left(seen),
             *_unknown(ends, p),
@@ -134,6 +136,14 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
 
 async def _ends(ctx: ReadCtx, p: ReleaseDeployParams) -> Ends:
     return await ends_of(ctx, p.images, p.outgoing, p.settings, p.last)
+
+
+async def _not_ours_to_make(ctx: ReadCtx, seen: Seen) -> Collection[Place]:
+    """What is gone and the bot has no right to bring back."""
+    clusters = sorted({place.cluster for place, _ in seen.gone})
+    rights = await asyncio.gather(*map(ctx.ports.kubernetes.missing_rights, clusters))
+    missing = {name: tuple(lacks) for name, lacks in zip(clusters, rights, strict=True)}
+    return [p for p, _ in seen.gone if any(r.startswith(f"create {p.kind}s.") for r in missing[p.cluster])]
 
 
 # -- workloads that need more than their template, and how long it takes ---------------------------------------------
@@ -264,10 +274,16 @@ def _unlabelled(seen: Seen) -> Iterator[str]:
         yield f"{place} does not carry the service's label, and runs what is removed: it is part of this"
 
 
-def _gone(seen: Seen, p: ReleaseDeployParams) -> Iterator[str]:
+def _gone(seen: Seen, p: ReleaseDeployParams, unmade: Collection[Place]) -> Iterator[str]:
     back = {Place.of(e.target) for e in seen.edits if e.target.endswith(f"/{WHOLE}")}
     for place, _ in seen.gone:
-        if place in back:
+        if place in back and place in unmade:
+            what = f"{p.release} had it, and the bot may not create a {place.kind} there (docs/kubernetes.md)"
+            todo = (
+                "bring it back from Git (kubectl apply -f …), or give the bot the right; nothing is verified without it"
+            )
+            yield f"{place} is gone: {what}; {todo}"
+        elif place in back:
             yield f"{place} is gone: it comes back as {p.release} had it"
         else:
             yield f"{place} is gone: {p.release} had it, but not all of it is recorded; bring it back from Git"

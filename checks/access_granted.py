@@ -1,6 +1,7 @@
 """P1: the bot may do what a rollback needs, and reaches what it needs: clusters, registries, HTTP targets.
 
-Fails for a right that is missing, by name and with what it is needed for; a place that does not answer is unknown. It
+Fails for a right that is missing, by name and with what it is needed for; warns of one without which less is done; a
+place that does not answer is unknown. It
 says nothing of whether images exist (`artifacts.present`), nor of people (`people.reachable`).
 """
 
@@ -32,6 +33,9 @@ NEEDED_FOR = {
     "daemonsets": "to put the release back",
 }
 """Why the bot wants to touch a resource."""
+_MAKING = ("create", "delete")
+_MADE = ("deployments", "statefulsets", "daemonsets", "cronjobs")
+"""What is only brought back where it is gone: without the right it is named, for people to bring back."""
 
 
 class AccessGrantedParams(Params):
@@ -72,7 +76,9 @@ class AccessGranted(Check[AccessGrantedParams]):
                 raise answer
             elif answer:
                 missing[place] = answer
-        status = Status.FAIL if missing else Status.UNKNOWN if unreachable else Status.PASS
+        failing = any(not _spared(right) for rights in missing.values() for right in rights)
+        fine = Status.WARN if missing else Status.PASS
+        status = Status.FAIL if failing else Status.UNKNOWN if unreachable else fine
         seen = AccessGrantedOutput(missing=missing, unreachable=unreachable)
         return Verdict(status, _words(seen, found), EXPECTED, seen.model_dump())
 
@@ -87,8 +93,16 @@ async def _rights(ctx: ReadCtx, cluster: str) -> list[str]:
 
 def _purpose(right: str) -> str:
     """What "patch deployments.apps in shop" is needed for."""
+    if _spared(right):
+        return "to bring back what is gone, which is only named without it"
     resource = right.split()[1].partition(".")[0] if " " in right else right
     return NEEDED_FOR.get(resource, "to roll back")
+
+
+def _spared(right: str) -> bool:
+    """Whether a rollback goes on without it."""
+    verb, _, rest = right.partition(" ")
+    return verb in _MAKING and rest.partition(".")[0] in _MADE
 
 
 async def _registry(ctx: ReadCtx, image: str) -> list[str]:

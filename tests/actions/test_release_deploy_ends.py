@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from bot.contract import Change, Edit, Fatal, NotYet
+from bot.contract import Change, Edit, Fatal, NotYet, Status
 from bot.playground.cluster.resources import CONFIGMAPS
+from bot.testing import run_check
+from checks.release_running import ReleaseRunning, ReleaseRunningParams
 from tests.actions.recorded import BAD, GOOD, THIRD, Service, deployment, image, service
 from tests.field import case
 from tests.playground.cluster_world import config_map, kubectl
@@ -406,3 +408,25 @@ async def test_a_workload_that_is_gone_and_not_recorded_whole_is_named() -> None
         change = await shop.plan()
         assert {f.name: f.value for f in change.facts}["gone"] == "eu-1/deployment/worker"
         assert any("deployment/worker is gone: 1.0 had it, but not all of it is recorded" in w for w in change.warnings)
+
+
+async def test_a_workload_that_is_gone_and_the_bot_may_not_make_is_named_and_the_rest_goes_back() -> None:
+    async with service(deployment("api", GOOD), deployment("worker", GOOD), names=("api", "worker")) as shop:
+        await shop.deploy(deployment("api", BAD))
+        await shop.record(BAD)
+        await shop.delete("worker")
+        role = json.loads(json.dumps(shop.eu.get("ClusterRole", "rollback-bot", "")))
+        for rule in role["rules"]:
+            if rule["apiGroups"] == ["apps"]:
+                rule["verbs"] = [verb for verb in rule["verbs"] if verb not in ("create", "delete")]
+        shop.eu.apply(role)
+        change = await shop.plan()
+        assert any(
+            "worker is gone: 1.0 had it, and the bot may not create a deployment there" in w for w in change.warnings
+        )
+        assert {e.target for e in change.edits} == {"eu-1/deployment/api/image/api"}
+        await shop.apply(change)
+        assert (await shop.plan()).is_noop
+        p = ReleaseRunningParams(images=dict(shop.release(GOOD).images), settings=shop.records[GOOD])
+        verdict = await run_check(ReleaseRunning(), shop.ports_for, p)
+        assert verdict.status is Status.FAIL and "eu-1/deployment/worker: gone, the release had it" in verdict.observed

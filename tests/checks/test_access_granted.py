@@ -66,6 +66,20 @@ async def test_a_right_that_is_missing_is_named_with_what_it_is_for(shop: Fleet,
     assert verdict.observed == f"eu-1: may not {wanted}"
 
 
+async def test_without_the_right_to_make_workloads_it_warns_of_what_is_lost(shop: Fleet, api: str) -> None:
+    role = json.loads(json.dumps(shop.eu.get("ClusterRole", "rollback-bot", "")))
+    for rule in role["rules"]:
+        if rule["apiGroups"] == ["batch"]:
+            rule["verbs"] = [v for v in rule["verbs"] if v not in ("create", "delete")]
+    shop.eu.apply(role)
+    verdict = await look(shop, api)
+    lost = "to bring back what is gone, which is only named without it"
+    assert verdict.status is Status.WARN
+    assert verdict.data["missing"] == {
+        "eu-1": [f"{verb} cronjobs.batch in shop, {lost}" for verb in ("create", "delete")]
+    }
+
+
 async def test_a_cluster_that_does_not_answer_is_unknown(shop: Fleet, api: str) -> None:
     await shop.clusters["us-1"].disconnect()
     verdict = await look(shop, api)
