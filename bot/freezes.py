@@ -65,10 +65,11 @@ class Freeze:
     since: float | None = None
 
     @classmethod
-    def of(cls, service: str, runs: Iterable[Run], ledger: Ledger) -> Freeze:
-        """From all runs of the service, newest first, and its ledger."""
+    def of(cls, service: str, runs: Iterable[Run], banned: Iterable[Banned]) -> Freeze:
+        """From the runs of the service that are open or have left something, newest first, and the bans of its
+        ledger. One that has thawed counts until what it thawed is settled."""
         runs = tuple(runs)
-        banned = (*bans(ledger), *(b for run in runs for b in _removing(run)))
+        banned = (*banned, *(b for run in runs for b in _removing(run)))
         thawed = max((t for run in runs if (t := _thawed(run)) is not None), default=float("-inf"))
         for run in runs:
             since = frozen_since(run)

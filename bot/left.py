@@ -10,7 +10,7 @@ Invariants: looking is reading; a cluster that does not answer is named, never t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.contract import Change, Edit, Retryable
@@ -58,21 +58,12 @@ class Left:
         return found
 
 
-async def left(
-    kube: Kubernetes, service: str, runs: Iterable[Run], ledger: Ledger, *, guards_only: bool = False
-) -> Left:
-    """What no run of the service (all of them) and no release accounts for. guards_only: fields are not looked at."""
+async def left(kube: Kubernetes, service: str, runs: Iterable[Run], ledger: Ledger) -> Left:
+    """What no run of the service (all of them) and no release accounts for."""
     known = [*runs]
-    kinds: tuple[Kind, ...] = ("guard",) if guards_only else ("guard", *WRITTEN)
-    names = [c.name for c in kube.clusters]
-    answers = dict(zip(names, await asyncio.gather(*(_read(kube, name, kinds) for name in names)), strict=True))
-    lost = {name: found for name, found in answers.items() if isinstance(found, str)}
-    things = [t for found in answers.values() if not isinstance(found, str) for t in found]
-    frozen = any((run.debts and _of(run, FREEZE)) or frozen_since(run) is not None for run in known)
+    things, lost = await _things(kube, ("guard", *WRITTEN))
     guards = [(t.place.target("rules"), t, standing(t, None)) for t in things if t.place.kind == "guard"]
-    own = f"rollback-freeze-{service}"
-    standing_now = {target: rules for target, t, rules in guards if t.place.name == own and rules is not None}
-    freezes = {} if frozen else standing_now
+    freezes = {} if _frozen(known) else _freezes(things, service)
     bans: dict[str, dict[str, Json]] = {}
     made = {
         e.target for run in known for s in run.steps.values() if s.spec.uses == BAN and s.made for e in s.made.edits
@@ -86,6 +77,32 @@ async def left(
                for e in s.made.edits if _in_cluster(e.target)}  # fmt: skip
     owned = [str(t.place) for t in things if t.facts.get("owned") and str(t.place) not in touched]
     return Left(freezes, bans, tuple(owned), lost)
+
+
+async def left_freeze(kube: Kubernetes, service: str, runs: Iterable[Run]) -> Change | None:
+    """The freeze alone, from the runs that are open or have left something: quick, as each new run asks for it."""
+    if _frozen(runs):
+        return None
+    things, _ = await _things(kube, ("guard",))
+    return Left(_freezes(things, service)).freeze(service)
+
+
+def _frozen(runs: Iterable[Run]) -> bool:
+    return any((run.debts and _of(run, FREEZE)) or frozen_since(run) is not None for run in runs)
+
+
+def _freezes(things: Iterable[Thing], service: str) -> dict[str, Json]:
+    """Target -> rules, of the freezes of the service that stand."""
+    own = [t for t in things if t.place.kind == "guard" and t.place.name == f"rollback-freeze-{service}"]
+    return {t.place.target("rules"): rules for t in own if (rules := standing(t, None)) is not None}
+
+
+async def _things(kube: Kubernetes, kinds: Sequence[Kind]) -> tuple[list[Thing], dict[str, str]]:
+    """What stands in all clusters, and cluster -> why it could not be read."""
+    names = [c.name for c in kube.clusters]
+    answers = dict(zip(names, await asyncio.gather(*(_read(kube, name, kinds) for name in names)), strict=True))
+    lost = {name: found for name, found in answers.items() if isinstance(found, str)}
+    return [t for found in answers.values() if not isinstance(found, str) for t in found], lost
 
 
 def _of(run: Run, uses: str) -> bool:

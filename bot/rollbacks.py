@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 
 from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
 from bot.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarget, Without, answer
+from bot.contract import Change
 from bot.debts import Debts
 from bot.engine.preview import Forecast, preview
 from bot.engine.reconciler import Engine, impossible
-from bot.freezes import BAN, BY_RUN, FREEZE, Freeze, ban_is_over, bans
+from bot.freezes import BAN, BY_RUN, FREEZE, Freeze, ban_is_over
+from bot.frozen import Frozen
 from bot.ledger import Registered
-from bot.left import Left, left
+from bot.left import Left, left, left_freeze
 from bot.located import Faults
 from bot.narrow import PORT_NAMES
 from bot.people import Directory
@@ -89,7 +91,7 @@ class Rollbacks:
         self.engine, self.store, self.catalogue, self.plans = engine, store, catalogue, plans
         self.registry, self.releases, self.people = registry, releases, people
         self._digests, self.clock = digests, clock
-        self.debts = Debts(store, engine)
+        self.debts, self.frozen = Debts(store, engine), Frozen(store, releases)
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -321,13 +323,11 @@ class Rollbacks:
 
     async def freeze(self, service: str) -> Freeze:
         """Whether the service takes new releases now."""
-        runs = [await self.store.load(h.run) for h in await self.store.heads(service=service, limit=None)]
-        return Freeze.of(service, runs, {r.version: r for r in await self.releases.all(service)})
+        return await self.frozen.of(service)
 
     async def is_banned(self, service: str, version: str) -> bool:
         """Whether CI is told that this release may not be deployed."""
-        ledger = {r.version: r for r in await self.releases.all(service)}
-        return any(b.version == version for b in bans(ledger))
+        return any(b.version == version for b in await self.frozen.bans(service))
 
     async def hold(
         self, service: str, reason: str, person: Person, via: str, *, key: str | None = None, channel: str = ""
@@ -347,7 +347,7 @@ class Rollbacks:
         if no := self._may_ask(person, await self.people.everyone(), reason):
             return no
         now = await self.freeze(service)
-        if not now.locked and not (await self.left(service, guards_only=True)).freezes:
+        if not now.locked and not await self._orphan(service):
             return Refusal(Why.NOT_NOW, f"{service} is not frozen. Nothing was changed.")
         run = await self.store.load(now.run)
         if not run.open:
@@ -483,14 +483,18 @@ class Rollbacks:
         except Duplicate:
             return Refusal(Why.ALREADY, "This was received already; nothing was opened twice.")
 
-    async def left(self, service: str, *, guards_only: bool = False) -> Left:
+    async def left(self, service: str) -> Left:
         """What stands in the clusters by the bot's name, and nothing in this database accounts for."""
         kube = self.clusters().get(service)
         if kube is None:
             return Left()
         runs = [await self.store.load(h.run) for h in await self.store.heads(service=service, limit=None)]
-        ledger = {r.version: r for r in await self.releases.all(service)}
-        return await left(kube, service, runs, ledger, guards_only=guards_only)
+        return await left(kube, service, runs, {r.version: r for r in await self.releases.all(service)})
+
+    async def _orphan(self, service: str) -> Change | None:
+        """The freeze that a lost database has left of a service."""
+        kube = self.clusters().get(service)
+        return await left_freeze(kube, service, await self.frozen.runs(service)) if kube is not None else None
 
     async def _orphaned(self, created: ev.Created, taken: Collection[str]) -> list[ev.Inherited]:
         """The freeze that a lost database has left, as this run's debt where it has a step for it."""
@@ -499,7 +503,7 @@ class Rollbacks:
             return []
         try:
             async with asyncio.timeout(PATIENCE):
-                change = (await self.left(created.service, guards_only=True)).freeze(created.service)
+                change = await self._orphan(created.service)
         except TimeoutError:  # a cluster is away: nobody waits for it, and `doctor` tells of what is left there
             return []
         return [ev.Inherited(steps[0], "", "", change, self.clock())] if change is not None else []

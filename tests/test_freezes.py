@@ -90,7 +90,7 @@ def test_a_debt_of_an_aborted_run_that_was_handed_over_still_locks() -> None:
     play.do(ANA, Abort("enough"))
     play.do(ANA, HandOver("freeze", "cho", T0 + 3600, "tomorrow"))
     assert play.run.closed is not None and frozen_since(play.run) is not None
-    freeze = Freeze.of("shop", [play.run], TWO)
+    freeze = Freeze.of("shop", [play.run], bans(TWO))
     assert (freeze.locked, freeze.run, freeze.who, freeze.why) == (True, "r1", "ana", "checkout fails")
 
 
@@ -101,16 +101,16 @@ def test_a_thaw_lifts_what_an_ended_run_has_left_and_nothing_that_came_later() -
     play.do(ANA, Abort("enough"))
     play.do(ANA, HandOver("freeze", "cho", T0 + 3600, "tomorrow"))
     lifting = Play(plan(replace(act("thaw"), uses="deploys.thaw")), now=T0 + 100)
-    assert Freeze.of("shop", [lifting.run, play.run], TWO).locked, "not yet"
+    assert Freeze.of("shop", [lifting.run, play.run], bans(TWO)).locked, "not yet"
     lifting.go_all()
-    assert not Freeze.of("shop", [lifting.run, play.run], TWO).locked
+    assert not Freeze.of("shop", [lifting.run, play.run], bans(TWO)).locked
     later = frozen()
     later.approve("go", CHO)
-    assert Freeze.of("shop", [later.run, lifting.run, play.run], TWO).locked
+    assert Freeze.of("shop", [later.run, lifting.run, play.run], bans(TWO)).locked
 
 
 def test_a_service_without_a_freeze_is_open() -> None:
-    assert not Freeze.of("shop", [Play(plan(act("one"))).run], TWO).locked
+    assert not Freeze.of("shop", [Play(plan(act("one"))).run], bans(TWO)).locked
 
 
 # -- banned ------------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def removing() -> Play:
 
 
 def banned_by(play: Play, found: Ledger) -> list[str]:
-    return [b.version for b in Freeze.of("shop", [play.run], found).banned]
+    return [b.version for b in Freeze.of("shop", [play.run], bans(found)).banned]
 
 
 def test_what_a_rollback_removes_is_banned_from_its_first_effect_on_without_a_gap() -> None:
@@ -164,7 +164,7 @@ def test_what_a_rollback_removes_is_banned_from_its_first_effect_on_without_a_ga
     play.approve("go", CHO)
     play.go("deploy", "begin")
     assert banned_by(play, found) == [removed.version]
-    answer = Freeze.of("shop", [play.run], found).answer(removed.version, ())
+    answer = Freeze.of("shop", [play.run], bans(found)).answer(removed.version, ())
     assert (answer.allowed, answer.reason) == (
         False,
         f"shop {removed.version} is banned: removed by run r1: checkout fails",

@@ -204,6 +204,17 @@ class Store:
         query = sa.select(*_HEAD).where(t.head.c.closed.is_not(None), t.head.c.due.is_not(None))
         return await self._all(Head, query.order_by(t.head.c.due, t.head.c.run))
 
+    async def unended(self, service: str) -> list[Head]:
+        """Runs of a service that are open or have left something (`owing`), newest first: few, however many ended."""
+        h = t.head.c
+        query = sa.select(*_HEAD).where(h.service == service, sa.or_(h.open, h.closed.is_(None), h.due.is_not(None)))
+        return await self._all(Head, query.order_by(h.created.desc(), h.run.desc()))
+
+    async def last(self, service: str, kind: str) -> list[Head]:
+        """The newest run of a service of that kind, ended or not, if there is one."""
+        query = sa.select(*_HEAD).where(t.head.c.service == service, t.head.c.kind == kind)
+        return await self._all(Head, query.order_by(t.head.c.created.desc(), t.head.c.run.desc()).limit(1))
+
     async def find_open(self, service: str) -> str | None:
         """The open rollback of a service."""
         query = sa.select(t.head.c.run).where(t.head.c.service == service, t.head.c.open, t.head.c.kind == "rollback")
@@ -301,6 +312,15 @@ class Store:
         """End every token of a person that is not ended yet; how many there were."""
         mine = (t.token.c.person == person, t.token.c.revoked.is_(None))
         return await self._change(sa.update(t.token).where(*mine).values(revoked=us(at)))
+
+    async def releases_mark(self, service: str) -> tuple[int, ...]:
+        """Something that is another after each change of a service's releases that bears on what is banned, whoever
+        made it: histories only grow. Far cheaper than reading them."""
+        r = t.release.c
+        banned = sa.func.sum(sa.case((r.state == "banned", 1), else_=0))
+        sizes = (sa.func.sum(sa.func.length(column)) for column in (r.body, r.state))
+        query = sa.select(sa.func.count(), banned, *sizes).where(r.service == service)
+        return await self.db.read(lambda c: tuple(int(n or 0) for n in c.execute(query).one()))
 
     async def releases(self, service: str) -> list[ReleaseRow]:
         """The service's releases, last registered first."""

@@ -10,11 +10,13 @@ import hmac
 import logging
 import re
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter
 
 from bot.catalogue import Service
+from bot.freezes import Freeze
 from bot.policy import Actor, Refusal, Why
 from bot.releases import BadRelease
 from bot.run import events as ev
@@ -54,6 +56,7 @@ class Freezes:
 
     def __init__(self, bot: Serves) -> None:
         self.bot = bot
+        self._told: dict[str, tuple[Freeze, dict[str, Any]]] = {}
 
     async def show(self, request: web.Request) -> web.Response:
         """How a service stands; with ?version= or ?digest= (several may be given) whether that may be deployed."""
@@ -65,14 +68,20 @@ class Freezes:
         digests = [_digest(word) for word in request.query.getall("digest", [])]
         if unknown := sorted(set(request.query) - {"version", "digest"}):
             raise No(400, Why.BAD_INPUT, f"?{unknown[0]}= is not known here; ask with ?digest= or ?version=.")
-        body = {
-            "service": service.name, "state": "locked" if freeze.locked else "open", "run": freeze.run,
-            "who": freeze.who, "why": freeze.why, "since": freeze.since,
-            "banned": [asdict(b) for b in freeze.banned], "admitted": [asdict(a) for a in freeze.admitted],
-        }  # fmt: skip
         answer = freeze.answer(version, digests)
         asked = {"allowed": answer.allowed} if version or digests else {}
-        return as_json(body | asked | {"reason": answer.reason})
+        return as_json(self._stands(freeze) | asked | {"reason": answer.reason})
+
+    def _stands(self, freeze: Freeze) -> dict[str, Any]:
+        """As JSON has it. Made once for all who share a look."""
+        known = self._told.get(freeze.service)
+        if known is None or known[0] is not freeze:
+            known = self._told[freeze.service] = freeze, {
+                "service": freeze.service, "state": "locked" if freeze.locked else "open", "run": freeze.run,
+                "who": freeze.who, "why": freeze.why, "since": freeze.since,
+                "banned": [asdict(b) for b in freeze.banned], "admitted": [asdict(a) for a in freeze.admitted],
+            }  # fmt: skip
+        return known[1]
 
     async def override(self, request: web.Request) -> web.Response:
         """Records that something is deployed all the same; in the run that froze the service, else in the log."""
