@@ -21,7 +21,7 @@ from bot.run import events as ev
 from bot.run.afterwards import leftovers
 from bot.run.fold import evolve
 from bot.run.proposals import proposal_gate
-from bot.run.rules import refused
+from bot.run.rules import doubted, refused
 from bot.run.state import Proposal, Run
 
 PART = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z]+/[a-zA-Z0-9][a-zA-Z0-9._-]*)?")
@@ -260,6 +260,8 @@ def answer(run: Run, command: Command, asking: Asking) -> Answer | Refusal:
     """What becomes of a command now. Policy first, then the rules of the run; nothing is written here."""
     if no := policy.stranger(asking.person):
         return no
+    if run.doubt:
+        return Refusal(Why.NOT_NOW, _sentence(run, doubted(run)))
     if run.created is None:
         return Refusal(Why.UNKNOWN, f"There is no run {run.id}. `history` lists the runs.")
     said = getattr(command, "reason", None)

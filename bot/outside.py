@@ -116,8 +116,7 @@ class Outside:
     async def anchor(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Keeps the newest checkpoint beside the files, so that a cut tail of the database shows."""
         if any(isinstance(e, _SAMPLED) for e in events):
-            async with self._turn:
-                await self._keep()
+            await self.keep()
 
     async def ledger(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Tells the release ledger what a run found out about releases."""
@@ -148,6 +147,11 @@ class Outside:
             raise RuntimeError("the checkpoint that was just written is not there")
         await asyncio.to_thread(self.files.put_anchor, ANCHOR, head.text)
         return head
+
+    async def keep(self) -> None:
+        """Puts the newest link outside, where it is a later one of what is kept there."""
+        async with self._turn:
+            await self._keep()
 
     async def _keep(self) -> None:
         last = await self.store.last_checkpoint()

@@ -67,8 +67,8 @@ _TELLING = (
 )
 
 Doing = Literal["trigger", "resolve"]
-What = Literal["waits", "glass", "owed", "lifted", "back"]
-RESOLVED = ("waits", "owed", "lifted", "back")
+What = Literal["waits", "glass", "owed", "lifted", "back", "doubt"]
+RESOLVED = ("waits", "owed", "lifted", "back", "doubt")
 """What the bot resolves by itself, once nobody is waited for any more."""
 
 
@@ -95,8 +95,15 @@ class NotTaken(Exception):
 
 def alerts(run: Run) -> dict[str, Alert]:
     """Key -> alert, of a run as it stands. Pure."""
-    found = [*_waiting(run), *_glasses(run), *_owed(run), *_undone_by_others(run)]
+    found = [*_doubted(run), *_waiting(run), *_glasses(run), *_owed(run), *_undone_by_others(run)]
     return {a.key: a for a in found}
+
+
+def _doubted(run: Run) -> Iterator[Alert]:
+    """A record that is not believed: somebody has written to the database, or a node lacks a key."""
+    if run.doubt:
+        summary = f"{view.title(run)}: its record is not believed, and nothing is done in it: {run.doubt}"
+        yield _alert(run, "doubt", str(run.seq), run.at, summary, "critical", {"verify": "rollback-bot audit verify"})
 
 
 def _waiting(run: Run) -> Iterator[Alert]:
@@ -243,7 +250,9 @@ class Paging:
 
     async def watch(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Something happened on this node."""
-        if any(isinstance(e, _TELLING) for e in events):
+        if run.doubt or not events:  # which no number of events tells
+            self._known.pop(run.id, None)
+        if not events or any(isinstance(e, _TELLING) for e in events):
             self._wake.set()
 
     async def run(self) -> None:

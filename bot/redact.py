@@ -131,6 +131,7 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     ev.PeopleChanged: ("impossible",),
     ev.Closed: ("note",),
     ev.LossAccepted: ("reason",),
+    ev.Vouched: ("reason",),
     ev.Declined: ("reason",),
     ev.BrokeGlass: ("reason",),
     ev.Taken: ("why",),

@@ -37,7 +37,7 @@ from bot.registry import Registry
 from bot.releases import Candidate, Releases
 from bot.run import events as ev
 from bot.run.decide import RELEASING
-from bot.run.rules import begun, moved
+from bot.run.rules import begun, doubted, moved
 from bot.run.state import Run
 from bot.store import AlreadyOpen, Duplicate, Store
 
@@ -309,17 +309,25 @@ class Rollbacks:
 
     async def find(self, word: str | None) -> str | Refusal:
         """The run that a word means: its id, a service's open run, or the only open one."""
-        if word and (await self.store.load(word)).created is not None:
-            return word
+        if word and (found := await self._known(word)) is not None:
+            return found
         heads = await self.store.heads(service=word, open=True)
         main = [h for h in heads if h.kind in RELEASING]
         heads = main if len(main) == 1 else heads  # what the bot does beside it is asked for by its id
         if len(heads) == 1:
-            return heads[0].run
+            return await self._known(heads[0].run) or heads[0].run
         if not heads:
             what = f"no run {word!r} and no open run of it" if word else "no open run"
             return Refusal(Why.UNKNOWN, f"There is {what}. `history` lists the runs.")
         return Refusal(Why.BAD_INPUT, f"Which one? Open are {', '.join(h.run for h in heads)}.")
+
+    async def _known(self, run_id: str) -> str | Refusal | None:
+        """The run, if there is one; why nothing can be said of it, where not even its beginning is believed."""
+        run = await self.store.load(run_id)
+        if run.created is None and run.doubt:
+            text = doubted(run)
+            return Refusal(Why.NOT_NOW, f"{text[0].upper()}{text[1:]}.")
+        return run_id if run.created is not None else None
 
     async def freeze(self, service: str) -> Freeze:
         """Whether the service takes new releases now."""

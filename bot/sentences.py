@@ -96,6 +96,8 @@ def details(event: ev.Event) -> tuple[str, ...]:
             return tuple(f"{step}: {fingerprint}" for step, fingerprint in event.fingerprints.items() if fingerprint)
         case ev.LossAccepted():
             return (f"kept outside: {event.lost}",)
+        case ev.Vouched():
+            return (f"signed with {event.key}", *event.runs)
         case _:
             return ()
 
@@ -113,7 +115,8 @@ _OfRun = (
     ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
     | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
     | ev.PartProposed | ev.WentWithout | ev.PartBack | ev.PartHandedOver
-    | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted | ev.Unknown
+    | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted
+    | ev.Vouched | ev.Unknown
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Lapsed | ev.Reminded | ev.Paged
 _OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
@@ -159,6 +162,8 @@ def _of_run(event: _OfRun, names: Names) -> str:
             return f"{how} {event.outcome}" + _because(event.note)
         case ev.LossAccepted():
             return f"accepted that the record behind checkpoint {event.ended} is lost" + _because(event.reason)
+        case ev.Vouched():
+            return f"vouched for entries of {event.count} runs that no known key had signed" + _because(event.reason)
         case ev.Inherited():
             return f"{names.step(event.step)} was handed over by run {event.run}: this run gives it back"
         case ev.PartProposed():

@@ -63,6 +63,16 @@ class Settings(BaseSettings):
     ci_token: SecretStr | None = Field(
         None, description="What pipelines ask `/v1/freezes` with before they deploy; personal tokens work as well."
     )
+    signing_key: SecretStr | None = Field(
+        None,
+        description="What this node signs its entries of the record with, `rbk_…`, made by `rollback-bot key`; without "
+        "it whoever can write to the database can approve (docs/audit.md).",
+    )
+    signed_by: str = Field(
+        "",
+        description="Public keys, `rbp_…`, separated by commas, whose entries are believed beside this node's own: of "
+        "other nodes, and of keys that were replaced.",
+    )
     slack: Literal["off", "socket", "http"] = Field(
         "off", description="How the bot hears Slack: `socket` (it calls Slack) or `http` (Slack calls it, signed)."
     )
@@ -92,6 +102,29 @@ class Settings(BaseSettings):
         if self.profile == "production" and self.database_url.startswith("sqlite"):
             raise ValueError("profile production needs PostgreSQL in ROLLBACK_DATABASE_URL, not SQLite")
         return self
+
+    @model_validator(mode="after")
+    def _keys_are_keys(self) -> Self:
+        for name, kind, keys in (("SIGNING_KEY", "rbk_", [self.own_key]), ("SIGNED_BY", "rbp_", self.other_keys)):
+            if bad := [k for k in keys if k and not re.fullmatch(f"{kind}[A-Za-z0-9_-]{{43}}", k)]:
+                given = "" if name == "SIGNING_KEY" or bad[0].startswith("rbk_") else f"{bad[0][:60]!r} "
+                what = (
+                    "is a private key; name public ones (rbp_…)"
+                    if bad[0].startswith("rbk_") and kind == "rbp_"
+                    else (f"is no key that begins with {kind}; `rollback-bot key` makes a pair")
+                )
+                raise ValueError(f"{PREFIX}{name}: {given}{what}")
+        return self
+
+    @property
+    def own_key(self) -> str:
+        """The private key, empty where there is none."""
+        return self.signing_key.get_secret_value().strip() if self.signing_key is not None else ""
+
+    @property
+    def other_keys(self) -> tuple[str, ...]:
+        """Public keys that are believed beside the own one."""
+        return tuple(k.strip() for k in self.signed_by.split(",") if k.strip())
 
     @model_validator(mode="after")
     def _slack_has_what_it_needs(self) -> Self:

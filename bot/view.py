@@ -156,6 +156,8 @@ def status(run: Run, now: float) -> str:
 
 
 def _status(run: Run, now: float) -> str:
+    if run.doubt:
+        return f"its record is not believed, and nothing is done in it: {run.doubt}"
     left = [run.steps[x.step].spec.title for x in leftovers(run)]
     stays_so = f"; stays changed: {', '.join(left)}" if left else ""
     if run.closed is not None:
@@ -347,6 +349,9 @@ def debt(run: Run, d: Debt) -> str:
 
 def _next(run: Run) -> Iterator[str]:
     """The commands that would move the run now, or give back what it has left."""
+    if run.doubt:
+        yield f"rollback-bot audit {run.id} verify"
+        return
     for d in _decisions(run):
         if d.state == "open":
             typed = f" --phrase {shlex.quote(d.phrase)}" if d.phrase else ""

@@ -43,7 +43,7 @@ from bot.located.yamltree import content
 from bot.lookout import Lookout
 from bot.metrics import Metrics
 from bot.notices import StoredNotices
-from bot.outside import ByHand, Outside
+from bot.outside import ByHand, Outside, RecordCut
 from bot.paging import Pager, Paging
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
@@ -59,9 +59,10 @@ from bot.run.state import Run
 from bot.serving import Serving
 from bot.settings import Settings, SettingsError
 from bot.shared import Shared
-from bot.store import Store
+from bot.store import Keys, Store
 from bot.tls import trust
 from bot.tokens import Tokens
+from bot.vouching import KEYLESS, unfit
 
 if TYPE_CHECKING:
     from bot.slack.connected import Slack
@@ -140,6 +141,7 @@ class Bot(Offline):
         found["database"] = await _fault(self.store.check_schema())
         found["files"] = await _fault(self.shared.fault())
         found["record"] = "" if found["database"] else await _fault(self.outside.whole())
+        found["signatures"] = "; ".join(f"run {run}: {why}" for run, why in self.engine.doubted.items())
         for service, adapters in self.reach.now.items():
             found |= {f"{service}/{target}": fault for target, fault in (await adapters.ping()).items()}
         found |= {"pager": self.paging.fault} if self.paging is not None else {}
@@ -154,7 +156,7 @@ async def offline(settings: Settings, clock: Callable[[], float] = time.time) ->
     registry = Registry.discover(actions, checks)
     redactor = redactor_of(settings)
     files = files_of(settings)
-    store = await Store.open(settings.database_url)
+    store = await Store.open(settings.database_url, keys=keys_of(settings))
     try:
         yield Offline(
             settings, catalogue, registry, plans, store, redactor, files,
@@ -179,6 +181,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         by_hand = ByHand(base.files, clock, lambda run: reach.of(run).by_hand, foresight.of, words)
         outside = Outside(base.files, base.store, base.releases, clock, by_hand.of)
         await outside.whole()
+        await keyed(base.store)
         slack: Slack | None = None
         if settings.slack != "off":
             from bot.slack.connected import Slack  # takes a while to import, and only this needs it
@@ -287,6 +290,8 @@ def _gauges(bot: Bot) -> None:
     gauge("rollback_database_away", "1 while the database does not answer.", lambda: bot.store.db.outage.away)
     gauge("rollback_record_cut", "1 while the database lacks what the copy outside knows of.",
           lambda: bot.outside.outage.away)  # fmt: skip
+    gauge("rollback_runs_not_believed", "Runs in which nothing is done, as their record is not believed.",
+          lambda: len(bot.engine.doubted))  # fmt: skip
     gauge("rollback_catalogue_refused", "1 while the catalogue's file is refused.", lambda: bool(bot.reloading.fault))
     gauge("rollback_pager_away", "1 while the pager takes nothing.", lambda: bool(bot.paging and bot.paging.fault))
     gauge("rollback_publisher_faults", "Places of Slack where something is wrong.",
@@ -450,6 +455,19 @@ def pager_of(settings: Settings) -> Pager | None:
     return Pager(settings.page_url, key.get_secret_value(), trust=trust(settings.ca_file)) if key is not None else None
 
 
+def keys_of(settings: Settings) -> Keys:
+    """What this node signs with, and whom it believes."""
+    return Keys(settings.own_key, settings.other_keys)
+
+
+async def keyed(store: Store) -> None:
+    """RecordCut where this node must not write to this record: it lacks a key, or knows none of those that signed."""
+    if why := await unfit(store):
+        raise RecordCut(why)
+    if not store.keys.own:
+        log.warning("%s", KEYLESS)
+
+
 def files_of(settings: Settings) -> FileBlobs:
     """Where large values and by-hand files are kept. SettingsError."""
     return FileBlobs(_folder(settings.blobs_url))
@@ -469,7 +487,14 @@ def redactor_of(settings: Settings) -> Redactor:
 
 def _secrets(settings: Settings) -> list[str]:
     slack = (settings.slack_bot_token, settings.slack_app_token, settings.slack_signing_secret)
-    given = (settings.token, settings.webhook_secret, settings.ci_token, settings.page_key, *slack)
+    given = (
+        settings.token,
+        settings.webhook_secret,
+        settings.ci_token,
+        settings.page_key,
+        settings.signing_key,
+        *slack,
+    )
     own = [s.get_secret_value() for s in given if s is not None]
     named = [os.environ.get(n.strip(), "") for n in settings.redact.split(",") if n.strip()]
     return [s for s in [*own, *named] if s]

@@ -319,6 +319,7 @@ EVERY: list[ev.Event] = [
     ev.AdoptAsked("deploy", ANA, "did it"),
     ev.Adopted("deploy", 1, {"shop/image": "2.4.0"}, "at 2.4.0"),
     ev.LossAccepted(ANA, "the disk is gone", '{"n": 7}', 5),
+    ev.Vouched(ANA, "signing begins", "rbp_x", ("r1",), 1),
     ev.Seen("deploy", 4, {"shop/image": "2.4.0"}),
     ev.Seen("deploy", 4, {}, "eu-1 cannot be reached"),
     ev.Inherited("deploy", "r0", "deploy", CHANGE, AT),

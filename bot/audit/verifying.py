@@ -16,7 +16,9 @@ from typing import Literal
 from bot.store import SealedRow, Store
 from bot.store.chain import ZERO, Checkpoint, checkpoint_hash
 
-What = Literal["gap", "prev", "hash", "cut", "missing run", "checkpoint", "index", "anchor", "line"]
+What = Literal[
+    "gap", "prev", "hash", "cut", "missing run", "checkpoint", "index", "anchor", "line", "signature", "triggers",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

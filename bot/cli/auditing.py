@@ -5,8 +5,9 @@ Through the bot, or with `--database` past it: an auditor need not trust the pro
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,25 +16,32 @@ from bot.cli.link import ONLY, bot, run_path
 from bot.cli.output import Code, End, note, os_user, plain, run_async, say
 from bot.cli.root import Remote, root
 
+if TYPE_CHECKING:
+    from bot.policy import Actor
+    from bot.wiring import Offline
+
 MIN_REASON = 4
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @root.command("audit", cls=Remote)
-@click.argument("words", nargs=-1, metavar="[RUN] verify|export|accept-loss")
+@click.argument("words", nargs=-1, metavar="[RUN] verify|export|accept-loss|sign")
 @click.option("--format", "form", type=click.Choice(["markdown", "html", "jsonl"]), default="markdown",
               show_default=True, help="Of an export: a table or a page for people, the rows for programs.")  # fmt: skip
 @click.option("--output", "-o", type=_FILE, help="A file to write to.")
-@click.option("--reason", help="Of accept-loss: why what is missing cannot be restored.")
+@click.option("--reason", help="Of accept-loss and sign: why, for whoever reads it later.")
 @click.option("--database", is_flag=True, help="Read ROLLBACK_DATABASE_URL itself, on its host, beside any bot.")
 def audit(words: tuple[str, ...], form: str, output: Path | None, reason: str | None, database: bool) -> None:
     """Verify the record, of everything or of one run, or export one run's. Exit code 4: the record is bad.
 
     accept-loss, on the bot's host and with every bot stopped: go on from a database that an older backup was restored
     to, as your OS user. It is recorded, and enters the chain.
+
+    sign, likewise: vouch for entries that no known key has signed, because they were written before signing was on, or
+    the key is lost. What is vouched for is acted upon: look at it first.
     """
-    if words == ("accept-loss",):
-        _accept(reason)
+    if words in (("accept-loss",), ("sign",)):
+        _stopped(words[0], reason)
         return
     run, what = _meant(words)
     if what == "verify":
@@ -52,20 +60,22 @@ def _meant(words: tuple[str, ...]) -> tuple[str | None, str]:
     return (runs[0] if runs else None), what[0]
 
 
-def _accept(reason: str | None) -> None:
+def _stopped(what: str, reason: str | None) -> None:
     if reason is None or len(reason.strip()) < MIN_REASON:
-        raise click.UsageError("accept-loss needs a --reason that others can understand later.")
-    head = run_async(_accepted(reason.strip()))
-    told = f"Recorded as {head.run}, checkpoint {head.n}. Start the bot."
-    say({"n": head.n, "run": head.run, "chain": head.chain}, told)
+        raise click.UsageError(f"{what} needs a --reason that others can understand later.")
+    found, told = run_async(_alone(_accepted if what == "accept-loss" else _signed, reason.strip()))
+    say(found, f"{told} Start the bot.")
 
 
-async def _accepted(reason: str) -> Any:
+_Told = tuple[dict[str, Any], str]
+
+
+async def _alone(do: Callable[[Offline, Actor, str], Awaitable[_Told]], reason: str) -> _Told:
+    """On the bot's host, while no bot works on the database."""
     import asyncio
 
     from bot import wiring
     from bot.lease import take
-    from bot.outside import Outside
     from bot.policy import Actor
     from bot.settings import read_settings
 
@@ -76,12 +86,37 @@ async def _accepted(reason: str) -> Any:
             if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:
                 raise End(Code.REFUSED, f"{len(others)} bot(s) are alive on this database. Stop them first.")
             user = os_user()
-            outside = Outside(base.files, base.store, base.releases, base.clock)
-            return await outside.accept(Actor(f"os:{user}", user, (), "host"), base.redactor.text(reason))
+            return await do(base, Actor(f"os:{user}", user, (), "host"), base.redactor.text(reason))
         except ValueError as e:
             raise End(Code.REFUSED, str(e)) from None
         finally:
             await asyncio.to_thread(lease.close)
+
+
+async def _accepted(base: Offline, by: Actor, reason: str) -> _Told:
+    from bot import wiring
+    from bot.outside import Outside
+
+    await wiring.keyed(base.store)
+    head = await Outside(base.files, base.store, base.releases, base.clock).accept(by, reason)
+    found = {"n": head.n, "run": head.run, "chain": head.chain}
+    return found, f"Recorded as {head.run}, checkpoint {head.n}."
+
+
+async def _signed(base: Offline, by: Actor, reason: str) -> _Told:
+    from bot.audit import verify
+    from bot.outside import Outside
+    from bot.vouching import vouch
+
+    outside = Outside(base.files, base.store, base.releases, base.clock)
+    await outside.whole()
+    found = await verify(base.store)
+    if bad := [f for f in found.faults if f.what != "signature"]:
+        raise End(Code.BAD_RECORD, f"The record does not fit together, so nothing was signed. {bad[0].text}")
+    said = await vouch(base.store, by, reason, base.clock())
+    await outside.keep()
+    told = f"Signed with {said.key}: {said.count} runs ({', '.join(said.runs[:10])}{', …' if said.count > 10 else ''})."
+    return {"key": said.key, "runs": list(said.runs), "count": said.count}, told
 
 
 def _verify(run: str | None, database: bool) -> None:
@@ -111,9 +146,10 @@ async def _past_the_bot(run: str | None, form: str) -> Any:
     from bot.settings import read_settings
     from bot.store import Store
     from bot.web.record import verified
+    from bot.wiring import keys_of
 
     settings = read_settings()
-    store = await Store.open(settings.database_url)
+    store = await Store.open(settings.database_url, keys=keys_of(settings))
     try:
         await store.check_schema()
         if form == "verify":

@@ -150,6 +150,7 @@ async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
                 raise End(Code.REFUSED, text)
             outside = Outside(base.files, base.store, base.releases, base.clock)
             await outside.whole()
+            await wiring.keyed(base.store)
             engine = Recorder(
                 base.store, base.registry, _nothing_to_see, base.people, redactor=base.redactor, node=lease.id,
                 glass=lambda: base.catalogue.glass, watchers=(outside.files_behind, outside.anchor, outside.ledger),

@@ -43,6 +43,7 @@ from bot.slack.sample import stages
 from bot.store import SchemaMismatch, Store, StoreUnavailable
 from bot.store.database import BadAddress
 from bot.tls import trust
+from bot.vouching import KEYLESS, unfit, unsigned
 
 ASKED = 3.0
 """Seconds to wait for a bot that may be running."""
@@ -71,6 +72,7 @@ async def everything() -> AsyncIterator[Finding]:
         yield finding
         if finding.state == "ok" and store is not None:
             yield await _record(files, store)
+            yield await _signatures(store)
             yield await _shared(settings, files)
         try:
             plans = Plans(settings.plans)
@@ -154,7 +156,7 @@ async def _bot(settings: Settings) -> tuple[bool, str, list[Finding]]:
 
 async def _database(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[Store | None, Finding]:
     try:
-        store = await Store.open(settings.database_url)
+        store = await Store.open(settings.database_url, keys=wiring.keys_of(settings))
         stack.push_async_callback(store.close)
         await store.check_schema()
     except BadAddress as error:
@@ -188,6 +190,26 @@ async def _record(files: FileBlobs, store: Store) -> Finding:
     if why:
         return Finding("record", "fault", why, hint)
     return Finding("record", "ok", "fits the copy of its head outside the database")
+
+
+async def _signatures(store: Store) -> Finding:
+    """Whether this node signs, knows who signed before, and finds every end signed."""
+    if why := await unfit(store):
+        text, _, next_ = why.partition(" Next: ")
+        return Finding("signatures", "fault", text, next_)
+    if not store.keys.own:
+        text, _, next_ = KEYLESS.partition(" Next: ")
+        return Finding("signatures", "look", text, next_)
+    ends = await unsigned(store)
+    if not ends:
+        return Finding("signatures", "ok", f"this node signs with {store.keys.own}; all that is recorded is believed")
+    runs = [s.run for s in ends if s.run]
+    text = f"{len(ends)} ends of the record are signed by no key that this node knows: the newest checkpoint"
+    if runs:
+        text = f"the bot does nothing in {len(runs)} runs, as their end is signed by no key that it knows: "
+        text += ", ".join(runs[:5]) + (", …" if len(runs) > 5 else "")
+    hint = '`rollback-bot audit verify`, then docs/audit.md, "What is not believed"'
+    return Finding("signatures", "fault" if runs else "look", text, hint)
 
 
 async def _owed(store: Store) -> Finding:

@@ -120,6 +120,21 @@ def _by() -> str:
     return f"os:{os_user()}"
 
 
+@root.command("key")
+def key() -> None:
+    """A new pair of keys, shown once: what a node signs its entries of the record with, and what others know it by."""
+    from bot.store.signing import new_key
+
+    own, public = new_key()
+    if asked().json:
+        say({"signing_key": own, "public": public}, "")
+        return
+    note("ROLLBACK_SIGNING_KEY, a secret of the node (or of all nodes that share it):")
+    click.echo(own)
+    note("Its public key, for ROLLBACK_SIGNED_BY of other nodes, and for auditors:")
+    click.echo(public)
+
+
 @root.group("db")
 def db() -> None:
     """The bot's database: create it, upgrade it, look which version it is at."""

@@ -6,6 +6,7 @@ and again, on every node. It keeps no state of its own that a crash could lose.
 Invariants:
 - one way in: `_append` writes events, what follows from them and the `Started` of every attempt they set free in one
   transaction; losing the race for the next `seq` means loading and deciding again;
+- nothing is done in a run whose record is not believed (`Run.doubt`): people are told, once, and again when it is;
 - an attempt whose process is gone is first declared `Lost` in the log, then begun anew under the next number;
 - prose is redacted here, once, before it reaches the log; an edit that holds a secret is refused.
 """
@@ -43,7 +44,8 @@ log = logging.getLogger(__name__)
 ROUNDS = 200
 """More follow-ups than this from one event mean that decide() does not come to rest: a fault of ours."""
 LOOK_FOR = 15.0
-"""Seconds between two looks whether a part that a run goes on without answers again."""
+"""Seconds between two looks whether a part that a run goes on without answers again, and whether the log holds what no
+bot has written."""
 PATIENCE, AGAIN = 60.0, 0.5
 """Seconds for which an attempt insists that its word is written down while the database does not answer, and between
 two tries. A node that cannot renew its lease ends before that."""
@@ -112,6 +114,7 @@ class Engine:
         self._said: dict[tuple[str, str], float] = {}
         self._blind = Outage("What is due", log, words=("cannot be seen", "is seen again"))
         self._stuck: dict[str, Outage] = {}
+        self._doubts: dict[str, Outage] = {}
         self._tidied = 0.0
 
     def use(self, hands: Hands) -> None:
@@ -316,7 +319,11 @@ class Engine:
         self._blind.up()
         for run_id in due:
             await self._look_after(run_id)
-        await self._look_for_parts()
+        if self.clock() - self._looked >= LOOK_FOR:
+            self._looked = self.clock()
+            for run_id in {*await self.store.beyond(), *self._doubts}:
+                await self._look_after(run_id)
+            await self._look_for_parts()
         return True
 
     async def _look_after(self, run_id: str) -> None:
@@ -344,9 +351,8 @@ class Engine:
 
     async def _look_for_parts(self) -> None:
         """Tells runs that what they go on without answers again. About every `LOOK_FOR` seconds."""
-        if self.ping is None or self.clock() - self._looked < LOOK_FOR:
+        if self.ping is None:
             return
-        self._looked = self.clock()
         try:
             for head in await self.store.heads(open=True, limit=None):
                 run = await self.store.load(head.run)
@@ -361,10 +367,14 @@ class Engine:
     async def reconcile(self, run_id: str) -> None:
         """Declares lost what will never report, then goes on with whatever is to be done."""
         run = await self.store.load(run_id)
+        if await self._doubted(run):
+            return
         ids = {_attempt(run_id, s.application, s.spec.id, s.n): s for s in run.in_flight}
         lost = await self.hands.lost(list(ids), self.clock()) if ids else []
         async with self._turn(run_id):
             run = await self.store.load(run_id)
+            if run.doubt:
+                return
             events: list[ev.Event] = []
             for attempt, why in lost:
                 gone = ev.Lost(attempt.step, attempt.n, why)
@@ -376,11 +386,38 @@ class Engine:
             with contextlib.suppress(Exception):
                 await self.hands.cancel(attempt)
 
+    @property
+    def doubted(self) -> Mapping[str, str]:
+        """Run -> why its record is not believed."""
+        return {run_id: doubt.why for run_id, doubt in self._doubts.items()}
+
+    async def _doubted(self, run: Run) -> bool:
+        """Whether the record is not believed; people are told when that begins, and when it ends."""
+        if not run.doubt:
+            if (over := self._doubts.pop(run.id, None)) is not None:
+                over.up()
+                await self._anew(run)
+            return False
+        words = ("is not believed, and nothing is done in it", "is believed again")
+        doubt = self._doubts.setdefault(run.id, Outage(f"The record of run {run.id}", log, words=words))
+        news = doubt.why != run.doubt
+        doubt.down(run.doubt)
+        if news:
+            await self._anew(run)
+        return True
+
+    async def _anew(self, run: Run) -> None:
+        """Whoever shows the run, or pages for it, looks at it again."""
+        await self.store.show_anew(run.id)
+        await self._tell(run, ())
+
     async def people_changed(self) -> None:
         """Proves again, for every open run, that each decision can be passed by people who exist."""
         everyone = await self.people.everyone()
         for head in await self.store.heads(open=True, limit=1000):
             run = await self.store.load(head.run)
+            if await self._doubted(run):
+                continue
             faults = impossible(run.plan, everyone, run.barred, decided={n for n, a in run.asked.items() if a.decided})
             if faults != dict(run.impossible):
                 await self.submit(run.id, ev.PeopleChanged(faults))

@@ -41,8 +41,9 @@ class Decision:
 
 
 def decide(run: Run, now: float) -> Decision:
-    """What to do now, and when to ask again. A run that is over goes on with what is given back, and reminds."""
-    if run.created is None:
+    """What to do now, and when to ask again. A run that is over goes on with what is given back, and reminds; of one
+    that is not believed nothing is done."""
+    if run.created is None or run.doubt:
         return Decision()
     if record := _follows(run, now):
         return Decision(record=tuple(record), due=now)

@@ -224,6 +224,20 @@ class LossAccepted:
     ended: int
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """A person vouches for entries that no known key had signed: they were written before signing was on, or the key is
+    lost. It stands alone, in no run that was created. key: what signed them now; runs: whose entries, cut at a hundred;
+    count: how many they are."""
+
+    kind: ClassVar[str] = "vouched"
+    by: Actor
+    reason: str
+    key: str
+    runs: tuple[str, ...]
+    count: int
+
+
 # -- attempts ------------------------------------------------------------------------------------------------------
 
 AttemptKind = Literal["plan", "apply", "undo", "check"]
@@ -479,7 +493,7 @@ class Unknown:
 
 Event = (
     Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | FixAdmitted
-    | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed | LossAccepted
+    | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed | LossAccepted | Vouched
     | Approved | Declined | BrokeGlass | Taken | Lapsed | Reminded | Paged
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded

@@ -3,6 +3,7 @@
 - An event of an attempt is refused unless that attempt is the one in flight: a superseded attempt cannot write.
 - An approval is refused unless it binds exactly what the decision shows now.
 - Effects are refused unless the change at hand is covered by what was released.
+- Nothing is appended to what is not believed.
 - Whatever people ask is refused where the run is not in a state for it; the text says what to do instead.
 
 Who may ask is policy's part (commands.py); what may happen at all is decided here, for people and programs alike.
@@ -29,6 +30,8 @@ _AFTERWARDS = (
 
 def refused(run: Run, event: ev.Event) -> str | None:
     """Why this event may not be appended now; None if it may."""
+    if run.doubt:
+        return doubted(run)
     if isinstance(event, ev.Created):
         return "this run exists already" if run.created else None
     if run.created is None:
@@ -45,6 +48,14 @@ def refused(run: Run, event: ev.Event) -> str | None:
         return why
     rule = _RULES.get(type(event))
     return rule(run, event) if rule else None
+
+
+def doubted(run: Run) -> str:
+    """Why nothing is done with a run whose record is not believed, and where to read on."""
+    return (
+        f"the record of this run is not believed: {run.doubt}. Until that is settled the bot does nothing in it; go on "
+        'by hand if it cannot wait. docs/audit.md, "What is not believed", says what to do'
+    )
 
 
 def _superseded(run: Run, e: Any) -> str | None:

@@ -248,6 +248,18 @@ def came_back(scene: Scene) -> Message:
                    section(next_))  # fmt: skip
 
 
+def doubted(scene: Scene) -> Message:
+    """Tells that the log holds what no bot has written, or what this one cannot believe."""
+    called = scene.call([COMMANDER], True)
+    head = mark("*I do nothing more in {}: its record is not believed.* {}", scene.run.id, sentence(scene.run.doubt))
+    next_ = mark(
+        "Either somebody has written to the bot's database, or this bot lacks the key of the one that wrote. Who runs "
+        "the bot: `rollback-bot audit verify`, then docs/audit.md, “What is not believed”. If it cannot wait, go on by "
+        "hand: the by-hand file in this thread says how."
+    )
+    return message(section(fit(joined([called, head], " "), 900)), section(next_))
+
+
 def to_review(scene: Scene, r: Review) -> Message:
     """Reminds those who review broken glass."""
     called = scene.call([APPROVER, COMMANDER], True)

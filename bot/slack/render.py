@@ -106,6 +106,8 @@ def _thread(scene: Scene, channel: str) -> Iterator[Post]:
             yield post(f"proposal.{past.proposal.id}", cards.settled(scene, past))
     for i, s_ in enumerate(run.successions, 1):
         yield post(f"command.{i}", cards.succession(scene, s_, f"command.{i}"))
+    if run.doubt:
+        yield by_hand(f"doubt.{run.seq}")
     if run.aborted:
         yield post("debts", cards.owed(scene))
         yield by_hand("debts")
@@ -142,7 +144,9 @@ def _calls(scene: Scene, channel: str) -> Iterator[_Call]:
 
 
 def _reminders(scene: Scene, channel: str) -> Iterator[Post]:
-    """What was promised and is overdue: a post for each time that somebody is reminded."""
+    """What was promised and is overdue: a post for each time that somebody is reminded; and what must not be missed."""
+    if scene.run.doubt:
+        yield Post(f"doubt.{scene.run.seq}", channel, cards.doubted(scene), ROOT, "decision", fixed=True)
     for d in scene.run.debts.values():
         if d.reminded is not None and d.owner:
             slot = f"overdue.{d.step}.{d.reminded:.0f}"

@@ -59,6 +59,8 @@ def root(scene: Scene) -> Message:
 def standing(scene: Scene) -> Mrkdwn:
     """Where it stands and who is waited for."""
     run = scene.run
+    if run.doubt:
+        return mark("*its record is not believed, and nothing is done in it*: {}", cut(run.doubt, 300))
     if run.closed is not None:
         by = mark(" by {}", who(run.closed.by)) if run.closed.by else Mrkdwn("")
         took = view.duration((run.closed_at or run.at) - run.created_at)
@@ -259,6 +261,9 @@ def _more(run: Run) -> list[tuple[str, Press]]:
 
 def _buttons(scene: Scene) -> Iterator[Piece | None]:
     run = scene.run
+    if run.doubt:
+        yield None
+        return
     if run.closed is not None:
         if moved(run):
             yield menu([("Roll forward again…" if run.purpose == "rollback" else "Take it back again…",

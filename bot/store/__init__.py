@@ -4,6 +4,7 @@ Invariants:
 - `append` is optimistic, all or nothing, and one transaction with the head, the inbox key, the checkpoint and
   whatever `also` does; the loser of a race gets `Conflict`, loads again and decides again;
 - what is folded is what was stored (encoded, decoded, microseconds), so memory and log cannot disagree;
+- only what is believed is folded (`signing.py`): a run with anything else behind it says so (`Run.doubt`);
 - a body that could not be read back is refused before it is written;
 - nothing here reads a clock, a network (but the database's) or a file.
 """
@@ -37,6 +38,7 @@ from bot.store.database import (
     place,
 )
 from bot.store.rows import Head, Known, Notice, Progress, ReleaseRow, Slot, Token, Unshown, from_row, to_row, us
+from bot.store.signing import OF_CHECKPOINTS, Keys, LogRow, Seal, Signature, believed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     D = TypeVar("D", bound=DataclassInstance)
 
 __all__ = [
-    "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Known", "Notice", "Progress", "ReleaseRow",
+    "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Keys", "Known", "Notice", "Progress", "ReleaseRow",
     "SchemaMismatch", "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token", "Transaction",
     "Unshown", "away", "away_by",
 ]  # fmt: skip
@@ -78,17 +80,18 @@ class Duplicate(Exception):
 
 
 class Store:
-    """An open database with this version's tables. One a process and event loop."""
+    """An open database with this version's tables. One a process and event loop. keys: what it signs with, and whom it
+    believes."""
 
-    def __init__(self, db: Database) -> None:
-        self.db = db
+    def __init__(self, db: Database, keys: Keys | None = None) -> None:
+        self.db, self.keys = db, keys or Keys()
         self._insert = (sqlite if db.lite else postgresql).insert
         self._runs: OrderedDict[str, Run] = OrderedDict()
 
     @classmethod
-    async def open(cls, url: str, *, patience: float = 5.0) -> Self:
+    async def open(cls, url: str, *, patience: float = 5.0, keys: Keys | None = None) -> Self:
         """Connect. patience: seconds to wait for a lock. ValueError for a bad URL, StoreUnavailable."""
-        store = cls(open_database(url, patience))
+        store = cls(open_database(url, patience), keys)
         try:
             await store.db.read(lambda c: c.scalar(sa.select(1)))
         except BaseException:
@@ -126,10 +129,13 @@ class Store:
         head is written anew. Raises Conflict, AlreadyOpen, Duplicate, TooLarge, BadEvent, StoreUnavailable.
         """
         now = us(at)
+        if run.doubt:
+            raise ValueError(f"run {run.id} is not believed: {run.doubt}")
         new, rows = _chained(run, events, now)
         if not new.seq:
             raise ValueError(f"run {run.id} has no events yet, and none were given")
         head = _head(new, now)
+        signed = self.keys.sign("event", new.head) if rows else None
 
         def work(c: sa.Connection) -> None:
             if key is not None:
@@ -138,8 +144,13 @@ class Store:
                 c.execute(_ADD_EVENTS, rows)
             if not run.seq or not c.execute(_MOVE_HEAD, {"of": run.id, **head}).rowcount:
                 c.execute(_ADD_HEAD, head)
+            signatures = [_signature(new.id, new.seq, signed)] if signed else []
             if checkpoint:
-                _put_checkpoint(c, new, self.db.lite)
+                put = _put_checkpoint(c, new, self.db.lite)
+                if (by := self.keys.sign("checkpoint", put.chain)) is not None:
+                    signatures.append(_signature(OF_CHECKPOINTS, put.n, by))
+            if signatures:
+                c.execute(_ADD_SIGNATURES, signatures)
 
         try:
             await self.db.write(work, also)
@@ -149,19 +160,21 @@ class Store:
         return new
 
     async def load(self, run_id: str) -> Run:
-        """The run as it stands; `new_run` with seq 0 if there is none. Reads only what it has not seen yet."""
+        """The run as it stands, as far as it is believed; `new_run` with seq 0 if there is none. Reads only what it has
+        not seen yet."""
         run = self._runs.get(run_id) or new_run(run_id)
         newer = {"run": run_id, "after": run.seq}
-        found = await self.db.read(lambda c: c.execute(_NEWER, newer).all())
-        for seq, at, kind, body, hash_ in found:
+        found = await self.db.read(lambda c: [LogRow(*row) for row in c.execute(_NEWER, newer)])
+        rows, doubt = believed(run_id, run.seq, run.head, found, self.keys)
+        for row in rows:
             try:
-                event = decode(kind, body)
+                event = decode(row.kind, row.body)
             except BadEvent as e:
-                raise BadEvent(f"event {seq} of run {run_id}: {e}") from e
-            run = replace(evolve(run, event, at / 1e6), head=hash_)
+                raise BadEvent(f"event {row.seq} of run {run_id}: {e}") from e
+            run = replace(evolve(run, event, row.at / 1e6), head=row.hash)
         if run.seq:
             self._remember(run)
-        return run
+        return replace(run, doubt=doubt) if doubt else run
 
     async def events(self, run_id: str, after: int = 0) -> list[Stored]:
         """The rows of a run behind seq `after`, exactly as stored."""
@@ -188,6 +201,15 @@ class Store:
         """Runs that time alone may move by now (seconds since the epoch), longest due first."""
         by = {"now": us(now), "limit": limit}
         return await self.db.read(lambda c: list(c.scalars(_DUE, by)))
+
+    async def beyond(self) -> list[str]:
+        """Runs with rows that their head does not know of, where anything may still happen: this bot writes both at
+        once, so somebody else wrote these."""
+        return await self.db.read(lambda c: list(c.scalars(_BEYOND)))
+
+    async def show_anew(self, run_id: str) -> None:
+        """The run's messages are to be looked at again, although no event says so."""
+        await self.db.write(lambda c: c.execute(_MORE_TO_SHOW, {"of": run_id}))
 
     async def heads(self, service: str | None = None, open: bool | None = None, limit: int | None = 100) -> list[Head]:
         """Runs in one line each, newest first."""
@@ -241,6 +263,28 @@ class Store:
     async def last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint: what is kept outside the database."""
         return await self.db.read(_last_checkpoint)
+
+    async def last_seal(self) -> Seal | None:
+        """The newest checkpoint, with its signatures."""
+        return next(iter(await self.db.read(lambda c: _seals(c, _LAST_CHECKPOINT_SIGNED))), None)
+
+    async def signer(self) -> str:
+        """A key that signed something of this record, the newest there is; empty where nobody has."""
+        k = t.signature.c
+        query = sa.select(k.key).order_by((k.run == OF_CHECKPOINTS).desc(), k.seq.desc()).limit(1)
+        return await self.db.read(lambda c: c.scalar(query)) or ""
+
+    async def seals(self) -> list[Seal]:
+        """The newest row of each run, and the newest checkpoint; with their signatures."""
+        return await self.db.read(lambda c: _seals(c, _LAST_ROWS, _LAST_CHECKPOINT_SIGNED))
+
+    async def seal(self, *found: Seal) -> None:
+        """Sign these as they are: this node vouches for them, and for all before. ValueError without a key."""
+        made = [(s, self.keys.sign("event" if s.run else "checkpoint", s.hash)) for s in found]
+        rows = [_signature(s.run, s.seq, by) for s, by in made if by is not None]
+        if len(rows) < len(found):
+            raise ValueError("this node has no key to sign with (ROLLBACK_SIGNING_KEY)")
+        await self.db.write(lambda c: c.execute(_ADD_SIGNATURES, rows) if rows else None)
 
     # -- small tables ------------------------------------------------------------------------------------------------
 
@@ -383,7 +427,8 @@ class Snapshot:
 
     async def losses(self) -> tuple[str, ...]:
         """What stands alone: entries of people who accepted that a part of the record is lost."""
-        query = sa.select(t.head.c.run).where(t.head.c.kind == "").order_by(t.head.c.created)
+        alone = (t.head.c.kind == "", t.head.c.run.startswith("loss-"))
+        query = sa.select(t.head.c.run).where(*alone).order_by(t.head.c.created)
         return await self._in.run_sync(lambda c: tuple(c.scalars(query)))
 
     async def checkpoints(self) -> list[Checkpoint]:
@@ -401,16 +446,25 @@ _MOVE_HEAD = (
     .where(t.head.c.run == sa.bindparam("of"))
     .values({name: sa.bindparam(name) for name in ("open", "seq", "due", "closed")})
 )
-_NEWER = (
-    sa.select(t.event.c.seq, t.event.c.at, t.event.c.kind, t.event.c.body, t.event.c.hash)
+_ADD_SIGNATURES = sa.insert(t.signature)
+_ITS_SIGNATURES = (t.signature.c.run == t.event.c.run) & (t.signature.c.seq == t.event.c.seq)
+_NEWER: sa.Select[Any] = (
+    sa.select(*(t.event.c[name] for name in ("seq", "at", "kind", "body", "prev", "hash")),
+              t.signature.c.key, t.signature.c.signature)
+    .join_from(t.event, t.signature, _ITS_SIGNATURES, isouter=True)
     .where(t.event.c.run == sa.bindparam("run"), t.event.c.seq > sa.bindparam("after"))
     .order_by(t.event.c.seq)
-)
+)  # fmt: skip
 _DUE = (
     sa.select(t.head.c.run)
     .where(t.head.c.due <= sa.bindparam("now"))
     .order_by(t.head.c.due, t.head.c.run)
     .limit(sa.bindparam("limit"))
+)
+_BEYOND = (
+    sa.select(t.head.c.run)
+    .where(t.head.c.open | t.head.c.due.is_not(None))
+    .where(sa.exists().where(t.event.c.run == t.head.c.run, t.event.c.seq > t.head.c.seq))
 )
 _HEAD = [t.head.c[f.name] for f in fields(Head)]
 _UNSHOWN = sa.select(*(t.head.c[f.name] for f in fields(Unshown))).where(t.head.c.shown < t.head.c.seq)
@@ -426,6 +480,21 @@ _MARKS = (
     .where(t.checkpoint.c.run == sa.bindparam("of"))
 )
 _LAST_CHECKPOINT = sa.select(t.checkpoint).order_by(t.checkpoint.c.n.desc()).limit(1)
+
+
+_LAST = sa.select(t.event.c.run, sa.func.max(t.event.c.seq).label("seq")).group_by(t.event.c.run).subquery()
+_LAST_ROWS: sa.Select[Any] = (
+    sa.select(t.event.c.run, t.event.c.seq, t.event.c.hash, t.signature.c.key, t.signature.c.signature)
+    .join_from(t.event, _LAST, (_LAST.c.run == t.event.c.run) & (_LAST.c.seq == t.event.c.seq))
+    .join(t.signature, _ITS_SIGNATURES, isouter=True)
+)
+_OF_ITS_NUMBER = (t.signature.c.run == OF_CHECKPOINTS) & (t.signature.c.seq == t.checkpoint.c.n)
+_LAST_CHECKPOINT_SIGNED: sa.Select[Any] = (
+    sa.select(sa.literal(OF_CHECKPOINTS), t.checkpoint.c.n, t.checkpoint.c.chain, t.signature.c.key,
+              t.signature.c.signature)
+    .join_from(t.checkpoint, t.signature, _OF_ITS_NUMBER, isouter=True)
+    .where(t.checkpoint.c.n == sa.select(sa.func.max(t.checkpoint.c.n)).scalar_subquery())
+)  # fmt: skip
 
 
 def _chained(run: Run, events: Sequence[Event], now: int) -> tuple[Run, list[dict[str, Any]]]:
@@ -468,14 +537,30 @@ def _last_checkpoint(c: sa.Connection) -> Checkpoint | None:
     return Checkpoint(*row) if row else None
 
 
-def _put_checkpoint(c: sa.Connection, run: Run, lite: bool) -> None:
+def _seals(c: sa.Connection, *queries: sa.Select[Any]) -> list[Seal]:
+    found: dict[tuple[str, int], Seal] = {}
+    for query in queries:
+        for run, seq, hash_, key, text in c.execute(query):
+            known = found.get((run, seq)) or Seal(run, seq, hash_)
+            more = (Signature(key, text),) if key is not None else ()
+            found[run, seq] = replace(known, signatures=(*known.signatures, *more))
+    return list(found.values())
+
+
+def _signature(run: str, seq: int, by: Signature) -> dict[str, Any]:
+    return {"run": run, "seq": seq, "key": by.key, "signature": by.text}
+
+
+def _put_checkpoint(c: sa.Connection, run: Run, lite: bool) -> Checkpoint:
     """Append the run's last event to the chain; in PostgreSQL one at a time, as SQLite has it anyway."""
     if not lite:
         c.execute(sa.select(sa.func.pg_advisory_xact_lock(CHECKPOINT_LOCK)))
     last = _last_checkpoint(c)
     n, prev = (last.n + 1, last.chain) if last else (1, ZERO)
     chain = checkpoint_hash(prev, n, run.id, run.seq, run.head)
-    c.execute(sa.insert(t.checkpoint), asdict(Checkpoint(n, run.id, run.seq, run.head, prev, chain)))
+    put = Checkpoint(n, run.id, run.seq, run.head, prev, chain)
+    c.execute(sa.insert(t.checkpoint), asdict(put))
+    return put
 
 
 async def _chunks(transaction: Transaction, query: sa.Select[Any]) -> AsyncIterator[Sequence[Any]]:

@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy Core sees them. `migrations/` makes them; a test holds both to be equal.
 
 Invariants:
-- `event` and `checkpoint` are append-only: triggers (in the migrations) refuse UPDATE, DELETE and TRUNCATE;
+- `event`, `checkpoint` and `signature` are append-only: triggers (in the migrations) refuse UPDATE, DELETE, TRUNCATE;
 - everything else is an index, a picture or a convenience that can be made again from the events, or is small
   and of its own (releases, tokens);
 - moments are BIGINT microseconds since the epoch, UTC, so that what is hashed is exact; only `node.until` is a
@@ -67,6 +67,17 @@ checkpoint = sa.Table(
 )
 """One small chain over starts, gates and ends of all runs: a missing run or a cut tail shows."""
 sa.Index("checkpoint_run", checkpoint.c.run)
+
+signature = sa.Table(
+    "signature",
+    metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("signature", sa.Text, nullable=False),
+)
+"""Who vouches for the event (run, seq), and with it for all before; run empty: for the checkpoint `seq`
+(`bot/store/signing.py`)."""
 
 slot = sa.Table(
     "slot",

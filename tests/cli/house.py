@@ -85,6 +85,9 @@ class House:
     port: int = field(default_factory=free_port)
     tokens: dict[str, str] = field(default_factory=dict)
     database: str = ""
+    signing: str = ""
+    """The bot's private key."""
+    signed_by: str = ""
 
     def __post_init__(self) -> None:
         self.database = self.database or f"sqlite+aiosqlite:///{self.folder / 'bot.db'}"
@@ -99,7 +102,8 @@ class House:
         return Settings(
             database_url=self.database, blobs_url=f"file:{self.folder / 'files'}", plans=self.folder / "plans",
             catalogue=self.folder / "rollback.yaml", port=self.port, url=self.url, token=None, tick=0.1,
-            webhook_secret=SecretStr(SECRET),
+            webhook_secret=SecretStr(SECRET), signing_key=SecretStr(self.signing) if self.signing else None,
+            signed_by=self.signed_by,
         )  # fmt: skip
 
     @property
@@ -113,7 +117,8 @@ class House:
             "ROLLBACK_DATABASE_URL": self.database, "ROLLBACK_BLOBS_URL": f"file:{self.folder / 'files'}",
             "ROLLBACK_CATALOGUE": str(self.folder / "rollback.yaml"), "ROLLBACK_PLANS": str(self.folder / "plans"),
             "ROLLBACK_PORT": str(self.port), "ROLLBACK_URL": self.url, "ROLLBACK_TICK": "0.1",
-            "ROLLBACK_TOKEN": self.tokens.get(person),
+            "ROLLBACK_TOKEN": self.tokens.get(person), "ROLLBACK_SIGNING_KEY": self.signing,
+            "ROLLBACK_SIGNED_BY": self.signed_by,
         }  # fmt: skip
         return {k: None for k in os.environ if k.startswith("ROLLBACK_")} | own
 

@@ -21,7 +21,7 @@ from bot.policy import Actor, Person, Refusal
 from bot.redact import Redactor
 from bot.run import events as ev
 from bot.run.state import Run, Step
-from bot.store import Store
+from bot.store import Keys, Store
 from tests.engine.world import ANA, CREW, Crew, World, registry
 
 SECRET = "correct-horse-battery-staple"
@@ -81,10 +81,10 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(url: str, world: World, *, looping: bool = True) -> AsyncIterator[Desk]:
+async def desk(url: str, world: World, *, looping: bool = True, keys: Keys | None = None) -> AsyncIterator[Desk]:
     """Everything from the lease to the loop, as long a lease as the product's. A node that finds itself dead ends its
     process; this one is the tests' own, so it ends its test, by that name."""
-    store, dead = await Store.open(url), list[str]()
+    store, dead = await Store.open(url, keys=keys), list[str]()
     lease = await asyncio.to_thread(lambda: FileLease(url) if url.startswith("sqlite") else
                                     RowLease(url, fence=dead.append))  # fmt: skip
     crew = Crew()

@@ -65,11 +65,12 @@ def test_the_models_equal_the_migrations(connection: sa.Connection) -> None:
     assert compare_metadata(context, metadata) == []
 
 
-@pytest.mark.parametrize("table", ["event", "checkpoint"])
+@pytest.mark.parametrize("table", ["event", "checkpoint", "signature"])
 def test_the_log_cannot_be_changed(connection: sa.Connection, table: str) -> None:
     columns = {
         "event": "('r', 1, 1, 'k', '{}', 'p', 'h')",
         "checkpoint": "(1, 'r', 1, 'h', 'p', 'c')",
+        "signature": "('r', 1, 'k', 's')",
     }[table]
     connection.exec_driver_sql(f"INSERT INTO {table} VALUES {columns}")
     connection.commit()
@@ -122,7 +123,7 @@ def test_a_failing_migration_leaves_nothing(database_url: str) -> None:
 
 async def test_a_store_tells_an_older_or_newer_database(database_url: str) -> None:
     store = await Store.open(database_url)
-    with pytest.raises(SchemaMismatch, match=r"no tables of ours.*needs 0002\. Next: run `rollback-bot db upgrade`"):
+    with pytest.raises(SchemaMismatch, match=r"no tables of ours.*needs 0003\. Next: run `rollback-bot db upgrade`"):
         await store.check_schema()
     with pytest.raises(SchemaMismatch, match="rollback-bot db upgrade"):
         await store.load("r1")
@@ -130,7 +131,7 @@ async def test_a_store_tells_an_older_or_newer_database(database_url: str) -> No
     await store.check_schema()
 
     await store.db.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '0999'")))
-    with pytest.raises(SchemaMismatch, match=r"0999, which this version \(revision 0002\) does not know"):
+    with pytest.raises(SchemaMismatch, match=r"0999, which this version \(revision 0003\) does not know"):
         await store.check_schema()
     await store.close()
     for go in (migrations.upgrade, lambda url: migrations.downgrade(url, "base")):
