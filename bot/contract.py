@@ -178,10 +178,12 @@ class Change:
         """The targets that would differ afterwards."""
         return frozenset(e.target for e in self.edits)
 
-    def fingerprint(self, handler: str) -> str:
+    def fingerprint(self, handler: str, where: str = "") -> str:
         """What an approval binds: 32 hex digits of SHA-256 over handler, edits (before only where bound),
-        effects, ceilings and reversibility; not over prose or measured facts."""
+        effects, ceilings and reversibility; not over prose or measured facts. where: digest of the places that it
+        reaches, where these are known."""
         bound = {
+            **({"where": where} if where else {}),
             "handler": handler,
             "edits": sorted(_edit_key(e) for e in self.edits),
             "effects": sorted([e.what, e.on_undo] for e in self.effects),

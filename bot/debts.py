@@ -20,6 +20,7 @@ from bot.plan.model import Plan
 from bot.run import events as ev
 from bot.run.decide import RELEASING
 from bot.run.state import Run
+from bot.run.where import Places, changed, stands_at
 from bot.store import Store
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,9 @@ class Debts:
         ids = dict.fromkeys(h.run for h in heads if service in (None, h.service))
         return owed([await self.store.load(i) for i in ids])
 
-    async def inherits(self, service: str, plan: Plan) -> list[ev.Inherited]:
-        """Debts of ended runs that a run of this plan would give back: it has a step that does the same for a time."""
+    async def inherits(self, service: str, plan: Plan, places: Places) -> list[ev.Inherited]:
+        """Debts of ended runs that a run of this plan would give back: it has a step that does the same for a time, and
+        is worked on where they stand."""
         found: dict[str, ev.Inherited] = {}
         for h in await self.store.owing():
             run = await self.store.load(h.run) if h.service == service else None
@@ -52,6 +54,8 @@ class Debts:
                 old = run.steps[d.step] if run is not None else None
                 if run is None or old is None or old.made is None:
                     continue
+                if run.places and stands_at(run, changed(run.places, places)):
+                    continue  # taken back where it was done, or nowhere
                 same = [s.id for s in plan.steps if s.temporary and s.kind == "action" and s.uses == old.spec.uses]
                 heir = d.step if d.step in same else next((i for i in same if i not in found), None)
                 if heir is not None and heir not in found:

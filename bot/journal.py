@@ -15,7 +15,17 @@ from bot.sentences import Names, sentence, who
 
 log = logging.getLogger(__name__)
 
-LOUD = (ev.Failed, ev.Drifted, ev.Lost, ev.BrokeGlass, ev.Aborted, ev.Stopped, ev.HandedOver, ev.FreezeOverridden)
+LOUD = (
+    ev.Failed,
+    ev.Drifted,
+    ev.Relocated,
+    ev.Lost,
+    ev.BrokeGlass,
+    ev.Aborted,
+    ev.Stopped,
+    ev.HandedOver,
+    ev.FreezeOverridden,
+)
 """Told at WARNING."""
 
 

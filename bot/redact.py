@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote, quote_plus
 
 from bot.contract import Change, Edit, Fact, Receipt, Verdict
+from bot.ports import Where
 from bot.run import events as ev
 
 E = TypeVar("E", bound=ev.Event)
@@ -121,11 +122,13 @@ PROSE: Mapping[type, tuple[str, ...]] = {
     Fact: ("name", "value", "unit"),
     Receipt: ("detail", "evidence", "links", "output"),
     Verdict: ("observed", "expected", "data"),
-    ev.Created: ("reason", "impact", "workaround", "impossible", "evidence"),
+    ev.Created: ("reason", "impact", "workaround", "impossible", "evidence", "places"),
+    Where: ("at",),
     ev.Stopped: ("reason",),
     ev.Aborted: ("reason",),
     ev.Proposed: ("reason",),
     ev.Retargeted: ("reason",),
+    ev.Relocated: ("places", "differences"),
     ev.FixAdmitted: ("reason",),
     ev.FreezeOverridden: ("deployed", "reason"),
     ev.PeopleChanged: ("impossible",),

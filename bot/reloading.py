@@ -4,8 +4,8 @@ Invariants:
 - there is one holder (`InForce`), given wherever a catalogue is: services, roles and people are read from it at each
   use and kept nowhere else, so everything sees another catalogue at the same moment;
 - a catalogue with a mistake is refused whole; the one in force stays, and the mistakes are told until they are mended;
-- a run goes on with the plan, limits, channels and targets of the catalogue that it was opened with; who may decide is
-  always judged by the one in force. A bot that was restarted knows the one in force only.
+- a run goes on with the plan, limits and channels of the catalogue that it was opened with, and at its places
+  (`bot/reach.py`); who may decide is always judged by the one in force.
 """
 
 from __future__ import annotations

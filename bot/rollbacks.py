@@ -31,6 +31,7 @@ from bot.plan.lint import lint
 from bot.plan.model import Plan, to_json
 from bot.plan.named import Plans
 from bot.policy import COMMANDER, Actor, Person, Refusal, Why, stranger
+from bot.ports import Where
 from bot.ports.kubernetes import Kubernetes
 from bot.redact import Redactor
 from bot.registry import Registry
@@ -84,10 +85,12 @@ class Rollbacks:
         clock: Callable[[], float],
         to_remove: Callable[[str], Awaitable[str | None]] | None = None,
         clusters: Callable[[], Mapping[str, Kubernetes]] = dict,
+        pins: Callable[[str], Awaitable[tuple[Mapping[str, Where], tuple[str, ...]]]] | None = None,
     ) -> None:
         """to_remove: service -> version that really runs and has to go, None where only the ledger can tell; clusters:
-        gives service -> its clusters, for what a lost database has left there."""
-        self.to_remove, self.clusters = to_remove, clusters
+        gives service -> its clusters, for what a lost database has left there; pins: service -> where its targets are,
+        and what other nodes say otherwise."""
+        self.to_remove, self.clusters, self.pins = to_remove, clusters, pins
         self.engine, self.store, self.catalogue, self.plans = engine, store, catalogue, plans
         self.registry, self.releases, self.people = registry, releases, people
         self._digests, self.clock = digests, clock
@@ -482,7 +485,10 @@ class Rollbacks:
     async def _create(self, created: ev.Created, key: str | None) -> Run | Refusal:
         run_id = f"{created.service}-{secrets.token_hex(3)}"
         releasing = created.purpose in RELEASING
-        inherited = await self.debts.inherits(created.service, created.plan) if releasing else []
+        if self.pins is not None:
+            places, otherwise = await self.pins(created.service)
+            created = replace(created, places=places, evidence=(*created.evidence, *otherwise))
+        inherited = await self.debts.inherits(created.service, created.plan, created.places) if releasing else []
         inherited += await self._orphaned(created, {i.step for i in inherited})
         try:
             return await self.engine.create(run_id, created, *inherited, key=key)

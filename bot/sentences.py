@@ -75,7 +75,8 @@ def details(event: ev.Event) -> tuple[str, ...]:
     match event:
         case ev.Created():
             digests = {"plan": event.plan_digest, **event.digests}
-            return (*(f"{name}: {digest}" for name, digest in digests.items() if digest), *event.evidence)
+            places = (f"{target}: {w.at}" for target, w in event.places.items())
+            return (*(f"{name}: {digest}" for name, digest in digests.items() if digest), *places, *event.evidence)
         case ev.Recorded():
             return (event.command,)
         case ev.Planned():
@@ -112,7 +113,8 @@ def shown(value: Value) -> str:
 
 
 _OfRun = (
-    ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.FixAdmitted
+    ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.Relocated
+    | ev.FixAdmitted
     | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
     | ev.PartProposed | ev.WentWithout | ev.PartBack | ev.PartHandedOver
     | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted
@@ -143,6 +145,8 @@ def _of_run(event: _OfRun, names: Names) -> str:
             return f"agreed to proposal {event.id}{seat}"
         case ev.Retargeted():
             return f"had the run bring {event.target.version} from here on" + _because(event.reason)
+        case ev.Relocated():
+            return f"the catalogue says other places by now, so it is asked again: {'; '.join(event.differences)}"
         case ev.FixAdmitted():
             return f"let release {event.release.version} through the freeze" + _because(event.reason)
         case ev.FreezeOverridden():

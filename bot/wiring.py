@@ -10,13 +10,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from importlib import metadata
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,14 +23,9 @@ from aiohttp import web
 import actions
 import checks
 from bot import journal
-from bot.adapters.http import HttpClient
-from bot.adapters.http import HttpTarget as Endpoint
-from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.adapters.registry import RegistryClient
 from bot.blobs import FileBlobs
-from bot.by_hand import in_words
-from bot.catalogue import NO_CATALOGUE, Catalogue, HttpTarget, KubernetesTarget, Service, load_catalogue
-from bot.contract import Edit
+from bot.catalogue import NO_CATALOGUE, Catalogue, load_catalogue
 from bot.engine.executor import Executor
 from bot.engine.foresight import Foresight
 from bot.engine.reconciler import Engine
@@ -48,8 +41,9 @@ from bot.paging import Pager, Paging
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
-from bot.ports import Blob, Blobs, Channels, Http, ImageRegistry, Notices, Page, People, Record, Unreachable
-from bot.ports.kubernetes import Cluster, Kubernetes
+from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record
+from bot.ports.kubernetes import Kubernetes
+from bot.reach import Reach
 from bot.redact import Redactor
 from bot.registry import Registry
 from bot.releases import Releases
@@ -144,6 +138,7 @@ class Bot(Offline):
         found["signatures"] = "; ".join(f"run {run}: {why}" for run, why in self.engine.doubted.items())
         for service, adapters in self.reach.now.items():
             found |= {f"{service}/{target}": fault for target, fault in (await adapters.ping()).items()}
+        found |= {f"places of {run}": f"takes no part: {why}" for run, why in self.engine.elsewhere.items()}
         found |= {"pager": self.paging.fault} if self.paging is not None else {}
         return {**found, **(self.slack.faults if self.slack is not None else {})}
 
@@ -191,6 +186,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             await slack.people.start()
         lease = await asyncio.to_thread(take, settings.database_url, version=VERSION, ttl=settings.lease)
         stack.callback(lease.close)
+        await reach.join(lease)
         shared = Shared(base.files, lease)
         await shared.join()
         stack.push_async_callback(shared.leave)
@@ -224,7 +220,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(foresight.close)
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
-            glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), clock=clock, tick=settings.tick,
+            glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), grounds=reach, clock=clock,
+            tick=settings.tick,
             watchers=(journal.watch, metrics.watch, outside.files_behind, outside.anchor, outside.ledger,
                       *([slack.watch] if slack else []), *([paging.watch] if paging else [])),
         )  # fmt: skip
@@ -238,7 +235,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(_end, loop)
         rollbacks = Rollbacks(
             engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
-            {"bot": VERSION}, clock, serving.to_remove, lambda: reach.clusters,
+            {"bot": VERSION}, clock, serving.to_remove, lambda: reach.clusters, reach.pins,
         )  # fmt: skip
         engine.watchers = (*engine.watchers, rollbacks.debts.watch)
 
@@ -248,6 +245,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             if slack is not None:
                 slack.people.changed()
             await engine.people_changed()
+            await engine.places_changed()
             tell_unfit(rollbacks)
 
         def read(text: str) -> Catalogue:
@@ -259,6 +257,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                   estimates=estimates, outside=outside, shared=shared, metrics=metrics, slack=slack,
                   reloading=reloading, paging=paging)  # fmt: skip
         await engine.people_changed()
+        await engine.places_changed()
         await base.releases.catch_up()
         await rollbacks.debts.catch_up()
         for service in base.catalogue.services:
@@ -312,141 +311,11 @@ def read_catalogue(path: Path, plans: Plans) -> Catalogue:
     return load_catalogue(content(path, NO_CATALOGUE), str(path), plans.names())
 
 
-_DOCUMENTS = {"release.switch": "release", "service.quiesce": ""}
-"""Handlers whose edits are a field of a JSON document: the field, or "" where the edit's target ends with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Adapters:
-    """What reaches the targets of one service."""
-
-    http: HttpClient
-    kubernetes: Clusters
-
-    async def ping(self) -> Mapping[str, str]:
-        """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
-        http, clusters = await asyncio.gather(self.http.ping(), self.kubernetes.ping())
-        return {**http, **clusters}
-
-    def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
-        """What a person types to make a handler's edits so; in words where no command is known."""
-        found: list[str] = []
-        clusters = {c.name for c in self.kubernetes.clusters}
-        for there, same in groupby(edits, key=lambda e: e.target.partition("/")[0] in clusters):
-            if there:
-                found += self.kubernetes.by_hand(list(same))
-                continue
-            for e in same:
-                target, _, path = e.target.partition("/")
-                document, _, field = path.rpartition("/")
-                if uses not in _DOCUMENTS or isinstance(e.after, Blob):
-                    found += in_words(uses, [e])
-                    continue
-                if _DOCUMENTS[uses]:
-                    document, field = path, _DOCUMENTS[uses]
-                found.append(self.http.by_hand(target, f"/{document}", field, e.after))
-        return found
-
-    async def close(self) -> None:
-        """End every connection."""
-        await self.http.close()
-        await self.kubernetes.close()
-
-
-def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
-    """Service -> what reaches its targets; nothing is opened before the first call, all are to be closed. redactor:
-    learns what the targets' variables hold, and knows which bodies are recorded by their digest."""
-    knows = redactor or Redactor()
-    knows.learn(_held(catalogue))
-    trusted = trust(settings.ca_file)
-    return {name: _adapters(settings, service, knows, trusted) for name, service in catalogue.services.items()}
-
-
-def _held(catalogue: Catalogue) -> list[str]:
-    """The secrets that the catalogue's targets name."""
-    targets = [t for s in catalogue.services.values() for t in s.targets.values() if isinstance(t, HttpTarget)]
-    names = {v for t in targets for v in (t.token, *t.headers.values()) if v}
-    return [value for name in names if (value := os.environ.get(name))]
-
-
-def _adapters(settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext) -> Adapters:
-    http, clusters = {}, []
-    for name, target in service.targets.items():
-        match target:
-            case HttpTarget():
-                http[name] = _endpoint(target)
-            case KubernetesTarget():
-                cluster = Cluster(
-                    name, target.namespace, target.wave, target.workers, target.settings, target.applications,
-                    target.selector, target.break_glass, target.flux,
-                )  # fmt: skip
-                clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
-    client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
-    return Adapters(client, Clusters(clusters, settings.kubeconfig))
-
-
-def _endpoint(target: HttpTarget) -> Endpoint:
-    """With the values that the environment has for its headers."""
-    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
-    names = {*target.headers.values(), *([target.token] if target.token else ())}
-    lacking = tuple(sorted(name for name in names if not os.environ.get(name)))
-    if target.token:
-        values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
-    return Endpoint(
-        target.http, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking,
-        page=Page(target.health, target.errors, target.cluster or "") if target.health else None,
-    )  # fmt: skip
-
-
 def tell_unfit(rollbacks: Rollbacks) -> None:
     """Logs which services could not be rolled back by their plans now."""
     for service, faults in rollbacks.unfit().items():
         for fault in faults.faults:
             log.error("%s cannot be rolled back by its plan: %s", service, fault)
-
-
-class Reach:
-    """The adapters of every service, by the catalogue in force; and, while runs opened with it are under way, by an
-    earlier one."""
-
-    def __init__(self, settings: Settings, store: Store, held: InForce, redactor: Redactor) -> None:
-        self._settings, self._store, self._held = settings, store, held
-        self._redactor = redactor
-        self.now = adapters_of(settings, held, redactor)
-        self._earlier: dict[str, Mapping[str, Adapters]] = {}
-        self._digest = held.digest
-
-    @property
-    def clusters(self) -> Mapping[str, Kubernetes]:
-        """Service -> its clusters."""
-        return {name: adapters.kubernetes for name, adapters in self.now.items()}
-
-    def of(self, run: Run) -> Adapters:
-        """Those that the run was opened with, as far as this process knows them. Unreachable where there are none."""
-        opened = run.created.digests.get("catalogue", "") if run.created is not None else ""
-        there = self._earlier.get(opened, self.now).get(run.service)
-        if there is None:
-            raise Unreachable(f"the catalogue has no service {run.service!r} any more; put it back to go on")
-        return there
-
-    async def renew(self) -> None:
-        """Another catalogue is in force. What no open run needs any more is closed."""
-        self._earlier[self._digest], self._digest = self.now, self._held.digest
-        self.now = adapters_of(self._settings, self._held, self._redactor)
-        runs = [await self._store.load(h.run) for h in await self._store.heads(open=True, limit=None)]
-        needed = {r.created.digests.get("catalogue") for r in runs if r.created is not None}
-        for digest in [d for d in self._earlier if d not in needed]:
-            await _close(self._earlier.pop(digest))
-
-    async def close(self) -> None:
-        """End every connection."""
-        for each in (self.now, *self._earlier.values()):
-            await _close(each)
-
-
-async def _close(adapters: Mapping[str, Adapters]) -> None:
-    for each in adapters.values():
-        await each.close()
 
 
 def pager_of(settings: Settings) -> Pager | None:

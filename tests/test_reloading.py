@@ -85,7 +85,7 @@ async def test_a_faulty_catalogue_is_refused_whole_and_told_once_with_its_places
     assert "as the one in force again" in caplog.text
 
 
-def test_a_running_bot_takes_it_for_what_is_new_while_a_run_keeps_its_targets(bot: Running) -> None:
+def test_a_running_bot_takes_it_at_once_and_a_run_is_asked_anew_where_its_targets_are_others(bot: Running) -> None:
     house = bot.house
     file = house.folder / "rollback.yaml"
 
@@ -97,13 +97,14 @@ def test_a_running_bot_takes_it_for_what_is_new_while_a_run_keeps_its_targets(bo
         await bot.bot.reloading.look()
         return str(run.id)  # type: ignore[union-attr]
 
-    async def state(run_id: str) -> tuple[bool, bool, frozenset[str]]:
+    async def state(run_id: str) -> tuple[bool, str, bool, frozenset[str]]:
         run = await bot.bot.store.load(run_id)
-        reach = bot.bot.reach
-        return reach.of(run) is reach.now["shop"], bool(run.open), (await bot.bot.people.person("dee")).roles
+        reach, roles = bot.bot.reach, (await bot.bot.people.person("dee")).roles
+        return reach.of(run) is reach.now["shop"], run.places["api"].at, bool(run.open), roles
 
     run_id = bot.call(open_and_change())
-    assert bot.call(state(run_id)) == (False, True, frozenset({"commander", "approver"}))
+    roles = frozenset({"commander", "approver"})
+    assert bot.call(state(run_id)) == (True, "http://127.0.0.1:1", True, roles)
     assert house.say("ana", "approve", "start", "--run", run_id).exit_code in (0, 2)
     told = house.say("", "doctor").stdout
     assert "catalogue in force" not in told

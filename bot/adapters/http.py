@@ -28,7 +28,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from bot.adapters.session import Session
-from bot.ports import Json, Page, Record, Reply, Unreachable, unbound
+from bot.ports import Json, Page, Record, Reply, Unreachable, Where, unbound
 
 ANSWER_LIMIT = 1024 * 1024
 """Bytes of an answer, unpacked; more is not read."""
@@ -71,6 +71,15 @@ class HttpTarget:
             raise ValueError(f"the URL of {url.host} holds a user or password; give them as headers")
         if url.query_string or url.fragment:
             raise ValueError(f"{self.url!r}: a target's URL has neither ? nor #")
+
+    @property
+    def where(self) -> Where:
+        """Which place it is: the address as it is asked, whatever header goes along."""
+        url = URL(self.url)
+        port = "" if url.is_default_port() else f":{url.explicit_port}"
+        host = f"[{url.host}]" if ":" in (url.host or "") else url.host
+        at = f"{url.scheme}://{host}{port}{url.raw_path.rstrip('/')}"
+        return Where(at, sha256(at.encode()).hexdigest()[:32], "http")
 
     def below(self, path: str) -> URL:
         """The URL of a path below this one; ValueError for a path that would lead elsewhere."""
@@ -127,6 +136,10 @@ class HttpClient:
     def pages(self) -> Mapping[str, Page]:
         """See the port."""
         return {name: target.page for name, target in self._targets.items() if target.page is not None}
+
+    def where(self) -> Mapping[str, Where]:
+        """Target -> which place it is."""
+        return {name: target.where for name, target in self._targets.items()}
 
     async def close(self) -> None:
         """End every connection, those of the copies too. Harmless again."""

@@ -32,7 +32,7 @@ _DECISION = (
     ev.Approved, ev.Declined, ev.BrokeGlass, ev.Agreed, ev.Retargeted, ev.FixAdmitted, ev.Skipped, ev.Accepted,
     ev.HandedOver, ev.Aborted, ev.FreezeOverridden,
 )  # fmt: skip
-_TROUBLE = (ev.Failed, ev.Lost, ev.Drifted, ev.Unknown)
+_TROUBLE = (ev.Failed, ev.Lost, ev.Drifted, ev.Relocated, ev.Unknown)
 _DONE = (ev.Applied, ev.Undone, ev.Restored, ev.Adopted, ev.Checked, ev.Closed)
 
 

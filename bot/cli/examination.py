@@ -31,9 +31,11 @@ from bot.plan.compile import compile_plan
 from bot.plan.model import Plan
 from bot.plan.named import Plans
 from bot.policy import COMMANDER, Actor, Person
+from bot.reach import adapters_of
 from bot.registry import Registry
 from bot.releases import Releases
 from bot.run import events as ev
+from bot.run.where import otherwise
 from bot.settings import Settings, SettingsError, read_settings, strange
 from bot.shared import unshared
 from bot.slack.directory import SlackDirectory
@@ -89,6 +91,8 @@ async def everything() -> AsyncIterator[Finding]:
             yield Finding("catalogue in force", "fault", text, hint)
         if store is not None:
             yield await _owed(store)
+            for finding in await _places(settings, catalogue, store):
+                yield finding
         slack = told(settings, running)
         compiled, found = _plans(plans, catalogue)
         found += await _people(catalogue, compiled, slack, store)
@@ -224,9 +228,26 @@ async def _owed(store: Store) -> Finding:
     return Finding("debts", "look" if late else "ok", f"{len(found)}, {len(late)} of them overdue: {text}", hint)
 
 
+async def _places(settings: Settings, catalogue: Catalogue, store: Store) -> list[Finding]:
+    """Open runs that are worked on elsewhere than this catalogue says."""
+    clients, found = adapters_of(settings, catalogue), []
+    hint = "a node with this catalogue takes no part in it; docs/operators.md, Another catalogue"
+    try:
+        for head in await store.heads(open=True, limit=None):
+            run = await store.load(head.run)
+            client = clients.get(run.service)
+            why = otherwise(run.places, await client.where()) if client else ("no service of that name",)
+            if run.places and why:
+                found.append(Finding(f"places of {run.id}", "fault", "; ".join(why), hint))
+    finally:
+        for client in clients.values():
+            await client.close()
+    return found or [Finding("places", "ok", "open runs are worked on where this catalogue says")]
+
+
 async def _targets(settings: Settings, catalogue: Catalogue) -> list[Finding]:
     found: list[Finding] = []
-    for service, client in wiring.adapters_of(settings, catalogue).items():
+    for service, client in adapters_of(settings, catalogue).items():
         try:
             for target, fault in (await client.ping()).items():
                 hint = f"let this host reach it, or correct services.{service}.targets.{target} in the catalogue"
@@ -240,7 +261,7 @@ async def _targets(settings: Settings, catalogue: Catalogue) -> list[Finding]:
 async def _left(settings: Settings, catalogue: Catalogue, store: Store) -> list[Finding]:
     """What a lost database has left in the clusters, and by-hand files whose run nobody knows."""
     found: list[Finding] = []
-    for service, client in wiring.adapters_of(settings, catalogue).items():
+    for service, client in adapters_of(settings, catalogue).items():
         try:
             runs = [await store.load(h.run) for h in await store.heads(service=service, limit=None)]
             ledger = {r.version: r for r in await Releases(store, time.time).all(service)}

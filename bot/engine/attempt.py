@@ -165,6 +165,10 @@ class Attempt:
             bad = e.errors(include_url=False)[0]
             raise Fatal(f"{'.'.join(map(str, bad['loc']))}: {bad['msg']}", "the plan and this version differ") from e
 
+    def fingerprint(self, change: Change) -> str:
+        """What an approval of this change binds: what is done, and where."""
+        return change.fingerprint(self.step.spec.uses, self.run.where(self.step.spec))
+
     def reading(self, spec: StepSpec) -> Reading:
         """A context that can read only what the step declares, and write nothing."""
         baseline = self.run.steps[spec.baseline].output if spec.baseline else None
@@ -284,7 +288,7 @@ class Attempt:
     async def _plan(self) -> None:
         change, left = await self.fresh()
         change = change.on_top_of(underneath(self.run, self.step))
-        print_ = change.fingerprint(self.step.spec.uses)
+        print_ = self.fingerprint(change)
         await self.write(ev.Planned(self.id, self.n, change, print_, left))
 
     async def _adopt(self) -> None:
@@ -339,7 +343,7 @@ class Attempt:
         try:
             receipt = await self._in_step(ctx, once)
         except Moved as e:
-            await self.write(ev.Drifted(self.id, self.n, e.change, e.change.fingerprint(begun.step.spec.uses), e.how))
+            await self.write(ev.Drifted(self.id, self.n, e.change, self.fingerprint(e.change), e.how))
             return
         _fits(action.Output, receipt.output)
         await self.write(ev.Applied(self.id, self.n, receipt))
@@ -350,7 +354,7 @@ class Attempt:
         if step.applying and not step.replan and step.change is not None:
             return step.change
         fresh, left = await self.fresh()
-        print_ = fresh.fingerprint(step.spec.uses)
+        print_ = self.fingerprint(fresh)
         if left:
             await self.write(ev.Planned(self.id, self.n, fresh, print_, left))
             return None

@@ -264,14 +264,15 @@ class Executor:
 
         return also
 
-    async def dispatch(self, attempts: Sequence[AttemptId], *, repair: bool = False) -> None:
-        """SQLite: start the attempts that were just appended. PostgreSQL: nothing, unless to repair.
+    async def dispatch(self, attempts: Sequence[AttemptId], *, repair: bool = False, here: bool = False) -> None:
+        """SQLite: start the attempts that were just appended. PostgreSQL: nothing, unless to repair, or to start them
+        `here`, in this process and no other.
 
         Starting again what was started does nothing. While closing it does nothing either: `lost` of the next
         process starts them.
         """
-        if (repair or not self._queued) and not self._closing.is_set():
-            await asyncio.gather(*(_outside(self._start, a) for a in attempts))
+        if (repair or here or not self._queued) and not self._closing.is_set():
+            await asyncio.gather(*(_outside(self._start, a, here) for a in attempts))
 
     async def cancel(self, attempt: AttemptId) -> None:
         """End an attempt: a pass hears CancelledError within about 1.5 s, in whichever process it is; one that has
@@ -290,16 +291,19 @@ class Executor:
                 await self._closing.wait()
         return not self._closing.is_set()
 
-    async def lost(self, attempts: Sequence[AttemptId], now: float) -> list[tuple[AttemptId, str]]:
+    async def lost(
+        self, attempts: Sequence[AttemptId], now: float, *, repair: bool = True, here: bool = False
+    ) -> list[tuple[AttemptId, str]]:
         """Which of these attempts, running by the log, will never report, and why; now: seconds, of any clock.
 
-        Those that DBOS has never heard of are dispatched again, and are not lost.
+        Those that DBOS has never heard of are dispatched again, and are not lost; repair: whether this node may.
         """
         if not attempts:
             return []
         found = await _outside(self._look, [str(a) for a in attempts])
         alive = await asyncio.to_thread(self._lease.alive_nodes)  # after the look: whoever owned then had a lease
-        await self.dispatch([a for a in attempts if str(a) not in found], repair=True)
+        if repair:
+            await self.dispatch([a for a in attempts if str(a) not in found], repair=True, here=here)
         self._suspects = {a: since for a, since in self._suspects.items() if now - since < 3600}
         reasons = ((a, self._why_lost(a, found[str(a)], alive, now)) for a in attempts if str(a) in found)
         return [(a, why) for a, why in reasons if why]
@@ -320,9 +324,9 @@ class Executor:
 
     # -- inside DBOS ---------------------------------------------------------------------------------------------
 
-    async def _start(self, a: AttemptId) -> None:
+    async def _start(self, a: AttemptId, here: bool) -> None:
         with SetWorkflowID(str(a)):
-            if self._queued:
+            if self._queued and not here:
                 await DBOS.enqueue_workflow_async(QUEUE, _attempt, a.run, a.step, a.application, a.n)
             else:
                 await DBOS.start_workflow_async(_attempt, a.run, a.step, a.application, a.n)

@@ -26,6 +26,7 @@ from bot import policy
 from bot.commands import Answer, Asking, Command, answer
 from bot.engine.attempt import Attempt, PortsOf, Superseded
 from bot.engine.executor import AttemptId
+from bot.engine.ground import Anywhere, Ground, Grounds
 from bot.outage import Outage
 from bot.plan.model import Plan
 from bot.policy import Person, Refusal, Why, unsatisfiable
@@ -74,9 +75,11 @@ class Hands(Protocol):
     """The executor, as far as the reconciler needs it."""
 
     def in_tx(self, attempts: Sequence[AttemptId]) -> Callable[[Transaction], Awaitable[None]] | None: ...
-    async def dispatch(self, attempts: Sequence[AttemptId]) -> None: ...
+    async def dispatch(self, attempts: Sequence[AttemptId], *, here: bool = False) -> None: ...
     async def cancel(self, attempt: AttemptId) -> None: ...
-    async def lost(self, attempts: Sequence[AttemptId], now: float) -> list[tuple[AttemptId, str]]: ...
+    async def lost(
+        self, attempts: Sequence[AttemptId], now: float, *, repair: bool = True, here: bool = False
+    ) -> list[tuple[AttemptId, str]]: ...
     async def rest(self, seconds: float) -> bool: ...
     def live(self) -> bool: ...
 
@@ -87,8 +90,8 @@ Watcher = Callable[[Run, Sequence[ev.Event]], Awaitable[None]]
 
 class Engine:
     """Runs runs. clock: seconds since the epoch; tick: seconds between looks at what is due; ping: (run) -> target ->
-    what is wrong with it, empty where it answers; glass: the roles that may
-    break the glass now, empty where each may."""
+    what is wrong with it, empty where it answers; grounds: how this node stands to where a run is pinned; glass: the
+    roles that may break the glass now, empty where each may."""
 
     def __init__(
         self,
@@ -102,6 +105,7 @@ class Engine:
         glass: Callable[[], frozenset[str]] = frozenset,
         watchers: Iterable[Watcher] = (),
         ping: Callable[[Run], Awaitable[Mapping[str, str]]] | None = None,
+        grounds: Grounds | None = None,
         clock: Callable[[], float] = time.time,
         tick: float = 1.0,
     ) -> None:
@@ -109,12 +113,14 @@ class Engine:
         self.redactor, self.node, self.clock, self.tick = redactor, node, clock, tick
         self.glass, self.watchers = glass, tuple(watchers)
         self.ping, self._looked = ping, 0.0
+        self.grounds: Grounds = grounds or Anywhere()
         self._hands: Hands | None = None
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._said: dict[tuple[str, str], float] = {}
         self._blind = Outage("What is due", log, words=("cannot be seen", "is seen again"))
         self._stuck: dict[str, Outage] = {}
         self._doubts: dict[str, Outage] = {}
+        self._elsewhere: dict[str, Outage] = {}
         self._tidied = 0.0
 
     def use(self, hands: Hands) -> None:
@@ -228,14 +234,16 @@ class Engine:
         for e in clean:
             after = evolve(after, e, at)
         clean, decision = self._settle(after, clean, at)
-        starts = [self._started(s) for s in decision.start]
+        ground = await self._ground(after) if decision.start else Ground()
+        starts = [self._started(s) for s in decision.start if not ground.why_not(after)]
         stops = [_attempt(run.id, s.application, s.spec.id, s.n) for s in after.in_flight if s.spec.id in decision.stop]
         if clean or starts or key:
             ids = [_attempt(run.id, s.application, s.step, s.n) for s in starts]
             sampled = any(isinstance(e, SAMPLED) for e in clean)
             every = [*clean, *starts]
-            after = await self.store.append(run, every, at, also=self.hands.in_tx(ids), key=key, checkpoint=sampled)
-            await self.hands.dispatch(ids)
+            after = await self.store.append(run, every, at, also=self.hands.in_tx(ids) if ground.shared else None,
+                                            key=key, checkpoint=sampled)  # fmt: skip
+            await self.hands.dispatch(ids, here=not ground.shared)
             await self._tell(after, every)
         elif not run.in_flight:  # only its next moment has changed
             await self.store.append(run, [], at)
@@ -276,6 +284,9 @@ class Engine:
         at_work = await self._at_work(attempt)
         if at_work is None:
             return
+        if why := (await self._ground(at_work.run)).why_not(at_work.run):  # since it was handed over
+            await self.submit(attempt.run, ev.Lost(attempt.step, attempt.n, f"on {self.node}, {why}"))
+            return
         try:
             await at_work.go()
         except Superseded as e:
@@ -294,6 +305,36 @@ class Engine:
         if step is None or step.attempt is None or step.attempt.n != attempt.n:
             return None
         return Attempt(self, self.registry, self.ports_of, self.clock, run, step)
+
+    # -- where -----------------------------------------------------------------------------------------------------
+
+    async def _ground(self, run: Run) -> Ground:
+        """How this node stands to where the run is pinned. That it takes no attempt of it is told once, and its end."""
+        ground = await self.grounds.ground(run)
+        if (why := ground.why_not(run)) and ground.moves(run) is None:
+            words = ("takes no part here", "takes part here again")
+            self._elsewhere.setdefault(run.id, Outage(f"Run {run.id}", log, words=words)).down(why)
+        elif run.id in self._elsewhere:
+            self._elsewhere.pop(run.id).up()
+        return ground
+
+    @property
+    def elsewhere(self) -> Mapping[str, str]:
+        """Run -> why this node takes no attempt of it."""
+        return {run: outage.why for run, outage in self._elsewhere.items()}
+
+    async def places_changed(self) -> None:
+        """Looks, for every open run, whether this node's catalogue stands by its places; drift where none does."""
+        heads = await self.store.heads(open=True, limit=None)
+        for run_id in self._elsewhere.keys() - {h.run for h in heads}:
+            if not (await self.store.load(run_id)).at_work:
+                self._elsewhere.pop(run_id).up()
+        for head in heads:
+            run = await self.store.load(head.run)
+            if run.doubt:
+                continue
+            if (moves := (await self._ground(run)).moves(run)) is not None:
+                await self.submit(run.id, moves)
 
     # -- level-triggered repair ------------------------------------------------------------------------------------
 
@@ -323,6 +364,7 @@ class Engine:
             self._looked = self.clock()
             for run_id in {*await self.store.beyond(), *self._doubts}:
                 await self._look_after(run_id)
+            await self._look_where()
             await self._look_for_parts()
         return True
 
@@ -349,6 +391,13 @@ class Engine:
             self._tidied = now
             await self.store.prune_inbox(now - KEEP)
 
+    async def _look_where(self) -> None:
+        try:
+            await self.places_changed()
+        except Exception as e:
+            if not away(e):  # which the store tells
+                log.warning("cannot look where runs are worked on: %s: %s", type(e).__name__, e)
+
     async def _look_for_parts(self) -> None:
         """Tells runs that what they go on without answers again. About every `LOOK_FOR` seconds."""
         if self.ping is None:
@@ -356,7 +405,8 @@ class Engine:
         try:
             for head in await self.store.heads(open=True, limit=None):
                 run = await self.store.load(head.run)
-                faults = await self.ping(run) if run.left_out and not run.over else {}
+                looks = run.left_out and not run.over and run.id not in self._elsewhere
+                faults = await self.ping(run) if looks else {}
                 for part in run.left_out:
                     if faults.get(part) == "":
                         await self.submit(run.id, ev.PartBack(part))
@@ -369,8 +419,14 @@ class Engine:
         run = await self.store.load(run_id)
         if await self._doubted(run):
             return
+        ground = await self._ground(run)
+        if (moves := ground.moves(run)) is not None:
+            await self.submit(run_id, moves)
+            run = await self.store.load(run_id)
+            ground = await self._ground(run)
         ids = {_attempt(run_id, s.application, s.spec.id, s.n): s for s in run.in_flight}
-        lost = await self.hands.lost(list(ids), self.clock()) if ids else []
+        may, alone = not ground.why_not(run), not ground.shared
+        lost = await self.hands.lost(list(ids), self.clock(), repair=may, here=alone) if ids else []
         async with self._turn(run_id):
             run = await self.store.load(run_id)
             if run.doubt:

@@ -59,6 +59,19 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """Which place a target of the catalogue is, without any secret and whatever credentials it is reached with.
+
+    at: in words; digest: of all that makes it this place and no other, empty where that is not known (yet); port: by
+    which handlers reach it ("http").
+    """
+
+    at: str
+    digest: str
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
 class Blob:
     """A value too large for the log (above 4 KiB), kept in `Blobs` under its SHA-256.
 

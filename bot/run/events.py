@@ -21,6 +21,7 @@ from bot.catalogue import Channels, Release
 from bot.contract import Change, Json, Receipt, Value, Verdict, canonical
 from bot.plan.model import Plan
 from bot.policy import Actor
+from bot.ports import Where
 from bot.run.deciding import Approved as Approved
 from bot.run.deciding import BrokeGlass as BrokeGlass
 from bot.run.deciding import Declined as Declined
@@ -82,6 +83,8 @@ class Created:
     workaround: str = ""
     barred: tuple[Actor, ...] = ()
     """Who had asked for, or commanded, the run whose place this one takes: they do not approve here either."""
+    places: Mapping[str, Where] = field(default_factory=dict)
+    """Target -> which place it is: approvals are for these. Empty in runs of versions that pinned none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,16 @@ class Retargeted:
     target: Release
     reason: str
     by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Relocated:
+    """The catalogue says other places by now, and nothing of the run stands at those: it is asked again for these.
+    differences: a line each, as `now at …, approved for …`."""
+
+    kind: ClassVar[str] = "relocated"
+    places: Mapping[str, Where]
+    differences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,7 +505,7 @@ class Unknown:
 
 
 Event = (
-    Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | FixAdmitted
+    Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | Relocated | FixAdmitted
     | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed | LossAccepted | Vouched
     | Approved | Declined | BrokeGlass | Taken | Lapsed | Reminded | Paged
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked

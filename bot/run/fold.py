@@ -30,6 +30,7 @@ from bot.run.state import (
     touches,
     votes_suffice,
 )
+from bot.run.where import met
 
 DRIFTS = 3
 """Drifts after which a step halts: somebody else keeps writing."""
@@ -58,7 +59,7 @@ def evolve(run: Run, event: ev.Event, at: float) -> Run:
 
 def _created(run: Run, e: ev.Created, at: float) -> Run:
     return replace(
-        run, created=e, created_at=at, target=e.target, commander=e.by, commander_seen=at,
+        run, created=e, created_at=at, target=e.target, places=e.places, commander=e.by, commander_seen=at,
         commanded=frozenset({e.by.id}), impossible=e.impossible,
         steps={s.id: Step(s) for s in e.plan.steps},
         asked={d.name: Asked(d) for d in e.plan.decisions},
@@ -93,12 +94,18 @@ def _retargeted(run: Run, e: ev.Retargeted, at: float) -> Run:
     return _again(run, again)
 
 
-def _again(run: Run, again: Collection[str]) -> Run:
+def _relocated(run: Run, e: ev.Relocated, at: float) -> Run:
+    """What reaches the places that differ is asked again, for these."""
+    again = met(run, e.places)
+    return _again(replace(run, places=e.places, restored=None), again, e.differences)
+
+
+def _again(run: Run, again: Collection[str], differences: tuple[str, ...] = ()) -> Run:
     """These steps are done anew, whatever was said about them so far; what of them is at work comes to rest first."""
     busy = [i for i in again if (a := run.steps[i].attempt) is not None and a.doing != "plan"]
     run = _set(run, *(replace(run.steps[i], reset=True) if i in busy else _anew(run.steps[i]) for i in again))
     for name in [n for n, a in run.asked.items() if set(again).intersection(a.spec.members)]:
-        run = _void(run, name)
+        run = _void(run, name, differences)
     return _cancel(run, "superseded", busy)
 
 
@@ -571,6 +578,7 @@ _Fold = Callable[[Run, Any, float], Run]
 _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.Created: _created, ev.Stopped: _stopped, ev.Resumed: _resumed, ev.Aborted: _aborted,
     ev.Proposed: proposals.proposed, ev.Agreed: proposals.agreed, ev.Retargeted: _retargeted, ev.FixAdmitted: _admitted,
+    ev.Relocated: _relocated,
     ev.CommandOffered: _offered, ev.CommandTaken: _command_taken, ev.PeopleChanged: _people_changed,
     ev.Restored: _restored, ev.Closed: _closed, ev.Approved: _approved, ev.Declined: _declined,
     ev.BrokeGlass: _broke_glass, ev.Taken: _taken, ev.Lapsed: _lapsed, ev.Reminded: _reminded, ev.Paged: _paged,

@@ -18,6 +18,7 @@ from bot.run import events as ev
 from bot.run.afterwards import looking
 from bot.run.decide import RELEASING, finished, has_begun, lacking, needs_nobody, next_attempt
 from bot.run.state import Run, Step
+from bot.run.where import changed, stands_at
 
 _OF_ATTEMPT = get_args(ev.OfAttempt)
 _AFTERWARDS = (
@@ -256,6 +257,13 @@ def _retarget(run: Run, e: ev.Retargeted) -> str | None:
     return _live(run, e)
 
 
+def _relocate(run: Run, e: ev.Relocated) -> str | None:
+    names = changed(run.places, e.places)
+    if stands := stands_at(run, names):
+        return f"something of this run stands at {', '.join(stands)}: it is taken back there, or nowhere"
+    return _live(run, e) if names else "these are its places"
+
+
 def _retry(run: Run, e: ev.Retried) -> str | None:
     s = run.steps[e.step]
     if why := _given_up(run, e.step):
@@ -403,7 +411,7 @@ _RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
     ev.Started: _start, ev.ApplyStarted: _effects, ev.Recorded: _recorded, ev.NotNeeded: _not_needed,
     ev.Approved: _decide, ev.BrokeGlass: _decide, ev.Declined: _decline, ev.Taken: _taken, ev.Lapsed: _lapse,
     ev.Reminded: _once, ev.Paged: _once, ev.Stopped: _stop, ev.Resumed: _resume, ev.Aborted: _abort,
-    ev.Proposed: _propose, ev.Agreed: _agree, ev.Retargeted: _retarget, ev.FixAdmitted: _live,
+    ev.Proposed: _propose, ev.Agreed: _agree, ev.Retargeted: _retarget, ev.FixAdmitted: _live, ev.Relocated: _relocate,
     ev.Retried: _retry, ev.Skipped: _skip, ev.Accepted: _accept, ev.UndoAsked: _undo,
     ev.HandedOver: _hand_over, ev.AdoptAsked: _adopt, ev.Closed: _close,
     ev.Inherited: _inherit, ev.TakenOver: _taken_over, ev.Overdue: _overdue,

@@ -19,6 +19,7 @@ from bot.catalogue import Release
 from bot.contract import Change, Edit, Json, Outgoing, Receipt, Scope, Value, Verdict, canonical
 from bot.plan.model import Plan, StepSpec
 from bot.policy import Actor, satisfied
+from bot.ports import Where
 from bot.run.asked import Asked as Asked
 from bot.run.asked import Dropped as Dropped
 from bot.run.asked import Given as Given
@@ -206,6 +207,8 @@ class Run:
     created: Created | None = None
     created_at: float = 0.0
     target: Release | None = None
+    places: Mapping[str, Where] = field(default_factory=dict)
+    """Where it is worked on, and nowhere else."""
     tried: tuple[tuple[Release, str], ...] = ()
     admitted: tuple[Release, ...] = ()
     commander: Actor | None = None
@@ -368,6 +371,11 @@ class Run:
     def fingerprints(self, name: str) -> dict[str, str]:
         """What a vote for the decision binds now: step -> fingerprint."""
         return {s.spec.id: s.fingerprint for s in self.members(name)}
+
+    def where(self, spec: StepSpec) -> str:
+        """What of the run's places an approval of this step binds: a digest, empty where it reaches none."""
+        known = {n: w.digest for n, w in self.places.items() if not spec.needs or w.port in spec.needs}
+        return hashlib.sha256(canonical(known).encode()).hexdigest()[:32] if known else ""
 
     def card(self, name: str) -> str:
         """Twelve hex digits that stand for exactly what a decision's card shows now; a click carries them."""

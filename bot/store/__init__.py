@@ -321,6 +321,15 @@ class Store:
         found = await self._all(Known, sa.select(t.known).where(t.known.c.name == name))
         return found[0] if found else None
 
+    async def all_known(self, prefix: str) -> list[Known]:
+        """What was last said under names that begin so."""
+        found = sa.select(t.known).where(t.known.c.name.startswith(prefix, autoescape=True))
+        return await self._all(Known, found)
+
+    async def forget(self, name: str) -> None:
+        """Nothing is known of this any more."""
+        await self._change(sa.delete(t.known).where(t.known.c.name == name))
+
     async def put_known(self, known: Known) -> None:
         """Replace what was known."""
         await self._put(t.known, known)

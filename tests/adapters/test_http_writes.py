@@ -18,11 +18,11 @@ from bot.catalogue import load_catalogue
 from bot.located import Faults
 from bot.paging import Pager
 from bot.ports import Unreachable
+from bot.reach import adapters_of
 from bot.redact import Redactor
 from bot.settings import Settings, SettingsError
 from bot.slack.calls import quiet_client
 from bot.tls import trust
-from bot.wiring import adapters_of
 from tests.adapters.test_http import Commands, Reach, Serve, commands, reach, serve
 
 __all__ = ["commands", "reach", "serve"]

@@ -99,7 +99,7 @@ def _context(kubeconfig: Path) -> str:
 
 async def _here(kubeconfig: str, admin: str, context: str, simulator: Cluster | None) -> AsyncIterator[Here]:
     name = f"rollback-test-{uuid.uuid4().hex[:8]}"
-    connection = Connection("admin", context, 10.0, admin)
+    connection = Connection("admin", context, "shop", 10.0, admin)
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     await connection.send("POST", "/api/v1/namespaces", body=space)
     made = Here(name, context, kubeconfig, connection, simulator)

@@ -60,7 +60,7 @@ async def test_nothing_is_given_back_beside_a_rollback_that_is_open_and_that_tak
 ) -> None:
     old, debts = await given_up(bot, world), Debts(bot.store, bot.engine)
     follows = plan(*shop(), decisions=[gate("deploy", "deploy")])
-    inherited = await debts.inherits("shop", follows)
+    inherited = await debts.inherits("shop", follows, {})
     assert [(e.step, e.run, e.of) for e in inherited] == [("pause", old.id, "pause")]
     bot.engine.watchers = (debts.watch,)
     assert old.created is not None

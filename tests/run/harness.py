@@ -15,7 +15,7 @@ from bot.commands import Answer, Approve, Asking, Command, answer
 from bot.contract import Change, Edit, Effect, Fact, Json, Receipt, Scope, Status, Value, Verdict, within
 from bot.plan.model import Choice, Decision, Plan, StepSpec, resolve
 from bot.policy import Actor, Gate, Person, Refusal, Requirement
-from bot.ports import Blob, Unreachable
+from bot.ports import Blob, Unreachable, Where
 from bot.run import events as ev
 from bot.run.decide import Decision as Next
 from bot.run.decide import decide, why_stop
@@ -122,13 +122,14 @@ class Play:
     moments: list[Moment] = field(default_factory=list)
     said: list[tuple[Command, bool]] = field(default_factory=list)
     inherits: tuple[ev.Inherited, ...] = ()
+    places: Mapping[str, Where] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     """Parts that do not answer: "eu", where targets are called "eu/shop"."""
 
     def __post_init__(self) -> None:
         created = ev.Created(
             "shop", self.plan, self.plan.digest, Release("2.4.1"), Release("2.4.0"), "checkout fails",
-            Actor.of(ANA, "test"), limits={"rows": 5},
+            Actor.of(ANA, "test"), limits={"rows": 5}, places=self.places,
         )  # fmt: skip
         assert self.write(created, *self.inherits) is None
 
@@ -292,7 +293,7 @@ class Play:
         change, left = self.fresh(s)
         if not s.adopting:
             change = change.on_top_of(underneath(self.run, s))
-            assert self.write(ev.Planned(s.spec.id, s.n, change, change.fingerprint(s.spec.uses), left)) is None
+            assert self.write(ev.Planned(s.spec.id, s.n, change, self.fingerprint(s, change), left)) is None
         elif change.edits or left:
             assert self.write(ev.Failed(s.spec.id, s.n, "fatal", "not done yet", "finish it by hand")) is None
         else:
@@ -332,7 +333,7 @@ class Play:
     def _begin(self, s: Step) -> bool:
         """What comes before the first effect; whether that was all."""
         change, left = self.fresh(s)
-        print_ = change.fingerprint(s.spec.uses)
+        print_ = self.fingerprint(s, change)
         planned = ev.Planned(s.spec.id, s.n, change, print_, left)
         if left:
             assert self.write(planned) is None
@@ -388,6 +389,10 @@ class Play:
         lasts, what = p.get("within"), "sets " + ", ".join(e.target for e in edits)
         needs = float(lasts) if isinstance(lasts, int | float) else 0.0
         return Change(what, edits, effects, facts, (), "final" not in p, needs), {}
+
+    def fingerprint(self, s: Step, change: Change) -> str:
+        """What an approval of it binds."""
+        return change.fingerprint(s.spec.uses, self.run.where(s.spec))
 
     def scope(self, s: Step) -> Scope:
         """What the step's attempt sees."""

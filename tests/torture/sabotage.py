@@ -39,7 +39,7 @@ def lease_ignored(node: Pieces) -> None:
     since: dict[AttemptId, float] = {}
     real = node.executor.lost
 
-    async def lost(ids: Sequence[AttemptId], now: float) -> list[tuple[AttemptId, str]]:
+    async def lost(ids: Sequence[AttemptId], now: float, **how: bool) -> list[tuple[AttemptId, str]]:
         found = await real(ids, now)
         late = [a for a in ids if now - since.setdefault(a, now) > 0.5]
         return [*found, *((a, "sabotage") for a in late if a not in [x for x, _ in found])]
@@ -67,7 +67,7 @@ def fence_gone(node: Pieces) -> None:
 def never_lost(node: Pieces) -> None:
     """Attempts of dead processes are waited for, for ever."""
 
-    async def lost(ids: Sequence[AttemptId], now: float) -> list[tuple[AttemptId, str]]:
+    async def lost(ids: Sequence[AttemptId], now: float, **how: bool) -> list[tuple[AttemptId, str]]:
         return []
 
     _put(node.executor, lost=lost)

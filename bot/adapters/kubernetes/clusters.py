@@ -34,7 +34,7 @@ from bot.adapters.kubernetes.guards import Guards
 from bot.adapters.kubernetes.hindrances import Hindrances
 from bot.adapters.kubernetes.progress import of_argo
 from bot.contract import Edit, Retryable
-from bot.ports import Json, Record, Unreachable, unbound
+from bot.ports import Json, Record, Unreachable, Where, unbound
 from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing, Trial
 
 PIECE = 100
@@ -78,7 +78,9 @@ class Clusters:
         self._targets = {t.cluster.name: t for t in ordered}
         self._kubeconfig, self._record = kubeconfig, record
         self._shared = _shared or _Shared(
-            {name: Connection(name, t.context, t.timeout, kubeconfig) for name, t in self._targets.items()}, {}, set()
+            {n: Connection(n, t.context, t.cluster.namespace, t.timeout, kubeconfig) for n, t in self._targets.items()},
+            {},
+            set(),
         )
 
     def bind(self, record: Record) -> Clusters:
@@ -89,6 +91,22 @@ class Clusters:
         """End every connection, those of the copies too. Harmless again."""
         for connection in self._shared.connections.values():
             await connection.close()
+
+    async def where(self) -> Mapping[str, Where]:
+        """Cluster -> which place it is, as far as the kubeconfig tells; nothing is sent there."""
+        found = await asyncio.gather(*(c.where() for c in self._shared.connections.values()))
+        return dict(zip(self._shared.connections, found, strict=True))
+
+    def hold(self, places: Mapping[str, Where]) -> None:
+        """From here on these clusters lead there, or nowhere. Unreachable where one leads elsewhere already."""
+        for name, connection in self._shared.connections.items():
+            if name in places and places[name].digest:
+                connection.hold(places[name].digest)
+
+    @property
+    def led_elsewhere(self) -> bool:
+        """Whether a kubeconfig was met that leads elsewhere than it did: these are of no use any more."""
+        return any(c.led_elsewhere for c in self._shared.connections.values())
 
     async def ping(self) -> Mapping[str, str]:
         """Cluster -> what is wrong with it; empty where it answers and knows us. Reads only."""

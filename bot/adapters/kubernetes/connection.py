@@ -3,6 +3,8 @@
 Invariants:
 - the client takes more than a second to import, so it is imported on the first request, outside the event loop;
 - a request is sent once; only where the cluster did not know us (401) is the kubeconfig read anew and it is sent again;
+- it leads to one place: a kubeconfig that leads elsewhere when it is read again, or elsewhere than was approved, is
+  refused before anything is sent;
 - a refusal is told in the cluster's own words: 429, and 503 with Retry-After, are Retryable (the cluster took
   nothing), another 5xx is Unreachable (it may have), and so is 401 after the second try (nobody can say what is there),
   409 is Changed, 404 is Missing, anything else is Denied.
@@ -13,15 +15,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from bot.contract import Retryable
-from bot.ports import Unreachable
+from bot.ports import Unreachable, Where
 from bot.ports.kubernetes import OURS, Changed, Denied
 
 Body = Mapping[str, Any]
@@ -60,15 +65,34 @@ class Missing(LookupError):
 
 
 class Connection:
-    """One context of a kubeconfig. timeout: seconds for a whole request; kubeconfig: paths parted by ':', "" for
-    KUBECONFIG, ~/.kube/config or, where neither is there, the service account of the pod that this runs in."""
+    """One context of a kubeconfig, and a namespace behind it. timeout: seconds for a whole request; kubeconfig: paths
+    parted by ':', "" for KUBECONFIG, ~/.kube/config or, where neither is there, the service account of the pod that
+    this runs in."""
 
-    def __init__(self, cluster: str, context: str, timeout: float, kubeconfig: str = "") -> None:
-        self.cluster, self.context = cluster, context
+    def __init__(self, cluster: str, context: str, namespace: str, timeout: float, kubeconfig: str = "") -> None:
+        self.cluster, self.context, self._namespace = cluster, context, namespace
         self._timeout, self._kubeconfig = timeout, kubeconfig
+        self._held = ""
+        self.led_elsewhere = False
         self._client: Any = None
         self._retired: Any = None
         self._opening = asyncio.Lock()
+
+    async def where(self) -> Where:
+        """Which place it leads to; without a digest where that cannot be found out now."""
+        try:
+            return self._where(await self._open())
+        except Unreachable as error:
+            return Where(f"not known ({error})", "", "kubernetes")
+
+    def hold(self, digest: str) -> None:
+        """From here on it leads to the place of this digest, or nowhere."""
+        if self._held not in ("", digest):
+            raise Unreachable(f"{self.cluster}: context {self.context!r} leads elsewhere than was approved")
+        self._held = digest
+
+    def _where(self, client: Any) -> Where:
+        return place(client.configuration, self._namespace)
 
     async def close(self) -> None:
         """End its connections. Harmless again."""
@@ -176,7 +200,14 @@ class Connection:
     async def _open(self) -> Any:
         async with self._opening:
             if self._client is None:
-                self._client = await self._made()
+                made = await self._made()
+                try:
+                    self.hold(self._where(made).digest)
+                except Unreachable:
+                    self.led_elsewhere = True
+                    await made.close()
+                    raise
+                self._client = made
             return self._client
 
     async def _made(self) -> Any:
@@ -205,6 +236,31 @@ class Connection:
         if not found and self._kubeconfig:
             raise Unreachable(f"{self.cluster}: there is no kubeconfig at {self._kubeconfig}")
         return os.pathsep.join(found)
+
+
+def place(configuration: Any, namespace: str) -> Where:
+    """Which place a client's configuration leads to: address, who vouches for it, and the way there. Neither the name
+    of the context nor who we are there plays a part."""
+    url, way = URL(configuration.host), URL(configuration.proxy or "")
+    server = str(url.with_user(None).with_query(None).with_fragment(None)).rstrip("/")
+    vouches = _authority(configuration)
+    means = (
+        f", vouched for by {vouches[:8]}" if vouches else "",
+        f", as {configuration.tls_server_name}" if configuration.tls_server_name else "",
+        f", through {way.with_user(None).with_query(None)}" if configuration.proxy else "",
+    )
+    at = f"{server}{''.join(means)}, namespace {namespace}"
+    return Where(at, sha256(f"{vouches} {at}".encode()).hexdigest()[:32], "kubernetes")
+
+
+def _authority(configuration: Any) -> str:
+    """Digest of the certificates that vouch for the cluster, whatever their order; empty where none is named."""
+    try:
+        text = Path(configuration.ssl_ca_cert).read_text("ascii", "replace") if configuration.ssl_ca_cert else ""
+    except OSError:
+        text = ""
+    blocks = sorted("".join(b.split()) for b in re.findall(r"-----BEGIN CERTIFICATE-----([^-]+)-----END", text))
+    return sha256(" ".join(blocks).encode()).hexdigest() if blocks else ""
 
 
 def _imported() -> Any:
