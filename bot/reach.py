@@ -19,6 +19,7 @@ from itertools import groupby
 
 from pydantic import TypeAdapter
 
+from bot import held
 from bot.adapters.http import HttpClient
 from bot.adapters.http import HttpTarget as Endpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
@@ -113,16 +114,9 @@ def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | N
     """Service -> what reaches its targets; nothing is opened before the first call, all are to be closed. redactor:
     learns what the targets' variables hold, and knows which bodies are recorded by their digest."""
     knows = redactor or Redactor()
-    knows.learn(_held(catalogue))
+    knows.learn(held.by_catalogue(catalogue))
     trusted = trust(settings.ca_file)
     return {name: _adapters(settings, service, knows, trusted) for name, service in catalogue.services.items()}
-
-
-def _held(catalogue: Catalogue) -> list[str]:
-    """The secrets that the catalogue's targets name."""
-    targets = [t for s in catalogue.services.values() for t in s.targets.values() if isinstance(t, HttpTarget)]
-    names = {v for t in targets for v in (t.token, *t.headers.values()) if v}
-    return [value for name in names if (value := os.environ.get(name))]
 
 
 def _adapters(settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext) -> Adapters:

@@ -15,11 +15,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, quote_plus
 
 from bot.contract import Change, Edit, Fact, Receipt, Verdict
+from bot.nets import Span, of_name, spans
 from bot.ports import Where
 from bot.run import events as ev
 
@@ -56,24 +56,22 @@ class Redactor:
         forms = {f for s in secrets if len(s) >= SHORTEST for f in _forms(s)}
         self._forms = tuple(sorted(forms, key=lambda f: (-len(f), f)))  # the longest first
         known = "|".join(re.escape(f) if len(f) >= WORD else rf"(?<!\w){re.escape(f)}(?!\w)" for f in self._forms)
-        self._known = Net("secret", re.compile(f"(?P<value>{known})"))
+        self._known = re.compile(known)
 
     def text(self, text: str) -> str:
         """The text without secrets. What cannot be stored as UTF-8 is replaced as well."""
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode()
-        if any(form in text for form in self._forms):
-            text = self._known.blot(text)
-        lower = text.lower()
-        for net in NETS:
-            if any(hint in lower for hint in net.hints):
-                text = net.blot(text)
-        return text
+        clean, done = [], 0
+        for span in self._spans(text):
+            clean += [text[done : span.start], f"[redacted:{span.kind}]"]
+            done = span.end
+        return "".join([*clean, text[done:]])
 
     def alters(self, value: object, name: str = "") -> str | None:
         """What kind of secret a JSON value holds, None if none. name: what it is the value of ("DB_PASSWORD")."""
         if isinstance(value, str):
-            return _named(name, value) or self._kind(value)
+            return (of_name(name, value) if name else None) or self._kind(value)
         if isinstance(value, Mapping):
             pairs = [(str(k), v) for k, v in value.items()]
             if isinstance(value.get("name"), str) and "value" in value:  # {"name": "DB_PASSWORD", "value": ...}
@@ -87,9 +85,12 @@ class Redactor:
         """The event as it may be stored. Raises SecretInChange."""
         return cast(E, self._rewritten(event))
 
+    def _spans(self, text: str) -> list[Span]:
+        known = any(form in text for form in self._forms)
+        return spans(text, (Span(*m.span(), "secret") for m in self._known.finditer(text)) if known else ())
+
     def _kind(self, text: str) -> str | None:
-        nets = (self._known, *NETS) if any(form in text for form in self._forms) else NETS
-        return next((kind for net in nets if (kind := net.catch(text))), None)
+        return next((span.kind for span in self._spans(text)), None)
 
     def _rewritten(self, whole: Any) -> Any:
         """A dataclass with its prose clean."""
@@ -101,7 +102,7 @@ class Redactor:
 
     def _clean(self, value: Any, name: str = "") -> Any:
         if isinstance(value, str):
-            kind = _named(name, value)
+            kind = of_name(name, value) if name else None
             return f"[redacted:{kind}]" if kind else self.text(value)
         if isinstance(value, Mapping):
             return {self.text(k): self._clean(v, k) for k, v in value.items()}
@@ -185,118 +186,7 @@ def _last(e: Edit) -> str:
     return re.split(r"[/.:]", e.target)[-1]
 
 
-# -- what secrets look like ------------------------------------------------------------------------------------------
-
-
-class Net(NamedTuple):
-    """One kind of secret. pattern: `value` is what goes, `key` names the kind where none is given; hints: lower-case
-    strings of which one must be there, asked first because they are a hundred times cheaper. Each repetition in a
-    pattern is bounded, or starts only where the one before cannot have started: no text takes more than linear time."""
-
-    kind: str
-    pattern: re.Pattern[str]
-    hints: tuple[str, ...] = ()
-
-    def blot(self, text: str) -> str:
-        """The text without what this net catches."""
-        return self.pattern.sub(partial(_blotted, self.kind), text)
-
-    def catch(self, text: str) -> str | None:
-        """The kind of the first thing it catches."""
-        m = self.pattern.search(text)
-        return _kind_of(m, self.kind) if m else None
-
-
-_KEYS = (
-    r"(?P<key>passw(?:or)?d|passphrase|pwd|secret|token|signature|credentials?"
-    r"|(?:api|access|secret|private|routing|integration|signing|encryption|account)[_-]?key)"
-)
-_KEY_HINTS = ("passw", "passphrase", "pwd", "secret", "token", "signature", "credential", "key")
-_GIVEN = (  # not yet redacted, not a variable of the shell, not nothing
-    r"(?![\"']?\[redacted:|(?-i:\$\{?[A-Z][A-Z0-9_]+\}?(?![\w!-]))|(?:null|none|true|false)\b|<|\*{3}|['\"]{2})"
-)
-_QUOTED = r"\"[^\"\n]+\"|'[^'\n]+'"
-_VALUE = rf"(?P<value>{_QUOTED}|[^\s\"',;&)}}\]]+)"
-_SCHEME = r"(?:Basic|Bearer|Token|Digest|Negotiate|ApiKey|GenieKey|SSWS|AWS4-HMAC-SHA256)"
-_LABELS = r"(?:[A-Z0-9]{1,20} ){0,4}"
-_GITLAB = r"gl(?:pat|oas|dt|rt|rtr|cbt|ptt|ft|imt|agent|soat|ffct|wt)"
-_VENDORS = (
-    r"(?:[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/=]{16,}|npm_[A-Za-z0-9]{36}|dckr_pat_[A-Za-z0-9_-]{20,}"
-    r"|hvs\.[A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{35}|pypi-AgE[A-Za-z0-9_-]{20,}|SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})"
-)
-
-
-def _net(kind: str, pattern: str, *hints: str) -> Net:
-    return Net(kind, re.compile(pattern), hints)
-
-
-NETS: tuple[Net, ...] = (
-    _net(
-        "private-key",
-        rf"(?P<value>-----BEGIN {_LABELS}PRIVATE KEY(?: BLOCK)?-----"
-        rf"(?:[\s\S]*?-----END {_LABELS}PRIVATE KEY(?: BLOCK)?-----|[\s\S]*))",
-        "private key",
-    ),
-    _net("slack-webhook", r"(?P<value>https://hooks\.slack(?:-gov)?\.com/[A-Za-z0-9/_-]+)", "hooks.slack"),
-    _net("slack-token", r"(?<![A-Za-z0-9])(?P<value>(?:xoxe\.)?(?:xox[a-z]|xapp)-[A-Za-z0-9-]{8,})", "xox", "xapp"),
-    _net(
-        "aws-key",
-        r"(?<![A-Z0-9])(?P<value>(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?![A-Z0-9])",
-        "akia", "asia", "abia", "acca",
-    ),
-    _net(
-        "github-token",
-        r"(?<![A-Za-z0-9_])(?P<value>(?:gh[opusr]_|github_pat_)[A-Za-z0-9_]{20,})",
-        "gh", "github_pat_",
-    ),
-    _net("gitlab-token", rf"(?<![A-Za-z0-9_-])(?P<value>{_GITLAB}-[A-Za-z0-9_-]{{16,}})", "gl"),
-    _net("jwt", r"(?<![A-Za-z0-9_-])(?P<value>eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){2,4})", "eyj"),
-    _net(
-        "token",
-        rf"(?<![A-Za-z0-9_])(?P<value>{_VENDORS})",
-        "_live_", "_test_", "whsec_", "npm_", "dckr_pat_", "hvs.", "aiza", "pypi-age", "sg.",
-    ),
-    _net(
-        "userinfo",
-        r"(?<=://)(?P<value>[^\s/@:\"'<>]*:[^\s/\"'<>]+|[A-Za-z0-9_.~-]{20,})@(?=[^\s@])",
-        "://",
-    ),
-    _net(
-        "authorization",
-        rf"(?i:authorization[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?){_GIVEN}(?P<value>(?i:{_SCHEME}) [^\"'\r\n]+)",
-        "authorization",
-    ),
-    _net("bearer", r"(?i:\bbearer\s{1,3})(?=[^\s\"',;]{0,200}\d)(?P<value>[A-Za-z0-9._~+/=-]{12,})", "bearer"),
-    _net("", rf"(?i){_KEYS}[\"']?\s{{0,3}}:?=\s{{0,3}}{_GIVEN}{_VALUE}", *_KEY_HINTS),
-    _net("", rf"(?i){_KEYS}[\"']\s{{0,3}}:\s{{0,3}}{_GIVEN}(?P<value>{_QUOTED})", *_KEY_HINTS),
-    _net(
-        "",
-        rf"(?i)\b(?P<key>passw(?:or)?d|passphrase|pwd):\s{{0,3}}{_GIVEN}(?P<value>{_QUOTED}|[^\s\"',;]{{4,}})",
-        "passw", "passphrase", "pwd",
-    ),
-    _net("", rf"(?i)(?<!\w)--(?:[a-z]{{1,20}}-){{0,3}}{_KEYS}\s{{1,3}}(?!-){_GIVEN}{_VALUE}", "--"),
-    _net("literal", rf"--from-literal[= ][^\s=]{{1,100}}={_GIVEN}{_VALUE}", "--from-literal"),
-    _net(
-        "password",
-        rf"(?<!\S)(?:-u|--user)[ =][^\s:]{{1,64}}:{_GIVEN}(?!\d+(?!\S))(?P<value>[^\s\"']+)",
-        "-u",
-    ),
-    _net(
-        "password",
-        rf"(?i)\b(?:identified by|password)\s{{1,3}}{_GIVEN}(?P<value>'[^'\n]+')",
-        "identified by", "password",
-    ),
-)  # fmt: skip
-"""What is caught, in this order."""
-
-_SECRET_NAME = re.compile(
-    r"(?i)(?:passw(?:or)?d|passphrase)$|(?:^|[_.-])(?:pwd|token|(?:api|secret|private|access|signing|encryption)[_-]?key)$"
-    r"|[_.-]secret$"
-)
-_REFERENCE = re.compile(
-    r"(?i)(?:arn|ssm|secret|secretsmanager|vault|sha256|env|file|kubernetes|https?)[:/]|/|\$\{|\[redacted:"
-    r"|[\w./-]*[@#]v?\d+$|v?\d+$|$"
-)
+# -- what is known --------------------------------------------------------------------------------------------------
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -305,29 +195,15 @@ def _forms(secret: str) -> Iterator[str]:
     yield from (quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1])
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     if len(secret) >= WORD:
-        yield base64.b64encode(secret.encode()).decode()
-        yield base64.urlsafe_b64encode(secret.encode()).decode().rstrip("=")
+        yield from _inside_base64(secret.encode())
     if "\n" in secret:
         yield from (line for line in secret.splitlines() if len(line) >= 2 * WORD)
 
 
-def _named(name: str, value: str) -> str | None:
-    """The kind, where the name says secret and the value is no reference to one."""
-    found = _SECRET_NAME.search(name) if name else None
-    if found is None or _REFERENCE.match(value):
-        return None
-    return _slug(found[0])
-
-
-def _blotted(kind: str, m: re.Match[str]) -> str:
-    start, end = (m.start("value") - m.start(), m.end("value") - m.start())
-    quote_ = m["value"][0] if m["value"][0] in "\"'" and m["value"][0] == m["value"][-1] else ""
-    return f"{m[0][:start]}{quote_}[redacted:{_kind_of(m, kind)}]{quote_}{m[0][end:]}"
-
-
-def _kind_of(m: re.Match[str], kind: str) -> str:
-    return kind or _slug(m["key"])
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z]+", "-", name.lower()).strip("-")
+def _inside_base64(secret: bytes) -> Iterator[str]:
+    """What Base64 makes of it, wherever it begins in a longer text: what its neighbours have no part in."""
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(secret).decode()
+        for before in range(3):
+            first, last = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
+            yield encode(b"\0" * before + secret)[first:last].decode()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from aiohttp import web
 
 import actions
 import checks
-from bot import journal
+from bot import held, journal
 from bot.adapters.registry import RegistryClient
 from bot.blobs import FileBlobs
 from bot.catalogue import NO_CATALOGUE, Catalogue, load_catalogue
@@ -351,22 +350,7 @@ def _folder(url: str) -> Path:
 
 def redactor_of(settings: Settings) -> Redactor:
     """Knows every secret that the settings hold or name."""
-    return Redactor(_secrets(settings))
-
-
-def _secrets(settings: Settings) -> list[str]:
-    slack = (settings.slack_bot_token, settings.slack_app_token, settings.slack_signing_secret)
-    given = (
-        settings.token,
-        settings.webhook_secret,
-        settings.ci_token,
-        settings.page_key,
-        settings.signing_key,
-        *slack,
-    )
-    own = [s.get_secret_value() for s in given if s is not None]
-    named = [os.environ.get(n.strip(), "") for n in settings.redact.split(",") if n.strip()]
-    return [s for s in [*own, *named] if s]
+    return Redactor(held.by_settings(settings))
 
 
 async def _fault(question: Awaitable[str | None]) -> str:
