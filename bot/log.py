@@ -15,6 +15,7 @@ from typing import Any, Literal, TextIO, get_args
 
 from bot.outage import Outage
 from bot.redact import Redactor
+from bot.seldom import SeldomTheSame
 from bot.store import away, away_by
 
 Form = Literal["text", "json"]
@@ -56,6 +57,9 @@ def set_up(level: str, redactor: Redactor, form: Form = "text", to: TextIO | Non
     handler = logging.StreamHandler(to or sys.stderr)
     handler.setFormatter((_Json if form == "json" else _Text)(redactor))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for stranger in ("aiohttp.server", "aiohttp.web"):  # garbage on a socket is logged there, with its trace
+        logger = logging.getLogger(stranger)
+        logger.filters = [SeldomTheSame()]
     for noisy in ("dbos", "aiohttp.access", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 

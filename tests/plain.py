@@ -194,9 +194,9 @@ def examine(there: Plain, folder: Path) -> None:
         _well(there.run(folder, "rollback-bot", "plan", "lint"), "No mistakes.")
         with there.serving(folder, ROLLBACK_PORT="0") as line:
             with urlopen(line.split()[-1] + "/readyz", timeout=PATIENCE) as answer:
-                parts = answer.read().decode()
-            if any(not part.endswith(": fine") for part in parts.splitlines()):
-                raise Unwell(f"/readyz says\n{parts}")
+                said = answer.read().decode()
+            if said != "ready\n":
+                raise Unwell(f"/readyz says\n{said}")
 
 
 def _well(found: subprocess.CompletedProcess[str], said: str) -> None:

@@ -267,6 +267,13 @@ def test_an_override_without_a_reason_is_refused_and_one_without_a_freeze_goes_t
     assert (status, found["recorded"]) == (201, "the bot's log")
 
 
+def test_overrides_are_limited_by_the_hour(ci: Ci, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.web.freezes.OVERRIDES", 2)
+    answers = [ci.ask("POST", "/v1/freezes/shop/overrides", body={"reason": "needed"})[0] for _ in range(3)]
+    assert answers == [201, 201, 429]
+    assert ci.ask("POST", "/v1/freezes/other/overrides", body={"reason": "needed"})[0] == 201
+
+
 # -- registering, as docs/releases.md says it --------------------------------------------------------------------------
 
 RELEASES = DOCS.with_name("releases.md").read_text(encoding="utf-8")

@@ -120,7 +120,8 @@ def test_a_running_bot_takes_it_at_once_and_a_run_is_asked_anew_where_its_target
 
 async def readyz(house: House) -> str:
     """What the probe says."""
-    async with aiohttp.ClientSession() as session, session.get(f"{house.url}/readyz") as answer:
+    known = {"Authorization": f"Bearer {house.tokens['eve']}"}
+    async with aiohttp.ClientSession(headers=known) as session, session.get(f"{house.url}/readyz") as answer:
         return await answer.text()
 
 

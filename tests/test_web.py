@@ -23,6 +23,7 @@ from bot.playground.single import Shop
 from bot.releases import sign
 from bot.web import app
 from bot.web.answers import BODY_LIMIT
+from bot.web.doctors import key
 from tests.cli.house import SECRET, House, fill, upgraded
 
 
@@ -142,10 +143,14 @@ async def test_a_person_sees_the_roles_they_hold_now(site: Site) -> None:
     }  # fmt: skip
 
 
-async def test_guessing_tokens_is_slow(site: Site) -> None:
+async def test_guessing_tokens_is_slow_and_logged_without_the_guess(site: Site, caplog: Any) -> None:
     began = time.monotonic()
-    await site.ask("", "GET", "/v1/me", headers={"Authorization": "Bearer rbt_guess"})
-    assert time.monotonic() - began >= 0.29
+    for guess in ("rbt_guess", "rbt_again"):
+        await site.ask("", "GET", "/v1/me", headers={"Authorization": f"Bearer {guess}"})
+    assert time.monotonic() - began >= 0.58
+    told = [r.getMessage() for r in caplog.records if "stands for nobody" in r.getMessage()]
+    assert told == ["A token that stands for nobody was shown; by 127.0.0.1 for GET /v1/me (1 since the last line)"]
+    assert "guess" not in caplog.text
 
 
 async def test_tokens_and_the_webhook_secret_are_in_no_answer_and_no_log(site: Site, caplog: Any) -> None:
@@ -511,11 +516,35 @@ async def test_releases_are_changed_by_commanders_only_and_the_reasons_are_redac
 
 async def test_probes_need_no_token_and_a_target_that_is_down_is_named_without_unreadying_the_bot(site: Site) -> None:
     assert await site.ask("", "GET", "/healthz") == (200, "alive\n")
-    status, found = await site.ask("", "GET", "/readyz")
+    assert await site.ask("", "GET", "/readyz") == (200, "ready\n"), "a stranger hears no more"
+    status, found = await site.ask("eve", "GET", "/readyz")
     assert status == 200 and {"lease: fine", "database: fine", "shop/api: fine"} <= set(found.splitlines())
+    assert (await site.ask("", "GET", "/readyz", headers={"Authorization": "Bearer rbt_x"}))[0] == 401
+    doctor = {"Authorization": f"Bearer {await asyncio.to_thread(key, site.bot.files)}"}
+    assert (await site.ask("", "GET", "/readyz", headers=doctor))[1] == found
+    assert (await site.ask("", "GET", "/v1/runs", headers=doctor))[0] == 401, "it opens nothing else"
     site.bot.lease.close()
-    status, found = await site.ask("", "GET", "/readyz")
+    status, found = await site.ask("eve", "GET", "/readyz")
     assert status == 503 and "lease: lost" in found
+
+
+async def test_strangers_cost_a_look_now_and_then_and_members_see_what_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    ready = wiring.Bot.ready
+
+    async def counted(bot: wiring.Bot) -> Mapping[str, str]:
+        looks.append(1)
+        return await ready(bot)
+
+    monkeypatch.setattr(wiring.Bot, "ready", counted)
+    monkeypatch.setattr("bot.web.site.READY_KEPT", 3600.0)
+    assert await asyncio.gather(*(site.ask("", "GET", "/readyz") for _ in range(20))) == [(200, "ready\n")] * 20
+    assert len(looks) <= 2, "those who came while the first was looked up share a second look"
+    for _ in range(2):
+        assert "lease: fine" in (await site.ask("eve", "GET", "/readyz"))[1]
+    assert len(looks) >= 3
 
 
 async def test_trouble_with_the_database_is_a_503_that_says_what_to_do(site: Site) -> None:

@@ -46,6 +46,7 @@ from bot.store import SchemaMismatch, Store, StoreUnavailable
 from bot.store.database import BadAddress
 from bot.tls import trust
 from bot.vouching import KEYLESS, unfit, unsigned
+from bot.web.doctors import key
 
 ASKED = 3.0
 """Seconds to wait for a bot that may be running."""
@@ -143,9 +144,11 @@ async def _pager(settings: Settings) -> Finding:
 
 async def _bot(settings: Settings) -> tuple[bool, str, list[Finding]]:
     """(whether a bot runs, which catalogue it holds by the beginning of its digest, and what it says of itself)"""
+    held = await asyncio.to_thread(key, wiring.files_of(settings))
+    known = {"Authorization": f"Bearer {held}"} if held else {}
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15.0, connect=ASKED)) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15.0, connect=ASKED), headers=known) as session,
             session.get(f"{settings.url.rstrip('/')}/readyz") as answer,
         ):
             lines = (await answer.text()).splitlines()
@@ -153,6 +156,10 @@ async def _bot(settings: Settings) -> tuple[bool, str, list[Finding]]:
         return False, "", [Finding("bot", "ok", f"none answers at {settings.url}; looking without it")]
     parts = [line.partition(": ") for line in lines]
     holds = next((name.partition(" ")[2] for name, _, _ in parts if name.startswith("catalogue ")), "")
+    if lines in (["ready"], ["not ready"]):
+        text = f"says only {lines[0]!r} to this host: its files are not those of ROLLBACK_BLOBS_URL here"
+        hint = "run `doctor` on the bot's host as the bot's user, with its environment"
+        return True, "", [Finding("bot", "look" if lines == ["ready"] else "fault", text, hint)]
     own = {name: fault for name, _, fault in parts if fault not in ("", "fine") and "/" not in name}
     found = [Finding(f"bot: {name}", "fault", fault, "see its log") for name, fault in own.items()]
     return True, holds, found or [Finding("bot", "ok", f"runs at {settings.url}")]

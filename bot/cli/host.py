@@ -15,7 +15,9 @@ from bot.cli.output import Code, End, asked, note, os_user, run_async, say
 from bot.cli.root import root
 
 if TYPE_CHECKING:
-    from aiohttp.web import TCPSite
+    from asyncio import Server
+
+    from aiohttp.web import AppRunner
 
     from bot.settings import Settings
 
@@ -46,7 +48,7 @@ async def _serve(settings: Settings) -> None:
 
     from bot import log, wiring
     from bot.settings import strange
-    from bot.web import app
+    from bot.web import app, doors
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,22 +62,26 @@ async def _serve(settings: Settings) -> None:
             _log.warning("%s; nothing that it says is heeded", text)
         wiring.tell_unfit(bot.rollbacks)
         runner = web.AppRunner(
-            app(bot, others=bot.posts, metrics=bot.metrics.answer), access_log=None, shutdown_timeout=2.0
-        )
+            app(bot, others=bot.posts, metrics=bot.metrics.answer), access_log=None, shutdown_timeout=2.0,
+            keepalive_timeout=doors.IDLE,
+        )  # fmt: skip
         await runner.setup()
         try:
-            await _listen(web.TCPSite(runner, settings.host, settings.port), settings)
-            host, port = runner.addresses[0][:2]
+            server = await _listen(runner, settings)
+            host, port = server.sockets[0].getsockname()[:2]
             click.echo(f"rollback-bot {wiring.VERSION} listens on http://{host}:{port}")
             sys.stdout.flush()
             await stop.wait()
+            server.close()
         finally:
             await runner.cleanup()
 
 
-async def _listen(site: TCPSite, settings: Settings) -> None:
+async def _listen(runner: AppRunner, settings: Settings) -> Server:
+    from bot.web.doors import listen
+
     try:
-        await site.start()
+        return await listen(runner, settings.host, settings.port)
     except OSError as e:
         where = f"{settings.host}:{settings.port}"
         text = f"Cannot listen on {where}: {e.strerror or e}. ROLLBACK_HOST and ROLLBACK_PORT say where."

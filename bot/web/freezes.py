@@ -27,6 +27,8 @@ from bot.web.serves import Serves
 log = logging.getLogger(__name__)
 
 PATH = "/v1/freezes/"
+OVERRIDES = 30
+"""How often a service's freeze may be overridden within an hour."""
 _DIGEST = re.compile(r"(?:\S+@)?(sha256:[0-9a-f]{64})")
 _VERSION = re.compile(r"[^\s/]{1,128}")
 
@@ -56,6 +58,7 @@ class Freezes:
 
     def __init__(self, bot: Serves) -> None:
         self.bot = bot
+        self._overridden: dict[str, list[float]] = {}
         self._told: dict[str, tuple[Freeze, dict[str, Any]]] = {}
 
     async def show(self, request: web.Request) -> web.Response:
@@ -90,6 +93,7 @@ class Freezes:
         reason, who = self.bot.redactor.text(given.reason.strip()), self.bot.redactor.text(given.who.strip())
         if not reason:
             raise BadRelease("reason: an override needs a reason. Nothing was recorded.")
+        self._not_too_often(service.name)
         person = request.get(PERSON)
         via = "http" if person is not None else "ci"
         by = Actor.of(person, via) if person is not None else Actor("ci", who or "CI", (), via)
@@ -100,6 +104,17 @@ class Freezes:
         kept = "the bot's log" if why else run
         text = f"Recorded in {kept}. A cluster's guard is not lifted by this."
         return as_json({"recorded": kept, "text": text}, status=201)
+
+    def _not_too_often(self, service: str) -> None:
+        """Each is recorded for ever, and who asks is a token that every pipeline has."""
+        now = self.bot.clock()
+        lately = [t for t in self._overridden.get(service, ()) if abs(now - t) < 3600]
+        if len(lately) >= OVERRIDES:
+            text = f"{service} was overridden {OVERRIDES} times within the hour; that is no deployment any more."
+            raise No(
+                429, "too-often", f"{text} Nothing was recorded. Next: `rollback-bot thaw {service}`, by a commander."
+            )
+        self._overridden[service] = [*lately, now]
 
     async def freeze(self, request: web.Request) -> web.Response:
         """A commander freezes a service by hand."""

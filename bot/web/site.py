@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,11 +18,15 @@ from bot.policy import Person, Refusal, Why, stranger
 from bot.rollbacks import Wanted
 from bot.run.events import BadEvent, decode
 from bot.run.state import Run
+from bot.seldom import Seldom
 from bot.sentences import Names, sentence
+from bot.store import SchemaMismatch, StoreUnavailable
+from bot.together import Together
 from bot.tokens import PREFIX
 from bot.view import decision_lines, status, text, title, view
 from bot.web import preview
 from bot.web.answers import Handler, No, as_json
+from bot.web.doctors import knocks
 from bot.web.freezes import is_ci
 from bot.web.releases import signed
 from bot.web.requests import PERSON, between, boolean, click_key, in_query, name, read_body, word_in_address
@@ -31,6 +36,8 @@ LONGEST_WAIT = 25.0
 """Seconds a long poll may wait for something new."""
 LOOK_AGAIN = 0.25
 """Seconds between two looks of a long poll."""
+READY_KEPT = 3.0
+"""Seconds for which strangers get the same answer about readiness."""
 READY_TIME = 10.0
 """Seconds that finding out about readiness may take."""
 BAD_TOKEN_PAUSE = 0.3
@@ -54,6 +61,12 @@ class Replans:
 
 _WANTED, _FORWARDS, _REPLANS = TypeAdapter(Wanted), TypeAdapter(Forwards), TypeAdapter(Replans)
 
+log = logging.getLogger(__name__)
+
+
+def _is_ready(parts: Mapping[str, str]) -> bool:
+    return not any(parts.get(name) for name in ("database", "lease", "record"))
+
 
 class Site:
     """The handlers, with the bot they speak for."""
@@ -61,6 +74,9 @@ class Site:
     def __init__(self, bot: Serves, via: str, others: Collection[str] = ()) -> None:
         self.bot, self.via = bot, via
         self._open = frozenset({"/healthz", "/readyz", "/metrics", *others})
+        self._ready: Together[None, Mapping[str, str]] = Together(self._parts)
+        self._kept: tuple[float, bool] | None = None
+        self._strangers = Seldom(log, "A token that stands for nobody was shown")
         self._closing = asyncio.Event()
 
     async def close(self, _: web.Application) -> None:
@@ -87,6 +103,7 @@ class Site:
         fits = token.startswith(PREFIX) and len(token) < 200 and token.isascii()
         id = await self.bot.tokens.whose(token) if fits else None
         if id is None:
+            self._strangers.say(f"by {request.remote or 'somebody'} for {request.method} {request.path[:100]}")
             await self._pause(BAD_TOKEN_PAUSE)
             raise No(401, "bad-token", f"This token stands for nobody: unknown, expired or revoked. {how}")
         person = await self.bot.people.person(id)
@@ -107,15 +124,38 @@ class Site:
         return web.Response(text="alive\n")
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """A line for each part. A target that is down does not make the bot unready: it is there to repair it."""
+        """Whether it may act; to members and `doctor` a line for each part. A target that is down does not make the bot
+        unready: it is there to repair it. Strangers cost a look each `READY_KEPT` seconds at most."""
+        if not await self._may_see(request):
+            now = asyncio.get_running_loop().time()
+            if self._kept is None or now - self._kept[0] > READY_KEPT:
+                self._kept = now, _is_ready(await self._ready.of(None))
+            return web.Response(
+                text="ready\n" if self._kept[1] else "not ready\n", status=200 if self._kept[1] else 503
+            )
+        parts = await self._ready.of(None)
+        lines = [f"{name}: {self.bot.redactor.text(fault) or 'fine'}" for name, fault in parts.items()]
+        return web.Response(text="\n".join(lines) + "\n", status=200 if _is_ready(parts) else 503)
+
+    async def _parts(self, _: None) -> Mapping[str, str]:
         try:
             async with asyncio.timeout(READY_TIME):
-                parts = await self.bot.ready()
+                return await self.bot.ready()
         except TimeoutError:
-            parts = {"database": f"no answer within {READY_TIME:g} s"}
-        lines = [f"{name}: {self.bot.redactor.text(fault) or 'fine'}" for name, fault in parts.items()]
-        unready = any(parts.get(name) for name in ("database", "lease", "record"))
-        return web.Response(text="\n".join(lines) + "\n", status=503 if unready else 200)
+            return {"database": f"no answer within {READY_TIME:g} s"}
+
+    async def _may_see(self, request: web.Request) -> bool:
+        """Whether somebody of us asks; where the database cannot tell, only `doctor` is known."""
+        given = request.headers.get("Authorization", "")
+        if not given:
+            return False
+        if await asyncio.to_thread(knocks, self.bot.files, given):
+            return True
+        try:
+            await self._person(request)
+        except (StoreUnavailable, SchemaMismatch):
+            return False
+        return True
 
     # -- runs ------------------------------------------------------------------------------------------------------
 

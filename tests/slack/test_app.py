@@ -6,6 +6,7 @@ import asyncio
 import copy
 import io
 import json
+import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -541,6 +542,9 @@ async def test_only_what_slack_signed_lately_is_heard(desk: Desk) -> None:
         assert (await web.post(url, data=body)).status == 401
         odd = {"X-Slack-Request-Timestamp": "٣", "X-Slack-Signature": "v0=é"}
         assert (await web.post(url, data=body, headers=odd)).status == 401
+        now = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=é"}
+        assert (await web.post(url, data=body, headers=now)).status == 401
+        assert (await web.post(url, data=b"\xff\xfe", headers=now | {"X-Slack-Signature": "v0=e"})).status == 401
         assert (await web.post(url, data=io.BytesIO(b"x" * 2_000_000))).status == 413
         assert (await web.get(url)).status == 405
     assert await desk.bot.store.heads() == []
