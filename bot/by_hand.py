@@ -10,13 +10,12 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from bot import view
-from bot.contract import Change, Edit
+from bot.contract import Change, Edit, canonical
 from bot.diff import edit as told
 from bot.plan.model import resolve
 from bot.policy import Gate
@@ -177,7 +176,7 @@ def _params(run: Run, s: Step, *, short: bool = False) -> Iterator[str]:
         with contextlib.suppress(LookupError):
             found = resolve({name: value}, run.value)[name]
             if isinstance(found, str) or not short:
-                yield f"- {name}: {found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)}"
+                yield f"- {name}: {found if isinstance(found, str) else canonical(found)}"
 
 
 def _known(s: Step) -> Change | None:

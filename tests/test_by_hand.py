@@ -13,7 +13,7 @@ from bot.by_hand import by_hand, in_words
 from bot.contract import Change, Edit, Json
 from bot.outside import ByHand
 from bot.plan.model import REF
-from bot.ports import Unreachable
+from bot.ports import Blob, Unreachable
 from bot.run.state import Step
 from tests.slack import scenes
 from tests.slack.scenes import Tape
@@ -100,6 +100,18 @@ def test_what_no_decision_has_shown_is_looked_up_all_the_same_or_said_exactly() 
         said = by_hand(tape.run, tape.now, typed, foreseen, about).split("Ban 2.4.1\n")[1].split("###")[0]
         assert "It does this: Keeps removed releases out of every cluster.\n- service: shop\n- releases: " in said
         assert "- other" not in said and "look then" in said
+
+
+def test_a_release_whose_record_is_kept_elsewhere_is_told_as_such() -> None:
+    tape = scenes.asked_backend()
+    assert tape.run.target is not None
+    kept = Blob("sha256:" + "d" * 64, 9000, "application/json")
+    tape.run = replace(tape.run, target=replace(tape.run.target, settings=kept))
+    check = replace(tape.run.steps["health"].spec, params={"settings": {REF: "target.settings"}})
+    deploy = replace(tape.run.steps["freeze"].spec, id="later", uses="x", params=dict(check.params or {}))
+    steps = {**tape.run.steps, "health": replace(tape.run.steps["health"], spec=check), "later": Step(deploy)}
+    tape.run = replace(tape.run, steps=steps)
+    assert f'- settings: {{"digest":"{kept.digest}"' in text(tape)
 
 
 def test_after_an_abort_only_what_is_changed_is_put_back() -> None:
