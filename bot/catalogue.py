@@ -26,7 +26,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -293,8 +293,13 @@ class Catalogue:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical form, "sha256:<hex>"."""
-        plain = TypeAdapter(Catalogue).dump_python(self, mode="json")
+        plain = _plain().dump_python(self, mode="json")
         return "sha256:" + hashlib.sha256(canonical(plain).encode()).hexdigest()
+
+
+@cache
+def _plain() -> TypeAdapter[Catalogue]:
+    return TypeAdapter(Catalogue)
 
 
 def _scalar(value: Json) -> Json:
@@ -352,13 +357,18 @@ class CatalogueFile(Strict):
 _FILE = TypeAdapter(CatalogueFile)
 
 
+@cache
+def _shape() -> Shape:
+    return Shape.of(_FILE.json_schema())
+
+
 def load_catalogue(text: str | bytes, source: str, plans: Collection[str] | None = None) -> Catalogue:
     """Read a catalogue; `source` is the name of the file. Raises Faults with everything that is wrong.
 
     plans: the names of those there are; None: not checked."""
     document = read(text, source)
     report = Report(document)
-    file = read_as(_FILE, document.data, (), report, Shape.of(_FILE.json_schema()))
+    file = read_as(_FILE, document.data, (), report, _shape())
     if file is not None:
         _check_services(file, report, plans)
         _check_roles(file, report)

@@ -23,6 +23,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from bot.playground.postgres import database, private_postgres
+from tests.databases import copy_to, whole
 
 settings.register_profile("short", derandomize=True, deadline=None)  # the same examples everywhere
 settings.register_profile("long", max_examples=3000, deadline=None)  # pytest --hypothesis-profile=long
@@ -125,3 +126,22 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'bot.db'}"
     return str(request.getfixturevalue("pg_database"))
+
+
+@pytest.fixture(scope="session")
+def pg_template(postgres_url: str) -> Iterator[str]:
+    """The name of a PostgreSQL database with all the bot's tables, to make copies of."""
+    with database(postgres_url, "tables") as url:
+        whole(url)
+        yield "tables"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with all its tables, once for each back end."""
+    if request.param == "sqlite":
+        yield copy_to(tmp_path / "bot.db")
+        return
+    server, template = (str(request.getfixturevalue(name)) for name in ("postgres_url", "pg_template"))
+    with database(server, f"test_{next(_numbers)}", template) as url:
+        yield url

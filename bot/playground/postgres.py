@@ -50,9 +50,11 @@ def stopped(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def database(url: str, name: str) -> Iterator[str]:
-    """The URL of an empty database of that server, dropped afterwards with whoever still holds it."""
-    execute(url, f"CREATE DATABASE {name}")
+def database(url: str, name: str, template: str = "template1") -> Iterator[str]:
+    """The URL of a new database of that server, dropped afterwards with whoever still holds it.
+
+    template: the database that it is a copy of; nobody may be connected to that one."""
+    execute(url, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield url.replace("/postgres?", f"/{name}?", 1)
     finally:

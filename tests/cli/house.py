@@ -21,7 +21,6 @@ from aiohttp import web
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
-import migrations
 from bot import wiring
 from bot.catalogue import Release
 from bot.cli import root
@@ -29,6 +28,7 @@ from bot.playground.free_port import free_port
 from bot.playground.single import Shop
 from bot.settings import Settings
 from bot.web import app
+from tests.databases import filled
 
 T = TypeVar("T")
 
@@ -183,7 +183,7 @@ def stocked(house: House) -> House:
 
 def upgraded(house: House) -> House:
     """With a database."""
-    migrations.upgrade(house.database)
+    filled(house.database)
     return house
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-import migrations
 from bot.catalogue import Release
 from bot.commands import Answer, Approve, Command
 from bot.engine.executor import Executor
@@ -111,7 +110,6 @@ def world() -> World:
 
 
 @pytest.fixture
-async def bot(database_url: str, world: World) -> AsyncIterator[Desk]:
-    await asyncio.to_thread(migrations.upgrade, database_url)
-    async with desk(database_url, world) as found:
+async def bot(migrated_url: str, world: World) -> AsyncIterator[Desk]:
+    async with desk(migrated_url, world) as found:
         yield found

@@ -30,7 +30,6 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-import migrations
 from bot import wiring
 from bot.catalogue import Release
 from bot.playground.single import Shop
@@ -40,6 +39,7 @@ from bot.run.state import Run
 from bot.settings import Settings
 from bot.slack.app import PATH
 from bot.web import app
+from tests.databases import copy_to
 
 T = TypeVar("T")
 Mode = Literal["socket", "http"]
@@ -275,7 +275,7 @@ async def desk_in(folder: Path, mode: Mode, *, start: bool = True, **changes: An
     shop = Shop("2.4.1", delay=0)
     await shop.start()
     (folder / "rollback.yaml").write_text(CATALOGUE.format(shop=shop.url))
-    await asyncio.to_thread(migrations.upgrade, f"sqlite:///{folder / 'bot.db'}")
+    copy_to(folder / "bot.db")
     try:
         async with Workspace(app=App(events=EVENTS), rates=False) as workspace:
             desk = Desk(workspace, shop, folder, mode, changes)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 
-import migrations
 from bot.catalogue import Release
 from bot.contract import Change, Edit
 from bot.plan.model import Plan, StepSpec
@@ -51,13 +50,6 @@ class Sample:
 @pytest.fixture
 def sample() -> Sample:
     return Sample()
-
-
-@pytest.fixture
-def migrated_url(database_url: str) -> str:
-    """A database with today's tables."""
-    migrations.upgrade(database_url)
-    return database_url
 
 
 @pytest.fixture
