@@ -25,7 +25,6 @@ from bot import held, journal
 from bot.adapters.registry import RegistryClient
 from bot.blobs import FileBlobs
 from bot.catalogue import NO_CATALOGUE, Catalogue, load_catalogue
-from bot.engine.executor import Executor
 from bot.engine.foresight import Foresight
 from bot.engine.reconciler import Engine
 from bot.engine.staff import NoChannels, Staff
@@ -58,6 +57,7 @@ from bot.tokens import Tokens
 from bot.vouching import KEYLESS, unfit
 
 if TYPE_CHECKING:
+    from bot.engine.executor import Executor
     from bot.slack.connected import Slack
 
 log = logging.getLogger(__name__)
@@ -164,6 +164,8 @@ async def offline(settings: Settings, clock: Callable[[], float] = time.time) ->
 @asynccontextmanager
 async def running(settings: Settings, clock: Callable[[], float] = time.time) -> AsyncIterator[Bot]:
     """The bot at work, until the block ends. AlreadyRunning where another process has the database (SQLite)."""
+    from bot.engine.executor import Executor  # DBOS takes half a second to import, and only a bot at work needs it
+
     async with contextlib.AsyncExitStack() as stack:
         base = await stack.enter_async_context(offline(settings, clock))
         await base.store.check_schema()

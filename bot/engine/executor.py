@@ -27,7 +27,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +42,7 @@ from dbos import (
     error,
 )
 
+from bot.engine.attempt_id import AttemptId
 from bot.lease import Lease
 from bot.store.database import Transaction, parse_url
 
@@ -70,34 +70,6 @@ THREADS = 20
 """The pool that DBOS makes the event loop's default: `asyncio.to_thread` of the whole process runs here."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class AttemptId:
-    """Attempt `n` of an application of a step; in words `<run>.<step>.<application>#<n>`. A run has no dot."""
-
-    run: str
-    step: str
-    application: int
-    n: int
-
-    def __post_init__(self) -> None:
-        if not self.run or "." in self.run or not self.step:
-            raise ValueError(f"no attempt of run {self.run!r}, step {self.step!r}: a run has a name without dots")
-
-    def __str__(self) -> str:
-        return f"{self.run}.{self.step}.{self.application}#{self.n}"
-
-    @classmethod
-    def parse(cls, text: str) -> AttemptId:
-        """The attempt a text names. ValueError if it names none."""
-        rest, _, n = text.rpartition("#")
-        rest, _, application = rest.rpartition(".")
-        run, _, step = rest.partition(".")
-        try:
-            return cls(run, step, int(application), int(n))
-        except ValueError:
-            raise ValueError(f"{text!r} is not <run>.<step>.<application>#<n>") from None
 
 
 Pass = Callable[[AttemptId], Awaitable[None]]

@@ -25,7 +25,7 @@ from typing import Protocol
 from bot import policy
 from bot.commands import Answer, Asking, Command, answer
 from bot.engine.attempt import Attempt, PortsOf, Superseded
-from bot.engine.executor import AttemptId
+from bot.engine.attempt_id import AttemptId
 from bot.engine.ground import Anywhere, Ground, Grounds
 from bot.outage import Outage
 from bot.plan.model import Plan

@@ -21,7 +21,8 @@ import pytest
 import sqlalchemy as sa
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
-from bot.engine.executor import GRACE, AttemptId, Executor, beside
+from bot.engine.attempt_id import AttemptId
+from bot.engine.executor import GRACE, Executor, beside
 from bot.lease import Lease, take
 from bot.store import tables
 from bot.store.database import Transaction, open_database

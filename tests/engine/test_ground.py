@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.engine.executor import AttemptId
+from bot.engine.attempt_id import AttemptId
 from bot.engine.ground import Ground
 from bot.run import events as ev
 from bot.run.state import Run

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from bot.engine.executor import AttemptId
+from bot.engine.attempt_id import AttemptId
 
 ZERO = "0" * 64
 

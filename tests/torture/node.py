@@ -25,7 +25,8 @@ from aiohttp import web
 from bot.adapters.http import HttpClient, HttpTarget
 from bot.commands import COMMANDS
 from bot.engine import attempt as attempts
-from bot.engine.executor import AttemptId, Executor
+from bot.engine.attempt_id import AttemptId
+from bot.engine.executor import Executor
 from bot.engine.reconciler import Engine
 from bot.lease import take
 from bot.policy import Refusal

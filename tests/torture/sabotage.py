@@ -14,7 +14,8 @@ from typing import Any
 
 from bot.contract import Edit, Json
 from bot.engine import attempt as attempts
-from bot.engine.executor import AttemptId, Executor
+from bot.engine.attempt_id import AttemptId
+from bot.engine.executor import Executor
 from bot.lease import Lease, RowLease
 from bot.run import fold, rules
 from bot.run import state as states

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from bot.engine.executor import AttemptId
+from bot.engine.attempt_id import AttemptId
 from bot.ports import Json
 from tests.torture.eyes import Eyes
 

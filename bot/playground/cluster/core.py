@@ -10,7 +10,6 @@ only when they are done.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,6 +40,7 @@ from bot.playground.cluster.selectors import selects
 from bot.playground.cluster.store import Store
 from bot.playground.cluster.validation import problems
 from bot.playground.cluster.webhooks import Webhooks
+from bot.playground.copied import copied
 from bot.playground.workspace.clock import Clock
 
 FOREGROUND = "foregroundDeletion"
@@ -173,7 +173,7 @@ class Core:
                 f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
                 f'no kind "{kind}" is registered for {group_version}'
             )
-        obj: Json = {"kind": resource.kind, "apiVersion": resource.api_version, **copy.deepcopy(body)}
+        obj: Json = {"kind": resource.kind, "apiVersion": resource.api_version, **copied(body)}
         obj, unknown = known(resource, obj)
         self._unknown(unknown)
         obj["metadata"] = obj.get("metadata") or {}
@@ -352,7 +352,7 @@ class Core:
         merged = {k: v for k, v in ((current.get("status") or {}) | dict(status)).items() if v is not None}
         if merged == current.get("status"):
             return current
-        return self.store.put(resource, current | {"status": copy.deepcopy(merged)})
+        return self.store.put(resource, current | {"status": copied(merged)})
 
     def annotate(self, resource: Resource, obj: Json, **values: str | None) -> Json:
         """Set annotations of an object, None removing one. Names are given with `/` and `.` as a mapping's keys."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-import copy
 from collections.abc import Callable
 
 from bot.playground.cluster import resources
 from bot.playground.cluster.objects import Json
 from bot.playground.cluster.resources import Resource
+from bot.playground.copied import copied
 
 
 def defaulted(resource: Resource, obj: Json) -> Json:
     """A copy with the defaults of its kind."""
-    result = copy.deepcopy(obj)
+    result = copied(obj)
     fill = _BY_STORE.get(resource.store)
     if fill is not None and isinstance(result.get("spec", {}), dict):
         fill(result)

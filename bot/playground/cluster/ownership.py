@@ -10,7 +10,6 @@ Source: sigs.k8s.io/structured-merge-diff, k8s.io/apimachinery/pkg/util/managedf
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from typing import Any
 from bot.playground.cluster import failures
 from bot.playground.cluster.objects import Json, name_of, stamp
 from bot.playground.cluster.resources import Resource
+from bot.playground.copied import copied
 
 MANAGER: ContextVar[str] = ContextVar("manager", default="")
 """Who writes: the query's fieldManager, else the User-Agent up to its slash. Empty: nobody from outside."""
@@ -81,7 +81,7 @@ def applied(resource: Resource, live: Json | None, body: Json, *, force: bool, n
     mine_before = next((e.paths for e in entries if e.key == mine), frozenset[Path]())
     others = [e for e in entries if e.key != mine]
     theirs = {path for e in others for path in e.paths}
-    start = copy.deepcopy(live) if live is not None else {}
+    start = copied(live) if live is not None else {}
     start = _without(start, (), mine_before - given.keys() - theirs, theirs, given.keys(), resource.custom)
     made: Json = _merged(start, {k: v for k, v in body.items() if k != "status"}, "", resource.custom)
     before, after = _leaves(resource, live or {}), _leaves(resource, made)
@@ -223,7 +223,7 @@ def _merged(live: Any, given: Any, name: str, atomic: bool) -> Any:
         for item in given:
             by[_key(item, keys)] = _merged(by.get(_key(item, keys)), item, "", atomic)
         return [*by.values()]
-    return copy.deepcopy(given)
+    return copied(given)
 
 
 def _without(

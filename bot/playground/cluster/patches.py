@@ -8,11 +8,11 @@ Invariants: what is patched is left as it was; the result shares nothing with it
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from bot.playground.cluster.failures import bad_patch, bad_request
 from bot.playground.cluster.objects import Json
+from bot.playground.copied import copied
 
 MERGE_KEYS = {
     "conditions": "type",
@@ -38,8 +38,8 @@ PRIMITIVE = frozenset({"finalizers"})
 def merge(target: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    result = copy.deepcopy(target) if isinstance(target, dict) else {}
+        return copied(patch)
+    result = copied(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)
@@ -55,7 +55,7 @@ def json_patch(target: Json, operations: Any) -> Json:
     """RFC 6902. ApiError 422 where an operation cannot be applied or a `test` fails, 400 where it is no patch."""
     if not isinstance(operations, list) or not all(isinstance(o, dict) for o in operations):
         raise bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
-    result = {"": copy.deepcopy(target)}
+    result = {"": copied(target)}
     for operation in operations:
         try:
             _apply(result, operation)
@@ -90,19 +90,19 @@ def _apply(root: Json, operation: Json) -> None:
     if kind in ("add", "replace", "test") and "value" not in operation:
         raise KeyError("value")
     if kind == "add":
-        _add(root, steps, copy.deepcopy(operation["value"]))
+        _add(root, steps, copied(operation["value"]))
     elif kind == "remove":
         _remove(root, steps)
     elif kind == "replace":
         _walk(root, steps)
         where = _walk(root, steps[:-1])
-        where[_index(where, steps[-1]) if isinstance(where, list) else steps[-1]] = copy.deepcopy(operation["value"])
+        where[_index(where, steps[-1]) if isinstance(where, list) else steps[-1]] = copied(operation["value"])
     elif kind == "test":
         if not _equal(_found(root, steps), operation["value"]):
             raise ValueError("test failed")
     elif kind in ("move", "copy"):
         source = _steps(operation["from"])
-        value = copy.deepcopy(_walk(root, source))
+        value = copied(_walk(root, source))
         if kind == "move":
             _remove(root, source)
         _add(root, steps, value)
@@ -152,10 +152,10 @@ def strategic(target: Json, patch: Any) -> Json:
 def _merge_map(target: Any, patch: Json) -> Json:
     directive = patch.get("$patch")
     if directive == "replace":
-        return copy.deepcopy({k: v for k, v in patch.items() if k != "$patch"})
+        return copied({k: v for k, v in patch.items() if k != "$patch"})
     if directive == "delete":
         return {}
-    result: Json = copy.deepcopy(target) if isinstance(target, dict) else {}
+    result: Json = copied(target) if isinstance(target, dict) else {}
     if "$retainKeys" in patch:
         result = {k: v for k, v in result.items() if k in patch["$retainKeys"]}
     for key, value in patch.items():
@@ -192,14 +192,14 @@ def _merge_value(field: str, target: Any, value: Any, order: list[Any] | None) -
         return list(dict.fromkeys([*(target or []), *value]))
     key = _merge_key(field, value)
     if key is None:
-        return copy.deepcopy(value)
+        return copied(value)
     return _merge_list(target or [], value, key, order)
 
 
 def _merge_list(target: list[Json], patch: list[Json], key: str, order: list[Any] | None) -> list[Json]:
     if any(item.get("$patch") == "replace" for item in patch):
-        return copy.deepcopy([item for item in patch if "$patch" not in item])
-    result, fresh = copy.deepcopy(target), []
+        return copied([item for item in patch if "$patch" not in item])
+    result, fresh = copied(target), []
     for item in patch:
         if key not in item:
             raise bad_request(f"map: {item} does not contain declared merge key: {key}")

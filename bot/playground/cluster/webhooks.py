@@ -10,7 +10,6 @@ admission policies and their bindings never are, so that nothing can lock the cl
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from bot.playground.cluster.admission import Asked
 from bot.playground.cluster.failures import ApiError
 from bot.playground.cluster.objects import Json, dig
 from bot.playground.cluster.resources import Resource
+from bot.playground.copied import copied
 
 SETS = ("deployments", "statefulsets", "daemonsets")
 WORKLOADS = ("deployments", "statefulsets", "daemonsets", "replicasets", "cronjobs", "jobs", "pods")
@@ -70,7 +70,7 @@ class Webhooks:
         for webhook in self._known:
             if webhook.mutate is not None and webhook.concerns(asked) and made is not None:
                 self._call(webhook)
-                made = webhook.mutate(copy.deepcopy(made))
+                made = webhook.mutate(copied(made))
         return made
 
     def check(self, asked: Asked) -> None:

@@ -7,10 +7,10 @@ Invariant: a control is named by its block_id and action_id, both of which store
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bot.playground.copied import copied
 from bot.playground.workspace.wire import Json, invalid
 
 Entry = str | Sequence[str] | None
@@ -113,7 +113,7 @@ def initial(element: Json) -> Json:
         field, field.replace("selected", "initial")
     )
     empty: list[Json] | None = [] if field.endswith("s") else None
-    return {"type": element["type"], field: copy.deepcopy(element.get(source, empty))}
+    return {"type": element["type"], field: copied(element.get(source, empty))}
 
 
 def entered(element: Json, entry: Entry) -> Json:
@@ -152,7 +152,7 @@ def option(element: Json, name: str) -> Json:
     offered = options(element)
     for each in offered:
         if name in (each["value"], each["text"]["text"]):
-            return copy.deepcopy(each)
+            return copied(each)
     raise LookupError(f"{name!r} is not offered; there are {[o['text']['text'] for o in offered]}")
 
 
@@ -171,7 +171,7 @@ def action(control: Control, entry: Entry, at: str) -> Json:
     else:
         body |= {key: element[key] for key in _KEPT if key in element}
         body |= {key: value for key, value in entered(element, entry).items() if key != "type"}
-    return copy.deepcopy(body)
+    return copied(body)
 
 
 def is_pressed(control: Control) -> bool:

@@ -8,11 +8,11 @@ Invariants: every change is noted in the state and told as an event; what an app
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.playground.copied import copied
 from bot.playground.workspace.blockkit import refuse_message
 from bot.playground.workspace.events import Events
 from bot.playground.workspace.people import Channel, Group, User
@@ -99,7 +99,7 @@ class Core:
         before = message_json(self.state, message)
         message.text = draft.text
         message.blocks = complete(self.state, draft.blocks or [])
-        message.attachments = copy.deepcopy(draft.attachments or [])
+        message.attachments = copied(draft.attachments or [])
         message.edited = message.edited if draft.blocks else self.state.new_ts()
         if draft.metadata is not None:
             message.metadata = draft.metadata or None
@@ -184,7 +184,7 @@ class Core:
             user,
             draft.text,
             blocks=complete(self.state, draft.blocks or []),
-            attachments=copy.deepcopy(draft.attachments or []),
+            attachments=copied(draft.attachments or []),
             thread_ts=draft.thread_ts,
             by_app=by_app,
             username=draft.username,

@@ -8,9 +8,9 @@ inputs whose block and action keep their ids; a view that is closed is gone.
 
 from __future__ import annotations
 
-import copy
 import json
 
+from bot.playground.copied import copied
 from bot.playground.workspace.blockkit import refuse_view
 from bot.playground.workspace.controls import controls, initial
 from bot.playground.workspace.shapes import complete
@@ -37,7 +37,7 @@ def checked(state: State, definition: object, *, kind: str = "modal", replaces: 
     other = state.view(None, definition.get("external_id"))
     if other is not None and other is not replaces:
         raise SlackError("duplicate_external_id")
-    return {**copy.deepcopy(definition), "blocks": complete(state, definition["blocks"])}
+    return {**copied(definition), "blocks": complete(state, definition["blocks"])}
 
 
 def show(state: State, user: str, definition: Json) -> View:

@@ -8,8 +8,7 @@ ephemeral message carries no message, as at Slack.
 
 from __future__ import annotations
 
-import copy
-
+from bot.playground.copied import copied
 from bot.playground.workspace.people import DOMAIN, TEAM, Channel, User
 from bot.playground.workspace.shapes import message_json, view_json
 from bot.playground.workspace.state import Message, State, View
@@ -109,5 +108,5 @@ def _picked(message: Message, user: User) -> Json:
     values: dict[str, Json] = {}
     for (who, block, action), value in message.picked.items():
         if who == user.id:
-            values.setdefault(block, {})[action] = copy.deepcopy(value)
+            values.setdefault(block, {})[action] = copied(value)
     return values

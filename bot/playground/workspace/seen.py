@@ -6,10 +6,10 @@ can press them too late.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bot.playground.copied import copied
 from bot.playground.workspace.controls import controls
 from bot.playground.workspace.plaintext import mrkdwn, plain
 from bot.playground.workspace.shapes import entered
@@ -118,11 +118,11 @@ def post_of(state: State, message: Message) -> Post:
         by=name_of(state, message.user),
         text=message.text,
         plain="\n".join(filter(None, [shown, *attached, *(f"[file: {name}]" for name in files)])),
-        blocks=tuple(copy.deepcopy(message.blocks)),
+        blocks=tuple(copied(message.blocks)),
         buttons=tuple(_labels(message.blocks)),
         only_for=name_of(state, message.only_for) if message.only_for else None,
         edited=message.edited is not None,
-        metadata=copy.deepcopy(message.metadata),
+        metadata=copied(message.metadata),
         files=tuple(files),
         reactions=tuple(message.reactions),
         pinned=message.pinned,
@@ -141,7 +141,7 @@ def modal_of(state: State, view: View) -> Modal:
         private_metadata=given.get("private_metadata", ""),
         hash=view.hash,
         plain=plain(given["blocks"], lambda identity: name_of(state, identity)),
-        blocks=tuple(copy.deepcopy(given["blocks"])),
+        blocks=tuple(copied(given["blocks"])),
         values=entered(view),
         inputs=tuple(c.label for c in controls(given["blocks"]) if c.block is not None),
         buttons=tuple(_labels(given["blocks"])),

@@ -6,10 +6,10 @@ comes back is not byte for byte what was sent, here as there.
 
 from __future__ import annotations
 
-import copy
 import mimetypes
 from typing import Any
 
+from bot.playground.copied import copied
 from bot.playground.workspace.people import DOMAIN, EPOCH, TEAM
 from bot.playground.workspace.state import File, Message, State, View
 from bot.playground.workspace.wire import Json
@@ -20,7 +20,7 @@ _PASSIVE = frozenset({"image", "plain_text", "mrkdwn", "feedback_buttons_button"
 
 def complete(state: State, blocks: list[Json]) -> list[Json]:
     """A copy with every id and default that Slack adds."""
-    return [_block(state, copy.deepcopy(block)) for block in blocks]
+    return [_block(state, copied(block)) for block in blocks]
 
 
 def _block(state: State, block: Json) -> Json:
@@ -72,10 +72,10 @@ def message_json(state: State, message: Message, *, metadata: bool = False) -> J
     elif state.users[m.user].bot_id:
         body["bot_id"] = state.users[m.user].bot_id
     body |= {"username": m.username} if m.username else {}
-    body |= {"blocks": copy.deepcopy(m.blocks)} if m.blocks else {}
-    body |= {"attachments": copy.deepcopy(m.attachments)} if m.attachments else {}
+    body |= {"blocks": copied(m.blocks)} if m.blocks else {}
+    body |= {"attachments": copied(m.attachments)} if m.attachments else {}
     body |= {"edited": {"user": m.user, "ts": m.edited}} if m.edited else {}
-    body |= {"metadata": copy.deepcopy(m.metadata)} if metadata and m.metadata else {}
+    body |= {"metadata": copied(m.metadata)} if metadata and m.metadata else {}
     body |= {"files": [file_json(state, state.files[f]) for f in m.files], "upload": False} if m.files else {}
     body |= {"pinned_to": [m.channel]} if m.pinned else {}
     if m.reactions:
@@ -143,7 +143,7 @@ def view_json(state: State, view: View) -> Json:
         "id": view.id,
         "team_id": TEAM,
         "type": view.kind,
-        "blocks": copy.deepcopy(given["blocks"]),
+        "blocks": copied(given["blocks"]),
         "private_metadata": given.get("private_metadata", ""),
         "callback_id": given.get("callback_id", ""),
         "state": {"values": entered(view)},
@@ -167,5 +167,5 @@ def entered(view: View) -> Json:
     """`state.values` of a view."""
     values: dict[str, Json] = {}
     for (block, action), value in view.entered.items():
-        values.setdefault(block, {})[action] = copy.deepcopy(value)
+        values.setdefault(block, {})[action] = copied(value)
     return values

@@ -11,7 +11,6 @@ Source: argo-cd applicationset/controllers (createOrUpdate).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from bot.playground.cluster.access import User
 from bot.playground.cluster.core import Core
 from bot.playground.cluster.objects import Json, controller_of, dig, is_going, name_of, namespace_of
 from bot.playground.cluster.store import Change, Key
+from bot.playground.copied import copied
 
 MANAGER = "argocd-applicationset-controller"
 WHO = User.service_account("argocd", MANAGER)
@@ -54,7 +54,7 @@ class ApplicationSets:
         return None
 
     def _wanted(self, made: Json, app: Json) -> Json:
-        spec: Json = app["spec"] | copy.deepcopy(dig(made, "spec", "template", "spec") or {})
+        spec: Json = app["spec"] | copied(dig(made, "spec", "template", "spec") or {})
         for each in dig(made, "spec", "ignoreApplicationDifferences") or ():
             if each.get("name") in (None, name_of(app)):
                 for pointer in each.get("jsonPointers") or ():
@@ -68,6 +68,6 @@ def _keep(spec: Json, live: Json, path: list[str]) -> None:
     for key in above:
         spec, live = spec.setdefault(key, {}), live.get(key) or {}
     if last in live:
-        spec[last] = copy.deepcopy(live[last])
+        spec[last] = copied(live[last])
     else:
         spec.pop(last, None)

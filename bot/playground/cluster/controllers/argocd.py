@@ -14,7 +14,6 @@ Source: argo-cd controller/appcontroller.go (autoSync, refreshAppConditions).
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterable
@@ -39,6 +38,7 @@ from bot.playground.cluster.objects import (
 )
 from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.store import Change, Key
+from bot.playground.copied import copied
 
 REFRESH = "argocd.argoproj.io/refresh"
 HOOK = "argocd.argoproj.io/hook"
@@ -58,7 +58,7 @@ class Git:
 
     def push(self, repo: str, path: str, manifests: Iterable[Json]) -> str:
         """A new commit on the branch; its revision."""
-        kept = copy.deepcopy(list(manifests))
+        kept = copied(list(manifests))
         history = self._commits.setdefault((repo, path), [])
         said = json.dumps([len(history), repo, path, kept], sort_keys=True)
         revision = hashlib.sha1(said.encode(), usedforsecurity=False).hexdigest()

@@ -11,7 +11,6 @@ Source: pkg/controller/cronjob.
 
 from __future__ import annotations
 
-import copy
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from bot.playground.cluster.objects import (
     uid_of,
     unstamp,
 )
+from bot.playground.copied import copied
 
 COMPONENT = "cronjob-controller"
 WHO = User.service_account("kube-system", COMPONENT)
@@ -103,7 +103,7 @@ class CronJobs:
         self._create(cron, at)
 
     def _create(self, cron: Json, at: float) -> None:
-        template = copy.deepcopy(cron["spec"]["jobTemplate"])
+        template = copied(cron["spec"]["jobTemplate"])
         meta = {k: v for k, v in (template.get("metadata") or {}).items() if k in ("labels", "annotations")}
         marks = (meta.get("annotations") or {}) | {"batch.kubernetes.io/cronjob-scheduled-timestamp": stamp(at)}
         body = {

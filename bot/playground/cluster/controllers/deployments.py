@@ -11,7 +11,6 @@ Source: pkg/controller/deployment.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from bot.playground.cluster.objects import (
     unstamp,
     with_condition,
 )
+from bot.playground.copied import copied
 
 REVISION = "deployment.kubernetes.io/revision"
 HISTORY = "deployment.kubernetes.io/revision-history"
@@ -59,9 +59,9 @@ def revision_of(obj: Json) -> int:
 
 def _bare(template: Json) -> Json:
     """A ReplicaSet's template as the Deployment wrote it."""
-    bare = copy.deepcopy(template)
-    bare.setdefault("metadata", {}).setdefault("labels", {}).pop(HASH, None)
-    return bare
+    metadata = template.get("metadata") or {}
+    labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != HASH}
+    return {**template, "metadata": {**metadata, "labels": labels}}
 
 
 def bound(value: int | str, total: int, *, up: bool) -> int:
@@ -91,7 +91,8 @@ class Deployments:
         if deployment is None or is_going(deployment):
             return None
         sets = self._sets(deployment)
-        current = next((s for s in sets if _bare(s["spec"]["template"]) == _bare(deployment["spec"]["template"])), None)
+        wanted = _bare(deployment["spec"]["template"])
+        current = next((s for s in sets if _bare(s["spec"]["template"]) == wanted), None)
         if deployment["spec"].get("paused"):
             self._scale_paused(deployment, sets, current)
         else:
@@ -128,11 +129,11 @@ class Deployments:
         return current
 
     def _new_set(self, deployment: Json, annotations: Json) -> Json:
-        template = copy.deepcopy(deployment["spec"]["template"])
+        template = copied(deployment["spec"]["template"])
         digest = template_hash(_bare(template))
         labels = (template["metadata"].get("labels") or {}) | {HASH: digest}
         template["metadata"]["labels"] = labels
-        selector = copy.deepcopy(deployment["spec"]["selector"])
+        selector = copied(deployment["spec"]["selector"])
         selector["matchLabels"] = (selector.get("matchLabels") or {}) | {HASH: digest}
         body = {
             "kind": "ReplicaSet",

@@ -15,7 +15,6 @@ Source: fluxcd.io docs of kustomize-controller and helm-controller (`.spec.suspe
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import re
@@ -38,6 +37,7 @@ from bot.playground.cluster.objects import (
 )
 from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.store import Change, Key
+from bot.playground.copied import copied
 
 ASKED = "reconcile.fluxcd.io/requestedAt"
 DISABLED = "kustomize.toolkit.fluxcd.io/reconcile"
@@ -155,7 +155,7 @@ class Flux:
         marks = {f"{who}.toolkit.fluxcd.io/{k}": v for k, v in (("name", name_of(made)),
                                                                ("namespace", namespace_of(made)))}  # fmt: skip
         for manifest in manifests:
-            body = copy.deepcopy(manifest)
+            body = copied(manifest)
             body["metadata"]["labels"] = (body["metadata"].get("labels") or {}) | marks
             token = ownership.MANAGER.set(manager)
             try:
@@ -203,7 +203,7 @@ def _place(made: Json, manifest: Json) -> tuple[Resource, str]:
 
 
 def _with_images(manifest: Json, images: Json) -> Json:
-    made = copy.deepcopy(manifest)
+    made = copied(manifest)
     for container in dig(made, "spec", "template", "spec", "containers") or ():
         container["image"] = images.get(container["name"], container["image"])
     return made

@@ -8,7 +8,6 @@ Invariants: it writes through admission under its own manager, so a freeze stops
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 
 from bot.playground.cluster import ownership, resources
@@ -16,6 +15,7 @@ from bot.playground.cluster.access import User
 from bot.playground.cluster.core import Core
 from bot.playground.cluster.objects import Json, is_going
 from bot.playground.cluster.store import Key
+from bot.playground.copied import copied
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Owners:
     def keep(self, namespace: str, name: str, manager: str) -> None:
         """From now on this Deployment's template stays as it is."""
         spec = self.core.get(resources.DEPLOYMENTS, namespace, name)["spec"]
-        self._kept[namespace, name] = (manager, copy.deepcopy(spec["template"]))
+        self._kept[namespace, name] = (manager, copied(spec["template"]))
 
     def release(self, namespace: str, name: str) -> None:
         """Others may change it again."""
@@ -44,7 +44,7 @@ class Owners:
         token = ownership.MANAGER.set(manager)
         try:
             who = User.service_account("operators", manager)
-            self.core.spec_change(who, resources.DEPLOYMENTS, now, template=copy.deepcopy(template))
+            self.core.spec_change(who, resources.DEPLOYMENTS, now, template=copied(template))
         finally:
             ownership.MANAGER.reset(token)
         self.undone[namespace, name] = self.undone.get((namespace, name), 0) + 1

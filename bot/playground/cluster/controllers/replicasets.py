@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 from bot.playground.cluster import resources
@@ -21,6 +20,7 @@ from bot.playground.cluster.objects import (
     unstamp,
     with_condition,
 )
+from bot.playground.copied import copied
 
 COMPONENT = "replicaset-controller"
 WHO = User.service_account("kube-system", COMPONENT)
@@ -28,7 +28,7 @@ WHO = User.service_account("kube-system", COMPONENT)
 
 def pod_of(owner: Json, template: Json, name: str = "") -> Json:
     """A pod's body out of a template. name: generated from the owner's where not given."""
-    pod = copy.deepcopy(template)
+    pod = copied(template)
     meta = {k: v for k, v in (pod.get("metadata") or {}).items() if k in ("labels", "annotations")}
     meta |= {"name": name} if name else {"generateName": f"{name_of(owner)}-"}
     return {

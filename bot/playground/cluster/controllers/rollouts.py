@@ -17,7 +17,6 @@ Source: argo-rollouts controller (canary.go, bluegreen.go, sync.go).
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from bot.playground.cluster.objects import (
     unstamp,
 )
 from bot.playground.cluster.store import Change, Key
+from bot.playground.copied import copied
 
 HASH = "rollouts-pod-template-hash"
 REVISION = "rollout.argoproj.io/revision"
@@ -97,7 +97,7 @@ class Rollouts:
         sets = self._sets(rollout)
         if wanted in sets:
             return sets[wanted]
-        body = copy.deepcopy(template)
+        body = copied(template)
         labels = (dig(body, "metadata", "labels") or {}) | {HASH: wanted}
         body["metadata"] = (body.get("metadata") or {}) | {"labels": labels}
         meta = {

@@ -12,7 +12,6 @@ Source: pkg/controller/statefulset/stateful_set_control.go.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 
 from bot.playground.cluster import resources
@@ -21,6 +20,7 @@ from bot.playground.cluster.controllers.deployments import template_hash
 from bot.playground.cluster.controllers.replicasets import available_at, end_pod, make_pod, pod_of
 from bot.playground.cluster.core import Core, pod_is_ready
 from bot.playground.cluster.objects import Json, dig, is_going, labels_of, name_of, uid_of
+from bot.playground.copied import copied
 
 HASH = "controller-revision-hash"
 COMPONENT = "statefulset-controller"
@@ -42,7 +42,7 @@ class StatefulSets:
             return None
         update = f"{name}-{template_hash(owner['spec']['template'])}"
         known = self._templates.setdefault(uid_of(owner), {})
-        known[update] = copy.deepcopy(owner["spec"]["template"])
+        known[update] = copied(owner["spec"]["template"])
         current = dig(owner, "status", "currentRevision")
         current = current if current in known else update
         refused = self._step(owner, current, update)
