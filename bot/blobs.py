@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -61,6 +62,15 @@ class FileBlobs:
         self._write(path, text.encode())
         return path
 
+    def put_first(self, name: str, text: str) -> bool:
+        """Write the small file `name` unless there is one, blocking; whether it was written. Of several who try at
+        once, in whatever process or machine, one does. ValueError, BlobsUnavailable."""
+        try:
+            self._write(self._anchor(name), text.encode(), first=True)
+        except FileExistsError:
+            return False
+        return True
+
     def get_anchor(self, name: str) -> str | None:
         """The small file's text, blocking; None if there is none. BlobsUnavailable."""
         data = self._read(self._anchor(name))
@@ -98,7 +108,7 @@ class FileBlobs:
             except FileNotFoundError:
                 return None
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes, *, first: bool = False) -> None:
         with self._plainly("written"):
             self._make(path.parent)
             beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}")
@@ -107,7 +117,10 @@ class FileBlobs:
                     f.write(data)
                     f.flush()
                     os.fsync(f.fileno())
-                beside.replace(path)
+                if first:
+                    _named(beside, path)
+                else:
+                    beside.replace(path)
             except BaseException:
                 beside.unlink(missing_ok=True)
                 raise
@@ -124,11 +137,27 @@ class FileBlobs:
     def _plainly(self, what: str) -> Iterator[None]:
         try:
             yield
+        except FileExistsError:
+            raise
         except OSError as e:
             raise BlobsUnavailable(
                 f"{e.filename or self.folder} cannot be {what}: {e.strerror or e}. "
                 f"Next: look at the disk and the rights of {self.folder} (ROLLBACK_BLOBS_URL)."
             ) from e
+
+
+def _named(beside: Path, path: Path) -> None:
+    """The file under its name, which it only gets where nothing has it. FileExistsError."""
+    try:
+        os.link(beside, path)
+    except OSError as e:
+        if e.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:  # knows no links
+            f.write(beside.read_bytes())
+            f.flush()
+            os.fsync(f.fileno())
+    beside.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

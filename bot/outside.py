@@ -1,10 +1,14 @@
-"""What is kept outside the database: by-hand files, and the newest link of the chain of checkpoints.
+"""What is kept outside the database: by-hand files, and the newest links of the chain of checkpoints.
 
 Invariants:
-- the link outside is only ever replaced by a later one of the same chain: where the database lacks it (an older backup
-  was restored, its tail was cut, it was rewritten) it stays, whatever is appended meanwhile, and is told;
+- a link outside is a file of its own, named by its number, and no such file is ever written over: where the
+  database lacks the newest (an older backup was restored, its tail was cut, it was rewritten) it stays, whatever is
+  appended meanwhile, and is told; of several nodes the one that is behind adds nothing;
 - the bot does not start on such a database. A person may accept the loss: with a name and a reason, as an event that
-  enters the chain; the link that was lost is kept beside.
+  enters the chain; the links that were lost are kept beside;
+- where no link is outside although there were some, none is put there by a process that has not seen the chain
+  whole: a person accepts it;
+- what cannot be written (no disk, a full one) is told, once, and tried again.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,20 +32,28 @@ from bot.ports import Blob, Unreachable
 from bot.releases import Releases
 from bot.run import events as ev
 from bot.run.state import Run, new_run
-from bot.store import Store
+from bot.store import Store, away
 from bot.store.chain import Checkpoint
 
 log = logging.getLogger(__name__)
 
-ANCHOR = "checkpoint.json"
-"""The newest link."""
+FOLDER, KEPT = "checkpoints", 100
+"""Where the newest links lie, each in a file of its number, and how many of them."""
+BEFORE = "checkpoint.json"
+"""The newest link, as versions before kept it."""
+LOOK = 15.0
+"""Seconds between two looks whether the newest link is outside."""
 NEXT = (
     "The bot does not start on it. Next: stop every bot and restore the newest backup; or, where what came after is "
     'lost for good, look by hand what it did, then `rollback-bot audit accept-loss --reason "..."`.'
 )
+NO_COPY = (
+    "There is no copy of the chain's head outside the database, in {folder}: nobody could tell if the end of the "
+    "record were cut off. Next: put the folder of ROLLBACK_BLOBS_URL back; where it is lost, stop every bot, then "
+    '`rollback-bot audit accept-loss --reason "..."`.'
+)
 _QUIET = (ev.Recorded, ev.Noted, ev.Waiting, ev.Checked, ev.Reminded, ev.Paged)
 """What changes nothing of what is to be done by hand."""
-_SAMPLED = (ev.Created, ev.Approved, ev.BrokeGlass, ev.Aborted, ev.Closed)
 
 
 class RecordCut(Exception):
@@ -100,7 +113,25 @@ class Outside:
     clock: Callable[[], float]
     by_hand: Callable[[Run], Awaitable[str]] | None = None
     outage: Outage = field(default_factory=lambda: Outage("The record", log, words=("is cut", "is whole again")))
+    copying: Outage = field(
+        default_factory=lambda: Outage("The copy of the record's head", log, words=("is not kept", "is kept again"))
+    )
+    _writing: Outage = field(
+        default_factory=lambda: Outage("By-hand files", log, words=("cannot be written", "are written again"))
+    )
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _seen: list[Checkpoint | None] = field(default_factory=list)
+    """The newest link of the chain as this process has seen it whole; nothing yet, or None of an empty chain."""
+
+    async def run(self) -> None:
+        """Looks now and then, until cancelled."""
+        while True:
+            try:
+                await self.keep()
+            except Exception as e:
+                if not away(e):  # which the store tells
+                    log.warning("cannot look whether the record's head is kept: %s: %s", type(e).__name__, e)
+            await asyncio.sleep(LOOK)
 
     async def files_behind(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Writes the by-hand file before each step acts, and whenever anything came of it or people said anything."""
@@ -111,17 +142,27 @@ class Outside:
         """Writes the by-hand file of a run as it is."""
         if self.by_hand is not None and run.created is not None:
             text = await self.by_hand(run)
-            await asyncio.to_thread(self.files.put_anchor, f"by-hand/{run.id}.md", text)
+            try:
+                await asyncio.to_thread(self.files.put_anchor, f"by-hand/{run.id}.md", text)
+            except BlobsUnavailable as e:
+                self._writing.down(str(e))
+            else:
+                self._writing.up()
 
     async def anchor(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Keeps the newest checkpoint beside the files, so that a cut tail of the database shows."""
-        if any(isinstance(e, _SAMPLED) for e in events):
+        if any(isinstance(e, ev.CHECKPOINTED) for e in events):
             await self.keep()
 
     async def ledger(self, run: Run, events: Sequence[ev.Event]) -> None:
         """Tells the release ledger what a run found out about releases."""
         if any(isinstance(e, ev.Closed | ev.Retargeted) for e in events):
             await self.releases.after_run(run)
+
+    async def begin(self) -> None:
+        """RecordCut unless the database holds what the copy outside knows of; from here on the copy is kept."""
+        await self.whole()
+        await self.keep()
 
     async def whole(self) -> None:
         """RecordCut unless the database holds what the copy outside knows of."""
@@ -130,52 +171,104 @@ class Outside:
 
     async def missing(self) -> str:
         """Why the copy outside does not fit the database; empty where it does, or where there is none yet."""
-        return await missing(self.files, self.store)
+        return await missing(self.files, self.store) or await self._unseen()
+
+    async def fault(self) -> str:
+        """What keeps a later cut from being noticed: no copy, or none that can be written; empty where nothing does."""
+        return self.copying.why or await no_copy(self.files, self.store)
 
     async def accept(self, by: Actor, reason: str) -> Checkpoint:
         """Goes on from the database as it is; the new head. ValueError where nothing is missing."""
-        if not await self.missing():
+        if not (await self.missing() or await no_copy(self.files, self.store)):
             raise ValueError("Nothing is missing: the database holds what the copy outside it knows of.")
-        lost = await asyncio.to_thread(self.files.get_anchor, ANCHOR) or ""
+        lost = await asyncio.to_thread(_put_aside, self.files)
         last = await self.store.last_checkpoint()
-        mark = secrets.token_hex(3)
-        await asyncio.to_thread(self.files.put_anchor, f"checkpoint-lost-{mark}.json", lost)
         accepted = ev.LossAccepted(by, reason, lost[:2000], last.n if last is not None else 0)
-        await self.store.append(new_run(f"loss-{mark}"), [accepted], self.clock(), checkpoint=True)
+        await self.store.append(new_run(f"loss-{secrets.token_hex(3)}"), [accepted], self.clock(), checkpoint=True)
         head = await self.store.last_checkpoint()
         if head is None:
             raise RuntimeError("the checkpoint that was just written is not there")
-        await asyncio.to_thread(self.files.put_anchor, ANCHOR, head.text)
+        await asyncio.to_thread(_put_outside, self.files, head)
+        self._seen[:] = [head]
         return head
 
     async def keep(self) -> None:
         """Puts the newest link outside, where it is a later one of what is kept there."""
         async with self._turn:
-            await self._keep()
+            try:
+                await self._keep()
+            except BlobsUnavailable as e:
+                self.copying.down(str(e))
 
     async def _keep(self) -> None:
         last = await self.store.last_checkpoint()
-        if last is None:
-            return
         if why := await self.missing():
             self.outage.down(f"{why} {NEXT}")
             return
         self.outage.up()
-        kept = await asyncio.to_thread(self.files.get_anchor, ANCHOR)
-        if kept is None or Checkpoint.parse(kept).n < last.n:  # another node may be ahead of us
-            await asyncio.to_thread(self.files.put_anchor, ANCHOR, last.text)
+        outside = await asyncio.to_thread(kept, self.files)
+        if last is not None and outside is None and not self._seen:
+            self.copying.down(NO_COPY.format(folder=self.files.folder))
+            return
+        self._seen[:] = [last]
+        if last is not None and (outside is None or Checkpoint.parse(outside).n < last.n):
+            await asyncio.to_thread(_put_outside, self.files, last)
+        self.copying.up()
+
+    async def _unseen(self) -> str:
+        """Why the database does not hold what this process has seen of the chain."""
+        seen = self._seen[0] if self._seen else None
+        return await _lacks(self.store, seen) if seen is not None else ""
 
 
 async def missing(files: FileBlobs, store: Store) -> str:
     """Why the copy outside does not fit the database; empty where it does."""
-    text = await asyncio.to_thread(files.get_anchor, ANCHOR)  # first: the log only grows
-    if text is None:
-        return ""
     try:
-        outside = Checkpoint.parse(text)
+        text = await asyncio.to_thread(kept, files)  # first: the log only grows
+        return await _lacks(store, Checkpoint.parse(text)) if text is not None else ""
     except ValueError as e:
         return f"The copy of the chain's head outside the database is bad: {e}."
-    there = await store.checkpoints(outside.n - 1)
+
+
+async def no_copy(files: FileBlobs, store: Store) -> str:
+    """Why a cut could not be noticed: there are checkpoints, and no copy; empty where there is one, or need not be."""
+    there = await asyncio.to_thread(kept, files) is not None or await store.last_checkpoint() is None
+    return "" if there else NO_COPY.format(folder=files.folder)
+
+
+def kept(files: FileBlobs) -> str | None:
+    """The newest link outside, as it is there; None where there is none. Blocking, BlobsUnavailable."""
+    names = _links(files)
+    return files.get_anchor(f"{FOLDER}/{names[-1]}" if names else BEFORE)
+
+
+async def _lacks(store: Store, outside: Checkpoint) -> str:
+    there = await store.checkpoints(outside.n - 1, limit=1)
     last = await store.last_checkpoint()
     fault = anchor_fault(there[0] if there else None, last.n if last is not None else 0, outside)
     return fault.text if fault is not None else ""
+
+
+def _links(files: FileBlobs) -> list[str]:
+    """Names of the links outside, oldest first. Blocking."""
+    return sorted(n for n in files.anchors(FOLDER) if re.fullmatch(r"[0-9]{12}\.json", n))
+
+
+def _put_outside(files: FileBlobs, link: Checkpoint) -> None:
+    """Beside the others; of those that are long past some go. Blocking."""
+    files.put_first(f"{FOLDER}/{link.n:012d}.json", link.text)
+    for old in _links(files)[:-KEPT]:
+        files.drop_anchor(f"{FOLDER}/{old}")
+
+
+def _put_aside(files: FileBlobs) -> str:
+    """What was kept outside goes into a folder of its own; the newest of it. Blocking."""
+    newest, aside = kept(files) or "", f"{FOLDER}-lost-{secrets.token_hex(3)}"
+    for name in _links(files):
+        files.put_anchor(f"{aside}/{name}", files.get_anchor(f"{FOLDER}/{name}") or "")
+    if newest and not _links(files):
+        files.put_anchor(f"{aside}/{BEFORE}", newest)
+    for name in _links(files):
+        files.drop_anchor(f"{FOLDER}/{name}")
+    files.drop_anchor(BEFORE)
+    return newest

@@ -165,7 +165,8 @@ def _of_run(event: _OfRun, names: Names) -> str:
             how = "closed the run as" if event.by else "the run closed itself:"
             return f"{how} {event.outcome}" + _because(event.note)
         case ev.LossAccepted():
-            return f"accepted that the record behind checkpoint {event.ended} is lost" + _because(event.reason)
+            lost = f"the record behind checkpoint {event.ended}" if event.lost else "the copy of the record's head"
+            return f"accepted that {lost} is lost" + _because(event.reason)
         case ev.Vouched():
             return f"vouched for entries of {event.count} runs that no known key had signed" + _because(event.reason)
         case ev.Inherited():

@@ -134,6 +134,8 @@ class Bot(Offline):
         found["database"] = await _fault(self.store.check_schema())
         found["files"] = await _fault(self.shared.fault())
         found["record"] = "" if found["database"] else await _fault(self.outside.whole())
+        found["record copy"] = "" if found["database"] else await _fault(self.outside.fault())
+        found["triggers"] = "" if found["database"] else await _fault(self.store.unguarded())
         found["signatures"] = "; ".join(f"run {run}: {why}" for run, why in self.engine.doubted.items())
         for service, adapters in self.reach.now.items():
             found |= {f"{service}/{target}": fault for target, fault in (await adapters.ping()).items()}
@@ -176,7 +178,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         words = base.registry.words
         by_hand = ByHand(base.files, clock, lambda run: reach.of(run).by_hand, foresight.of, words)
         outside = Outside(base.files, base.store, base.releases, clock, by_hand.of)
-        await outside.whole()
+        await outside.begin()
         await keyed(base.store)
         slack: Slack | None = None
         if settings.slack != "off":
@@ -265,6 +267,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
         _gauges(bot)
         stack.push_async_callback(_end, asyncio.create_task(metrics.run()))
+        stack.push_async_callback(_end, asyncio.create_task(outside.run()))
         stack.push_async_callback(_end, asyncio.create_task(reloading.run()))
         lookout = Lookout(lambda: reach.clusters, base.store, rollbacks.is_banned, engine.submit)
         stack.push_async_callback(_end, asyncio.create_task(lookout.run()))
@@ -290,6 +293,8 @@ def _gauges(bot: Bot) -> None:
     gauge("rollback_database_away", "1 while the database does not answer.", lambda: bot.store.db.outage.away)
     gauge("rollback_record_cut", "1 while the database lacks what the copy outside knows of.",
           lambda: bot.outside.outage.away)  # fmt: skip
+    gauge("rollback_record_not_kept", "1 while the head of the record has no copy outside, or none can be written.",
+          lambda: bot.outside.copying.away)  # fmt: skip
     gauge("rollback_runs_not_believed", "Runs in which nothing is done, as their record is not believed.",
           lambda: len(bot.engine.doubted))  # fmt: skip
     gauge("rollback_catalogue_refused", "1 while the catalogue's file is refused.", lambda: bool(bot.reloading.fault))

@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from bot.store import triggers
 from bot.store.database import LITE, UPGRADE, SchemaMismatch, connect_args, parse_url, place, plain_errors, prepare_lite
 
 LOCK = 0x726F6C6C00
@@ -59,7 +60,8 @@ def current(url: str) -> str | None:
 
 
 def upgrade(url: str, to: str = "head", *, patience: float = 60.0) -> str:
-    """Bring the database to a revision; nothing happens if it is there. Returns where it is now.
+    """Bring the database to a revision; nothing happens if it is there, but that triggers of the newest that were
+    removed are put back. Returns where it is now.
 
     patience: seconds to wait for another upgrader. Raises UnknownRevision, SchemaMismatch (newer than this
     version), StoreUnavailable.
@@ -90,7 +92,10 @@ def _migrate(url: str, patience: float, to: str, go: Callable[[Config, str], Non
         config = _config()
         config.attributes["connection"] = c
         go(config, to)
-        return revision(c) or ""
+        now = revision(c) or ""
+        if now == head():
+            triggers.put_back(c)
+        return now
 
 
 def _queue(c: sa.Connection, patience: float) -> None:

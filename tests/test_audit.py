@@ -25,7 +25,7 @@ from bot.ports import Blob
 from bot.run import events as ev
 from bot.run.state import new_run
 from bot.sentences import Names, details, sentence, who
-from bot.store import Store
+from bot.store import Store, StoreUnavailable, triggers
 from bot.store.chain import Checkpoint, Stored, checkpoint_hash, event_hash
 from tests.store.conftest import ANA, Sample
 
@@ -48,8 +48,8 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     await found.close()
 
 
-async def tamper(store: Store, *statements: str) -> None:
-    """What somebody with all rights on the database can do."""
+async def tamper(store: Store, *statements: str, guarded: bool = True) -> None:
+    """What somebody with all rights on the database can do. guarded: the triggers are put back."""
 
     def work(c: sa.Connection) -> None:
         for table in ("event", "checkpoint"):
@@ -60,6 +60,8 @@ async def tamper(store: Store, *statements: str) -> None:
                 c.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {table}_append_only")
         for statement in statements:
             c.execute(sa.text(statement.replace(":", "\\:")))
+        if guarded:
+            triggers.put_back(c)
 
     await store.db.write(work)
 
@@ -141,12 +143,67 @@ async def test_a_forged_run_with_fitting_hashes_is_found_by_its_checkpoints(stor
     ))  # fmt: skip
     (fault,) = (await verify(store)).faults
     assert (fault.what, fault.run, fault.seq) == ("checkpoint", "r1", 6)
-    await tamper_again(store, f"UPDATE event SET prev = '{'a' * 64}' WHERE run = 'r2' AND seq = 6")
+    await tamper(store, f"UPDATE event SET prev = '{'a' * 64}' WHERE run = 'r2' AND seq = 6")
     assert {f.run for f in (await verify(store)).faults} == {"r1", "r2"}
 
 
-async def tamper_again(store: Store, statement: str) -> None:
-    await store.db.write(lambda c: c.exec_driver_sql(statement))
+async def test_a_start_decision_or_end_without_its_checkpoint_is_found(store: Store) -> None:
+    for kind, body in (("approved", "{}"), ("closed", '{"outcome":"verified"}'), ("created", "{}")):
+        last = (await store.events("r2"))[-1]
+        hash_ = event_hash(last.hash, "r2", last.seq + 1, last.at + 5, kind, body)
+        values = f"'r2', {last.seq + 1}, {last.at + 5}, '{kind}', '{body}', '{last.hash}', '{hash_}'"
+        index = f"UPDATE head SET seq = {last.seq + 1} WHERE run = 'r2'"
+        await tamper(store, f"INSERT INTO event VALUES ({values})", index)
+    told = [f.text for f in (await verify(store)).faults]
+    assert [t for t in told if "is in no checkpoint" in t] == [
+        f"Row {n} of run r2 ({kind}) is in no checkpoint: it was added."
+        for n, kind in ((7, "approved"), (8, "closed"), (9, "created"))
+    ]
+    assert (await verify(store, run="r1")).ok
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            "open = false WHERE run = 'r2'",
+            "Run r2 is not in the index as it is: the index calls it ended, the log open.",
+        ),
+        (
+            "open = true WHERE run = 'r1'",
+            "Run r1 is not in the index as it is: the index calls it open, the log ended.",
+        ),
+        ("service = 'blog' WHERE run = 'r2'", "the index has 'blog' for its service, the log 's2'"),
+        ("kind = 'freeze' WHERE run = 'r3'", "the index has 'freeze' for its purpose, the log 'rollback'"),
+        ("closed = NULL WHERE run = 'r1'", "the index has None for its end, the log 1763900002500000"),
+        ("closed = 5 WHERE run = 'r2'", "the index has 5 for its end, the log None"),
+    ],
+)
+async def test_an_index_that_says_otherwise_than_the_log_is_found(store: Store, change: str, text: str) -> None:
+    await tamper(store, f"UPDATE head SET {change}")
+    (fault,) = (await verify(store)).faults
+    assert fault.what == "index" and text in fault.text
+
+
+async def test_triggers_that_are_gone_or_refuse_nothing_are_found_and_put_back(store: Store, database_url: str) -> None:
+    assert await store.unguarded() == ""
+    await tamper(store, guarded=False)
+    (fault,) = (await verify(store)).faults
+    assert fault.what == "triggers" and "checkpoint_" in fault.text and "db upgrade" in await store.unguarded()
+    await asyncio.to_thread(migrations.upgrade, database_url)
+    assert await store.unguarded() == "" and (await verify(store)).ok
+    with pytest.raises((sa.exc.IntegrityError, StoreUnavailable)):
+        await store.db.write(lambda c: c.exec_driver_sql("DELETE FROM event"))
+    hollow = (
+        ["DROP TRIGGER event_no_delete", "CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT 1; END"]
+        if store.db.lite
+        else ["CREATE OR REPLACE FUNCTION rollback_bot_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+              "'BEGIN RETURN NULL; END'"]
+    )  # fmt: skip
+    await store.db.write(lambda c: [c.exec_driver_sql(statement) for statement in hollow])
+    assert "event_" in await store.unguarded()
+    await asyncio.to_thread(migrations.upgrade, database_url)
+    assert await store.unguarded() == ""
 
 
 async def test_a_row_that_follows_another_row_is_found(store: Store) -> None:

@@ -1,24 +1,33 @@
 """Is the record whole, and as it was written?
 
 Invariants:
-- it trusts no index: every hash is computed anew from the stored bytes, by this process;
+- it trusts no index, and says where that differs: every hash is computed anew from the stored bytes, by this process;
 - the first bad row of a run is named with what is wrong; what follows it in that run proves nothing;
 - it reads one moment, so a bot at work does not disturb it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from bot.store import SealedRow, Store
+from bot.run.events import CHECKPOINTED
+from bot.store import Keys, SealedRow, Store
 from bot.store.chain import ZERO, Checkpoint, checkpoint_hash
+from bot.store.reading import Entry
+from bot.store.signing import Seal
+
+_KINDS = frozenset(c.kind for c in CHECKPOINTED)
 
 What = Literal[
     "gap", "prev", "hash", "cut", "missing run", "checkpoint", "index", "anchor", "line", "signature", "triggers",
 ]  # fmt: skip
+
+
+Signatures = Literal["", "hold", "not checked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,9 @@ class Report:
     """The last hash: of the checkpoint chain, or of the one run."""
     losses: tuple[str, ...] = ()
     """Where a person accepted that something was lost; their entries say who, why and what."""
+    signatures: Signatures = ""
+    """Of the newest row of each run, and of the newest checkpoint; "hold" where no fault says otherwise; empty where
+    there are none."""
 
     @property
     def ok(self) -> bool:
@@ -56,7 +68,12 @@ class Report:
         size += f" of {self.runs} {'run' if self.runs == 1 else 'runs'}"
         if self.ok:
             lost = f"; a loss was accepted in {', '.join(self.losses)}" if self.losses else ""
-            return f"{size}, head {self.head[:12] or 'none'}: verified{lost}"
+            signed = {
+                "": "",
+                "hold": ", signed by known keys",
+                "not checked": ", signatures not checked (no key is known)",
+            }
+            return f"{size}, head {self.head[:12] or 'none'}: verified{signed[self.signatures]}{lost}"
         more = f" And {len(self.faults) - 1} more." if len(self.faults) > 1 else ""
         return f"{size}: NOT verified. {self.faults[0].text}{more}"
 
@@ -65,6 +82,7 @@ async def verify(store: Store, *, run: str | None = None, anchor: Checkpoint | N
     """Compute every hash again: of all runs, or of one.
 
     anchor: the newest checkpoint as kept outside the database (`Checkpoint.parse`); it must still be in there.
+    Signatures are checked where the store knows keys; the index and the triggers are looked at, too.
     """
     async with store.snapshot() as snapshot:
         checkpoints = await snapshot.checkpoints()
@@ -80,12 +98,21 @@ async def verify(store: Store, *, run: str | None = None, anchor: Checkpoint | N
         walk = _Walk(heads, marks)
         async for rows in snapshot.chain(run):
             walk.over(rows)
+        unlinked = await snapshot.unlinked(_KINDS)
+        entries = await snapshot.entries()
+        seals = await snapshot.seals()
+        unguarded = await snapshot.unguarded()
     walk.end()
-    faults = [*([broken] if broken else []), *walk.faults, *_anchor_faults(checkpoints, anchor)]
+    bad = {f.run for f in walk.faults}
+    ours = [f for f in (*_unlinked(unlinked), *_entry_faults(entries)) if f.run not in bad and run in (None, f.run)]
+    unsigned = [f for f in _seal_faults(seals, store.keys) if run in (None, f.run) or not f.run]
+    faults = [*([broken] if broken else []), *walk.faults, *ours, *unsigned, *_anchor_faults(checkpoints, anchor)]
+    faults += [Finding("triggers", "", 0, unguarded.partition(" Next: ")[0])] if unguarded else []
     if run is not None and not walk.runs and not faults:
         faults.append(Finding("missing run", run, 0, f"There is no run {run}."))
     last = walk.head if run is not None and walk.rows else checkpoints[-1].chain if checkpoints else ""
-    return Report(walk.rows, walk.runs, len(checkpoints), tuple(faults), last, losses if run is None else ())
+    signed: Signatures = "" if not any(s.signatures for s in seals) else "hold" if store.keys.known else "not checked"
+    return Report(walk.rows, walk.runs, len(checkpoints), tuple(faults), last, losses if run is None else (), signed)
 
 
 class _Walk:
@@ -180,6 +207,49 @@ def _chain_faults(checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
             prev = c.chain
             continue
         return
+
+
+def _unlinked(rows: Iterable[tuple[str, int, str]]) -> Iterator[Finding]:
+    for run, seq, kind in rows:
+        yield Finding("checkpoint", run, seq, f"Row {seq} of run {run} ({kind}) is in no checkpoint: it was added.")
+
+
+def _entry_faults(entries: Iterable[Entry]) -> Iterator[Finding]:
+    """What the index says otherwise than the log: whoever believes it looks after too much, or not enough."""
+    for e in entries:
+        begun = _began(e)
+        told = {
+            "service": (e.service, begun.get("service", e.service)),
+            "purpose": (e.kind, begun.get("purpose", e.kind)),
+            "end": (e.closed, e.ended),
+            "state": (e.open, e.open if e.ended is not None and e.undone else bool(begun) and e.ended is None),
+        }
+        for what, (found, meant) in told.items():
+            if found != meant and not (what == "state" and e.closed != e.ended):
+                said = f"the index has {found!r} for its {what}, the log {meant!r}"
+                if what == "state":
+                    said = f"the index calls it {_word(e.open)}, the log {_word(not e.open)}"
+                yield Finding("index", e.run, 0, f"Run {e.run} is not in the index as it is: {said}.")
+
+
+def _word(open: bool) -> str:
+    return "open" if open else "ended"
+
+
+def _began(e: Entry) -> Mapping[str, str]:
+    """How the run began; empty where that is not told, or cannot be read."""
+    try:
+        found = json.loads(e.began or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _seal_faults(seals: Iterable[Seal], keys: Keys) -> Iterator[Finding]:
+    for s in seals if keys.known else ():
+        if why := keys.doubt(s):
+            what = f"Row {s.seq} of run {s.run}, its last," if s.run else f"Checkpoint {s.seq}, the last,"
+            yield Finding("signature", s.run, s.seq, f"{what} {why}.")
 
 
 def _anchor_faults(checkpoints: Sequence[Checkpoint], anchor: Checkpoint | None) -> Iterator[Finding]:

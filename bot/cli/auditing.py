@@ -109,7 +109,7 @@ async def _signed(base: Offline, by: Actor, reason: str) -> _Told:
     from bot.vouching import vouch
 
     outside = Outside(base.files, base.store, base.releases, base.clock)
-    await outside.whole()
+    await outside.begin()
     found = await verify(base.store)
     if bad := [f for f in found.faults if f.what != "signature"]:
         raise End(Code.BAD_RECORD, f"The record does not fit together, so nothing was signed. {bad[0].text}")

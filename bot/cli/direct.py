@@ -149,7 +149,7 @@ async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
                 text = f"{len(others)} bot(s) are alive on this database. Ask them: leave --direct away."
                 raise End(Code.REFUSED, text)
             outside = Outside(base.files, base.store, base.releases, base.clock)
-            await outside.whole()
+            await outside.begin()
             await wiring.keyed(base.store)
             engine = Recorder(
                 base.store, base.registry, _nothing_to_see, base.people, redactor=base.redactor, node=lease.id,

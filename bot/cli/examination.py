@@ -24,7 +24,7 @@ from bot.engine.reconciler import impossible
 from bot.lease import alive_nodes
 from bot.left import left
 from bot.located import Faults
-from bot.outside import missing
+from bot.outside import missing, no_copy
 from bot.owing import owed
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.compile import compile_plan
@@ -76,6 +76,7 @@ async def everything() -> AsyncIterator[Finding]:
         if finding.state == "ok" and store is not None:
             yield await _record(files, store)
             yield await _signatures(store)
+            yield await _triggers(store)
             yield await _shared(settings, files)
         try:
             plans = Plans(settings.plans)
@@ -194,13 +195,18 @@ async def _shared(settings: Settings, files: FileBlobs) -> Finding:
 
 async def _record(files: FileBlobs, store: Store) -> Finding:
     try:
-        why = await missing(files, store)
+        why = await missing(files, store) or (await no_copy(files, store)).partition(" Next: ")[0]
     except BlobsUnavailable as error:
         return Finding("record", "look", str(error), "see files, above")
     hint = "restore the newest backup, or `rollback-bot audit accept-loss`; docs/operators.md, An older backup"
     if why:
         return Finding("record", "fault", why, hint)
     return Finding("record", "ok", "fits the copy of its head outside the database")
+
+
+async def _triggers(store: Store) -> Finding:
+    text, _, next_ = (await store.unguarded()).partition(" Next: ")
+    return Finding("triggers", "fault", text, next_) if text else Finding("triggers", "ok", "refuse to change the log")
 
 
 async def _signatures(store: Store) -> Finding:

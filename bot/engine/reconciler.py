@@ -55,8 +55,6 @@ SLOWEST = 3.0
 TIDY, KEEP = 3600.0, 7 * 24 * 3600.0
 """Seconds between two clear-outs, and seconds for which the key of a command is remembered: nobody sends one again
 after that."""
-SAMPLED = (ev.Created, ev.Approved, ev.BrokeGlass, ev.Aborted, ev.Closed)
-"""Kinds after which the run's head goes into the chain of checkpoints."""
 
 
 class Directory(Protocol):
@@ -239,10 +237,9 @@ class Engine:
         stops = [_attempt(run.id, s.application, s.spec.id, s.n) for s in after.in_flight if s.spec.id in decision.stop]
         if clean or starts or key:
             ids = [_attempt(run.id, s.application, s.step, s.n) for s in starts]
-            sampled = any(isinstance(e, SAMPLED) for e in clean)
             every = [*clean, *starts]
-            after = await self.store.append(run, every, at, also=self.hands.in_tx(ids) if ground.shared else None,
-                                            key=key, checkpoint=sampled)  # fmt: skip
+            hands = self.hands.in_tx(ids) if ground.shared else None
+            after = await self.store.append(run, every, at, also=hands, key=key)
             await self.hands.dispatch(ids, here=not ground.shared)
             await self._tell(after, every)
         elif not run.in_flight:  # only its next moment has changed

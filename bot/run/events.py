@@ -516,6 +516,10 @@ Event = (
     | Unknown
 )  # fmt: skip
 
+CHECKPOINTED = (Created, Approved, BrokeGlass, Aborted, Closed, LossAccepted, Vouched)
+"""Events that enter the chain of checkpoints with the append that writes them: starts, decisions, ends, and what people
+say of the record itself."""
+
 OfAttempt = (
     Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked | Failed
     | Cancelled | Lost | Adopted | Seen

@@ -22,10 +22,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.run.decide import decide
-from bot.run.events import BadEvent, Event, decode, encode
+from bot.run.events import CHECKPOINTED, BadEvent, Event, decode, encode
 from bot.run.fold import evolve
 from bot.run.state import Run, new_run
 from bot.store import tables as t
+from bot.store import triggers
 from bot.store.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
 from bot.store.database import (
     Database,
@@ -37,6 +38,16 @@ from bot.store.database import (
     open_database,
     place,
 )
+from bot.store.reading import (
+    ITS_SIGNATURES,
+    SealedRow,
+    Snapshot,
+    checkpoints,
+    chunks,
+    last_checkpoint,
+    seals,
+    unguarded,
+)  # fmt: skip
 from bot.store.rows import Head, Known, Notice, Progress, ReleaseRow, Slot, Token, Unshown, from_row, to_row, us
 from bot.store.signing import OF_CHECKPOINTS, Keys, LogRow, Seal, Signature, believed
 
@@ -53,8 +64,6 @@ __all__ = [
 
 CACHED = 256
 """Runs kept folded in memory."""
-CHUNK = 500
-"""Rows fetched at a time where all are read: more are slower, they no longer fit into the processor's cache."""
 CHECKPOINT_LOCK = 0x726F6C6C01
 """PostgreSQL advisory lock: one checkpoint is written at a time."""
 
@@ -125,8 +134,9 @@ class Store:
         """Write the events behind `run` as it was loaded, and return the run after them.
 
         at: seconds since the epoch (kept to the microsecond). also: runs in the same transaction. key: of the
-        command, at most once. checkpoint: the last event enters the checkpoint chain. Without events only the
-        head is written anew. Raises Conflict, AlreadyOpen, Duplicate, TooLarge, BadEvent, StoreUnavailable.
+        command, at most once. checkpoint: the last event enters the checkpoint chain, also where none of these is of
+        a kind that always does. Without events only the head is written anew. Raises Conflict, AlreadyOpen,
+        Duplicate, TooLarge, BadEvent, StoreUnavailable.
         """
         now = us(at)
         if run.doubt:
@@ -136,6 +146,7 @@ class Store:
             raise ValueError(f"run {run.id} has no events yet, and none were given")
         head = _head(new, now)
         signed = self.keys.sign("event", new.head) if rows else None
+        checkpoint = checkpoint or any(isinstance(e, CHECKPOINTED) for e in events)
 
         def work(c: sa.Connection) -> None:
             if key is not None:
@@ -185,7 +196,7 @@ class Store:
         """Every row of every run, by run and seq, as of one moment, fetched in chunks."""
         query = sa.select(t.event).order_by(t.event.c.run, t.event.c.seq)
         async with self.db.snapshot() as transaction:
-            async for rows in _chunks(transaction, query):
+            async for rows in chunks(transaction, query):
                 for row in rows:
                     yield Stored(*row)
 
@@ -201,6 +212,10 @@ class Store:
         """Runs that time alone may move by now (seconds since the epoch), longest due first."""
         by = {"now": us(now), "limit": limit}
         return await self.db.read(lambda c: list(c.scalars(_DUE, by)))
+
+    async def unguarded(self) -> str:
+        """Why rows of the log can be changed by mistake; empty where triggers refuse it."""
+        return unguarded(await self.db.read(triggers.missing))
 
     async def beyond(self) -> list[str]:
         """Runs with rows that their head does not know of, where anything may still happen: this bot writes both at
@@ -251,9 +266,9 @@ class Store:
         h = t.head.c
         await self._change(sa.update(t.head).where(h.run == run.run, h.shown == run.shown).values(shown=run.seq))
 
-    async def checkpoints(self, after: int = 0) -> list[Checkpoint]:
+    async def checkpoints(self, after: int = 0, limit: int | None = None) -> list[Checkpoint]:
         """The checkpoint chain behind n `after`."""
-        return await self.db.read(lambda c: _checkpoints(c, after))
+        return await self.db.read(lambda c: checkpoints(c, after, limit))
 
     async def marks(self, run_id: str) -> dict[float, Checkpoint]:
         """The run's checkpoints by the moment (seconds since the epoch) at which they were written."""
@@ -262,11 +277,11 @@ class Store:
 
     async def last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint: what is kept outside the database."""
-        return await self.db.read(_last_checkpoint)
+        return await self.db.read(last_checkpoint)
 
     async def last_seal(self) -> Seal | None:
         """The newest checkpoint, with its signatures."""
-        return next(iter(await self.db.read(lambda c: _seals(c, _LAST_CHECKPOINT_SIGNED))), None)
+        return next(iter(await self.db.read(lambda c: seals(c, runs=False))), None)
 
     async def signer(self) -> str:
         """A key that signed something of this record, the newest there is; empty where nobody has."""
@@ -276,7 +291,7 @@ class Store:
 
     async def seals(self) -> list[Seal]:
         """The newest row of each run, and the newest checkpoint; with their signatures."""
-        return await self.db.read(lambda c: _seals(c, _LAST_ROWS, _LAST_CHECKPOINT_SIGNED))
+        return await self.db.read(seals)
 
     async def seal(self, *found: Seal) -> None:
         """Sign these as they are: this node vouches for them, and for all before. ValueError without a key."""
@@ -416,37 +431,6 @@ class Store:
         return await self.db.write(lambda c: c.execute(statement).rowcount)
 
 
-class Snapshot:
-    """The whole record as of one moment. Made for speed: rows are plain tuples."""
-
-    def __init__(self, transaction: Transaction, lite: bool) -> None:
-        self._in = transaction
-        self._lite = lite
-
-    def chain(self, run: str | None = None) -> AsyncIterator[Sequence[SealedRow]]:
-        """Chunks of (run, seq, hash, sealed) by run and seq; sealed is what `hash` is over, as stored."""
-        e = t.event.c
-        query = sa.select(e.run, e.seq, e.hash, _sealed(self._lite)).order_by(e.run, e.seq)
-        return _chunks(self._in, query if run is None else query.where(e.run == run))
-
-    async def heads(self) -> dict[str, int]:
-        """Run -> seq, as the index has it."""
-        query = sa.select(t.head.c.run, t.head.c.seq)
-        return await self._in.run_sync(lambda c: {run: seq for run, seq in c.execute(query)})
-
-    async def losses(self) -> tuple[str, ...]:
-        """What stands alone: entries of people who accepted that a part of the record is lost."""
-        alone = (t.head.c.kind == "", t.head.c.run.startswith("loss-"))
-        query = sa.select(t.head.c.run).where(*alone).order_by(t.head.c.created)
-        return await self._in.run_sync(lambda c: tuple(c.scalars(query)))
-
-    async def checkpoints(self) -> list[Checkpoint]:
-        """The whole checkpoint chain."""
-        return await self._in.run_sync(_checkpoints)
-
-
-SealedRow = tuple[str, int, str, bytes]
-
 _ADD_KEY = sa.insert(t.inbox)
 _ADD_EVENTS = sa.insert(t.event)
 _ADD_HEAD = sa.insert(t.head)
@@ -456,11 +440,10 @@ _MOVE_HEAD = (
     .values({name: sa.bindparam(name) for name in ("open", "seq", "due", "closed")})
 )
 _ADD_SIGNATURES = sa.insert(t.signature)
-_ITS_SIGNATURES = (t.signature.c.run == t.event.c.run) & (t.signature.c.seq == t.event.c.seq)
 _NEWER: sa.Select[Any] = (
     sa.select(*(t.event.c[name] for name in ("seq", "at", "kind", "body", "prev", "hash")),
               t.signature.c.key, t.signature.c.signature)
-    .join_from(t.event, t.signature, _ITS_SIGNATURES, isouter=True)
+    .join_from(t.event, t.signature, ITS_SIGNATURES, isouter=True)
     .where(t.event.c.run == sa.bindparam("run"), t.event.c.seq > sa.bindparam("after"))
     .order_by(t.event.c.seq)
 )  # fmt: skip
@@ -488,22 +471,6 @@ _MARKS = (
     .join_from(t.checkpoint, t.event, (t.event.c.run == t.checkpoint.c.run) & (t.event.c.seq == t.checkpoint.c.seq))
     .where(t.checkpoint.c.run == sa.bindparam("of"))
 )
-_LAST_CHECKPOINT = sa.select(t.checkpoint).order_by(t.checkpoint.c.n.desc()).limit(1)
-
-
-_LAST = sa.select(t.event.c.run, sa.func.max(t.event.c.seq).label("seq")).group_by(t.event.c.run).subquery()
-_LAST_ROWS: sa.Select[Any] = (
-    sa.select(t.event.c.run, t.event.c.seq, t.event.c.hash, t.signature.c.key, t.signature.c.signature)
-    .join_from(t.event, _LAST, (_LAST.c.run == t.event.c.run) & (_LAST.c.seq == t.event.c.seq))
-    .join(t.signature, _ITS_SIGNATURES, isouter=True)
-)
-_OF_ITS_NUMBER = (t.signature.c.run == OF_CHECKPOINTS) & (t.signature.c.seq == t.checkpoint.c.n)
-_LAST_CHECKPOINT_SIGNED: sa.Select[Any] = (
-    sa.select(sa.literal(OF_CHECKPOINTS), t.checkpoint.c.n, t.checkpoint.c.chain, t.signature.c.key,
-              t.signature.c.signature)
-    .join_from(t.checkpoint, t.signature, _OF_ITS_NUMBER, isouter=True)
-    .where(t.checkpoint.c.n == sa.select(sa.func.max(t.checkpoint.c.n)).scalar_subquery())
-)  # fmt: skip
 
 
 def _chained(run: Run, events: Sequence[Event], now: int) -> tuple[Run, list[dict[str, Any]]]:
@@ -536,26 +503,6 @@ def _constraint(e: sa.exc.IntegrityError) -> str:
     return str(e.orig).removeprefix("UNIQUE constraint failed: ").split(",")[0]
 
 
-def _checkpoints(c: sa.Connection, after: int = 0) -> list[Checkpoint]:
-    k = t.checkpoint.c
-    return [Checkpoint(*row) for row in c.execute(sa.select(t.checkpoint).where(k.n > after).order_by(k.n))]
-
-
-def _last_checkpoint(c: sa.Connection) -> Checkpoint | None:
-    row = c.execute(_LAST_CHECKPOINT).first()
-    return Checkpoint(*row) if row else None
-
-
-def _seals(c: sa.Connection, *queries: sa.Select[Any]) -> list[Seal]:
-    found: dict[tuple[str, int], Seal] = {}
-    for query in queries:
-        for run, seq, hash_, key, text in c.execute(query):
-            known = found.get((run, seq)) or Seal(run, seq, hash_)
-            more = (Signature(key, text),) if key is not None else ()
-            found[run, seq] = replace(known, signatures=(*known.signatures, *more))
-    return list(found.values())
-
-
 def _signature(run: str, seq: int, by: Signature) -> dict[str, Any]:
     return {"run": run, "seq": seq, "key": by.key, "signature": by.text}
 
@@ -564,28 +511,9 @@ def _put_checkpoint(c: sa.Connection, run: Run, lite: bool) -> Checkpoint:
     """Append the run's last event to the chain; in PostgreSQL one at a time, as SQLite has it anyway."""
     if not lite:
         c.execute(sa.select(sa.func.pg_advisory_xact_lock(CHECKPOINT_LOCK)))
-    last = _last_checkpoint(c)
+    last = last_checkpoint(c)
     n, prev = (last.n + 1, last.chain) if last else (1, ZERO)
     chain = checkpoint_hash(prev, n, run.id, run.seq, run.head)
     put = Checkpoint(n, run.id, run.seq, run.head, prev, chain)
     c.execute(sa.insert(t.checkpoint), asdict(put))
     return put
-
-
-async def _chunks(transaction: Transaction, query: sa.Select[Any]) -> AsyncIterator[Sequence[Any]]:
-    """The rows of a query, CHUNK at a time, with a cursor of the server's."""
-    options = {"stream_results": True, "yield_per": CHUNK}
-    result = await transaction.run_sync(lambda c: c.execute(query, execution_options=options))
-    try:
-        while rows := await transaction.run_sync(lambda _: result.fetchmany(CHUNK)):
-            yield rows
-    finally:
-        await transaction.run_sync(lambda _: result.close())
-
-
-def _sealed(lite: bool) -> sa.ColumnElement[bytes]:
-    """The hashed bytes, put together by the database (`bot/store/chain.py` says how)."""
-    e = t.event.c
-    form = sa.literal_column("'%s\n%s\n%s\n%s\n%s\n%s'", sa.Text)
-    text = sa.func.format(form, e.prev, e.run, e.seq, e.at, e.kind, e.body)
-    return sa.cast(text, sa.LargeBinary) if lite else sa.func.convert_to(text, "UTF8", type_=sa.LargeBinary)

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from aiohttp import web
 
 from bot.audit import POLICY, Finding, export_jsonl, export_markdown, html, verify
-from bot.blobs import FileBlobs
-from bot.outside import ANCHOR
+from bot.blobs import BlobsUnavailable, FileBlobs
+from bot.outside import kept, no_copy
 from bot.policy import Refusal
 from bot.store import Store
 from bot.store.chain import Checkpoint
@@ -52,15 +52,19 @@ class Records:
 
 async def verified(store: Store, files: FileBlobs, run: str | None = None) -> dict[str, object]:
     """A verification as JSON; of all runs where none is named. The copy outside is read first: the log only grows."""
-    text = await asyncio.to_thread(files.get_anchor, ANCHOR)
     outside, altered = None, ""
     try:
+        text = await asyncio.to_thread(kept, files)
         outside = None if text is None else Checkpoint.parse(text)
+        altered = await no_copy(files, store) if text is None else ""
     except ValueError as e:
         altered = f"The copy of the chain's head outside the database is bad: {e}."
+    except BlobsUnavailable as e:
+        altered = f"The copy of the chain's head outside the database cannot be read: {e}"
     found = await verify(store, run=run, anchor=outside)
     if altered:
-        found = replace(found, faults=(*found.faults, Finding("anchor", "", 0, altered)))
+        anchor = Finding("anchor", "", 0, altered.partition(" Next: ")[0])
+        found = replace(found, faults=(*found.faults, anchor))
     return {**asdict(found), "ok": found.ok, "text": found.text}
 
 

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 import migrations
-from bot.blobs import FileBlobs
+from bot.blobs import BlobsUnavailable, FileBlobs
 from bot.cli.output import Code
-from bot.outside import ANCHOR, Outside, RecordCut
+from bot.outside import BEFORE, FOLDER, Outside, RecordCut, kept, no_copy
 from bot.policy import Actor
 from bot.releases import Releases
 from bot.run import events as ev
-from bot.run.state import new_run
-from bot.store import Store
+from bot.run.state import Run, new_run
+from bot.sentences import Names, sentence
+from bot.store import Store, Stored
 from tests.cli.house import OS_USER, House, Running
 from tests.store.conftest import Sample
 
 sample = Sample()
+AT = 1_763_900_000.0
+NAMES = Names()
 
 
 def restored(house: House) -> Path:
@@ -37,12 +44,13 @@ def restored(house: House) -> Path:
     for late in house.folder.glob("bot.db-*"):
         late.unlink()
     shutil.copy(backup, database)
-    return house.folder / "files" / "outside" / ANCHOR
+    return house.folder / "files" / "outside" / FOLDER
 
 
 def test_an_older_backup_is_refused_told_and_left_alone_until_somebody_accepts_the_loss(house: House) -> None:
     outside = restored(house)
-    kept = outside.read_text()
+    (first,) = outside.iterdir()
+    kept = first.read_text()
     for words in (("serve",), ("status", "--direct", "the bot is dead")):
         refused = house.say("", *words)
         assert refused.exit_code == Code.BAD_RECORD, refused.output
@@ -52,7 +60,7 @@ def test_an_older_backup_is_refused_told_and_left_alone_until_somebody_accepts_t
     record = next(f for f in json.loads(doctor.stdout)["findings"] if f["name"] == "record")
     assert record["state"] == "fault" and "accept-loss" in record["next"]
     assert house.say("", "audit", "accept-loss").exit_code == Code.USAGE
-    assert outside.read_text() == kept
+    assert first.read_text() == kept
 
     accepted = house.json("", "audit", "accept-loss", "--reason", "the disk with the newer backups burned")
     bot = Running(house)
@@ -67,8 +75,8 @@ def test_an_older_backup_is_refused_told_and_left_alone_until_somebody_accepts_t
         assert house.say("ana", "rollback", "shop", "to", "2.4.0", "because", "it", "fails").exit_code == 0
     finally:
         bot.stop()
-    assert json.loads(outside.read_text())["n"] == 2
-    assert [p.read_text() for p in outside.parent.glob("checkpoint-lost-*.json")] == [kept]
+    assert sorted(p.name for p in outside.iterdir()) == ["000000000001.json", "000000000002.json"]
+    assert [p.read_text() for p in outside.parent.glob(f"{FOLDER}-lost-*/*")] == [kept]
 
 
 def test_where_nothing_is_missing_there_is_nothing_to_accept(house: House) -> None:
@@ -81,40 +89,187 @@ def test_nobody_accepts_a_loss_beside_a_bot(bot: Running) -> None:
     assert refused.exit_code == Code.REFUSED and "another bot works on this database" in refused.stderr
 
 
-async def test_under_a_running_bot_no_shorter_and_no_other_chain_is_put_over_the_copy(
-    database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@dataclass
+class Kept:
+    """A database, and what is kept of it outside; a node more with each `node()`."""
+
+    store: Store
+    files: FileBlobs
+
+    def node(self) -> Outside:
+        return Outside(self.files, self.store, Releases(self.store, lambda: AT), lambda: AT)
+
+    async def begin(self, name: str, *nodes: Outside) -> Run:
+        """A run, of which these nodes are told."""
+        run = await self.store.append(new_run(name), [sample.created(name)], AT)
+        for node in nodes:
+            await node.anchor(run, [sample.created(name)])
+        return run
+
+    @property
+    def head(self) -> int:
+        """Number of the newest link outside; 0 where there is none."""
+        text = kept(self.files)
+        return json.loads(text)["n"] if text else 0
+
+
+@pytest.fixture
+async def there(database_url: str, tmp_path: Path) -> AsyncIterator[Kept]:
     await asyncio.to_thread(migrations.upgrade, database_url)
     store = await Store.open(database_url)
-    files = FileBlobs(tmp_path / "files")
-    outside = Outside(files, store, Releases(store, lambda: 1.0), lambda: 1_763_900_000.0)
-
-    async def begin(name: str) -> None:
-        run = await store.append(new_run(name), [sample.created(name)], 1_763_900_000.0, checkpoint=True)
-        await outside.anchor(run, [sample.created(name)])
-
-    await begin("r1")
-    first = files.get_anchor(ANCHOR)
-    await begin("r2")
-    second = files.get_anchor(ANCHOR) or ""
-    assert first is not None and first != second
-    for text in (second.replace('"n": 2', '"n": 9'), "half a line"):  # altered; and one of another database
-        files.put_anchor(ANCHOR, text)
-        await begin(f"r{len(text)}")
-        assert files.get_anchor(ANCHOR) == text
-        with pytest.raises(RecordCut, match="accept-loss"):
-            await outside.whole()
-    other = await other_chain(tmp_path)
-    files.put_anchor(ANCHOR, other)
-    await begin("r4")
-    assert files.get_anchor(ANCHOR) == other and "it was rewritten" in await outside.missing()
-    assert sum("The record is cut" in r.getMessage() for r in caplog.records) == 1
-    head = await outside.accept(Actor("os:ana", "ana", (), "host"), "known")
-    assert await outside.missing() == "" and (head.n, (await store.events(head.run))[0].kind) == (6, "loss accepted")
-    await begin("r5")
-    assert (files.get_anchor(ANCHOR) or "").startswith('{"n": 7')
-    assert isinstance(ev.decode("loss accepted", (await store.events(head.run))[0].body), ev.LossAccepted)
+    yield Kept(store, FileBlobs(tmp_path / "files"))
     await store.close()
+
+
+async def test_under_a_running_bot_no_shorter_and_no_other_chain_is_put_over_the_copy(
+    there: Kept, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = there.node()
+    await node.begin()
+    await there.begin("r1", node)
+    await there.begin("r2", node)
+    assert there.head == 2
+    second = kept(there.files) or ""
+    for n, text in ((8, second.replace('"n": 2', '"n": 9')), (9, "half a line")):  # altered; and broken
+        name = f"{FOLDER}/{n:012d}.json"
+        there.files.put_anchor(name, text)
+        await there.begin(f"r{n}", node)
+        assert kept(there.files) == text
+        with pytest.raises(RecordCut, match="accept-loss"):
+            await node.whole()
+        there.files.drop_anchor(name)
+    there.files.put_anchor(f"{FOLDER}/000000000009.json", await other_chain(tmp_path))
+    await there.begin("r4", node)
+    assert "it was rewritten" in await node.missing() and there.head == 1  # the other chain's
+    assert sum("The record is cut" in r.getMessage() for r in caplog.records) == 1
+    head = await node.accept(Actor("os:ana", "ana", (), "host"), "known")
+    assert await node.missing() == "" and (await there.store.events(head.run))[0].kind == "loss accepted"
+    assert head.n == there.head == 6
+    await there.begin("r5", node)
+    assert there.head == 7
+    assert isinstance(ev.decode("loss accepted", (await there.store.events(head.run))[0].body), ev.LossAccepted)
+
+
+async def test_a_node_that_is_behind_writes_over_nothing(there: Kept) -> None:
+    fast, slow = there.node(), there.node()
+    for node in (fast, slow):
+        await node.begin()
+    await there.begin("r1", fast)
+    old = await there.store.last_checkpoint()
+    assert old is not None
+    await there.begin("r2", fast)
+    assert not there.files.put_first(f"{FOLDER}/{2:012d}.json", "something else") and there.head == 2
+    assert not there.files.put_first(f"{FOLDER}/{old.n:012d}.json", old.text) and there.head == 2
+    await slow.keep()
+    assert there.head == 2 and await slow.missing() == ""
+    names = there.files.anchors(FOLDER)
+    done = await asyncio.gather(
+        *(asyncio.to_thread(there.files.put_first, f"{FOLDER}/x.json", str(n)) for n in range(8))
+    )
+    assert done.count(True) == 1 and there.files.anchors(FOLDER) == [*names, "x.json"]
+
+
+async def test_of_links_long_past_some_go(there: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.outside.KEPT", 2)
+    node = there.node()
+    await node.begin()
+    for n in range(4):
+        await there.begin(f"r{n}", node)
+    assert there.files.anchors(FOLDER) == ["000000000003.json", "000000000004.json"]
+
+
+async def test_a_copy_that_is_gone_is_told_and_made_anew_only_by_who_has_seen_the_chain(
+    there: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    witness = there.node()
+    await witness.begin()
+    await there.begin("r1", witness)
+    there.files.drop_anchor(f"{FOLDER}/000000000001.json")
+    stranger = there.node()
+    await stranger.begin()  # it starts: nothing says that something is lost
+    await there.begin("r2", stranger)
+    assert there.head == 0 and "no copy" in await stranger.fault() and stranger.copying.away
+    assert sum("is not kept: There is no copy" in r.getMessage() for r in caplog.records) == 1
+    await witness.keep()
+    await stranger.keep()
+    assert there.head == 2 and await stranger.fault() == "" and not stranger.copying.away
+
+    there.files.drop_anchor(f"{FOLDER}/000000000002.json")
+    head = await there.node().accept(Actor("os:ana", "ana", (), "host"), "the disk burned")
+    assert there.head == head.n == 3
+    assert "copy of the record's head is lost" in sentence(
+        ev.decode(*encoded(await there.store.events(head.run))), NAMES
+    )
+
+
+async def test_a_cut_of_both_is_noticed_by_a_bot_that_runs(there: Kept) -> None:
+    node = there.node()
+    await node.begin()
+    await there.begin("r1", node)
+    await there.begin("r2", node)
+    await forget(there.store)
+    for name in there.files.anchors(FOLDER):
+        there.files.drop_anchor(f"{FOLDER}/{name}")
+    await node.keep()
+    assert node.outage.away and "names checkpoint 2" in node.outage.why and there.head == 0
+
+
+async def test_where_the_copy_cannot_be_written_it_is_told_once_and_tried_again(
+    there: Kept, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING)
+    node = there.node()
+    await node.begin()
+    await there.begin("r1", node)
+
+    def full(self: FileBlobs, path: Path, data: bytes, *, first: bool = False) -> None:
+        raise BlobsUnavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileBlobs, "_write", full)
+        for n in (2, 3):
+            run = await there.begin(f"r{n}", node)
+            await replace(node, by_hand=by_hand).files_behind(run, [sample.created()])
+        assert there.head == 1 and await node.fault() == "the disk is full"
+    told = [r.getMessage() for r in caplog.records]
+    assert sum("The copy of the record's head is not kept" in t for t in told) == 1
+    assert sum("By-hand files cannot be written" in t for t in told) == 1
+    await node.keep()
+    assert there.head == 3 and await node.fault() == ""
+
+
+async def test_a_copy_of_an_earlier_version_counts(there: Kept) -> None:
+    await there.begin("r1")
+    first = await there.store.last_checkpoint()
+    assert first is not None and "no copy" in await no_copy(there.files, there.store)
+    there.files.put_anchor(BEFORE, first.text)
+    node = there.node()
+    await node.begin()
+    await there.begin("r2", node)
+    assert there.head == 2 and await no_copy(there.files, there.store) == ""
+    await forget(there.store)
+    with pytest.raises(RecordCut):
+        await there.node().begin()
+
+
+async def by_hand(run: Run) -> str:
+    return "by hand"
+
+
+def encoded(rows: list[Stored]) -> tuple[str, str]:
+    return rows[0].kind, rows[0].body
+
+
+async def forget(store: Store) -> None:
+    """The database loses its end, as if an older backup had been restored."""
+
+    def work(c: sa.Connection) -> None:
+        lite = c.dialect.name == "sqlite"
+        c.exec_driver_sql("DROP TRIGGER checkpoint_no_delete" if lite else "ALTER TABLE checkpoint DISABLE TRIGGER ALL")
+        c.exec_driver_sql("DELETE FROM checkpoint WHERE n > 1")
+
+    await store.db.write(work)
 
 
 async def other_chain(folder: Path) -> str:
