@@ -18,6 +18,7 @@ from bot.cli import root
 from bot.cli.output import Code
 from bot.playground.workspace import App, Workspace
 from bot.slack.manifest import manifest
+from bot.store.signing import new_key
 from tests.cli.house import House, Running, upgraded
 from tests.pager import KEY, Incidents, pager
 
@@ -77,6 +78,7 @@ def environment(slack: Workspace) -> dict[str, str]:
 
 
 def test_without_slack_and_without_a_bot_all_is_fine(house: House) -> None:
+    house.signing = new_key()[0]
     found = asked(house)
     assert found.exit_code == 0, found.output
     assert "ok     slack: off, as set" in found.stdout
@@ -134,6 +136,7 @@ def test_a_setting_that_does_not_fit_is_named(house: House, name: str, value: st
 
 def test_with_slack_the_people_and_the_cards_are_looked_at_too(house: House) -> None:
     (house.folder / "rollback.yaml").write_text(SLACK.replace("SHOP", house.shop))
+    house.signing = new_key()[0]
     with slack_running() as slack:
         found = findings(house, **environment(slack))
         assert {f["state"] for f in found.values()} == {"ok"}, found
