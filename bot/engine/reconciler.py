@@ -238,8 +238,8 @@ class Engine:
         if clean or starts or key:
             ids = [_attempt(run.id, s.application, s.step, s.n) for s in starts]
             every = [*clean, *starts]
-            hands = self.hands.in_tx(ids) if ground.shared else None
-            after = await self.store.append(run, every, at, also=hands, key=key)
+            within = self.hands.in_tx(ids) if ground.shared else None
+            after = await self.store.append(run, every, at, also=within, key=key)
             await self.hands.dispatch(ids, here=not ground.shared)
             await self._tell(after, every)
         elif not run.in_flight:  # only its next moment has changed
