@@ -18,6 +18,7 @@ from bot import policy
 from bot.catalogue import Release
 from bot.policy import COMMANDER, Actor, Person, Refusal, Why
 from bot.run import events as ev
+from bot.run import naming
 from bot.run.afterwards import leftovers
 from bot.run.fold import evolve
 from bot.run.proposals import proposal_gate
@@ -267,15 +268,29 @@ def answer(run: Run, command: Command, asking: Asking) -> Answer | Refusal:
     said = getattr(command, "reason", None)
     if said is not None and command.do not in ("stop", "decline", "undo") and len(said.strip()) < MIN_REASON:
         return Refusal(Why.BAD_INPUT, f"{command.do} needs a reason that others can understand later.")
-    subject = getattr(command, "decision", "")
-    if subject and subject not in run.asked:
-        return Refusal(Why.UNKNOWN, f"There is no decision {subject!r}. Open now: {_open(run)}.")
-    step = getattr(command, "step", "")
-    owed_part = command.do == "hand-over" and step in run.parts
-    if step and step not in run.steps and not owed_part:
-        return Refusal(Why.UNKNOWN, f"There is no step {step!r} in this run. `status` lists them.")
+    meant = _meant(run, command, asking)
+    return meant if isinstance(meant, Refusal) else _answered(run, meant, asking)
+
+
+def _answered(run: Run, command: Command, asking: Asking) -> Answer | Refusal:
     found = _ANSWERS[type(command)](run, command, asking)
     return found if isinstance(found, Refusal) else _lawful(run, found, asking.now)
+
+
+def _meant(run: Run, command: Any, asking: Asking) -> Command | Refusal:
+    """The command with the id of what was called by its title, or by the beginning of either."""
+
+    def may(step: str) -> bool:
+        return isinstance(_answered(run, replace(command, step=step), asking), Answer)
+
+    for field in ("decision", "step", "proposal"):
+        word = getattr(command, field, "")
+        if word and not (isinstance(command, HandOver) and word in run.parts):
+            id, why = naming.found(run, field, word, may)
+            if why:
+                return Refusal(Why.UNKNOWN, f"{why} Nothing was changed.")
+            command = replace(command, **{field: id})
+    return cast(Command, command)
 
 
 def _lawful(run: Run, found: Answer, now: float) -> Answer | Refusal:
@@ -351,8 +366,12 @@ def _resume(run: Run, c: Resume, a: Asking) -> Answer | Refusal:
 
 def _abort(run: Run, c: Abort, a: Asking) -> Answer | Refusal:
     aborted = ev.Aborted(a.actor, c.reason)
-    debts = f" Still in place: {', '.join(run.debts)}. Restore each, or hand it over." if run.debts else ""
-    left = [x.step for x in leftovers(evolve(run, aborted, a.now))]
+    debts = (
+        f" Still in place: {', '.join(naming.title(run, d) for d in run.debts)}. Restore each, or hand it over."
+        if run.debts
+        else ""
+    )
+    left = [naming.title(run, x.step) for x in leftovers(evolve(run, aborted, a.now))]
     stays = f" Stays changed: {', '.join(left)}. `undo` takes one of them back." if left else ""
     return _is_commander(run, a) or Answer((aborted,), f"Aborting.{debts}{stays}")
 
@@ -366,9 +385,10 @@ def _offer(run: Run, c: Offer, a: Asking) -> Answer | Refusal:
     if no := _is_commander(run, a):
         return no
     able = [p for p in a.people if COMMANDER in p.roles and p.kind == "member" and p.id != a.person.id]
-    if c.to not in [p.id for p in able]:
+    name = next((p.name for p in able if p.id == c.to), "")
+    if not name:
         return Refusal(Why.BAD_INPUT, f"{c.to!r} cannot command. Who can: {_names(able)}.", tuple(p.id for p in able))
-    return Answer((ev.CommandOffered(c.to, a.actor),), f"Offered. {c.to} takes command with `take`.")
+    return Answer((ev.CommandOffered(c.to, a.actor),), f"Offered. @{name} takes command with `take`.")
 
 
 def _take(run: Run, c: Take, a: Asking) -> Answer | Refusal:
@@ -392,32 +412,38 @@ def _take(run: Run, c: Take, a: Asking) -> Answer | Refusal:
 
 
 def _retry(run: Run, c: Retry, a: Asking) -> Answer | Refusal:
-    return _may_steer(run, a) or Answer((ev.Retried(c.step, a.actor),), f"Trying {c.step} again.")
+    return _may_steer(run, a) or Answer((ev.Retried(c.step, a.actor),), f"Trying {naming.title(run, c.step)} again.")
 
 
 def _undo(run: Run, c: Undo, a: Asking) -> Answer | Refusal:
     asked = run.decision_of(run.steps[c.step])
     after = f" It waits for {asked.spec.gate.words}." if asked is not None and asked.spec.gate is not None else ""
-    return _gives_back(run, a) or Answer((ev.UndoAsked(c.step, a.actor, c.reason),), f"Undoing {c.step}.{after}")
+    return _gives_back(run, a) or Answer(
+        (ev.UndoAsked(c.step, a.actor, c.reason),), f"Undoing {naming.title(run, c.step)}.{after}"
+    )
 
 
 def _restore(run: Run, c: Restore, a: Asking) -> Answer | Refusal:
     return _gives_back(run, a, c.step) or Answer(
-        (ev.UndoAsked(c.step, a.actor, c.reason, debt=True),), f"Restoring {c.step}: it is looked at first."
+        (ev.UndoAsked(c.step, a.actor, c.reason, debt=True),),
+        f"Restoring {naming.title(run, c.step)}: it is looked at first.",
     )
 
 
 def _hand_over(run: Run, c: HandOver, a: Asking) -> Answer | Refusal:
     if no := _gives_back(run, a, c.step):
         return no
-    if c.to not in [p.id for p in a.people if p.kind == "member"]:
+    name = next((f"@{p.name}" for p in a.people if p.id == c.to and p.kind == "member"), "")
+    if not name:
         return Refusal(Why.BAD_INPUT, f"I do not know {c.to!r}. Name a person of the workspace.")
     if not a.now < c.until < a.now + 366 * 86400:
         return Refusal(Why.BAD_INPUT, "The time must lie in the future, and within a year.")
     if c.step in run.parts:
         said = ev.PartHandedOver(c.step, c.to, c.until, a.actor, c.reason)
-        return Answer((said,), f"What {c.step} is owed is {c.to}'s now.")
-    return Answer((ev.HandedOver(c.step, c.to, c.until, a.actor, c.reason),), f"{c.step} is {c.to}'s now.")
+        return Answer((said,), f"What {c.step} is owed is {name}'s now.")
+    return Answer(
+        (ev.HandedOver(c.step, c.to, c.until, a.actor, c.reason),), f"{naming.title(run, c.step)} is {name}'s now."
+    )
 
 
 def _review(run: Run, c: Review, a: Asking) -> Answer | Refusal:
@@ -426,7 +452,7 @@ def _review(run: Run, c: Review, a: Asking) -> Answer | Refusal:
 
 def _adopt(run: Run, c: Adopt, a: Asking) -> Answer | Refusal:
     return _gives_back(run, a, c.step) or Answer(
-        (ev.AdoptAsked(c.step, a.actor, c.reason),), f"Looking whether {c.step} is done."
+        (ev.AdoptAsked(c.step, a.actor, c.reason),), f"Looking whether {naming.title(run, c.step)} is done."
     )
 
 
@@ -481,18 +507,15 @@ def _propose(run: Run, e: ev.Proposed | ev.PartProposed, a: Asking) -> Answer | 
         return Refusal(Why.NOT_NOW, _sentence(run, why))
     after = evolve(run, e, a.now).proposals[e.id]
     if policy.satisfied(gate, after.ballots):
-        return Answer((e, becomes), f"Done: {_what(run, after)}.")
+        return Answer((e, becomes), f"Done: {naming.about(run, after)}.")
     return Answer(
         (e,),
-        f"Proposed: {_what(run, after)}. Still needed: {_still(gate, after.ballots)} (`agree {e.id}`).",
+        f"Proposed: {naming.about(run, after)}. Still needed: {_still(gate, after.ballots)} (`agree {e.id}`).",
     )
 
 
 def _agree(run: Run, c: Agree, a: Asking) -> Answer | Refusal:
-    p = run.proposals.get(c.proposal)
-    if p is None:
-        found = ", ".join(run.proposals) or "none"
-        return Refusal(Why.UNKNOWN, f"There is no open proposal {c.proposal!r}. Open: {found}.")
+    p = run.proposals[c.proposal]
     may = policy.may_vote(p.gate, a.person, p.ballots, a.people, run.barred)
     if isinstance(may, Refusal):
         return may
@@ -500,7 +523,7 @@ def _agree(run: Run, c: Agree, a: Asking) -> Answer | Refusal:
     agreed = ev.Agreed(p.id, a.actor, may, _moved(p.ballots, now))
     after = evolve(run, agreed, a.now).proposals[p.id]
     if policy.satisfied(p.gate, after.ballots):
-        return Answer((agreed, _becomes(p)), f"Done: {_what(run, p)}.")
+        return Answer((agreed, _becomes(p)), f"Done: {naming.about(run, p)}.")
     return Answer((agreed,), f"Agreed. Still needed: {_still(p.gate, after.ballots)}.")
 
 
@@ -525,13 +548,6 @@ def _moved(votes: Sequence[policy.Vote], now: Mapping[str, str]) -> dict[str, st
 
 def _still(gate: policy.Gate, votes: Sequence[policy.Vote]) -> str:
     return policy.Gate(policy.missing(gate, votes)).words
-
-
-def _what(run: Run, p: Proposal) -> str:
-    if p.release is not None:
-        way = "change" if run.purpose == "forward" else "go back"
-        return f"{f'{way} to' if p.what == 'retarget' else 'admit'} {p.release.version}"
-    return f"go on without {p.part}" if p.what == "without" else f"{p.what} {p.step}"
 
 
 # -- shared ----------------------------------------------------------------------------------------------------------
@@ -586,10 +602,6 @@ def _commander(run: Run) -> str:
 
 def _names(people: Sequence[Person]) -> str:
     return ", ".join("@" + p.name for p in people[:4]) or "nobody at the moment"
-
-
-def _open(run: Run) -> str:
-    return ", ".join(n for n, d in run.asked.items() if d.opened is not None) or "none"
 
 
 _Answering = Callable[[Run, Any, Asking], Answer | Refusal]

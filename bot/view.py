@@ -16,6 +16,7 @@ from bot import policy
 from bot.contract import Change
 from bot.diff import Line, diff, fact, show
 from bot.run.afterwards import Leftover, left_by, leftovers
+from bot.run.asked import Dropped
 from bot.run.decide import RELEASING, working_days
 from bot.run.state import Asked, Debt, Part, Proposal, Review, Run, Step
 
@@ -48,7 +49,8 @@ class ChangeView:
 @dataclass(frozen=True, slots=True)
 class DecisionView:
     """One decision. state: "open", "decided", "later". number, of: its place among all decisions of the plan;
-    card: what a click must carry; phrase: what must be typed, empty where nothing."""
+    card: what a click must carry; phrase: what must be typed, empty where nothing; lapsed: whose yes no longer counts,
+    and why, in lines."""
 
     name: str
     title: str
@@ -63,6 +65,7 @@ class DecisionView:
     phrase: str = ""
     option: str = ""
     impossible: str = ""
+    lapsed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,10 @@ def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
     if not run.goes_on(s):
         left = left_by(s)
         written = "was written" if s.commands else "was begun"
-        return ("given up", f"{written}; {'; '.join(_stands(left))}") if left is not None else ("not done", "")
+        if left is None:
+            return "not done", ""
+        n = len(left.change.edits)
+        return "given up", f"{written}; {n} value{' stays' if n == 1 else 's stay'} changed"
     if s.halt is not None:
         return "stopped", s.halt.error
     if s.applying:
@@ -245,8 +251,15 @@ def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
     return "to do", s.note
 
 
+def counted(text: str, done: int | None, total: int | None) -> str:
+    """A progress line with its count, which a text may hold already: "9 of 12 pods ready"."""
+    if done is None or total is None or f"{done} of {total}" in text:
+        return text
+    return f"{done} of {total}{' ' if len(text.split()) <= 2 else ', '}{text}".rstrip(", ")
+
+
 def _counted(s: Step) -> str:
-    return f"{s.note} ({s.done} of {s.total})" if s.done is not None and s.total is not None else s.note
+    return counted(s.note, s.done, s.total)
 
 
 def _halts(run: Run) -> Iterator[str]:
@@ -301,7 +314,18 @@ def _decisions(run: Run) -> Iterator[DecisionView]:
             run.phrase(a.spec.name) if a.spec.gate.typed_phrase else "",
             a.spec.option or "",
             run.impossible.get(a.spec.name, ""),
+            tuple(_lapsed(a.dropped)) if a.dropped is not None and run.open else (),
         )
+
+
+def _lapsed(d: Dropped) -> Iterator[str]:
+    gone = ", ".join(f"@{v.name}" for v in (*(g.by for g in d.votes), *([d.glass] if d.glass is not None else [])))
+    void = f" No longer valid: the approval of {gone}." if gone else ""
+    if not d.differences:
+        yield f"To be decided again: {d.why or 'what it would do was planned anew'}.{void}"
+        return
+    yield f"Changed since it was looked at.{void} What differs:"
+    yield from (f"- {x}" for x in d.differences)
 
 
 def _given(a: Asked) -> Iterator[str]:
@@ -440,12 +464,21 @@ def unrestored(run: Run) -> Iterator[str]:
 def stays(run: Run, x: Leftover) -> str:
     """What a step that was given up has changed, and where that stands, in a sentence."""
     s = run.steps[x.step]
-    how = "was done and stays so" if s.end in ("done", "adopted") else "was given up half-way"
-    final = "" if x.change.reversible else "; it cannot be undone"
-    return f"{s.spec.title} {how}: {'; '.join(_stands(x))}{final}"
+    return f"{s.spec.title} {left_how(s)}: {'; '.join(stands(x))}{for_good(x)}"
 
 
-def _stands(x: Leftover) -> Iterator[str]:
+def left_how(s: Step) -> str:
+    """How a step came to leave something changed."""
+    return "was done and stays so" if s.end in ("done", "adopted") else "was given up half-way"
+
+
+def for_good(x: Leftover) -> str:
+    """A remark where it cannot be undone."""
+    return "" if x.change.reversible else "; it cannot be undone"
+
+
+def stands(x: Leftover) -> Iterator[str]:
+    """Where each value stands that was left changed."""
     look = f"nobody could look ({x.unseeable}): " if x.unseeable else ""
     for e in x.change.edits:
         was = f"was {show(e.before)}"
@@ -493,7 +526,7 @@ def text(v: RunView) -> str:
 def decision_lines(d: DecisionView) -> list[str]:
     """A decision's card as lines of text."""
     option = f" ({d.option})" if d.option else ""
-    lines = [f"Decision {d.number} of {d.of}: {d.title}{option}"]
+    lines = [f"Decision {d.number} of {d.of}: {d.title}{option}", *(f"  {x}" for x in d.lapsed)]
     for i, c in enumerate(d.changes, 1):
         lines.append(f"  {i}. {c.title}: {c.summary}")
         lines += [f"     {x}" for x in (*c.edits, *c.effects, *c.facts)]

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 EXAMPLE = "shop to 2.4.0 because checkout fails"
 """What a rollback in words looks like, behind the command."""
+_RUN = re.compile(r"[a-z0-9][a-z0-9.-]*-[0-9a-f]{6}")
+MOST = 8
+"""Names that an answer lists."""
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 
 
@@ -48,6 +51,11 @@ def because(words: Sequence[str]) -> tuple[list[str], str]:
     return flat[:place], " ".join(flat[place + 1 :])
 
 
+def run_like(word: str, services: Collection[str] = ()) -> bool:
+    """Whether a word means a run: a run's id, or a service."""
+    return bool(_RUN.fullmatch(word)) or word.lower() in [s.lower() for s in services]
+
+
 def moment(word: str, now: datetime, *, past: bool = False) -> float:
     """`2h`, `30min`, `3d` (from now), `18:00` (the next one), `2026-11-23 18:00`, in the zone of `now` unless the word
     names one, or seconds since the epoch. past: ago, the last one. Seconds since the epoch; Unclear otherwise."""
@@ -65,3 +73,29 @@ def moment(word: str, now: datetime, *, past: bool = False) -> float:
         return (then if then.tzinfo else then.replace(tzinfo=now.tzinfo)).timestamp()
     except (ValueError, OverflowError):
         raise Unclear(f"{word!r} is no time; write 2h, 18:00 or 2026-11-23T18:00.") from None
+
+
+def meant(word: str, known: Mapping[str, str], service: str = "") -> list[str]:
+    """The ids that a word may mean: one that is it, or is called so; else those that begin so. known: id -> title;
+    service: may stand before the word, where somebody named the run as well."""
+    if word in known:
+        return [word]
+    said = _plain(word)
+    for tried in dict.fromkeys((said, said.removeprefix(f"{_plain(service)} "))):
+        whole = [i for i, called in known.items() if tried in (_plain(i), _plain(called))]
+        begun = [i for i, called in known.items() if any(_plain(n).startswith(tried) for n in (i, called))]
+        if tried and (whole or begun):
+            return whole or begun
+    return []
+
+
+def listed(ids: Iterable[str], known: Mapping[str, str]) -> str:
+    """ "deploy (Deploy 2.4.0), health (Health) and 3 more"."""
+    every = list(ids)
+    shown = [f"{i} ({known[i]})" if _plain(known[i]) != _plain(i) else i for i in every[:MOST]]
+    more = f" and {len(every) - MOST} more" if len(every) > MOST else ""
+    return f"{', '.join(shown)}{more}" if every else "none"
+
+
+def _plain(word: str) -> str:
+    return " ".join(word.casefold().replace("-", " ").replace("_", " ").split())

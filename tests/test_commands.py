@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ from bot.catalogue import Release
 from bot.commands import COMMANDS, Answer, Asking, Command, answer
 from bot.policy import Actor, Person, Refusal, Why
 from bot.run import events as ev
+from bot.run.fold import evolve
 from bot.run.state import new_run
 from tests.run.harness import ANA, BEN, CHO, GUS, KIM, PEOPLE, T0, ZED, Play, act, check, gate, plan
 
@@ -93,10 +95,8 @@ def test_what_is_not_in_the_run_is_said_to_be_unknown(command: Command) -> None:
     play.look()
     found = answer(play.run, command, asking())
     assert isinstance(found, Refusal) and found.why is Why.UNKNOWN
-    assert found.text in (
-        "There is no step 'one' in this run. `status` lists them.",
-        "There is no decision 'one'. Open now: two.",
-    )
+    assert found.text.startswith(("There is no step 'one'. Possible now: ", "There is no open decision 'one'."))
+    assert found.text.endswith("Possible now: two. Nothing was changed.") or "step" in found.text
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,43 @@ def test_an_answer_holds_the_events_and_who_with_which_roles(play: Play) -> None
 
 def test_a_proposal_that_is_enough_by_itself_is_carried_out_at_once(play: Play) -> None:
     found = answer(play.run, c.Skip("one", "no need"), asking(CHO))
-    assert isinstance(found, Answer) and found.text == "Done: skip one."
+    assert isinstance(found, Answer) and found.text == "Done: skip One."
     assert [e.kind for e in found.events] == ["proposed", "skipped"]
     found = answer(play.run, c.Skip("one", "no need"), asking(ANA))
     assert isinstance(found, Answer) and [e.kind for e in found.events] == ["proposed"]
-    assert found.text == "Proposed: skip one. Still needed: an approver (`agree p1`)."
+    assert found.text == "Proposed: skip One. Still needed: an approver (`agree p1`)."
+
+
+def test_a_step_may_be_called_by_its_title_or_by_the_beginning_of_either() -> None:
+    titles = {"deploy": "Deploy 2.4.0", "resume-workers": "Resume workers", "resume-jobs": "Jobs go on"}
+    steps = [replace(act(i, after=["first"]), title=t) for i, t in titles.items()]
+    run = Play(plan(act("first"), *steps)).run
+    for word in ("deploy", "Deploy 2.4.0", "deploy-2.4.0", "DEPL", "shop deploy 2.4.0"):
+        found = answer(run, c.Skip(word, "no need"), asking(CHO))
+        assert isinstance(found, Answer) and found.text == "Done: skip Deploy 2.4.0.", word
+    found = answer(run, c.Skip("Resume", "no need"), asking(CHO))
+    assert isinstance(found, Refusal) and found.why is Why.UNKNOWN
+    assert found.text == ("'Resume' may be resume-workers, resume-jobs (Jobs go on): say which. Nothing was changed.")
+    found = answer(run, c.Skip("resume jobs", "no need"), asking(CHO))
+    assert isinstance(found, Answer) and found.text == "Done: skip Jobs go on."
+    found = answer(run, c.Undo("frobnicate"), asking())
+    assert isinstance(found, Refusal)
+    assert found.text == "There is no step 'frobnicate'. Possible now: none. Nothing was changed."
+    found = answer(run, c.Skip("frobnicate", "no need"), asking(CHO))
+    assert isinstance(found, Refusal) and "Possible now: deploy (Deploy 2.4.0), resume-workers, resume-j" in found.text
+    assert "first" not in found.text, "it is at work"
+
+
+def test_a_proposal_may_be_called_by_what_it_wants(play: Play) -> None:
+    proposed = answer(play.run, c.Skip("one", "no need"), asking(ANA))
+    assert isinstance(proposed, Answer)
+    run = evolve(play.run, proposed.events[0], T0)
+    for word in ("p1", "skip one", "skip"):
+        found = answer(run, c.Agree(word), asking(CHO))
+        assert isinstance(found, Answer) and found.text == "Done: skip One.", word
+    found = answer(run, c.Agree("p9"), asking(CHO))
+    assert isinstance(found, Refusal)
+    assert found.text == "There is no open proposal 'p9'. Possible now: p1 (skip One). Nothing was changed."
 
 
 def test_what_the_rules_refuse_is_a_sentence_and_keeps_names_as_they_are_typed(play: Play) -> None:

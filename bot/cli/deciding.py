@@ -19,7 +19,7 @@ from bot.cli.client import Client, Refused
 from bot.cli.link import ONLY, answer, bot, run_path
 from bot.cli.output import Code, End, asked, note, say
 from bot.cli.root import Remote, root
-from bot.words import because
+from bot.words import because, listed, meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,14 @@ def _card(client: Client, words: Sequence[str]) -> Card:
     found, wanted = _looked_up(client, words)
     opened = {d["name"]: d for d in found["decisions"] if d["state"] == "open"}
     if wanted:
-        opened = {name: d for name, d in opened.items() if name == wanted}
+        titles = {name: str(d["title"]) for name, d in opened.items()}
+        opened = {name: opened[name] for name in meant(wanted, titles)}
     if len(opened) == 1:
         d = next(iter(opened.values()))
         return Card(found["run"], d["name"], d["card"], found["cards"][d["name"]], d["phrase"])
     if opened:
-        raise End(Code.USAGE, f"Which decision? Open in {found['run']}: {', '.join(opened)}.")
+        titles = {name: str(d["title"]) for name, d in opened.items()}
+        raise End(Code.USAGE, f"Which decision? Open in {found['run']}: {listed(opened, titles)}.")
     what = f"{wanted!r} is not open for a decision" if wanted else "No decision is open"
     raise End(Code.REFUSED, f"{what} in {found['run']}: {found['status']}. Nothing was changed.")
 
@@ -99,7 +101,7 @@ def _looked_up(client: Client, words: Sequence[str]) -> tuple[Any, str]:
         return client.get(run_path(ONLY)), ""
     with contextlib.suppress(Refused):
         found = client.get(run_path(ONLY))
-        if words[0] in [d["name"] for d in found["decisions"]]:
+        if meant(words[0], {d["name"]: d["title"] for d in found["decisions"]}):
             return found, words[0]
     return client.get(run_path(words[0])), ""
 

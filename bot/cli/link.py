@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import click
 
 from bot.cli.client import Client, path
 from bot.cli.output import asked
-from bot.words import Unclear, because
+from bot.words import Unclear, because, run_like
 
 ONLY = "-"
 """Stands for the only open run."""
+_CALLED = (["STEP"], ["DECISION"], ["PROPOSAL"])
+"""What people call by its title, or by the beginning of that."""
 
 
 def bot() -> Client:
@@ -42,8 +45,14 @@ def run_path(run: str, *parts: str) -> str:
 
 
 def split(words: Sequence[str], wanted: Sequence[str]) -> tuple[str, list[str], str]:
-    """`[RUN] WANTED... [because WORDS...]` -> (run, the wanted words, reason). Unclear where they do not fit."""
+    """`[RUN] WANTED... [because WORDS...]` -> (run, the wanted words, reason). Unclear where they do not fit. A step
+    may be called by several words, in quotes or not: two words alone are a run and a step of one word."""
     found, reason = because(words)
+    if list(wanted) in _CALLED and found:
+        apart = list(takewhile(lambda w: w.lower() != "because", words))
+        apart = found if " ".join(apart).split() != found else apart
+        named = len(apart) == 2 or (len(apart) > 1 and run_like(apart[0]))
+        return (apart[0], [" ".join(apart[1:])], reason) if named else (ONLY, [" ".join(apart)], reason)
     if len(found) == len(wanted):
         return ONLY, found, reason
     if len(found) == len(wanted) + 1:

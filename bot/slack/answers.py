@@ -24,6 +24,7 @@ from bot.eta import Eta
 from bot.owing import Owed
 from bot.policy import Person
 from bot.run.state import Run
+from bot.slack import slash
 from bot.slack.blocks import Mrkdwn, code, escape, fit_lines, joined, mark, mentioned, person, when
 from bot.slack.channels import words
 from bot.slack.payloads import Act
@@ -136,10 +137,19 @@ def debts(found: Sequence[Owed], now: float) -> Mrkdwn:
     if not found:
         return escape(owing.lines((), now)[0])
     lines = [
-        mark("• {}{}: {}{}", Mrkdwn("*Overdue* · ") if x.overdue(now) else "", x.service, stopped(x.text), f" {x.next}")
+        mark("• {}{}: {}{}", Mrkdwn("*Overdue* · ") if x.overdue(now) else "", x.service, mentioned(stopped(x.text)),
+             _typed(x.next))
         for x in found
-    ]
+    ]  # fmt: skip
     return fit_lines(lines, LONG, "and {} more: `rollback-bot debts`")
+
+
+def _typed(command: str) -> Mrkdwn:
+    """What is typed in a terminal, as it is typed here; words that are no command stay as they are."""
+    if not command.startswith("rollback-bot "):
+        return mark(" ({})", command) if command else Mrkdwn("")
+    here = command.replace("rollback-bot", slash.COMMAND).replace("--reason '...'", "because ...")
+    return mark(" {}", code(here))
 
 
 def changes(run: Run, now: float, decision: str = "") -> Mrkdwn:

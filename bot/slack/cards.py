@@ -34,7 +34,7 @@ from bot.slack.blocks import (
 from bot.slack.phrases import Scene, barred, because, debts, listed, needed, proposal, resolved, sentence, stopped, who
 from bot.slack.post import Message
 from bot.slack.press import Press
-from bot.slack.truth import true_now
+from bot.slack.truth import stays, true_now
 
 DEBTS = 12
 """Debts that one card takes; the rest follows when these are settled."""
@@ -208,7 +208,7 @@ def owed(scene: Scene) -> Message:
 def _left(run: Run, left: Sequence[Leftover]) -> Iterator[Piece]:
     """What stays changed, each with its undo."""
     for x in left[:DEBTS]:
-        yield section(fit(mark("*Stays changed:* {}.", view.stays(run, x)), 1_200))
+        yield section(fit(mark("*Stays changed:* {}.", stays(run, x)), 1_200))
         if x.reversible and not run.steps[x.step].undoing:
             yield from actions(f"left.{x.step}", run.id, button("Undo…", Press("ask-undo", run.id, x.step)))
     if len(left) > DEBTS:

@@ -30,6 +30,7 @@ from bot.slack.blocks import (
 from bot.slack.phrases import Scene, because, listed, recorded, sentence, step_state, unrestored, who, worked
 from bot.slack.post import Message, Upload
 from bot.slack.press import Press
+from bot.slack.truth import stays
 
 BY_HAND = "by-hand.md"
 """What the by-hand text is called, and the content of its upload."""
@@ -199,7 +200,7 @@ def _unusual(scene: Scene) -> Mrkdwn:
 
 def _left(scene: Scene) -> Mrkdwn:
     run = scene.run
-    left = [mark("Stays changed: {}.", view.stays(run, x)) for x in leftovers(run)]
+    left = [mark("Stays changed: {}.", stays(run, x)) for x in leftovers(run)]
     if not run.debts:
         return fit_lines([Mrkdwn("Nothing is paused or held any more."), *left], 1_200)
     return fit_lines([*(mark("Still in place: {}", owner(scene, d)) for d in run.debts.values()), *left], 1_200)

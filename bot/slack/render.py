@@ -87,18 +87,20 @@ def _thread(scene: Scene, channel: str) -> Iterator[Post]:
     def post(slot: str, shown: Message) -> Post:
         return Post(slot, channel, shown, ROOT, "decision")
 
-    def by_hand(name: str) -> Post:
-        return Post(f"by-hand.{name}", channel, ends.by_hand(), ROOT, "news", True, files=ends.by_hand_file())
+    newest = _newest_card(scene)
+
+    def by_hand(name: str) -> Iterator[Post]:
+        if name == newest:
+            yield Post(f"by-hand.{name}", channel, ends.by_hand(), ROOT, "news", True, files=ends.by_hand_file())
 
     for s, files in ends.kept(run):
         yield Post(f"step.{s.spec.id}", channel, ends.evidence(scene, s, files), ROOT, "news", True, files=files)
     for c in decisions.cards(scene):
         yield post(f"decision.{c.name}", decisions.card(scene, c))
-        if _reached(run, c):
-            yield by_hand(c.name)
+        yield from by_hand(c.name)
     for slot, h in cards.halts(run):
         yield post(slot, cards.halt(scene, h, slot))
-        yield by_hand(slot)
+        yield from by_hand(slot)
     for p in run.proposals.values():
         yield post(f"proposal.{p.id}", cards.proposed(scene, p))
     for past in run.past:
@@ -107,12 +109,26 @@ def _thread(scene: Scene, channel: str) -> Iterator[Post]:
     for i, s_ in enumerate(run.successions, 1):
         yield post(f"command.{i}", cards.succession(scene, s_, f"command.{i}"))
     if run.doubt:
-        yield by_hand(f"doubt.{run.seq}")
+        yield from by_hand(f"doubt.{run.seq}")
     if run.aborted:
         yield post("debts", cards.owed(scene))
-        yield by_hand("debts")
+        yield from by_hand("debts")
     if any(s.verdict is not None or not s.open for s in ends.checks(run)):
         yield Post("checklist", channel, ends.checklist(scene), ROOT)
+
+
+def _newest_card(scene: Scene) -> str:
+    """Below which card the by-hand file stands: the newest that waits or waited. One that was posted for an earlier
+    card stays there; several at once would only be several copies."""
+    run = scene.run
+    if run.doubt:
+        return f"doubt.{run.seq}"
+    if run.aborted or not run.open:
+        return "debts" if run.aborted else ""
+    found = [(h.halt.since, slot) for slot, h in cards.halts(run)]
+    found += [(max(a.opened or a.decided or 0.0 for a in c.ways), c.name)
+              for c in decisions.cards(scene) if c.ways and _reached(run, c)]  # fmt: skip
+    return max(found)[1] if found else ""
 
 
 def _reached(run: Run, c: decisions.Card) -> bool:

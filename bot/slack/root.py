@@ -74,7 +74,7 @@ def standing(scene: Scene) -> Mrkdwn:
     if run.halted:
         more = f" (and {len(run.halted) - 1} more)" if len(run.halted) > 1 else ""
         return mark("waiting for {}: {} stopped{}", who(run.commander), run.halted[0].spec.title, more)
-    busy = [s.spec.title for s in run.in_flight if s.attempt is not None and s.attempt.doing != "plan"]
+    busy = [s.spec.title for s in run.steps.values() if _busy(s)]
     parts = [mark("at work: {}", ", ".join(busy[:3]) + ("…" if len(busy) > 3 else ""))] if busy else []
     parts += list(_waiting(scene))[:2]
     if run.restored is not None:
@@ -82,6 +82,14 @@ def standing(scene: Scene) -> Mrkdwn:
     if not parts and all(not s.open for s in run.steps.values()):
         return mark("every step has ended; waiting for {} to close it", who(run.commander))
     return joined(parts, "; ") or Mrkdwn("going on")
+
+
+def _busy(s: Step) -> bool:
+    """Whether it is at work: between two looks, or while its effect is awaited, as well; a watch is told of as one."""
+    if s.attempt is not None:
+        return s.attempt.doing != "plan"
+    looks = s.spec.kind == "check" and s.verdict is not None
+    return s.open and s.halt is None and (s.applying or looks)
 
 
 def _waiting(scene: Scene) -> Iterator[Mrkdwn]:
@@ -211,7 +219,8 @@ def _task(scene: Scene, name: str, steps: Sequence[Step]) -> Piece:
     if "error" in states:
         sign = "error"
     elif over < len(steps):
-        sign = "in_progress" if over or "in_progress" in states else "pending"
+        under_way = "in_progress" in states or (over and scene.run.open)
+        sign = "in_progress" if under_way else "pending"
     now = _now(scene, steps)
     title = f"{name.capitalize()}: {over} of {len(steps)}{f', {now}' if now else ''}"
     return task(name, cut(title, 120), sign)
@@ -241,7 +250,7 @@ def _far(scene: Scene, s: Step) -> str:
         done, total, text = row.done, row.total, row.text
     else:
         done, total, text = s.done, s.total, s.note
-    return f"{done} of {total} {cut(text, 40)}" if done is not None and total is not None else ""
+    return cut(view.counted(text, done, total), 60) if done is not None and total is not None else ""
 
 
 # -- buttons -----------------------------------------------------------------------------------------------------------

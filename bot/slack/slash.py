@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.located import nearest
-from bot.words import Unclear, because, sentence
+from bot.words import Unclear, because, run_like, sentence
 
 COMMAND = "/rollback"
 EXAMPLE = f"{COMMAND} shop to 2.4.0 because checkout fails"
@@ -91,7 +91,7 @@ def said(text: str, services: Collection[str]) -> Said:
         return Said("open", reason=reason)
     verb = _ALSO.get(words[0].lower(), words[0].lower())
     if verb in _VERBS:
-        return _verb(verb, words[1:], reason)
+        return _verb(verb, words[1:], reason, services)
     service = next((s for s in services if s.lower() == verb), None)
     if service is None:
         raise Unclear(f"I do not understand `{_shown(words[0])}`{_guess(verb, services)}")
@@ -113,24 +113,23 @@ def help_lines() -> list[str]:
     return [*first, *rest, f"{last} Decisions are made on their cards."]
 
 
-def _verb(verb: str, words: Sequence[str], reason: str) -> Said:
+def _verb(verb: str, words: Sequence[str], reason: str, services: Collection[str]) -> Said:
     match _VERBS[verb][0]:
         case "run":
             _at_most(verb, words, 1, "[RUN]")
             return Said(verb, words[0] if words else "", reason=reason)
         case "subject":
-            _at_most(verb, words, 2, f"[RUN] {_SUBJECTS.get(verb, 'STEP')}")
-            run, subject = _last(words)
+            run, subject = _last(words, services)
             return Said(verb, run, subject, reason=reason)
         case "release":
             return _release(verb, words, reason)
         case "person":
             plain = [w for w in words if w.lower() != "to"]
             _at_most(verb, plain, 2, "[RUN] @PERSON")
-            run, to = _last(plain)
+            run, to = _last(plain, ())
             return Said(verb, run, to=person(to), reason=reason)
         case "debt":
-            return _debt(verb, words, reason)
+            return _debt(verb, words, reason, services)
 
 
 def _release(verb: str, words: Sequence[str], reason: str) -> Said:
@@ -139,16 +138,15 @@ def _release(verb: str, words: Sequence[str], reason: str) -> Said:
     _at_most(verb, plain, 2, "[RUN] to VERSION")
     if verb == "preview" and len(plain) == 1 and len(words) == 1:
         return Said(verb, plain[0], reason=reason)
-    run, version = _last(plain)
+    run, version = _last(plain, ())
     return Said(verb, run, version, reason=reason)
 
 
-def _debt(verb: str, words: Sequence[str], reason: str) -> Said:
+def _debt(verb: str, words: Sequence[str], reason: str, services: Collection[str]) -> Said:
     """`[RUN] STEP to PERSON until TIME`."""
     rest, until = _after(words, "until")
     rest, to = _after(rest, "to")
-    _at_most(verb, rest, 2, "[RUN] STEP to @PERSON until TIME")
-    run, subject = _last(rest)
+    run, subject = _last(rest, services)
     return Said(verb, run, subject, person(" ".join(to)), " ".join(until), reason)
 
 
@@ -158,9 +156,11 @@ def _after(words: Sequence[str], word: str) -> tuple[list[str], list[str]]:
     return list(words[:place]), list(words[place + 1 :])
 
 
-def _last(words: Sequence[str]) -> tuple[str, str]:
-    """(run, subject): one word alone is the subject."""
-    return (words[0], words[1]) if len(words) > 1 else ("", words[0] if words else "")
+def _last(words: Sequence[str], services: Collection[str]) -> tuple[str, str]:
+    """(run, subject): one word alone is the subject, and so are several that begin with no run: "Pause workers"."""
+    if len(words) > 1 and (not services or run_like(words[0], services)):
+        return words[0], " ".join(words[1:])
+    return "", " ".join(words)
 
 
 def _at_most(verb: str, words: Sequence[str], n: int, shape: str) -> None:

@@ -8,10 +8,13 @@ that stand alike share a sentence. What is none of these is told as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
+from bot import view
 from bot.contract import Change, Value
 from bot.diff import show
 from bot.ports.kubernetes import Place, digest
+from bot.run.afterwards import Leftover
 from bot.run.state import Run, Step
 from bot.slack.blocks import Mrkdwn, code, cut, joined, mark
 from bot.slack.phrases import listed
@@ -41,6 +44,24 @@ def true_now(run: Run, step: Step, seen: Mapping[str, Value]) -> Mrkdwn:
     found += [mark("{}", x) for x in _settings(settings)]
     left = len(others) - OTHERS
     return joined([*found, *others[:OTHERS], *([mark("and {} more values", left)] if left > 0 else [])], "; ")
+
+
+def stays(run: Run, x: Leftover) -> Mrkdwn:
+    """What a step that was given up has changed, and where that stands: in words as far as there are any."""
+    step, told = run.steps[x.step], {t: v for t, v in x.seen.items() if _has_words(run, t, v)}
+    ours = tuple(e for e in x.change.edits if e.target in told and e not in x.moved)
+    rest = replace(x, change=replace(x.change, edits=tuple(e for e in x.change.edits if e not in ours)))
+    if not ours:
+        return mark("{}", view.stays(run, x))
+    made = replace(step, released=replace(x.change, edits=ours))
+    words = [true_now(run, made, {e.target: told[e.target] for e in ours})]
+    words += [mark("{}", w) for w in view.stands(rest)]
+    return mark("{} {}: {}{}", step.spec.title, view.left_how(step), joined(words, "; "), view.for_good(x))
+
+
+def _has_words(run: Run, target: str, value: Value) -> bool:
+    place, field = _parts(target)
+    return place is not None and (field.startswith(("data/", "env/")) or bool(_said(run, field, value)))
 
 
 def _parts(target: str) -> tuple[Place | None, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -216,6 +217,7 @@ class Site:
         """What is still owed, by open runs and ended ones. ?service=."""
         service = in_query(request, "service", name, None)
         found, now = await self.bot.rollbacks.debts.owed(service), self.bot.clock()
+        found = [replace(x, text=await self._named(x.text)) for x in found]
         owed = [asdict(x) | {"overdue": x.overdue(now)} for x in found]
         return as_json({"owed": owed, "text": "\n".join(owing.lines(found, now))})
 
@@ -239,7 +241,7 @@ class Site:
             "progress": {i: asdict(p) for i, p in at_work.items()},
             "cards": {d.name: "\n".join(decision_lines(d)) for d in v.decisions},
             "eta": asdict(eta),
-            "text": "\n".join(written),
+            "text": await self._named("\n".join(written)),
         }  # fmt: skip
 
     async def events(self, request: web.Request) -> web.Response:
@@ -288,6 +290,11 @@ class Site:
         if isinstance(found, Refusal):
             raise No.of(found)
         return found
+
+    async def _named(self, text: str) -> str:
+        """A text in which people may be named by an id of Slack's, with their names."""
+        names = {p.id: p.name for p in await self.bot.people.everyone()}
+        return re.sub(r"@([UW][A-Z0-9]{6,})\b", lambda m: f"@{names.get(m[1], m[1])}", text)
 
     def _via(self, request: web.Request) -> str:
         own = request.headers.get("User-Agent", "").startswith("rollback-bot")

@@ -160,7 +160,7 @@ def test_every_command_reaches_the_bot_and_is_answered_in_words_and_in_json(bot:
 @pytest.mark.parametrize(
     "words",
     [
-        ("retry",), ("retry", "a", "b", "c"), ("skip", "x"), ("approve", "a", "b", "c"), ("resume", "because", "of it"),
+        ("retry",), ("offer", "a", "b", "c"), ("skip", "x"), ("approve", "a", "b", "c"), ("resume", "because", "of it"),
         ("rollback",), ("rollback", "shop"), ("rollback", "shop", "2.4.0", "because", "x"), ("forward", "because", "x"),
         ("rollback", "shop", "to", "2.4.0", "--to", "2.3.9", "because", "it fails"), ("audit",),
         ("audit", "a", "b", "verify"),
@@ -175,10 +175,25 @@ def test_words_that_do_not_fit_are_told_so_before_anything_is_asked(words: tuple
     assert found.stderr and not found.stdout
 
 
+def test_a_step_may_be_called_by_several_words_with_or_without_a_run() -> None:
+    from bot.cli.link import ONLY, split
+
+    for words, meant in (
+        (["deploy", "because", "x"], (ONLY, ["deploy"], "x")),
+        (["shop", "deploy", "because", "x"], ("shop", ["deploy"], "x")),
+        (["Pause workers", "because", "x"], (ONLY, ["Pause workers"], "x")),
+        (["shop", "Pause workers"], ("shop", ["Pause workers"], "")),
+        (["shop-1a2b3c", "Pause", "workers", "because", "x y"], ("shop-1a2b3c", ["Pause workers"], "x y")),
+        (["Serves", "the", "target"], (ONLY, ["Serves the target"], "")),
+        (["shop deploy because x"], ("shop", ["deploy"], "x")),
+    ):
+        assert split(words, ["STEP"]) == meant
+
+
 def test_a_reason_is_one_word_or_many() -> None:
     s = next(s for s in SAYS if s.do == "skip")
     assert body(s, ["x"], "it serves", {}) == {"do": "skip", "step": "x", "reason": "it serves"}
-    with pytest.raises(Unclear, match=r"\[RUN\] STEP; 3 words"):
+    with pytest.raises(Unclear, match=r"\[RUN\] VERSION; 3 words"):
         from bot.cli.link import split
 
-        split(["a", "b", "c", "because", "x"], ["STEP"])
+        split(["a", "b", "c", "because", "x"], ["VERSION"])

@@ -162,11 +162,11 @@ def test_a_step_that_stopped_is_skipped_by_two_people_and_can_be_tried_again(bot
 def test_a_debt_of_an_aborted_run_is_handed_over_with_a_time(bot: Running) -> None:
     house = bot.house
     run = stopped(house)
-    assert "Still in place: quiesce" in house.say("ana", "abort", run, "because", "enough").stdout
+    assert "Still in place: Go read-only" in house.say("ana", "abort", run, "because", "enough").stdout
     past = house.say("ana", "hand-over", "quiesce", "--to", "ben", "--until", "2020-01-01", "because", "he knows")
     assert past.exit_code == 2 and "future" in past.stderr
     words = ("hand-over", "quiesce", "--to", "@ben", "--until", "2h", "because", "ben", "knows", "it")
-    assert house.say("ana", *words).stdout == "quiesce is ben's now.\n"
+    assert house.say("ana", *words).stdout == "Go read-only is @ben's now.\n"
     shown = until(house, "ana", run, lambda s: not s["open"])
     assert shown["outcome"] == "aborted, debts handed over" and "@ben sees to it" in shown["text"]
 

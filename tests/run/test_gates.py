@@ -531,6 +531,8 @@ def test_a_yes_of_which_nothing_has_begun_lapses_and_is_asked_again_never_decide
     asked = play.run.asked["one"]
     assert asked.opened == play.now and not asked.votes and asked.decided is None and not asked.declined
     assert asked.dropped is not None and (asked.dropped.votes[0].by.id, asked.dropped.why) == ("cho", lapsed.why)
+    told = f"  To be decided again: {lapsed.why}. No longer valid: the approval of @cho."
+    assert told in text(view(play.run, play.now)), "in a terminal too"
     play.go_all()
     assert play.world == {"slow": "new"} and play.step("one").released is None, "nobody has said yes to it"
     play.approve("one", CHO)

@@ -227,7 +227,7 @@ def test_a_fix_is_admitted_by_commander_and_approver() -> None:
 def test_an_approver_alone_may_skip_what_an_approver_decides() -> None:
     play = Play(plan(act("one"), act("two", after=["one"])))
     play.go("one", "broken")
-    assert play.do(CHO, Skip("one", "not worth it")) == "Done: skip one."
+    assert play.do(CHO, Skip("one", "not worth it")) == "Done: skip One."
     assert play.step("one").end == "skipped" and play.step("two").attempt is not None
 
 
@@ -238,7 +238,7 @@ def test_a_commander_proposes_a_skip_and_the_steps_own_approvers_agree() -> None
     assert "not yours" in play.refusal(ANA, Agree(play.proposal)).lower()
     assert "Still needed: a dba" in play.do(CHO, Agree(play.proposal))
     assert "already" in play.refusal(CHO, Agree(play.proposal))
-    assert play.do(BEN, Agree(play.proposal)) == "Done: skip one."
+    assert play.do(BEN, Agree(play.proposal)) == "Done: skip One."
     assert play.step("one").end == "skipped"
     assert "no open proposal" in play.refusal(DAN, Agree("p9"))
 

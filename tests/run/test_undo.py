@@ -194,7 +194,7 @@ def test_two_undos_of_one_step_never_run_at_once() -> None:
 
 def test_an_abort_ends_when_each_debt_is_restored() -> None:
     play = paused()
-    assert play.do(ANA, Abort("wrong service")) == "Aborting. Still in place: pause. Restore each, or hand it over."
+    assert play.do(ANA, Abort("wrong service")) == "Aborting. Still in place: Pause. Restore each, or hand it over."
     assert play.decision.stop == ("deploy",)
     play.go("deploy", "cancelled")
     assert play.run.open and play.due is None

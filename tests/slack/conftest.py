@@ -186,7 +186,7 @@ class Desk:
 
     async def slash(self, who: str, text: str = "", *, channel: str = HERE) -> Outcome:
         """Somebody types `/rollback ...`."""
-        return await self.workspace.driver.slash(who, channel, "/rollback", text, patience=5)
+        return await self.workspace.driver.slash(who, channel, "/rollback", text, patience=10, alone=True)
 
     async def click(self, who: str, post: Post, button: str) -> Outcome:
         """Somebody presses a button, or takes an entry of a menu."""

@@ -375,7 +375,7 @@ async def test_a_step_is_skipped_with_a_reason_and_an_approvers_word(desk: Desk)
     assert (await desk.workspace.driver.submit("ana", {form.inputs[0]: "we look ourselves"})).ok
     run = await desk.until(lambda r: r.proposals)
     (proposal,) = run.proposals
-    assert "Done: skip serves" in (await desk.slash("cho", f"agree {proposal}")).text
+    assert "Done: skip Serves the target release" in (await desk.slash("cho", f"agree {proposal}")).text
     assert (await desk.run()).steps["serves"].end == "skipped"
 
 

@@ -4,23 +4,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from inline_snapshot import snapshot
 
 from bot.catalogue import Release
-from bot.contract import Status
+from bot.contract import Change, Edit, Status, Verdict
 from bot.eta import Eta
+from bot.owing import owed
 from bot.plan.model import Choice, Decision, Plan, StepSpec
 from bot.playground.workspace.plaintext import plain
 from bot.policy import Actor
 from bot.run import events as ev
+from bot.run.afterwards import Leftover
 from bot.slack import answers
 from bot.slack.blocks import buttons_of, section
-from bot.slack.truth import true_now
+from bot.slack.truth import stays, true_now
 from bot.store.chain import Checkpoint
-from bot.store.rows import Notice
+from bot.store.rows import Notice, Progress
 from tests.slack import scenes
 from tests.slack.scenes import Tape
 
@@ -118,6 +122,55 @@ def test_by_hand_is_a_file_below_each_card_that_waits_with_one_line_above_it() -
     )
     assert "by-hand.halt.deploy.1" in [p.slot for p in scenes.halted().screen().posts]
     assert "by-hand.debts" in [p.slot for p in scenes.aborted().screen().posts]
+
+
+@pytest.mark.parametrize("scene", scenes.SCENES)
+def test_by_hand_is_never_posted_for_several_cards_at_once(scene: Callable[[], Tape]) -> None:
+    assert sum(p.slot.startswith("by-hand") for p in scene().screen().posts) <= 1
+
+
+def test_a_count_is_told_once_and_between_two_looks_a_check_is_still_at_work() -> None:
+    tape = scenes.deploying()
+    at_work = "Backend: 1 of 6, Deploy 2.4.0, "
+    for said in ("3 of 12 pods ready, eu-1", "eu-1 refuses, us-1 does not yet"):
+        tape.progress["deploy"] = Progress(tape.run.id, "deploy", said, 3, 12, tape.now)
+        assert at_work + (said if "3 of" in said else f"3 of 12, {said}") in read(tape, "root")
+    deploy, health = tape.run.steps["deploy"], tape.run.steps["health"]
+    looked = replace(health, verdict=Verdict(Status.FAIL, "502", "200"))
+    over = replace(deploy, attempt=None, applying=False, end="done")
+    tape.run = replace(tape.run, steps={**tape.run.steps, "deploy": over, "health": looked})
+    assert "at work: Health" in read(tape, "root").splitlines()[0]
+
+
+def test_nothing_is_under_way_once_a_run_has_ended() -> None:
+    assert "[under way]" not in read(scenes.abort_ended(), "root")
+
+
+def test_what_stays_changed_is_told_in_words() -> None:
+    good, bad = "r/api@sha256:" + "a" * 64, "r/api@sha256:" + "b" * 64
+    tape = scenes.aborted()
+    assert tape.run.created is not None
+    created = replace(tape.run.created, removed=Release("2.4.1", images={"shop-api": bad}))
+    edits: dict[str, tuple[Any, Any]] = {
+        "eu-1/deployment/shop-api/image/app": (bad, good), "us-1/deployment/shop-api/image/app": (bad, good),
+        "eu-1/configmap/shop/data/PAY_URL": ("new", "old"), "eu-1/other": (1, 2),
+        "us-1/deployment/shop-api/paused": (False, True),
+    }  # fmt: skip
+    change = Change("to 2.4.0", tuple(Edit(t, *values) for t, values in edits.items()))
+    seen: dict[str, Any] = {t: after for t, (_, after) in edits.items()} | {
+        "us-1/deployment/shop-api/image/app": "r/api@sha256:cc"
+    }
+    target = Release("2.4.0", images={"shop-api": good})
+    run = replace(tape.run, created=created, target=target)
+    assert plain([section(stays(run, Leftover("deploy", change, seen)))], str) == snapshot(
+        "Deploy 2.4.0 was given up half-way: on 2.4.0: shop-api in eu-1; rollout paused: shop-api in us-1; settings as approved: 1 of 1; us-1/deployment/shop-api/image/app is r/api@sha256:cc, neither r/api@sha256:bbbbbbbbbbbb… nor r/api@sha256:aaaaaaaaaaaa…; eu-1/other is 2, was 1"
+    )
+
+
+def test_what_is_owed_is_told_with_mentions_and_with_what_is_typed_here() -> None:
+    said = answers.debts(owed([scenes.handed_over().run]), scenes.T0)
+    assert "<@UDEE> sees to it" in said and "@UDEE " not in said.replace("<@UDEE>", "")
+    assert "rollback-bot" not in said and "`/rollback undo shop-1f deploy because ...`" in said
 
 
 def test_a_decision_that_waits_pages_everybody_of_the_role() -> None:

@@ -188,7 +188,7 @@ async def test_a_halt_is_retried_by_button_and_the_run_goes_on(desk: Desk) -> No
     assert f"/archives/C0INC04211/p{card.ts.replace('.', '')}" in str(call.blocks), "it links its card"
     assert "Not yours to decide" in await told(desk, "fay", desk.click("fay", card, "Try again"))
     desk.shop.break_next(Broken(next=0))
-    assert "Trying switch again" in await told(desk, "ana", desk.click("ana", card, "Try again"))
+    assert "Trying Switch the release again" in await told(desk, "ana", desk.click("ana", card, "Try again"))
     await desk.until(lambda r: r.closed)
     await shown(desk)
     after = desk.workspace.driver.now(card)
@@ -222,7 +222,7 @@ async def test_a_check_that_fails_is_accepted_with_a_reason_by_an_approver(desk:
 async def test_an_abort_ends_with_every_debt_restored(desk: Desk) -> None:
     await halted(desk)
     said = await told(desk, "ana", desk.slash("ana", "abort because the fix is out"))
-    assert "Aborting. Still in place: quiesce" in said
+    assert "Aborting. Still in place: Go read-only" in said
     card = await desk.button("Restore")
     assert "Aborted by @ana: the fix is out" in card.plain
     desk.shop.break_next(Broken(next=0))

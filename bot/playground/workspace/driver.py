@@ -54,9 +54,10 @@ class Driver(Reader):
         return post_of(self._state, message)
 
     async def slash(
-        self, user: str, channel: str, command: str, text: str = "", *, patience: float = PATIENCE
+        self, user: str, channel: str, command: str, text: str = "", *, patience: float = PATIENCE, alone: bool = False
     ) -> Outcome:
-        """Type a slash command. Slack does not say in which thread it was typed, so no post in a thread answers it."""
+        """Type a slash command. Slack does not say in which thread it was typed, so no post in a thread answers it.
+        alone: wait for what is said or shown to them alone, whatever is posted meanwhile."""
         person, place = self._present(user, channel)
         start = len(self._state.journal)
         heard = await self._acts.slash(place, person, command, text)
@@ -67,7 +68,7 @@ class Driver(Reader):
             post = self._state.messages[place.id].get(change.ts)
             return post is not None and not post.is_reply
 
-        return await self._outcome(heard, person, start, patience, answers)
+        return await self._outcome(heard, person, start, patience, answers, alone=alone)
 
     async def click(
         self,
@@ -198,7 +199,13 @@ class Driver(Reader):
         )
 
     async def _outcome(
-        self, heard: Heard, user: User, start: int, patience: float, visible: Callable[[Change], bool]
+        self,
+        heard: Heard,
+        user: User,
+        start: int,
+        patience: float,
+        visible: Callable[[Change], bool],
+        alone: bool = False,
     ) -> Outcome:
         """What the person sees, once there is something to see."""
 
@@ -210,7 +217,7 @@ class Driver(Reader):
 
         if not heard.error and not heard.errors and patience > 0:
             with contextlib.suppress(TimeoutError):  # nothing to see is an outcome too
-                await self._state.wait_for(reactions, patience)
+                await self._state.wait_for(lambda: [c for c in reactions() if mine(c) or not alone], patience)
         shown = [c for c in reactions() if c.kind in ("whisper", "post", "update")]
         places = dict.fromkeys((c.channel, c.ts) for c in shown)
         found = [m for channel, ts in places if (m := self._state.messages[channel].get(ts)) is not None]
