@@ -324,7 +324,8 @@ class Engine:
         """Looks, for every open run, whether this node's catalogue stands by its places; drift where none does."""
         heads = await self.store.heads(open=True, limit=None)
         for run_id in self._elsewhere.keys() - {h.run for h in heads}:
-            if not (await self.store.load(run_id)).at_work:
+            run = await self.store.load(run_id)
+            if run.created is not None and not run.at_work:  # nor is it about to be created
                 self._elsewhere.pop(run_id).up()
         for head in heads:
             run = await self.store.load(head.run)
