@@ -119,6 +119,7 @@ _OfRun = (
     | ev.PartProposed | ev.WentWithout | ev.PartBack | ev.PartHandedOver
     | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted
     | ev.Vouched | ev.Unknown
+    | ev.TokenIssued | ev.TokenRevoked
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Lapsed | ev.Reminded | ev.Paged
 _OfPeople = ev.Retried | ev.Skipped | ev.Accepted | ev.UndoAsked | ev.HandedOver | ev.AdoptAsked
@@ -164,6 +165,10 @@ def _of_run(event: _OfRun, names: Names) -> str:
         case ev.Closed():
             how = "closed the run as" if event.by else "the run closed itself:"
             return f"{how} {event.outcome}" + _because(event.note)
+        case ev.TokenIssued():
+            return f"{event.issuer} issued token {event.token} for {event.person}, until {moment(event.until)}"
+        case ev.TokenRevoked():
+            return f"token {event.token} of {event.person} was ended"
         case ev.LossAccepted():
             lost = f"the record behind checkpoint {event.ended}" if event.lost else "the copy of the record's head"
             return f"accepted that {lost} is lost" + _because(event.reason)

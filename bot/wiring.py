@@ -276,6 +276,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         if slack is not None:
             stack.push_async_callback(slack.close)
             await slack.start(bot, lease, engine.people_changed)
+            base.tokens.told = slack.token_issued
+        stack.push_async_callback(_end, asyncio.create_task(base.tokens.run()))
         yield bot
 
 

@@ -21,7 +21,7 @@ import migrations
 from bot.audit import Report, code, export_jsonl, export_markdown, jsonl, prose, verify, verify_jsonl
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Effect, Receipt, Status, Verdict
-from bot.ports import Blob
+from bot.ports import Blob, Where
 from bot.run import events as ev
 from bot.run.state import new_run
 from bot.sentences import Names, details, sentence, who
@@ -329,6 +329,7 @@ RECEIPT = Receipt("6 of 6 pods ready", {"pods": 6}, (("log", "https://log/1"),),
 PROPOSED: tuple[Literal["retarget", "forward", "admit", "skip", "accept"], ...] = (
     "retarget", "forward", "admit", "skip", "accept",
 )  # fmt: skip
+API = Where("https://b.example", "b" * 32, "http")
 EVERY: list[ev.Event] = [
     sample.created(),
     ev.Stopped(ANA, "wait"),
@@ -376,6 +377,9 @@ EVERY: list[ev.Event] = [
     ev.AdoptAsked("deploy", ANA, "did it"),
     ev.Adopted("deploy", 1, {"shop/image": "2.4.0"}, "at 2.4.0"),
     ev.LossAccepted(ANA, "the disk is gone", '{"n": 7}', 5),
+    ev.Relocated({"api": API}, ("api now at https://b.example, approved for https://a.example",)),
+    ev.TokenIssued("83e851948051", "cho", "os:root", 1_763_900_000.0),
+    ev.TokenRevoked("83e851948051", "cho"),
     ev.Vouched(ANA, "signing begins", "rbp_x", ("r1",), 1),
     ev.Seen("deploy", 4, {"shop/image": "2.4.0"}),
     ev.Seen("deploy", 4, {}, "eu-1 cannot be reached"),

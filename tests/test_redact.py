@@ -268,7 +268,7 @@ KEPT = {
     "limits", "digests", "follows", "what", "step", "how", "to", "outcome", "decision", "fingerprints", "fingerprint",
     "role", "phrase", "n", "application", "doing", "node", "name", "until", "done", "total", "cause", "retry_at",
     "debt", "was", "body", "lost", "ended", "instead", "instead_of", "given_up", "moved",
-    "there", "run", "of", "since", "part", "unasked", "barred", "key", "runs", "count",
+    "there", "run", "of", "since", "part", "unasked", "barred", "key", "runs", "count", "token", "person", "issuer",
 }  # fmt: skip
 """Fields that are ids, digests, people, numbers or references, in any event."""
 

@@ -3,6 +3,8 @@
 Invariants:
 - never beside a live bot: the bot's own lock (SQLite) or lease (PostgreSQL) is held meanwhile, and refused if taken;
 - one person, whom the operating system names and the catalogue knows; nobody can be named on the command line;
+- in a run that was opened with another catalogue than the one here nothing is said: whoever names the file would say
+  who may decide;
 - what is said is recorded with `direct:<OS user>: <reason>` as the way in; nothing is carried out here: the bot goes
   on from it when one runs again, so no step's time passes while nobody works.
 
@@ -28,12 +30,15 @@ from bot.blobs import FileBlobs
 from bot.catalogue import Catalogue
 from bot.cli.client import Client
 from bot.cli.output import Code, End, note, os_user
+from bot.commands import Answer, Command
 from bot.engine.reconciler import Engine
 from bot.eta import Estimates
 from bot.lease import take
 from bot.outside import Outside
 from bot.people import Directory
+from bot.policy import Person, Refusal, Why
 from bot.ports import Ports, Record, Unreachable
+from bot.reach import Reach
 from bot.redact import Redactor
 from bot.releases import Releases
 from bot.rollbacks import Rollbacks
@@ -41,14 +46,27 @@ from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings, read_settings
 from bot.store import Store
-from bot.tokens import PREFIX
+from bot.tokens import PREFIX, Bearer
 from bot.web import app
 
 MIN_REASON = 4
 
 
 class Recorder(Engine):
-    """Appends what people say and begins nothing: what follows is the bot's to do."""
+    """Appends what people say and begins nothing: what follows is the bot's to do. catalogue: the one here."""
+
+    catalogue = ""
+
+    async def command(
+        self, run_id: str, command: Command, person: Person, via: str, ref: str, *, key: str | None = None
+    ) -> Answer | Refusal:
+        """As a bot does, in a run that was opened with this catalogue."""
+        run = await self.store.load(run_id)
+        opened = run.created.digests.get("catalogue", "") if run.created is not None else ""
+        if opened not in ("", self.catalogue):
+            text = f"{run_id} was opened with catalogue {opened[7:19]}, and here is {self.catalogue[7:19]}."
+            return Refusal(Why.NOT_NOW, f"{text} Put that one back, or start a bot. Nothing was changed.")
+        return await super().command(run_id, command, person, via, ref, key=key)
 
     async def _append(self, run: Run, events: Sequence[ev.Event], *, key: str | None = None) -> Run:
         clean = [self.redactor.event(e) for e in events]
@@ -64,9 +82,9 @@ class OneToken:
     token: str
     person: str
 
-    async def whose(self, token: str) -> str | None:
+    async def whose(self, token: str) -> Bearer | None:
         """The one person, for the one token."""
-        return self.person if hmac.compare_digest(token, self.token) else None
+        return Bearer(self.person) if hmac.compare_digest(token, self.token) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +158,7 @@ async def _listen(
 
 @asynccontextmanager
 async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
-    async with wiring.offline(settings) as base:
+    async with wiring.offline(settings) as base, contextlib.AsyncExitStack() as stack:
         person = _person(base.catalogue, user)
         await base.store.check_schema()
         lease = await asyncio.to_thread(take, settings.database_url, version="direct", ttl=settings.lease)
@@ -156,9 +174,12 @@ async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
                 glass=lambda: base.catalogue.glass, watchers=(outside.files_behind, outside.anchor, outside.ledger),
                 clock=base.clock,
             )  # fmt: skip
+            engine.catalogue = base.catalogue.digest
+            reach = Reach(settings, base.store, base.catalogue, base.redactor)
+            stack.push_async_callback(reach.close)
             rollbacks = Rollbacks(
                 engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
-                {"bot": wiring.VERSION}, base.clock,
+                {"bot": wiring.VERSION}, base.clock, pins=reach.pins,
             )  # fmt: skip
             tokens = OneToken(PREFIX + secrets.token_urlsafe(32), person)
             yield Dead(

@@ -92,22 +92,20 @@ async def _listen(runner: AppRunner, settings: Settings) -> Server:
 @click.argument("name")
 @click.option("--hours", type=click.FloatRange(0, 24 * 31, min_open=True), default=HOURS, show_default=True,
               help="How long it is good for.")  # fmt: skip
-@click.option("--revoke", is_flag=True, help="End every token of this person instead.")
-def token(name: str, hours: float, revoke: bool) -> None:
+def token(name: str, hours: float) -> None:
     """A personal token for somebody in the catalogue, shown once. Works on the bot's host only."""
     from bot.settings import read_settings
 
-    found = run_async(_token(read_settings(), name.removeprefix("@"), hours, revoke))
-    if revoke:
-        say({"revoked": int(found)}, f"{found} token(s) of {name} are no longer good.")
-    elif asked().json:
+    found = run_async(_token(read_settings(), name.removeprefix("@"), hours))
+    if asked().json:
         say({"token": found, "person": name, "hours": hours}, "")
     else:
-        note(f"Good for {hours:g} h, for {name} alone, recorded as issued by {_by()}. Put it into ROLLBACK_TOKEN:")
+        note(f"Good for {hours:g} h, for {name} alone, recorded as issued by {_by()}; in Slack {name} is told of it.")
+        note("Put it into ROLLBACK_TOKEN:")
         click.echo(found)
 
 
-async def _token(settings: Settings, name: str, hours: float, revoke: bool) -> str:
+async def _token(settings: Settings, name: str, hours: float) -> str:
     from bot import wiring
 
     async with wiring.offline(settings) as bot:
@@ -117,8 +115,6 @@ async def _token(settings: Settings, name: str, hours: float, revoke: bool) -> s
         if len(meant) != 1:
             where = "the catalogue" if bot.settings.slack == "off" else "the catalogue's roles, as Slack last said"
             raise End(Code.REFUSED, f"{name!r} is nobody in {where}; there are {', '.join(people.values())}.")
-        if revoke:
-            return str(await bot.store.revoke_tokens(meant[0], bot.clock()))
         return await bot.tokens.issue(meant[0], _by(), hours * 3600)
 
 

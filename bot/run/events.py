@@ -251,6 +251,27 @@ class Vouched:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class TokenIssued:
+    """A personal token came to be; it stands with others of its kind, in no run that was created. token: the beginning
+    of its hash; issuer: who issued it ("os:root"); until: seconds since the epoch."""
+
+    kind: ClassVar[str] = "token issued"
+    token: str
+    person: str
+    issuer: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """A personal token ended before its time."""
+
+    kind: ClassVar[str] = "token revoked"
+    token: str
+    person: str
+
+
 # -- attempts ------------------------------------------------------------------------------------------------------
 
 AttemptKind = Literal["plan", "apply", "undo", "check"]
@@ -507,6 +528,7 @@ class Unknown:
 Event = (
     Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | Relocated | FixAdmitted
     | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed | LossAccepted | Vouched
+    | TokenIssued | TokenRevoked
     | Approved | Declined | BrokeGlass | Taken | Lapsed | Reminded | Paged
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded

@@ -203,6 +203,15 @@ def token(value: str, until: float, url: str) -> Mrkdwn:
     ])  # fmt: skip
 
 
+def token_for_you(issuer: str, until: float) -> Mrkdwn:
+    """That somebody else has issued one: who did not expect it ends it."""
+    return joined([
+        mark("A personal token for the command line was issued for you, by {}.", code(issuer)),
+        Mrkdwn(f"Whoever has it acts in your name until {when(until, day=True)}. You do not know of it?"),
+        Mrkdwn("`/rollback token revoke` ends it now, and every other one of yours; then tell your security people."),
+    ])  # fmt: skip
+
+
 def _forecast(n: int, f: Forecast) -> Iterator[Mrkdwn]:
     said = f.why_not
     if f.verdict is not None:

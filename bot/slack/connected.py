@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,12 +25,12 @@ from bot.ports import Blob
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings
-from bot.slack import ends
+from bot.slack import answers, ends
 from bot.slack.answers import Tells
 from bot.slack.app import PATH, SlackApp
 from bot.slack.asks import Asks
 from bot.slack.calls import quiet_client
-from bot.slack.channels import SlackChannels
+from bot.slack.channels import BROKEN, SlackChannels, words
 from bot.slack.directory import SlackDirectory
 from bot.slack.looks import Looks
 from bot.slack.places import Places, SlackServes
@@ -38,7 +39,10 @@ from bot.slack.publisher import Publisher
 from bot.slack.render import ROOT, screen
 from bot.slack.socket import Socket
 from bot.store import Store
+from bot.store.rows import Token
 from bot.tls import trust
+
+log = logging.getLogger(__name__)
 
 
 class Slack:
@@ -95,7 +99,8 @@ class Slack:
         if self.app is not None:
             await self.app.close()
         await self._end("publisher")
-        await self._end("people")
+        for name in [*self._tasks]:
+            await self._end(name)
 
     @property
     def posts(self) -> Mapping[str, Callable[[web.Request], Awaitable[web.Response]]]:
@@ -119,6 +124,23 @@ class Slack:
         """Something happened (a watcher of the engine)."""
         if self.publisher is not None:
             self.publisher.hint(run.id)
+
+    def token_issued(self, token: Token) -> None:
+        """Tells a person that somebody else has issued a token for them."""
+        if token.issued_by != f"slack:{token.person}":
+            self._begin(f"token {token.hash}", self._tell(token))
+
+    async def _tell(self, token: Token) -> None:
+        """Once, as soon as Slack takes it; no later than it is good for."""
+        text, wait = str(answers.token_for_you(token.issued_by, token.expires)), 1.0
+        while self.clock() < token.expires:
+            try:
+                await self.client.chat_postMessage(channel=token.person, text=text, unfurl_links=False)
+                return
+            except BROKEN as error:
+                log.warning("%s cannot be told of a token that was issued for them: %s", token.person, words(error))
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, 300.0)
 
     async def screen_of(self, run: Run) -> Screen:
         """What a run is to look like now."""

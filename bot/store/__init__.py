@@ -88,6 +88,10 @@ class Duplicate(Exception):
         self.key = key
 
 
+TOKENS = "tokens"
+"""What the record has personal tokens under; it is no run."""
+
+
 class Store:
     """An open database with this version's tables. One a process and event loop. keys: what it signs with, and whom it
     believes."""
@@ -228,7 +232,8 @@ class Store:
 
     async def heads(self, service: str | None = None, open: bool | None = None, limit: int | None = 100) -> list[Head]:
         """Runs in one line each, newest first."""
-        query = sa.select(*_HEAD).order_by(t.head.c.created.desc(), t.head.c.run.desc()).limit(limit)
+        newest = (t.head.c.created.desc(), t.head.c.run.desc())
+        query = sa.select(*_HEAD).where(t.head.c.run != TOKENS).order_by(*newest).limit(limit)
         if service is not None:
             query = query.where(t.head.c.service == service)
         if open is not None:
@@ -376,10 +381,22 @@ class Store:
         found = await self._all(Token, sa.select(t.token).where(t.token.c.hash == hash))
         return found[0] if found else None
 
-    async def revoke_tokens(self, person: str, at: float) -> int:
-        """End every token of a person that is not ended yet; how many there were."""
-        mine = (t.token.c.person == person, t.token.c.revoked.is_(None))
-        return await self._change(sa.update(t.token).where(*mine).values(revoked=us(at)))
+    async def tokens(self) -> list[Token]:
+        """All there are, newest first; those that are over too, until they are pruned."""
+        return await self._all(Token, sa.select(t.token).order_by(t.token.c.issued_at.desc(), t.token.c.hash))
+
+    async def revoke_tokens(self, whose: str, at: float) -> int:
+        """End every token of a person, or the one whose hash begins so, that is not over yet; how many there were."""
+        c = t.token.c
+        mine = c.person == whose if len(whose) < 12 else sa.or_(c.person == whose, c.hash.startswith(whose))
+        good = (c.revoked.is_(None), c.expires > us(at))
+        return await self._change(sa.update(t.token).where(mine, *good).values(revoked=us(at)))
+
+    async def prune_tokens(self, before: float) -> int:
+        """Forget those that were over by then; how many there were."""
+        c = t.token.c
+        over = sa.or_(c.expires < us(before), c.revoked < us(before))
+        return await self._change(sa.delete(t.token).where(over))
 
     async def releases_mark(self, service: str) -> tuple[int, ...]:
         """Something that is another after each change of a service's releases that bears on what is banned, whoever

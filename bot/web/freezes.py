@@ -21,7 +21,7 @@ from bot.policy import Actor, Refusal, Why
 from bot.releases import BadRelease
 from bot.run import events as ev
 from bot.web.answers import No, as_json
-from bot.web.requests import PERSON, click_key, read_body, word_in_address
+from bot.web.requests import PERSON, click_key, read_body, via, word_in_address
 from bot.web.serves import Serves
 
 log = logging.getLogger(__name__)
@@ -95,8 +95,7 @@ class Freezes:
             raise BadRelease("reason: an override needs a reason. Nothing was recorded.")
         self._not_too_often(service.name)
         person = request.get(PERSON)
-        via = "http" if person is not None else "ci"
-        by = Actor.of(person, via) if person is not None else Actor("ci", who or "CI", (), via)
+        by = Actor.of(person, via(request, "http")) if person is not None else Actor("ci", who or "CI", (), "ci")
         what = ", ".join(w for w in (given.version, _digest(given.digest) if given.digest else "") if w)
         run = (await self.bot.rollbacks.freeze(service.name)).run
         why = await self.bot.engine.submit(run, ev.FreezeOverridden(what, reason, by)) if run else "nothing is frozen"
@@ -120,7 +119,7 @@ class Freezes:
         """A commander freezes a service by hand."""
         reason = (await read_body(_BECAUSE, request)).reason
         found = await self.bot.rollbacks.hold(
-            self._service(request).name, reason, request[PERSON], "cli", key=click_key(request)
+            self._service(request).name, reason, request[PERSON], via(request, "cli"), key=click_key(request)
         )
         if isinstance(found, Refusal):
             raise No.of(found)
@@ -131,7 +130,9 @@ class Freezes:
         """A commander lifts a freeze."""
         reason = (await read_body(_BECAUSE, request)).reason
         service = self._service(request).name
-        found = await self.bot.rollbacks.thaw(service, reason, request[PERSON], "cli", key=click_key(request))
+        found = await self.bot.rollbacks.thaw(
+            service, reason, request[PERSON], via(request, "cli"), key=click_key(request)
+        )
         if isinstance(found, Refusal):
             raise No.of(found)
         return as_json({"run": found, "text": f"{service} takes new releases again, in a moment."}, status=201)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from bot.located import quoted
 from bot.policy import Person, Why
+from bot.tokens import Bearer
 from bot.web.answers import No
 from bot.web.incoming import Malformed, read_json
 
@@ -23,9 +24,17 @@ BODY_TIME = 10.0
 PERSON = web.RequestKey("person", Person)
 """Who asks: set before any handler runs."""
 
+BEARER = web.RequestKey("bearer", Bearer)
+"""By which token."""
+
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:-]{0,127}|-")
 """Runs, services and versions in an address; "-" is the only open run."""
 _KEY = re.compile(r"[!-~]{1,128}")
+
+
+def via(request: web.Request, way: str) -> str:
+    """The way in as it is recorded: with who issued the token."""
+    return request[BEARER].via(way) if BEARER in request else way
 
 
 async def read_body(adapter: TypeAdapter[T], request: web.Request) -> T:

@@ -15,12 +15,13 @@ from bot.releases import Releases
 from bot.rollbacks import Rollbacks
 from bot.settings import Settings
 from bot.store import Store
+from bot.tokens import Bearer
 
 
 class Recognises(Protocol):
     """Knows tokens."""
 
-    async def whose(self, token: str) -> str | None:
+    async def whose(self, token: str) -> Bearer | None:
         """Whom a token stands for; None where it is good for nobody."""
         ...
 

@@ -30,7 +30,18 @@ from bot.web.answers import Handler, No, as_json
 from bot.web.doctors import knocks
 from bot.web.freezes import is_ci
 from bot.web.releases import signed
-from bot.web.requests import PERSON, between, boolean, click_key, in_query, name, read_body, word_in_address
+from bot.web.requests import (
+    BEARER,
+    PERSON,
+    between,
+    boolean,
+    click_key,
+    in_query,
+    name,
+    read_body,
+    via,
+    word_in_address,
+)
 from bot.web.serves import Serves
 
 LONGEST_WAIT = 25.0
@@ -102,12 +113,13 @@ class Site:
             raise No(401, "no-token", f"Who are you? A personal token is missing. {how}")
         token = token.strip()
         fits = token.startswith(PREFIX) and len(token) < 200 and token.isascii()
-        id = await self.bot.tokens.whose(token) if fits else None
-        if id is None:
+        bearer = await self.bot.tokens.whose(token) if fits else None
+        if bearer is None:
             self._strangers.say(f"by {request.remote or 'somebody'} for {request.method} {request.path[:100]}")
             await self._pause(BAD_TOKEN_PAUSE)
             raise No(401, "bad-token", f"This token stands for nobody: unknown, expired or revoked. {how}")
-        person = await self.bot.people.person(id)
+        request[BEARER] = bearer
+        person = await self.bot.people.person(bearer.person)
         if no := stranger(person):
             raise No.of(no)
         return person
@@ -298,7 +310,7 @@ class Site:
 
     def _via(self, request: web.Request) -> str:
         own = request.headers.get("User-Agent", "").startswith("rollback-bot")
-        return self.via or ("cli" if own else "http")
+        return via(request, self.via or ("cli" if own else "http"))
 
     def _redacted(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -196,7 +196,7 @@ async def fill(bot: wiring.Offline, house: House) -> None:
     """Tokens and releases."""
     now = bot.clock()
     for person in dict.fromkeys(PEOPLE):
-        house.tokens[person] = await bot.tokens.issue(person, "os:test")
+        house.tokens[person] = await bot.tokens.issue(person, f"slack:{person}")
     for version, days in (("2.3.9", 20.0), ("2.4.0", 6.0), ("2.4.1", 0.1)):
         digest = "sha256:" + version.replace(".", "").ljust(64, "0")
         release = Release(version, images={"shop-api": f"registry.example/shop-api@{digest}"})

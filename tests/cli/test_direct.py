@@ -101,3 +101,22 @@ def test_without_a_reason_or_a_place_in_the_catalogue_it_is_refused(left: tuple[
     catalogue.write_text(catalogue.read_text().replace(f", {OS_USER}", "").replace(f"  {OS_USER}: {OS_USER}\n", ""))
     found = house.say("", "status", *DIRECT)
     assert found.exit_code == Code.REFUSED and f"You are {OS_USER!r} here" in found.stderr
+
+
+def test_whoever_brings_another_catalogue_says_nothing_in_a_run_of_before(left: tuple[House, str]) -> None:
+    house, run = left
+    file = house.folder / "rollback.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("approver: {people: [", f"approver: {{people: [{OS_USER}, "))
+    shown = house.json("", "show", *DIRECT)
+    found = house.say("", "approve", run, "backend", "--card", card(shown, "backend"), *DIRECT)
+    assert found.exit_code == Code.REFUSED and "was opened with catalogue" in found.stderr
+    assert house.say("", "stop", *DIRECT).exit_code == Code.REFUSED
+    file.write_text(before)
+    assert house.say("", "stop", *DIRECT).exit_code == 0
+
+
+def test_what_it_opens_pins_its_places_too(house: House) -> None:
+    opened = house.json("", "rollback", "shop", "to", "2.4.0", "because", "checkout fails", *DIRECT)
+    rows = house.say("", "audit", opened["run"], "export", "--format", "jsonl", *DIRECT).stdout.splitlines()
+    assert json.loads(rows[0])["body"]["places"]["api"]["at"] == house.shop

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import socket
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,10 @@ import migrations
 from bot import wiring
 from bot.cli import root
 from bot.cli.output import Code
+from bot.run import events as ev
 from bot.settings import strange
+from bot.store.rows import Token
+from bot.tokens import Bearer
 from tests.cli.house import OS_USER, PLAN, House, Running, shop_running, stocked, upgraded
 
 
@@ -38,9 +43,57 @@ def test_a_token_works_until_it_is_revoked(bot: Running) -> None:
     house = bot.house
     house.tokens["cho"] = house.say("", "token", "cho").stdout.strip()
     assert house.say("cho", "whoami").stdout == "cho (@cho): approver\n"
-    assert house.say("", "token", "cho", "--revoke").stdout == "2 token(s) of cho are no longer good.\n"
+    assert house.say("", "tokens", "revoke", "@cho").stdout == "2 token(s) of @cho are no longer good.\n"
     found = house.say("cho", "whoami")
     assert found.exit_code == Code.REFUSED and "stands for nobody" in found.stderr
+
+
+def test_tokens_are_listed_ended_by_id_and_forgotten_and_the_record_keeps_all_of_it(bot: Running) -> None:
+    house = bot.house
+    made = house.say("", "token", "cho").stdout.strip()
+    id = hashlib.sha256(made.encode()).hexdigest()[:12]
+    assert f"{id}  cho  good for 12 h; issued 0 s ago by os:{OS_USER}" in house.say("", "tokens", "list").stdout
+    assert made not in house.say("", "tokens", "list", "--json").stdout
+    house.tokens["cho"] = made
+    assert house.say("cho", "whoami").exit_code == 0
+    assert house.say("", "tokens", "revoke", id).stdout == f"1 token(s) of {id} are no longer good.\n"
+    assert house.say("cho", "whoami").exit_code == Code.REFUSED
+    assert house.say("", "tokens", "revoke", id).exit_code == Code.REFUSED, "it is over already"
+    assert id not in house.say("", "tokens", "list").stdout
+    assert f"{id}  cho  revoked" in house.say("", "tokens", "list", "--all").stdout
+    bot.call(bot.bot.tokens.record())
+    assert bot.call(bot.bot.store.prune_tokens(bot.bot.clock() + 1)) == 1
+    assert "0 token(s) forgotten" in house.say("", "tokens", "prune").stdout
+    told = [ev.decode(e.kind, e.body) for e in bot.call(bot.bot.store.events("tokens"))]
+    mine = [e for e in told if isinstance(e, ev.TokenIssued | ev.TokenRevoked) and e.token == id]
+    assert [e.kind for e in mine] == ["token issued", "token revoked"]
+    assert isinstance(mine[0], ev.TokenIssued) and (mine[0].person, mine[0].issuer) == ("cho", f"os:{OS_USER}")
+    assert house.json("ben", "audit", "verify")["ok"]
+    told_people = house.say("ben", "audit", "tokens", "export", "--format", "markdown").stdout
+    assert f"os:{OS_USER} issued token {id} for cho" in told_people and f"token {id} of cho was ended" in told_people
+
+
+def test_a_token_that_somebody_put_into_the_database_is_in_the_record_before_it_is_good_for_anything(
+    bot: Running,
+) -> None:
+    house, now = bot.house, bot.bot.clock()
+    hash = hashlib.sha256(b"rbt_by-hand").hexdigest()
+    bot.call(bot.bot.store.put_token(Token(hash, "cho", now + 60, now, "nobody")))
+    house.tokens["cho"] = "rbt_by-hand"
+    assert house.say("cho", "whoami").exit_code == 0
+    told = [ev.decode(e.kind, e.body) for e in bot.call(bot.bot.store.events("tokens"))]
+    assert ev.TokenIssued(hash[:12], "cho", "nobody", now + 60) in [
+        replace(e, until=now + 60) for e in told if isinstance(e, ev.TokenIssued)
+    ]
+
+
+def test_who_issued_the_token_is_part_of_who_acted(bot: Running) -> None:
+    house = bot.house
+    house.tokens["ana"] = house.say("", "token", "ana").stdout.strip()
+    run = house.json("ana", "rollback", "shop", "to", "2.4.0", "because", "checkout fails")["run"]
+    by = bot.call(bot.bot.store.load(run)).created.by  # type: ignore[union-attr]
+    assert by.via == f"cli, by a token that os:{OS_USER} issued"
+    assert Bearer("U1", "slack:U1").via("cli") == "cli" and Bearer("U1").via("cli") == "cli"
 
 
 def test_nobody_outside_the_catalogue_gets_a_token(house: House) -> None:

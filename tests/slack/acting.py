@@ -60,7 +60,7 @@ async def forged(desk: Desk, who: str, card: Post, action: str, value: str, bloc
 
 async def by_command_line(desk: Desk, who: str, do: str, **more: object) -> Mapping[str, Any]:
     """Somebody's command for the newest run over HTTP, as the command line sends it: the answer."""
-    token = await desk.bot.tokens.issue(IDS[who], "test")
+    token = await desk.bot.tokens.issue(IDS[who], f"slack:{IDS[who]}")
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as web:
         url = f"{desk.url}/v1/runs/{(await desk.run()).id}/commands"
         answer: Mapping[str, Any] = await (await web.post(url, json={"do": do, **more})).json()

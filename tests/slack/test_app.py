@@ -223,6 +223,23 @@ async def test_a_token_is_for_one_person_and_opens_the_command_line(desk: Desk) 
     assert all(token not in p.plain for p in desk.workspace.driver.read(HERE))
 
 
+async def test_a_person_is_told_of_a_token_that_somebody_else_issued_for_them(desk: Desk) -> None:
+    await desk.bot.tokens.issue(IDS["ben"], "os:root")
+    await desk.slash("cho", "token")
+    await desk.bot.tokens.record()
+    driver = desk.workspace.driver
+
+    def told() -> list[str]:
+        rooms = [c for c in desk.workspace.state.channels.values() if c.kind == "im"]
+        return [p.plain for c in rooms for p in driver.read(c.id)]
+
+    async with asyncio.timeout(20):
+        while not told():  # noqa: ASYNC110 - a task of the bot posts it
+            await asyncio.sleep(0.05)
+    (text,) = told()
+    assert "was issued for you, by `os:root`" in text and "/rollback token revoke" in text
+
+
 async def test_a_command_means_the_run_of_its_channel(desk: Desk) -> None:
     await started(desk)
     assert "Stopped" in (await desk.slash("ana", "stop because I want to look")).text
