@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
@@ -18,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import migrations
-from bot.audit import Report, code, export_jsonl, export_markdown, jsonl, prose, verify, verify_jsonl
+from bot.audit import Report, code, export_markdown, prose, verify
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Effect, Receipt, Status, Verdict
 from bot.ports import Blob, Where
@@ -251,74 +247,6 @@ def test_an_altered_anchor_is_refused() -> None:
     for text in ("", "{}", "[1]", '{"n": 1}'):
         with pytest.raises(ValueError, match="not a checkpoint"):
             Checkpoint.parse(text)
-
-
-# -- JSON Lines --------------------------------------------------------------------------------------------------------
-
-
-async def test_an_export_holds_the_stored_bytes_and_checks_itself(store: Store) -> None:
-    text = await export_jsonl(store, "r1")
-    rows = await store.events("r1")
-    lines = text.split("\n")[:-1]
-    assert list(jsonl(rows)) == lines and len(lines) == 7
-    for line, row in zip(lines, rows, strict=True):
-        assert json.loads(line)["body"] == json.loads(row.body)
-        assert line.endswith(f'"body":{row.body}}}')
-    assert verify_jsonl(lines) == Report(7, 1, 0, (), rows[-1].hash)
-    with pytest.raises(LookupError, match="no run r9"):
-        await export_jsonl(store, "r9")
-
-
-async def test_an_export_is_checked_without_this_program(store: Store, tmp_path: Path) -> None:
-    """The script that docs/audit.md gives to third parties."""
-    script = """
-import hashlib, json, sys
-prev = "0" * 64
-for line in open(sys.argv[1], encoding="utf-8", newline="\\n"):
-    head, _, body = line.rstrip("\\n").partition(', "body":')
-    r = json.loads(head + "}")
-    text = "\\n".join([prev, r["run"], str(r["seq"]), str(r["at"]), r["kind"], body[:-1]])
-    assert hashlib.sha256(text.encode()).hexdigest() == r["hash"], line
-    prev = r["hash"]
-print(prev)
-"""
-    path = tmp_path / "r1.jsonl"
-    path.write_text(await export_jsonl(store, "r1"), encoding="utf-8")
-    command = [sys.executable, "-c", script, str(path)]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == (await store.load("r1")).head
-
-
-@pytest.mark.parametrize(
-    ("change", "what", "seq"),
-    [
-        (lambda lines: [lines[0], lines[1].replace("ana", "eve").replace("node", "nod"), *lines[2:]], "hash", 2),
-        (lambda lines: [*lines[:2], *lines[3:]], "gap", 4),
-        (lambda lines: lines[1:], "gap", 2),
-        (lambda lines: [lines[1], lines[0], *lines[2:]], "gap", 2),
-        (lambda lines: [lines[0], lines[1].replace('"at": 17', '"at": 18'), *lines[2:]], "hash", 2),
-        (lambda lines: [lines[0], "nonsense", *lines[2:]], "line", 2),
-        (lambda lines: [lines[0], '{"run": "r1"}', *lines[2:]], "line", 2),
-        (lambda lines: [lines[0], "[]", *lines[2:]], "line", 2),
-    ],
-)
-async def test_an_altered_export_is_found(
-    store: Store, change: Callable[[list[str]], list[str]], what: str, seq: int
-) -> None:
-    report = verify_jsonl(change((await export_jsonl(store, "r1")).splitlines()))
-    assert (report.faults[0].what, report.faults[0].seq) == (what, seq)
-
-
-@given(st.lists(st.text(), max_size=4), st.text(st.characters(exclude_characters="\n"), min_size=1))
-def test_whatever_a_body_holds_is_exported_and_read_back(bodies: list[str], run: str) -> None:
-    bodies = [b.encode("utf-8", "replace").decode() for b in bodies]
-    run = run.encode("utf-8", "replace").decode()
-    rows, prev = [], "0" * 64
-    for seq, body in enumerate([*bodies, '{"a":", \\"body\\":"}'], 1):
-        hash_ = event_hash(prev, run, seq, 1, "k", body)
-        rows.append(Stored(run, seq, 1, "k", body, prev, hash_))
-        prev = hash_
-    assert verify_jsonl(jsonl(rows)) == Report(len(rows), 1, 0, (), prev)
 
 
 # -- Markdown and sentences --------------------------------------------------------------------------------------------

@@ -5,12 +5,12 @@ from the same `entries`. An export shows text as text, whatever is in it.
 """
 
 from bot.audit.entries import Entry, Record
-from bot.audit.json_lines import export_jsonl, jsonl, verify_jsonl
+from bot.audit.json_lines import export_jsonl, exported, line
 from bot.audit.markdown import code, export_markdown, prose
 from bot.audit.timeline import POLICY, html
 from bot.audit.verifying import Finding, Report, verify
 
 __all__ = [
-    "POLICY", "Entry", "Finding", "Record", "Report", "code", "export_jsonl", "export_markdown", "html", "jsonl",
-    "prose", "verify", "verify_jsonl",
+    "POLICY", "Entry", "Finding", "Record", "Report", "code", "export_jsonl", "export_markdown", "exported", "html",
+    "line", "prose", "verify",
 ]  # fmt: skip

@@ -1,80 +1,54 @@
-"""The record as JSON Lines: the stored bytes, row by row, and how such an export is checked by itself.
+"""The record as JSON Lines: the stored bytes, row by row, with who signed them, and the chain of checkpoints.
 
-An export can be checked without this program (`docs/audit.md`): bodies stand in it byte for byte as stored.
+An export can be checked without this program (`docs/verify_record.py`; docs/audit.md has the format): bodies stand in
+it byte for byte as stored.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
-from bot.audit.verifying import Finding, Report
 from bot.store import Store
-from bot.store.chain import ZERO, Stored, event_hash
+from bot.store.chain import Stored
+from bot.store.signing import Signature
 
 
 async def export_jsonl(store: Store, run: str) -> str:
-    """The rows of a run, one JSON object a line, bodies byte for byte as stored. LookupError for an unknown run."""
-    rows = await store.events(run)
-    if not rows:
+    """A run as lines. LookupError for an unknown run."""
+    found = [line async for line in exported(store, run)]
+    if not found:
         raise LookupError(f"there is no run {run}")
-    return "".join(line + "\n" for line in jsonl(rows))
+    return "".join(line + "\n" for line in found)
 
 
-def jsonl(rows: Iterable[Stored]) -> Iterator[str]:
-    """Each row as one line: run, seq, at (microseconds since the epoch), kind, prev, hash, and last the body.
+async def exported(store: Store, run: str | None = None) -> AsyncIterator[str]:
+    """The rows of a run, or of every run, then its checkpoints, or all; as of one moment."""
+    async with store.snapshot() as snapshot:
+        async for rows in snapshot.rows(run):
+            for row, signatures in rows:
+                yield line(row, signatures)
+        for link, signatures in await snapshot.links(run):
+            start = json.dumps({"checkpoint": link.n, "run": link.run, "seq": link.seq, "hash": link.hash})
+            more = json.dumps({"prev": link.prev, "chain": link.chain, "signatures": _pairs(signatures)})
+            yield f"{start[:-1]}, {more[1:]}"
+
+
+def line(r: Stored, signatures: Iterable[Signature] = ()) -> str:
+    """A row: run, seq, at (microseconds since the epoch), kind, prev, hash, signatures, and last the body.
 
     The stored body stands between `"body":` and the closing brace, unchanged. One that is no single line of JSON
     (it was tampered with) becomes a string under `body_text`.
     """
-    for r in rows:
-        start = json.dumps({"run": r.run, "seq": r.seq, "at": r.at, "kind": r.kind, "prev": r.prev, "hash": r.hash})
-        if "\n" not in r.body and "\r" not in r.body and _is_json(r.body):
-            yield f'{start[:-1]}, "body":{r.body}}}'
-        else:
-            yield f'{start[:-1]}, "body_text":{json.dumps(r.body)}}}'
+    known = {"run": r.run, "seq": r.seq, "at": r.at, "kind": r.kind, "prev": r.prev, "hash": r.hash}
+    start = json.dumps({**known, "signatures": _pairs(signatures)})[:-1]
+    if "\n" not in r.body and "\r" not in r.body and _is_json(r.body):
+        return f'{start}, "body":{r.body}}}'
+    return f'{start}, "body_text":{json.dumps(r.body)}}}'
 
 
-def verify_jsonl(lines: Iterable[str]) -> Report:
-    """Check an export by itself: every row from the first on, of one run or several one after another."""
-    faults: list[Finding] = []
-    run, seq, head, runs, bad, count = "", 0, ZERO, 0, False, 0
-    for number, line in enumerate(lines, 1):
-        count += 1
-        try:
-            row = _read(line.rstrip("\r\n"))
-        except (ValueError, KeyError, TypeError) as e:
-            faults.append(Finding("line", run, number, f"Line {number} is no row of a record: {e}."))
-            bad = True
-            continue
-        if row.run != run or not runs:
-            run, seq, head, bad, runs = row.run, 0, ZERO, False, runs + 1
-        finding = _misfit(row, seq + 1, head)
-        if finding and not bad:
-            faults.append(finding)
-        bad = bad or finding is not None
-        seq, head = row.seq, row.hash
-    return Report(count, runs, 0, tuple(faults), head if runs else "")
-
-
-def _misfit(row: Stored, seq: int, head: str) -> Finding | None:
-    where = f"row {row.seq} of run {row.run}"
-    if row.seq != seq:
-        return Finding("gap", row.run, row.seq, f"Expected row {seq}, found {where}.")
-    if "\n" in row.kind or event_hash(row.prev, row.run, row.seq, row.at, row.kind, row.body) != row.hash:
-        return Finding("hash", row.run, row.seq, f"The hash of {where} does not fit its content.")
-    if row.prev != head:
-        return Finding("prev", row.run, row.seq, f"The {where} does not follow the row before it.")
-    return None
-
-
-def _read(line: str) -> Stored:
-    start, mark, body = line.partition(', "body":')
-    if mark and body.endswith("}"):
-        given = json.loads(start + "}")
-        return Stored(**given, body=body[:-1])
-    given = json.loads(line)
-    return Stored(body=given.pop("body_text"), **given)
+def _pairs(signatures: Iterable[Signature]) -> list[list[str]]:
+    return [[s.key, s.text] for s in signatures]
 
 
 def _is_json(text: str) -> bool:

@@ -5,6 +5,7 @@ Through the bot, or with `--database` past it: an auditor need not trust the pro
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,12 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
               show_default=True, help="Of an export: a table or a page for people, the rows for programs.")  # fmt: skip
 @click.option("--output", "-o", type=_FILE, help="A file to write to.")
 @click.option("--reason", help="Of accept-loss and sign: why, for whoever reads it later.")
+@click.option("--all", "whole", is_flag=True, help="Of an export as jsonl with --database: every run, and every "
+              "checkpoint.")  # fmt: skip
 @click.option("--database", is_flag=True, help="Read ROLLBACK_DATABASE_URL itself, on its host, beside any bot.")
-def audit(words: tuple[str, ...], form: str, output: Path | None, reason: str | None, database: bool) -> None:
+def audit(
+    words: tuple[str, ...], form: str, output: Path | None, reason: str | None, whole: bool, database: bool
+) -> None:
     """Verify the record, of everything or of one run, or export one run's. Exit code 4: the record is bad.
 
     accept-loss, on the bot's host and with every bot stopped: go on from a database that an older backup was restored
@@ -46,6 +51,10 @@ def audit(words: tuple[str, ...], form: str, output: Path | None, reason: str | 
     run, what = _meant(words)
     if what == "verify":
         _verify(run, database)
+    elif whole:
+        if not database or form != "jsonl" or run is not None:
+            raise click.UsageError("--all is of `audit export --format jsonl --database`, and names no run.")
+        run_async(_everything(output))
     elif database:
         _write(run_async(_past_the_bot(run or "", form)), output)
     else:
@@ -137,6 +146,24 @@ def _write(text: str, output: Path | None) -> None:
         click.echo(plain(text), nl=False)
     else:
         output.write_text(text, encoding="utf-8")
+        note(f"Written to {output}.")
+
+
+async def _everything(output: Path | None) -> None:
+    """Line by line: it may be large."""
+    from bot.audit import exported
+    from bot.settings import read_settings
+    from bot.store import Store
+
+    store = await Store.open(read_settings().database_url)
+    try:
+        await store.check_schema()
+        with output.open("w", encoding="utf-8") if output is not None else contextlib.nullcontext() as file:
+            async for line in exported(store):
+                click.echo(line if file is not None else plain(line), file=file)
+    finally:
+        await store.close()
+    if output is not None:
         note(f"Written to {output}.")
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bot.store import tables as t
 from bot.store import triggers
-from bot.store.chain import Checkpoint
+from bot.store.chain import Checkpoint, Stored
 from bot.store.database import Transaction
 from bot.store.signing import OF_CHECKPOINTS, Seal, Signature
 
@@ -47,6 +47,31 @@ class Snapshot:
         e = t.event.c
         query = sa.select(e.run, e.seq, e.hash, _sealed(self._lite)).order_by(e.run, e.seq)
         return chunks(self._in, query if run is None else query.where(e.run == run))
+
+    async def rows(self, run: str | None = None) -> AsyncIterator[Sequence[tuple[Stored, list[Signature]]]]:
+        """Chunks of rows by run and seq, exactly as stored, each with its signatures."""
+        query = _ROWS if run is None else _ROWS.where(t.event.c.run == run)
+        pending: list[tuple[Stored, list[Signature]]] = []
+        async for found in chunks(self._in, query):
+            for *row, key, text in found:
+                stored = Stored(*row)
+                if not pending or pending[-1][0] != stored:  # with several signatures it comes several times
+                    pending.append((stored, []))
+                if key is not None:
+                    pending[-1][1].append(Signature(key, text))
+            yield pending[:-1]
+            pending = pending[-1:]
+        yield pending
+
+    async def links(self, run: str | None = None) -> list[tuple[Checkpoint, list[Signature]]]:
+        """The chain of checkpoints, or those of a run, with their signatures."""
+        query = _LINKS if run is None else _LINKS.where(t.checkpoint.c.run == run)
+        found: dict[Checkpoint, list[Signature]] = {}
+        for *row, key, text in await self._in.run_sync(lambda c: c.execute(query).all()):
+            signatures = found.setdefault(Checkpoint(*row), [])
+            if key is not None:
+                signatures.append(Signature(key, text))
+        return list(found.items())
 
     async def heads(self) -> dict[str, int]:
         """Run -> seq, as the index has it."""
@@ -91,6 +116,17 @@ _LAST_ROWS: sa.Select[Any] = (
     .join(t.signature, ITS_SIGNATURES, isouter=True)
 )
 _OF_ITS_NUMBER = (t.signature.c.run == OF_CHECKPOINTS) & (t.signature.c.seq == t.checkpoint.c.n)
+_BY_WHOM = (t.signature.c.key, t.signature.c.signature)
+_ROWS: Any = (
+    sa.select(*t.event.c, *_BY_WHOM)
+    .join_from(t.event, t.signature, ITS_SIGNATURES, isouter=True)
+    .order_by(t.event.c.run, t.event.c.seq)
+)
+_LINKS: Any = (
+    sa.select(*t.checkpoint.c, *_BY_WHOM)
+    .join_from(t.checkpoint, t.signature, _OF_ITS_NUMBER, isouter=True)
+    .order_by(t.checkpoint.c.n)
+)
 _LAST_CHECKPOINT_SIGNED: sa.Select[Any] = (
     sa.select(sa.literal(OF_CHECKPOINTS), t.checkpoint.c.n, t.checkpoint.c.chain, t.signature.c.key,
               t.signature.c.signature)

@@ -154,7 +154,7 @@ def _unfit(run: str, seq: int, prev: str, row: LogRow) -> str:
         return f"row {seq} is missing"
     if row.prev != prev:
         return f"row {seq} ({row.kind}) does not follow the row before it"
-    if event_hash(prev, run, seq, row.at, row.kind, row.body) != row.hash:
+    if "\n" in run + row.kind or event_hash(prev, run, seq, row.at, row.kind, row.body) != row.hash:
         return f"row {seq} ({row.kind}) is not as it was written"
     return ""
 

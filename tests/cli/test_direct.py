@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,14 +54,18 @@ def test_it_looks_without_a_bot(left: tuple[House, str]) -> None:
     assert "cannot be said now" in house.say("", "preview", "shop", *DIRECT).stdout
 
 
+def exported(house: House, run: str) -> list[dict[str, Any]]:
+    """The rows of a run."""
+    lines = house.say("", "audit", run, "export", "--format", "jsonl", *DIRECT).stdout.splitlines()
+    return [row for line in lines if "at" in (row := json.loads(line))]
+
+
 def test_what_is_said_is_recorded_with_the_reason_and_nothing_begins(left: tuple[House, str]) -> None:
     house, run = left
-    before = len(house.say("", "audit", run, "export", "--format", "jsonl", *DIRECT).stdout.splitlines())
+    before = len(exported(house, run))
     found = house.say("", "stop", "because", "wait for me", *DIRECT)
     assert found.exit_code == 0 and "A bot goes on from here" in found.stderr
-    rows = [
-        json.loads(r) for r in house.say("", "audit", run, "export", "--format", "jsonl", *DIRECT).stdout.splitlines()
-    ]
+    rows = exported(house, run)
     assert [r["kind"] for r in rows[before:]] == ["stopped"]
     assert rows[-1]["body"]["by"]["via"] == f"direct:{OS_USER}: the bot is down since 14:02"
 
