@@ -267,6 +267,7 @@ EVERY: list[ev.Event] = [
     *(ev.Proposed("p1", what, ANA, "better", "deploy", Release("2.3.9")) for what in PROPOSED),
     ev.Retargeted(Release("2.3.9"), "bad too", ANA),
     ev.FixAdmitted(Release("2.4.2"), "fix", ANA),
+    ev.Relocated({}, ("eu-1: now at https://a, approved for https://b",)),
     ev.FreezeOverridden("2.4.3", "the certificate expires", ANA),
     ev.CommandTaken(ANA, "after silence"),
     ev.CommandOffered("U2", ANA),
