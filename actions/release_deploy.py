@@ -11,7 +11,8 @@ Invariants:
   every workload of the release in the one before runs complete, whatever is left to write;
 - what could not be reached is never taken for done: what can be done beside it in its wave is, then it is named, and
   the next wave waits until people go on without it;
-- a pod that its controller never replaces is deleted only where people approved that.
+- a pod that its controller never replaces is deleted only where people approved that;
+- a value that looks like a secret is left, and named as what is not restored; the rest goes on.
 """
 
 import asyncio
@@ -40,7 +41,8 @@ from bot.contract import (
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
 from bot.released import rolling
-from bot.released.ends import Ends, names, who
+from bot.released.ends import Ends, names
+from bot.released.left import by_hand, who
 from bot.released.record import WHOLE, alike, whole_templates
 from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, kept, short, unblocked
 from bot.released.survey import Seen, survey, workloads
@@ -70,7 +72,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
     """Puts the target's images, pod templates and settings back, in every cluster."""
 
     name = "release.deploy"
-    needs = frozenset({"kubernetes", "blobs", "registry"})
+    needs = frozenset({"kubernetes", "blobs", "registry", "secrets"})
     Params = ReleaseDeployParams
     Output = ReleaseDeployOutput
 
@@ -90,6 +92,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
             *_gone(seen, p, unmade),
             *await _missing_maps(ctx, seen),
             *_left(seen),
+            *by_hand(seen.secrets),
             *_unknown(ends, p),
         ]
         changed = {Place.of(e.target) for e in edits}
@@ -98,10 +101,10 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
         clusters = ctx.ports.kubernetes.clusters
         if not changed:
             facts = tuple(_facts(seen, changed, clusters))
-            return Change(_why_nothing(ends, p), facts=facts, warnings=tuple(warnings))
+            return Change(f"{_why_nothing(ends, p)}{_but(seen)}", facts=facts, warnings=tuple(warnings))
         where = names({place.cluster for place in changed})
         return Change(
-            f"{names({place.name for place in changed})} in {where} to {p.release}",
+            f"{names({place.name for place in changed})} in {where} to {p.release}{_but(seen)}",
             edits,
             effects,
             facts=tuple(_facts(seen, changed, clusters)),
@@ -259,7 +262,7 @@ def _facts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) 
     if seen.gone:
         yield Fact("gone", names(str(place) for place, _ in seen.gone))
     for d in seen.settings:
-        yield from (Fact(f"left alone: {short(left.target)}", left.why) for left in d.left)
+        yield from (Fact(f"left alone: {short(left.target)}", left.why) for left in d.left if not left.secret)
 
 
 def _strange(seen: Seen) -> Iterator[str]:
@@ -289,9 +292,17 @@ def _gone(seen: Seen, p: ReleaseDeployParams, unmade: Collection[Place]) -> Iter
             yield f"{place} is gone: {p.release} had it, but not all of it is recorded; bring it back from Git"
 
 
+def _but(seen: Seen) -> str:
+    """What is not done by this, so that nothing says that all is restored."""
+    differ = sum(not left.unknown for left in seen.secrets)
+    words = [f"{differ} with a secret, by hand"] if differ else []
+    words += ["those with secrets, not known"] if len(seen.secrets) > differ else []
+    return f", but for {' and '.join(words)}" if words else ""
+
+
 def _left(seen: Seen) -> Iterator[str]:
     for d in seen.workloads:
-        yield from (f"left alone: {left.target}, {left.why}" for left in d.left)
+        yield from (f"left alone: {left.target}, {left.why}" for left in d.left if not left.secret)
 
 
 def _unknown(ends: Ends, p: ReleaseDeployParams) -> Iterator[str]:

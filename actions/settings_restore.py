@@ -2,7 +2,8 @@
 
 Three values decide: what the target served with, what the removed release served with, and what stands there now. A
 key that the removed release changed and that still holds its value goes back. What people have set since is left
-alone and named, with who set it and when. Pods that read their settings only at their start are the business of
+alone and named, with who set it and when; so is what looks like a secret. Pods that read their settings only at their
+start are the business of
 `release.deploy`, which replaces them.
 """
 
@@ -31,6 +32,8 @@ from bot.contract import (
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Place, Thing, digest, value_at
+from bot.released.left import Left, by_hand, of_secret
+from bot.released.record import DATA, conceal, is_secret, without_secrets
 
 TEXT = "text/plain; charset=utf-8"
 _RIGHTS = "give the bot the right, or lift what forbids it; then try again"
@@ -49,7 +52,7 @@ class SettingsRestore(Action[SettingsRestoreParams]):
     """Restores the keys of ConfigMaps that the removed release changed."""
 
     name = "settings.restore"
-    needs = frozenset({"kubernetes", "blobs"})
+    needs = frozenset({"kubernetes", "blobs", "secrets"})
     Params = SettingsRestoreParams
 
     async def plan(self, ctx: ReadCtx, p: SettingsRestoreParams) -> Change:
@@ -62,9 +65,13 @@ class SettingsRestore(Action[SettingsRestoreParams]):
         maps, lost = await _maps(ctx)
         edits: list[Edit] = []
         left: list[Fact] = []
+        hidden: list[Left] = []
         for thing in maps:
             for target, befores, after in _differing(thing, was, to):
                 now = value_at(thing, target)
+                if is_secret(now) or is_secret(after):
+                    hidden += of_secret(thing, target.removeprefix(thing.place.target("")), now, after, befores)
+                    continue
                 if now == after:
                     continue
                 if now in befores:
@@ -72,21 +79,23 @@ class SettingsRestore(Action[SettingsRestoreParams]):
                 else:
                     left.append(Fact(f"left alone: {_short(target)}", _changed(thing, target)))
         warnings = [f"{name} cannot be reached ({why}): not part of this" for name, why in lost.items()]
+        warnings += by_hand(hidden)
         if lost and not edits:
             raise Unreachable("; ".join(f"{name} could not be reached ({why})" for name, why in lost.items()))
         if not edits:
-            said = "nothing else is to be restored" if left else "no setting differs between the two releases"
+            said = "nothing else is to be restored" if left or hidden else "no setting differs between the two releases"
             return Change(said, facts=tuple(left), warnings=tuple(warnings))
         if not await _restarts(ctx, p, {Place.of(e.target).cluster for e in edits}):
             warnings.append("no pod is replaced by this: what reads its settings at its start keeps the old ones")
         keys = list(dict.fromkeys(e.target.split("/", 4)[4] for e in edits))
         count = f"{', '.join(keys[:6])}{f' and {len(keys) - 6} more' if len(keys) > 6 else ''}"
         where = ", ".join(sorted({Place.of(e.target).cluster for e in edits}))
-        return Change(f"restore {count} in {where}", tuple(edits), facts=tuple(left), warnings=tuple(warnings))
+        but = f", but for {len(hidden)} that may hold secrets, by hand" if hidden else ""
+        return Change(f"restore {count} in {where}{but}", tuple(edits), facts=tuple(left), warnings=tuple(warnings))
 
     async def observe(self, ctx: ReadCtx, p: SettingsRestoreParams, targets: Collection[str]) -> Mapping[str, Value]:
         found = await _now(ctx, targets)
-        return {t: await _kept(ctx, value_at(found[Place.of(t)], t)) for t in targets}
+        return {t: await _seen(ctx, found[Place.of(t)], t) for t in targets}
 
     async def apply(self, ctx: Ctx, p: SettingsRestoreParams, change: Change) -> Receipt:
         try:
@@ -108,7 +117,8 @@ async def _maps(ctx: ReadCtx) -> tuple[list[Thing], dict[str, str]]:
     lost: dict[str, str] = {}
     for cluster in ctx.ports.kubernetes.clusters:
         try:
-            found += await ctx.ports.kubernetes.list(cluster.name, "configmap") if cluster.settings else []
+            things = await ctx.ports.kubernetes.list(cluster.name, "configmap") if cluster.settings else []
+            found += [without_secrets(thing, ctx.ports.secrets) for thing in things]
         except Unreachable as error:
             lost[cluster.name] = str(error)
         except Denied as error:
@@ -137,24 +147,25 @@ async def _restarts(ctx: ReadCtx, p: SettingsRestoreParams, clusters: Collection
 
 async def _read(ctx: ReadCtx, blob: Blob) -> Settings:
     try:
-        found: Settings = json.loads(await ctx.ports.blobs.get(blob))
+        kept: Settings = json.loads(await ctx.ports.blobs.get(blob))
     except (KeyError, ValueError) as error:
         hint = "look after what ROLLBACK_BLOBS_URL names, then try again"
         raise Fatal(f"the recorded settings of a release cannot be read: {error}", hint) from error
-    return found
+    return {target: conceal(f"{DATA}{_key(target)}", value, ctx.ports.secrets) for target, value in kept.items()}
 
 
 # -- what differs ----------------------------------------------------------------------------------------------------
 
 
-def _differing(thing: Thing, was: Sequence[Settings], to: Settings) -> list[tuple[str, list[Json], Json]]:
+def _differing(thing: Thing, outgoing: Sequence[Settings], to: Settings) -> list[tuple[str, list[Json], Json]]:
     """(target, with each outgoing release, with the target) of each key; of no map that a snapshot does not know."""
     root = thing.place.target("data/")
-    knew = [w for w in was if any(t.startswith(root) for t in w)]
+    knew = [w for w in outgoing if any(t.startswith(root) for t in w)]
     if not knew or not any(t.startswith(root) for t in to):
         return []
     keys = sorted(t for t in to.keys() | set().union(*knew) if t.startswith(root))
-    return [(t, [w.get(t) for w in knew], to.get(t)) for t in keys if any(w.get(t) != to.get(t) for w in knew)]
+    found = ((t, [w.get(t) for w in knew], to.get(t)) for t in keys)
+    return [(t, was, then) for t, was, then in found if any(w != then or is_secret(w) for w in was)]
 
 
 def _changed(thing: Thing, target: str) -> str:
@@ -165,6 +176,14 @@ def _changed(thing: Thing, target: str) -> str:
 def _short(target: str) -> str:
     cluster, _, name, _, key = target.split("/", 4)
     return f"{cluster} {name}/{key}"
+
+
+def _key(target: str) -> str:
+    return target.rpartition("/")[2]
+
+
+async def _seen(ctx: ReadCtx, thing: Thing | None, target: str) -> Value:
+    return await _kept(ctx, conceal(f"{DATA}{_key(target)}", value_at(thing, target), ctx.ports.secrets))
 
 
 async def _kept(ctx: ReadCtx, value: Json) -> Value:
@@ -183,7 +202,7 @@ async def _write(ctx: Ctx, place: Place, thing: Thing | None, edits: Sequence[Ed
         raise Fatal(f"{place} is gone", "somebody deleted it; undo or skip this step")
     todo: dict[str, Json] = {}
     for e in edits:
-        now = await _kept(ctx, value_at(thing, e.target))
+        now = await _seen(ctx, thing, e.target)
         if now not in (e.before, e.after):
             raise Fatal(f"{_short(e.target)}: {_changed(thing, e.target)}", "ask who, then try again or undo")
         if now != e.after:

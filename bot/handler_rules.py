@@ -84,8 +84,7 @@ def of_source(source: str, needs: frozenset[str], package: str = "") -> Iterator
             yield f"imports {module}; only bot.contract, bot.ports, pydantic and what reaches nowhere is allowed"
     yield from (f"calls {name}(); {CALLS[name]}" for name in sorted(set(called(tree)) & CALLS.keys()))
     used = _used(tree)
-    if any(module.startswith("bot.released") for module in _imported(tree)):  # what handlers of releases share
-        used |= {port for path in RELEASED.glob("*.py") for port in _used(ast.parse(path.read_text(encoding="utf-8")))}
+    used |= {port for shared in _shared(tree) for port in _used(shared)}
     wholes = sum(_is_ports(n) for n in ast.walk(tree))
     if wholes != sum(isinstance(n, ast.Attribute) and _is_ports(n.value) for n in ast.walk(tree)):
         yield "hands ctx.ports about; spell it ctx.ports.<name>, so that needs can be checked"
@@ -99,13 +98,26 @@ def _used(tree: ast.AST) -> set[str]:
     return {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and _is_ports(n.value)}
 
 
+def _shared(tree: ast.AST) -> Iterator[ast.AST]:
+    """Of what handlers of releases share the modules that one imports, and those that they import."""
+    seen: set[str] = set()
+    asked = [tree]
+    while asked:
+        for module in {*_imported(asked.pop())} - seen:
+            path = RELEASED / f"{module.removeprefix('bot.released.')}.py"
+            seen.add(module)
+            if module.startswith("bot.released.") and path.exists():
+                asked.append(found := ast.parse(path.read_text(encoding="utf-8")))
+                yield found
+
+
 def _imported(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = node.module or "."
-            yield from (f"bot.{a.name}" for a in node.names) if module == "bot" else [module]
+            yield from (f"{module}.{a.name}" for a in node.names) if module in ("bot", "bot.released") else [module]
 
 
 def called(tree: ast.AST) -> Iterator[str]:

@@ -131,18 +131,25 @@ FORMS = (
 """Ordered: the first that fits gives the kind."""
 
 
+_BEGINS = tuple((begin, form) for form in FORMS for begin in form.begins)
+
+
 def _formed(text: str) -> Iterator[Span]:
-    for form in FORMS:
-        for begin in form.begins:
-            done = 0
-            for at in _at(begin, text):
-                if at < done or (at and (text[at - 1].isalnum() or text[at - 1] == "_")):
-                    continue
-                m = form.rest.match(text, at + len(begin))
-                run = m or _ALONG.match(text, at)
-                done = run.end() if run else at  # of what is none as well: nothing is run over twice
-                if m is not None and (not form.mixed or random(m[0])):
-                    yield Span(at, done, form.kind)
+    for begin, form in _BEGINS:
+        if begin in text:
+            yield from _of_form(text, begin, form)
+
+
+def _of_form(text: str, begin: str, form: Form) -> Iterator[Span]:
+    done = 0
+    for at in _at(begin, text):
+        if at < done or (at and (text[at - 1].isalnum() or text[at - 1] == "_")):
+            continue
+        m = form.rest.match(text, at + len(begin))
+        run = m or _ALONG.match(text, at)
+        done = run.end() if run else at  # of what is none as well: nothing is run over twice
+        if m is not None and (not form.mixed or random(m[0])):
+            yield Span(at, done, form.kind)
 
 
 _RUN = re.compile(r"[A-Za-z0-9_-]{28,}")
@@ -185,6 +192,8 @@ _NAMES_ONE = re.compile(
     r"|(?:^|[_.-])(?:max|min|num|n|total|prompt|completion|input|output)[_-]?tokens?$|public[_-]?key"
 )
 """Names of secrets, of pages and of numbers: their values are secret only where they look it."""
+_HEX = re.compile(r"(?:[a-f0-9]{40}|[a-f0-9]{64})$")
+"""A digest: Helm writes that of a Secret beside the word (`checksum/secret`)."""
 _AN_OBJECT = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$")
 """What a Secret in Kubernetes may be called."""
 _NAME = "".join(map(chr, (*range(48, 58), *range(65, 91), *range(97, 123)))) + "_.-"
@@ -240,7 +249,7 @@ def _says(name: str) -> str | None:
 def _named(text: str, lower: str) -> Iterator[Span]:
     seen = -1
     ends: set[int] = set()
-    for hint in _HINTS:
+    for hint in (h for h in _HINTS if h in lower):
         ends |= {_REST.match(text, at + len(hint)).end() for at in _at(hint, lower)}  # type: ignore[union-attr]
     for end in sorted(ends):
         if end <= seen:
@@ -279,7 +288,7 @@ def _counts(name: str, kind: str, value: str) -> bool:
     if _IN_CODE.match(value):
         return kind.startswith("passw")
     if name.lower().rpartition(".")[2] == "secret" and _AN_OBJECT.match(value):
-        return random(value)
+        return random(value) and not _HEX.match(value)
     return not value.isdigit() or (kind.startswith(("pass", "pwd", "pw")) and len(value) > 3)
 
 
@@ -382,7 +391,7 @@ NETS = (
     _net("password", r"(?i:\bidentified\s{1,3}by\s{1,3})(?P<value>\"[^\"\n]+\"|'[^'\n]+')", "identified", when=_full),
     _net("password",
          r"(?m)(?<![\w:/.-])[\w.*-]{1,128}:(?:\d{4,5}|\*):[\w*-]{1,64}:[\w.@-]{1,64}:(?P<value>[^\s:]{4,})$",
-         ":", when=_full),
+         ":5432:", ":5433:", ":6432:", ":6543:", ":26257:", ":*:", when=_full),
     _net("password-hash", r"(?P<value>\$(?:2[abxy]|apr1|1|5|6|7|y|gy|argon2(?:id|i|d)|scrypt|pbkdf2[\w-]{0,12})\$"
          r"[./A-Za-z0-9$=,+-]{20,})",
          "$2", "$apr1$", "$1$", "$5$", "$6$", "$7$", "$y$", "$gy$", "$argon2", "$scrypt$", "$pbkdf2"),
@@ -406,12 +415,15 @@ NETS = (
 """In this order, and after what is known."""
 
 
+_HINTED = tuple((hint, i) for i, net in enumerate(NETS) for hint in net.hints)
+
+
 def _framed(text: str, lower: str) -> Iterator[Span]:
-    for net in NETS:
-        if any(hint in lower for hint in net.hints):
-            for m in net.pattern.finditer(text):
-                start, end = m.span("value")
-                if text[start] in "\"'" and end - start > 2 and text[end - 1] == text[start]:
-                    start, end = start + 1, end - 1
-                if net.when(text[start:end]):
-                    yield Span(start, end, net.kind)
+    for i in sorted({i for hint, i in _HINTED if hint in lower}):
+        net = NETS[i]
+        for m in net.pattern.finditer(text):
+            start, end = m.span("value")
+            if text[start] in "\"'" and end - start > 2 and text[end - 1] == text[start]:
+                start, end = start + 1, end - 1
+            if net.when(text[start:end]):
+                yield Span(start, end, net.kind)

@@ -11,14 +11,17 @@ A pattern is a net, not a promise: name the variables that hold secrets in the s
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, quote_plus
 
-from bot.contract import Change, Edit, Fact, Receipt, Verdict
+from bot.contract import Change, Edit, Fact, Json, Receipt, Verdict, canonical
 from bot.nets import Span, of_name, spans
 from bot.ports import Where
 from bot.run import events as ev
@@ -29,6 +32,10 @@ SHORTEST = 4
 """Characters below which a known value is taken for no secret: it would blot out ordinary words."""
 WORD = 12
 """Characters below which a known value is redacted only where it stands alone."""
+
+
+JUDGED = 400
+"""Characters up to which it is remembered whether a text holds a secret."""
 
 
 class SecretInChange(Exception):
@@ -45,8 +52,10 @@ class SecretInChange(Exception):
 class Redactor:
     """Knows the secret values of this process; one for everything. What it has learned it never forgets."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), *, key: str = "") -> None:
+        """key: what digests of secrets are made with; without one there are none."""
         self._secrets: frozenset[str] = frozenset()
+        self._key = key.encode()
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
@@ -57,6 +66,7 @@ class Redactor:
         self._forms = tuple(sorted(forms, key=lambda f: (-len(f), f)))  # the longest first
         known = "|".join(re.escape(f) if len(f) >= WORD else rf"(?<!\w){re.escape(f)}(?!\w)" for f in self._forms)
         self._known = re.compile(known)
+        self._judged = lru_cache(maxsize=16_384)(self._judge)  # templates say the same many times
 
     def text(self, text: str) -> str:
         """The text without secrets. What cannot be stored as UTF-8 is replaced as well."""
@@ -81,6 +91,17 @@ class Redactor:
             return next((k for v in value if (k := self.alters(v))), None)
         return None
 
+    def looks(self, value: Json, name: str = "") -> bool:
+        """Whether a value looks like a secret, or holds one (`bot.ports.Secrets`)."""
+        return self.alters(value, name) is not None
+
+    def digest(self, value: Json) -> str:
+        """Which key, and an HMAC-SHA256 of the value with it; "" without a key."""
+        if not self._key:
+            return ""
+        key = hmac.new(self._key, b"which key", hashlib.sha256).hexdigest()[:8]
+        return f"{key}:{hmac.new(self._key, canonical(value).encode(), hashlib.sha256).hexdigest()}"
+
     def event(self, event: E) -> E:
         """The event as it may be stored. Raises SecretInChange."""
         return cast(E, self._rewritten(event))
@@ -90,6 +111,9 @@ class Redactor:
         return spans(text, (Span(*m.span(), "secret") for m in self._known.finditer(text)) if known else ())
 
     def _kind(self, text: str) -> str | None:
+        return self._judged(text) if len(text) <= JUDGED else self._judge(text)
+
+    def _judge(self, text: str) -> str | None:
         return next((span.kind for span in self._spans(text)), None)
 
     def _rewritten(self, whole: Any) -> Any:

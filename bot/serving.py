@@ -10,7 +10,7 @@ Invariants:
 - a cluster that cannot be read leaves the whole answer open: nothing is told, whatever the others run;
 - nothing is recorded while a run of the service is open: it might be half restored;
 - what others changed is recorded once it has stood for a while: a release's settings may come before its images;
-- a value that looks like a secret is recorded by its digest only;
+- of a value that looks like a secret a digest is recorded, made with the bot's key, or nothing;
 - telling the same again is harmless, so every node may look.
 """
 
@@ -28,7 +28,7 @@ from bot.catalogue import Release
 from bot.contract import Retryable, canonical
 from bot.ledger import Registered
 from bot.outage import Outage
-from bot.ports import Blob, Blobs, ImageRegistry, Json, Unreachable
+from bot.ports import Blob, Blobs, ImageRegistry, Json, Secrets, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Kubernetes, Place, Thing, digest
 from bot.released.images import pinned, resolved
 from bot.released.record import WHOLE, take
@@ -110,11 +110,11 @@ def configuration(
     release: Release,
     seen: Seen,
     settings: Sequence[Thing],
-    secret: Callable[[Json, str], bool] = lambda value, name: False,
+    secrets: Secrets,
 ) -> dict[str, Json]:
     """What the release is (`bot.released.record`): the workloads that hold an image of it, and the ConfigMaps of the
-    catalogue. secret: whether a value of this name looks like one. Pure."""
-    return take([t for things in seen.values() for t in _holders(release, things)], settings, secret)
+    catalogue. Pure."""
+    return take([t for things in seen.values() for t in _holders(release, things)], settings, secrets)
 
 
 def _moving(record: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -137,7 +137,7 @@ class Look:
 
 class Serving:
     """Looks at the clusters of every service. clusters: service -> its clusters; clock: seconds since the epoch;
-    every: seconds between two looks; secret: whether a value of this name looks like a secret."""
+    every: seconds between two looks; secrets: of which no values are recorded."""
 
     def __init__(
         self,
@@ -147,11 +147,11 @@ class Serving:
         registry: ImageRegistry,
         clock: Callable[[], float],
         *,
+        secrets: Secrets,
         every: float = EVERY,
-        secret: Callable[[Json, str], bool] = lambda value, name: False,
     ) -> None:
         self._releases, self._blobs, self._clock, self._every = releases, blobs, clock, every
-        self._secret, self._registry = secret, registry
+        self._secrets, self._registry = secrets, registry
         self._moved: dict[str, tuple[Blob, float]] = {}
         self._asked = asyncio.Event()
         self._said: dict[str, str] = {}
@@ -231,7 +231,7 @@ class Serving:
         except (Unreachable, Denied, Retryable) as error:
             self._say(service, f"the configuration of {served.version} cannot be read: {error}")
             return
-        taken = configuration(served.release, seen, [thing for thing in found if thing is not None], self._secret)
+        taken = configuration(served.release, seen, [thing for thing in found if thing is not None], self._secrets)
         blob = await self._blobs.put(canonical(taken).encode(), SNAPSHOT)
         release = served.release
         if release.settings is not None and blob != (release.last or release.settings):

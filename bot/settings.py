@@ -63,6 +63,13 @@ class Settings(BaseSettings):
     ci_token: SecretStr | None = Field(
         None, description="What pipelines ask `/v1/freezes` with before they deploy; personal tokens work as well."
     )
+    digest_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Of values that look like secrets only a digest made with this is kept, to tell whether they "
+        "changed: any 16 random characters or more, the same on every node. Without it a rollback cannot tell, and "
+        "says so.",
+    )
     signing_key: SecretStr | None = Field(
         None,
         description="What this node signs its entries of the record with, `rbk_…`, made by `rollback-bot key`; without "

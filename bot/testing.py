@@ -72,20 +72,20 @@ class Died(BaseException):
 
 
 class MemoryBlobs:
-    """`ports.blobs` in memory."""
+    """`ports.blobs` in memory. data: by digest."""
 
     def __init__(self) -> None:
-        self._data: dict[str, bytes] = {}
+        self.data: dict[str, bytes] = {}
 
     async def put(self, data: bytes, type: str) -> Blob:
         """Keeps the bytes."""
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        self._data[digest] = data
+        self.data[digest] = data
         return Blob(digest, len(data), type)
 
     async def get(self, blob: Blob) -> bytes:
         """The bytes; KeyError."""
-        return self._data[blob.digest]
+        return self.data[blob.digest]
 
 
 class MemoryRegistry:

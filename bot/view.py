@@ -97,6 +97,8 @@ class RunView:
     """What this does not restore, whatever comes of it."""
 
 
+RESTORING = ("release.deploy", "settings.restore")
+"""Whose change says what is not restored, once it is known; before that a check has."""
 STATES = ("to do", "looking", "to be decided", "approved", "at work", "in effect soon", "stopped", "done", "skipped",
           "accepted", "not needed", "done by hand", "failed, went on", "undone", "given up", "not done")  # fmt: skip
 
@@ -448,6 +450,8 @@ def unrestored(run: Run) -> Iterator[str]:
         return
     yield from ("data written meanwhile", "secrets", "what other companies' systems have received")
     yield "what open pages and apps have loaded"
+    if not any(s.change is not None and s.spec.uses in RESTORING for s in run.steps.values()):
+        yield from _found_beforehand(run)
     for s in run.steps.values():
         if s.change is not None and s.end not in ("skipped", "not needed", "undone"):
             yield from (w for w in s.change.warnings if w.startswith("left alone"))
@@ -456,6 +460,13 @@ def unrestored(run: Run) -> Iterator[str]:
     yield from (stays(run, x) for x in leftovers(run))
     if run.aborted is None:
         yield from (owed_part(run, p) for p in run.owed_parts)
+
+
+def _found_beforehand(run: Run) -> Iterator[str]:
+    """What the checks before everything have found that is not brought back."""
+    for s in run.steps.values():
+        found = s.verdict.data.get("by_hand") if s.verdict is not None and s.spec.phase == "preflight" else None
+        yield from map(str, found if isinstance(found, list) else ())
 
 
 # -- what is left ----------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from bot.paging import Pager, Paging
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
-from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record
+from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Secrets
 from bot.ports.kubernetes import Kubernetes
 from bot.reach import Reach
 from bot.redact import Redactor
@@ -76,6 +76,7 @@ class Wired:
     channels: Channels
     people: People
     notices: Notices
+    secrets: Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +208,11 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             http, kubernetes = there.http.bind(record), there.kubernetes.bind(record)
             return Wired(
                 base.files, metrics.counted("http", http), metrics.counted("kubernetes", kubernetes),
-                metrics.counted("registry", images), channels, staff, notices,
+                metrics.counted("registry", images), channels, staff, notices, base.redactor,
             )  # fmt: skip
 
         serving = Serving(
-            reach.clusters, base.releases, base.files, images, clock,
-            secret=lambda value, name: base.redactor.alters(value, name) is not None,
+            reach.clusters, base.releases, base.files, images, clock, secrets=base.redactor
         )  # fmt: skip
         base.releases.heard = serving.soon
         watching = asyncio.create_task(serving.run())
@@ -359,7 +359,8 @@ def _folder(url: str) -> Path:
 
 def redactor_of(settings: Settings) -> Redactor:
     """Knows every secret that the settings hold or name."""
-    return Redactor(held.by_settings(settings))
+    key = settings.digest_key
+    return Redactor(held.by_settings(settings), key=key.get_secret_value() if key is not None else "")
 
 
 async def _fault(question: Awaitable[str | None]) -> str:

@@ -1,5 +1,6 @@
 """P1: what the target release is made of is still there: its images, the snapshot of its settings, its Secrets.
 
+What looks like a secret in its settings is told here already where it differs, because no step brings it back.
 Secrets are never read: the right to see their keys is the right to see their values. One that workloads with ready
 pods use today is there; of any other it is said that nobody has looked. What cannot be asked is unknown, not missing.
 """
@@ -11,10 +12,12 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from bot.contract import Check, Json, Output, Params, ReadCtx, Status, Verdict
+from bot.contract import Check, Fatal, Json, Outgoing, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Thing, digest
 from bot.ports.registry import Refused
+from bot.released.left import by_hand
+from bot.released.survey import ends, survey
 
 EXPECTED = "every image by digest in its registry, and the settings as they were when it served"
 
@@ -24,6 +27,8 @@ class ArtifactsPresentParams(Params):
 
     images: dict[str, str] = Field(description="Images by digest, by workload.")
     settings: Blob | None = Field(None, description="The snapshot of its settings.")
+    last: Blob | None = Field(None, description="The same as it served last, where others have changed it since.")
+    outgoing: list[Outgoing] = Field([], description="The releases that have to go, with their images and settings.")
 
 
 class ArtifactsPresentOutput(Output):
@@ -32,6 +37,7 @@ class ArtifactsPresentOutput(Output):
     missing: dict[str, str] = Field(description="What -> where it was looked for.")
     unknown: dict[str, str] = Field(description="What -> why it could not be asked.")
     unseen: list[str] = Field(description="Secrets and keys that it refers to, and nobody has looked at.")
+    by_hand: list[str] = Field([], description="Values that hold secrets and differ: they are not restored.")
 
 
 @dataclass
@@ -42,13 +48,14 @@ class Found:
     unknown: dict[str, str] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    by_hand: list[str] = field(default_factory=list)
 
 
 class ArtifactsPresent(Check[ArtifactsPresentParams]):
     """Passes when every image and the settings of the target release are there."""
 
     name = "artifacts.present"
-    needs = frozenset({"registry", "blobs", "kubernetes"})
+    needs = frozenset({"registry", "blobs", "kubernetes", "secrets"})
     Params = ArtifactsPresentParams
     Output = ArtifactsPresentOutput
 
@@ -59,7 +66,10 @@ class ArtifactsPresent(Check[ArtifactsPresentParams]):
             found.notes.append("no settings were kept of it: those of today stay")
         else:
             await _secrets(ctx, await _snapshot(ctx, p.settings, found), found)
-        seen = ArtifactsPresentOutput(missing=found.missing, unknown=found.unknown, unseen=found.unseen)
+            await _differing(ctx, p, found)
+        seen = ArtifactsPresentOutput(
+            missing=found.missing, unknown=found.unknown, unseen=found.unseen, by_hand=found.by_hand
+        )
         return Verdict(_judge(found), _words(found, len(p.images)), EXPECTED, seen.model_dump())
 
 
@@ -110,6 +120,18 @@ async def _secrets(ctx: ReadCtx, settings: Mapping[str, Json], found: Found) -> 
         found.unseen += [f"{cluster}: {secret}" for secret in sorted(wanted[cluster] - proven)]
 
 
+async def _differing(ctx: ReadCtx, p: ArtifactsPresentParams, found: Found) -> None:
+    """Values that look like secrets and are not as the target had them."""
+    if not p.outgoing or found.missing or found.unknown:
+        return
+    try:
+        seen = await survey(ctx, await ends(ctx, p.images, p.outgoing, p.settings, p.last))
+    except Fatal as error:  # the step that it is about will say so
+        found.notes.append(f"which values with secrets differ is not known: {error}")
+        return
+    found.by_hand = by_hand(seen.secrets)
+
+
 def _secret(value: Json) -> str | None:
     """ "shop-db/password" of a reference to a Secret."""
     if isinstance(value, dict) and "secret" in value and not value.get("optional"):
@@ -128,13 +150,13 @@ def _judge(found: Found) -> Status:
         return Status.FAIL
     if found.unknown:
         return Status.UNKNOWN
-    return Status.WARN if found.unseen or found.notes else Status.PASS
+    return Status.WARN if found.unseen or found.notes or found.by_hand else Status.PASS
 
 
 def _words(found: Found, images: int) -> str:
     lines = [f"{what}: {where}" for what, where in sorted((found.missing | found.unknown).items())]
     if found.unseen:
         lines.append(f"Secrets not looked at, which the bot may not read: {', '.join(found.unseen)}")
-    lines += found.notes
+    lines += [*found.notes, *found.by_hand]
     count = f"{images} image{'' if images == 1 else 's'}"
     return "; ".join(lines if found.missing or found.unknown else [f"{count} there", *lines])

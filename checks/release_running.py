@@ -14,6 +14,7 @@ from bot.contract import Check, Outgoing, Output, Params, ReadCtx, Status, Verdi
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Denied, Pod, digest
 from bot.released.ends import Difference, Ends
+from bot.released.left import by_hand
 from bot.released.survey import Seen, ends, survey
 
 EXPECTED = "every pod runs it, in every cluster"
@@ -41,7 +42,7 @@ class ReleaseRunning(Check[ReleaseRunningParams]):
     """Passes when the release runs complete and as it served in every cluster, and nothing runs what is banned."""
 
     name = "release.running"
-    needs = frozenset({"kubernetes", "blobs", "registry"})
+    needs = frozenset({"kubernetes", "blobs", "registry", "secrets"})
     Params = ReleaseRunningParams
     Output = ReleaseRunningOutput
 
@@ -70,9 +71,11 @@ class ReleaseRunning(Check[ReleaseRunningParams]):
         }
         ran = [d for held in holders.values() for d in held]
         output = _output(ran, faults | silent | empty)
-        status = Status.FAIL if faults else Status.UNKNOWN if silent or empty else Status.PASS
+        apart = "; ".join(by_hand(seen.secrets))
+        good = Status.WARN if apart else Status.PASS
+        status = Status.FAIL if faults else Status.UNKNOWN if silent or empty else good
         words = "; ".join(f"{place}: {why}" for place, why in output.faults.items())
-        fine = f"{output.pods} of {output.wanted} pods in {', '.join(clusters)}"
+        fine = f"{output.pods} of {output.wanted} pods in {', '.join(clusters)}{'; ' if apart else ''}{apart}"
         return Verdict(status, words or fine, EXPECTED, output.model_dump())
 
 

@@ -80,7 +80,7 @@ class Deployed(Fleet):
         kube = self.adapter
         seen = {c.name: [t for kind in port.WORKLOADS for t in await kube.list(c.name, kind)] for c in kube.clusters}
         maps = [t for c in kube.clusters for t in await kube.list(c.name, "configmap")]
-        return configuration(Release("", images=release), seen, maps)
+        return configuration(Release("", images=release), seen, maps, self.secrets)
 
     async def patch(self, name: str, *operations: dict[str, Any], cluster: str = "eu-1", manager: str = "dee") -> None:
         """What somebody else does to a Deployment, or with `cm/` before its name to a ConfigMap."""

@@ -22,6 +22,7 @@ from bot.playground.cluster.resources import PODS
 from bot.playground.workspace.clock import Clock
 from bot.ports import Json, Ports, Record
 from bot.ports import kubernetes as port
+from bot.redact import Redactor
 from bot.testing import MemoryBlobs, MemoryRegistry, PortsFor, ports
 from tests.playground.cluster_world import config_map, connected, deployment, namespace
 
@@ -95,6 +96,7 @@ class Fleet:
     adapter: Clusters
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
+    secrets: Redactor = field(default_factory=lambda: Redactor(key="of the tests alone"))
     others: Mapping[str, object] = field(default_factory=dict)
     broken: str = ""
     """Pods of this digest never become ready."""
@@ -115,7 +117,7 @@ class Fleet:
 
         def bound(record: Record) -> Ports:
             ours = {"kubernetes": self.adapter.bind(record), "blobs": self.blobs, "registry": self.registry}
-            return ports(**{**ours, **self.others})
+            return ports(**{**ours, "secrets": self.secrets, **self.others})
 
         return bound
 

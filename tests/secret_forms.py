@@ -334,7 +334,7 @@ def innocents() -> list[str]:
         *(f'"{k}": "{base64.b64encode(v.encode()).decode()}"' for k, v in config.items()),
         *(f"  {k}: {base64.b64encode((v * 6).encode()).decode()}" for k, v in config.items()),
         *(f"  logo.png: {b64(n)}" for n in (30, 90, 300)),
-        *(f"checksum/config: {made(64, HEX)}" for _ in range(2)),
+        *(f"checksum/{what}: {made(64, HEX)}" for what in ("config", "secret")),
         *(f'etag W/"{made(32, HEX)}" not modified' for _ in range(2)),
         *(f"trace_id={made(32, HEX)} span_id={made(16, HEX)}" for _ in range(3)),
         *(f"traceparent: 00-{made(32, HEX)}-{made(16, HEX)}-01" for _ in range(2)),

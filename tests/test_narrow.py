@@ -37,8 +37,8 @@ def test_needing_what_is_no_port_is_refused_at_once() -> None:
 
 
 def test_there_is_nothing_else_behind_it() -> None:
-    with pytest.raises(AttributeError, match="there is no port 'secrets'"):
-        getattr(narrow(given(), PORT_NAMES), "secrets")  # noqa: B009
+    with pytest.raises(AttributeError, match="there is no port 'keys'"):
+        getattr(narrow(given(), PORT_NAMES), "keys")  # noqa: B009
 
 
 def test_a_port_that_the_test_does_not_give_is_named() -> None:

@@ -124,7 +124,7 @@ class HttpClient:
         secret: Callable[[Json], bool] = lambda body: False,
         _connection: Session | None = None,
     ) -> None:
-        """trust: which certificates are; secret: whether a body is recorded by its digest alone."""
+        """trust: which certificates are; secret: whether a body holds one, and is not recorded."""
         self._targets, self._record, self._secret = dict(targets), record, secret
         self._connection = _connection or Session(trust)
 
@@ -193,8 +193,12 @@ class HttpClient:
         given = {"Content-Type": type, "If-Match": if_match, "Idempotency-Key": key}
         ours = {name: value for name, value in given.items() if value is not None}
         data = json.dumps(body, ensure_ascii=False, allow_nan=False) if type is not None else ""
-        hidden = type is not None and (len(data) > SHOWN or self._secret(body))
-        await self._record(_curl(method, url, ours, there, data, hidden))
+        instead = ""
+        if type is not None and self._secret(body):
+            instead = "it holds a secret"  # a digest would let it be guessed
+        elif len(data) > SHOWN:
+            instead = f"sha256:{sha256(data.encode()).hexdigest()}"
+        await self._record(_curl(method, url, ours, there, data, instead))
         what = f"{method} {target}{path}"
         return await self._send(there, what, method, url, {**there.sent(), **ours}, data.encode())
 
@@ -297,15 +301,15 @@ def _no_number(name: str) -> Json:
     raise ValueError(f"{name} is no JSON")
 
 
-def _curl(method: str, url: URL, headers: Mapping[str, str], target: HttpTarget, data: str, hidden: bool) -> str:
-    """What a person would have typed; the target's own headers by the variables that hold them, a hidden body as a file
-    with its digest."""
+def _curl(method: str, url: URL, headers: Mapping[str, str], target: HttpTarget, data: str, instead: str) -> str:
+    """What a person would have typed; the target's own headers by the variables that hold them. instead: what is said
+    of a body that is not shown."""
     shown = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    body = ["-d", "@body.json" if hidden else data] if data else []
+    body = ["-d", "@body.json" if instead else data] if data else []
     own = [f'-H "{name}: ${variable}"' for name, variable in target.variables.items()]
     own += [f'--oauth2-bearer "${target.token}"'] if target.token else []
-    digest = f"  # body.json: sha256:{sha256(data.encode()).hexdigest()}, {len(data.encode())} bytes" if hidden else ""
-    return " ".join([shlex.join(["curl", "-X", method, str(url), *shown, *body]), *own]) + digest
+    said = f"  # body.json: {instead}, {len(data.encode())} bytes" if instead else ""
+    return " ".join([shlex.join(["curl", "-X", method, str(url), *shown, *body]), *own]) + said
 
 
 def _cause(error: aiohttp.ClientConnectorError) -> str:

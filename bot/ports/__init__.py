@@ -155,6 +155,18 @@ class Http(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """Values that look like secrets: they are left where they are, and never part of a change or a record."""
+
+    def looks(self, value: Json, name: str = "") -> bool:
+        """Whether a value looks like one, or holds one. name: what it is the value of ("DB_PASSWORD")."""
+        ...
+
+    def digest(self, value: Json) -> str:
+        """What tells whether it is another one, and not what it is; "" where the bot has no key to make that with."""
+        ...
+
+
 class Ports(Protocol):
     """Everything that handlers may ask for, by the names that `needs` uses."""
 
@@ -178,3 +190,6 @@ class Ports(Protocol):
 
     @property
     def notices(self) -> Notices: ...
+
+    @property
+    def secrets(self) -> Secrets: ...

@@ -8,7 +8,7 @@ release came with, a field is taken for its own if whoever put its image there h
 Invariants:
 - images are compared by digest: the same image under another name is no difference;
 - an image that is neither the target's nor an outgoing one, where the target ran, is strange: it is part of the change;
-- nothing that looks like a secret is ever part of a change.
+- nothing that looks like a secret is ever part of a change: where it differs it is left and named, the rest goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,18 @@ from typing import Any
 from bot.contract import Edit, Json
 from bot.ports.kubernetes import Place, Thing, Writer, digest
 from bot.released.images import repository
-from bot.released.record import DATA, IMAGE, TEMPLATE, WHOLE, Fields, Record, alike, is_secret, whole_templates
+from bot.released.left import Left, of_secret, who
+from bot.released.record import (
+    DATA,
+    IMAGE,
+    TEMPLATE,
+    WHOLE,
+    Fields,
+    Record,
+    alike,
+    is_secret,
+    whole_templates,
+)
 
 _RESTARTED = "pod-annotation/kubectl.kubernetes.io/restartedAt"
 """Of no release: somebody restarted the pods."""
@@ -30,14 +41,6 @@ _RESTARTED = "pod-annotation/kubectl.kubernetes.io/restartedAt"
 
 class Several(ValueError):
     """A container runs what is several images in the target, and no name says which it is to be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A field that is left as it is: who set it or why, in words."""
-
-    target: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -215,9 +218,13 @@ class Ends:
         strangers: Collection[str],
     ) -> tuple[list[Edit], list[Left]]:  # fmt: skip
         """Field by field. strangers: who put strange images into this object."""
-        edits, left = [], []
+        edits: list[Edit] = []
+        left: list[Left] = []
         for name in names:
             now, then, befores = thing.fields.get(name), to.get(name), [w.get(name) for w in was]
+            if is_secret(now) or is_secret(then):
+                left += of_secret(thing, name, now, then, befores)
+                continue
             if alike(now, then, name) or (name.startswith(IMAGE) and self.digest(now) == self.digest(then) != ""):
                 continue
             at = [b for b in befores if alike(now, b, name)]
@@ -225,8 +232,6 @@ class Ends:
             unknown = self.unknown or not was
             if not changed and not (_set_by(thing, name, writers if unknown else strangers)):
                 left.append(Left(thing.place.target(name), who(thing, name)))
-            elif is_secret(then) or any(map(is_secret, at)):
-                left.append(Left(thing.place.target(name), "it looks like a secret, put it back by hand"))
             else:
                 edits.append(Edit(thing.place.target(name), now, then))
         return edits, left
@@ -255,7 +260,7 @@ def made(ends: Ends, fields: Fields) -> Json:
     """A workload of the record as it is made anew, with the target's own names for its images; None where the record
     does not have it whole."""
     whole = fields.get(WHOLE)
-    if not isinstance(whole, dict):
+    if not isinstance(whole, dict) or is_secret(whole):
         return None
     again: dict[str, Json] = copy.deepcopy(whole)
     for pod in _pods(again):
@@ -273,12 +278,6 @@ def _pods(value: Any) -> Iterator[Any]:
         yield template.get("spec", {})
     if isinstance(job, dict):
         yield from _pods(job)
-
-
-def who(thing: Thing, name: str) -> str:
-    """ "changed by dee at 12:00 UTC", as far as the cluster knows."""
-    by = thing.by.get(name)
-    return f"changed by {by.manager} at {by.at:%H:%M} UTC" if by is not None else "changed by somebody else"
 
 
 # -- how ---------------------------------------------------------------------------------------------------------------
@@ -329,6 +328,9 @@ def _moves(thing: Thing, to: Fields, was: Sequence[Fields]) -> tuple[dict[str, J
     for name in sorted(n for n in names if (f"{IMAGE}{n}" in thing.fields) != (f"{IMAGE}{n}" in to)):
         whole = f"container/{name}"
         now, then = thing.fields.get(whole), to.get(whole)
+        if is_secret(now) or is_secret(then):
+            left += of_secret(thing, whole, now, then, [w.get(whole) for w in was])
+            continue
         theirs = any((f"{IMAGE}{name}" in w) != (f"{IMAGE}{name}" in to) and alike(now, w.get(whole)) for w in was)
         if theirs and now != then:
             moves[name] = then

@@ -5,19 +5,18 @@ release has to return or to go. Pure.
 
 Invariants:
 - a workload's images are always kept, so that one without a variable is told from one that was not there;
-- what looks like a secret is kept as its digest only: it can be compared, and is never written back;
+- of what looks like a secret only a digest is kept, made with the bot's key, or without one nothing: it can be
+  compared, and is never written back;
 - a record from before whole templates were kept still loads: it knows images, variables and settings.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from bot.contract import canonical
-from bot.ports import Json
+from bot.ports import Json, Secrets
 from bot.ports.kubernetes import WORKLOADS, Kind, Place, Thing
 
 Fields = Mapping[str, Json]
@@ -30,32 +29,41 @@ TEMPLATE = ("env/", "order/", "container/", "pod/", "pod-label/", "pod-annotatio
 """How the fields of a pod template begin, its images left out."""
 WHOLE = "whole"
 """The field that stands for all of an object: absent, or as it could be made anew."""
-_HIDDEN = "sha256"
-"""The one key of what stands for a value that looks like a secret."""
+_HIDDEN, _EARLIER = "hidden", "sha256"
+"""The one key of what stands for a value that looks like a secret; and the one that earlier records have."""
+_MAY_HIDE = (DATA, "env/", "container/", "pod/", "pod-label/", "pod-annotation/")
 
 
-def take(
-    workloads: Iterable[Thing],
-    settings: Iterable[Thing],
-    secret: Callable[[Json, str], bool] = lambda value, name: False,
-) -> dict[str, Json]:
-    """The record of these. secret: whether a value looks like one; it is told the name of the value too."""
+def take(workloads: Iterable[Thing], settings: Iterable[Thing], secrets: Secrets) -> dict[str, Json]:
+    """The record of these."""
     kinds = ((settings, (DATA,)), (workloads, (IMAGE, *TEMPLATE)))
     found: dict[str, Json] = {}
     for things, wanted in kinds:
         for thing in things:
-            for name, value in thing.fields.items():
-                if not name.startswith(wanted):
-                    continue
-                hides = secret(value, name.rpartition("/")[2])
-                if not hides:
-                    found[thing.place.target(name)] = value
-                elif not _is_container(name):  # one that holds a secret is never put back whole
-                    found[thing.place.target(name)] = {_HIDDEN: _digest(value)}
+            fields = concealed(thing.fields, secrets)
+            found |= {thing.place.target(name): value for name, value in fields.items() if name.startswith(wanted)}
     for thing in workloads:
-        if thing.whole is not None and not secret(thing.whole, ""):
+        if thing.whole is not None and not secrets.looks(thing.whole):  # it is put back whole, or not by the bot
             found[thing.place.target(WHOLE)] = thing.whole
     return found
+
+
+def concealed(fields: Fields, secrets: Secrets) -> Fields:
+    """The fields, with what stands for each value that looks like a secret in its place."""
+    return {name: conceal(name, value, secrets) for name, value in fields.items()}
+
+
+def conceal(name: str, value: Json, secrets: Secrets) -> Json:
+    """The value of a field, or what stands for one that looks like a secret."""
+    hides = name == WHOLE or name.startswith(_MAY_HIDE)
+    if not hides or value is None or is_secret(value) or not secrets.looks(value, name.rpartition("/")[2]):
+        return value
+    return {_HIDDEN: secrets.digest(value)}
+
+
+def without_secrets(thing: Thing, secrets: Secrets) -> Thing:
+    """The object with what stands for each value that looks like a secret in its place."""
+    return replace(thing, fields=concealed(thing.fields, secrets))
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,10 @@ class Record:
             raise ValueError("it holds no settings")
         return cls.of(kept)
 
+    def concealed(self, secrets: Secrets) -> Record:
+        """Without what looks like a secret by now, and did not when it was kept."""
+        return Record({place: concealed(fields, secrets) for place, fields in self.places.items()})
+
     def at(self, place: Place) -> Fields:
         """What it knows of an object; empty where it knows nothing."""
         return self.places.get(place, {})
@@ -102,15 +114,29 @@ def whole_templates(fields: Fields) -> bool:
 
 def is_secret(value: Json) -> bool:
     """Whether this stands for a value that looks like a secret."""
-    return isinstance(value, dict) and [*value] == [_HIDDEN]
+    return isinstance(value, dict) and len(value) == 1 and (_HIDDEN in value or _EARLIER in value)
+
+
+def differ(one: Json, other: Json) -> bool | None:
+    """Whether two values, of which one at least looks like a secret, are different ones; None where nothing tells: no
+    key, or another one."""
+    keys = {_key_of(one), _key_of(other)}
+    if is_secret(one) and is_secret(other):
+        return one != other if len(keys) == 1 and "" not in keys else None
+    return True
+
+
+def _key_of(value: Json) -> str:
+    """Which key a digest was made with."""
+    digest = value.get(_HIDDEN) if isinstance(value, dict) else None
+    return digest.partition(":")[0] if isinstance(digest, str) else ""
 
 
 def alike(one: Json, other: Json, name: str = "") -> bool:
     """Whether two values of a field say the same: absent, empty and what an API server puts in by itself are equal, but
     for a variable or a key of a ConfigMap, where an empty text is one."""
-    if is_secret(one) != is_secret(other):
-        secret, plain = (one, other) if is_secret(one) else (other, one)
-        return isinstance(secret, dict) and secret[_HIDDEN] == _digest(plain)
+    if is_secret(one) or is_secret(other):
+        return differ(one, other) is False
     if one == other or name.startswith(("env/", DATA)):
         return one == other
     key = name.rpartition("/")[2]
@@ -142,12 +168,3 @@ def _plain(key: str, value: Json) -> Json:
     if isinstance(value, list):
         return [_plain("", each) for each in value] or None
     return None if value == "" or (not isinstance(value, bool) and value in _DEFAULTS.get(key, ())) else value
-
-
-def _is_container(name: str) -> bool:
-    head, _, rest = name.partition("/")
-    return head == "container" and "/" not in rest
-
-
-def _digest(value: Json) -> str:
-    return hashlib.sha256(canonical(value).encode()).hexdigest()

@@ -32,8 +32,9 @@ from bot.contract import (
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
-from bot.released.ends import Ends, made, names, order, who
-from bot.released.record import IMAGE, WHOLE
+from bot.released.ends import Ends, made, names, order
+from bot.released.left import who
+from bot.released.record import IMAGE, WHOLE, conceal, is_secret
 from bot.released.survey import RIGHTS
 
 PATIENCE = 60.0
@@ -155,11 +156,12 @@ async def _no_war(ctx: Ctx, thing: Thing, field: str) -> None:
 async def seen_at(ctx: ReadCtx, ends: Ends, thing: Thing | None, target: str) -> Value:
     """Where a target stands: the target's image under whatever name it goes, large values by reference."""
     if thing is not None and target == thing.place.target(WHOLE):
-        return await kept(ctx, _whole_at(ends, thing))
+        return await kept(ctx, conceal(WHOLE, _whole_at(ends, thing), ctx.ports.secrets))
     now = value_at(thing, target)
     if isinstance(now, str) and "/image/" in target:
         return ends.named(now) or now
-    return await kept(ctx, now)
+    field = target.removeprefix(thing.place.target("")) if thing is not None else ""
+    return await kept(ctx, conceal(field, now, ctx.ports.secrets))
 
 
 def _whole_at(ends: Ends, thing: Thing) -> Json:
@@ -176,7 +178,8 @@ def _elsewhere(thing: Thing, e: Edit, now: Value) -> str:
     changed = who(thing, e.target.removeprefix(thing.place.target("")))
     if thing.place.kind == "configmap":
         return f"{short(e.target)}: {changed}"
-    return f"{e.target} is {now}, neither {e.before} nor {e.after}; {changed}"
+    seen = "a secret" if not isinstance(now, Blob) and is_secret(now) else now
+    return f"{e.target} is {seen}, neither {e.before} nor {e.after}; {changed}"
 
 
 # -- waiting -----------------------------------------------------------------------------------------------------------

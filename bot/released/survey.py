@@ -12,16 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.contract import Edit, Fatal, Outgoing, ReadCtx
-from bot.ports import Blob, Unreachable
+from bot.ports import Blob, Secrets, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Cluster, Denied, Kind, Place, Thing
 from bot.released.ends import Difference, Ends, Several, gone, made, writers
 from bot.released.images import resolved
-from bot.released.record import WHOLE, Fields, Record
+from bot.released.left import Left
+from bot.released.record import WHOLE, Fields, Record, without_secrets
 
 RIGHTS = "give the bot the right, or lift what forbids it; then try again"
 KEPT = 4
 """Records that are held in memory."""
-_RECORDS: dict[str, Record] = {}
+_RECORDS: dict[str, tuple[Secrets, Record]] = {}
 PIECE = 100
 """Workloads that are compared before others get their turn."""
 _UNREAD = "look after what ROLLBACK_BLOBS_URL names, then try again"
@@ -40,6 +41,11 @@ class Seen:
     gone: Sequence[tuple[Place, Fields]]
     unlabelled: Sequence[Place] = ()
     lost: Mapping[str, str] | None = None
+
+    @property
+    def secrets(self) -> tuple[Left, ...]:
+        """Values that look like secrets and are not known to be the target's: they are left as they are."""
+        return tuple(left for d in (*self.settings, *self.workloads) for left in d.left if left.secret)
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -68,12 +74,15 @@ async def _record(ctx: ReadCtx, blob: Blob | None) -> Record:
     """Read once: each pass of a step asks for it again, and what a digest names never changes."""
     if blob is None:
         return Record()
-    if blob.digest not in _RECORDS:
+    secrets = ctx.ports.secrets
+    known = _RECORDS.get(blob.digest)
+    if known is None or known[0] is not secrets:
         data = await ctx.ports.blobs.get(blob)
-        _RECORDS[blob.digest] = await asyncio.to_thread(Record.read, data)
+        known = secrets, await asyncio.to_thread(lambda: Record.read(data).concealed(secrets))
+        _RECORDS[blob.digest] = known
         while len(_RECORDS) > KEPT:
             del _RECORDS[next(iter(_RECORDS))]
-    return _RECORDS[blob.digest]
+    return known[1]
 
 
 async def survey(ctx: ReadCtx, end: Ends) -> Seen:
@@ -114,6 +123,10 @@ async def _look(ctx: ReadCtx, cluster: Cluster, end: Ends) -> _Answer | str:
         maps = await workloads(ctx, cluster.name, ("configmap",)) if cluster.settings else []
     except Unreachable as error:
         return str(error).removeprefix(f"{cluster.name}: ")
+    secrets = ctx.ports.secrets
+    things, every, maps = await asyncio.to_thread(
+        lambda: [[without_secrets(t, secrets) for t in those] for those in (things, every, maps)]
+    )
     known = {t.place for t in things}
     return _Answer(things, [t for t in every if t.place not in known and end.may_remove(t)], maps)
 

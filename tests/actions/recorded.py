@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from actions.release_deploy import ReleaseDeploy, ReleaseDeployParams
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.catalogue import Release
-from bot.contract import Change, Json, NotYet, Outgoing, Receipt, canonical
+from bot.contract import Change, Json, NotYet, Outgoing, Receipt, Value, canonical
 from bot.playground.cluster import Cluster
 from bot.playground.workspace.clock import Clock
 from bot.ports import Blob
@@ -54,7 +54,7 @@ class Service(Fleet):
         kube = self.adapter
         seen = {c.name: [t for kind in port.WORKLOADS for t in await kube.list(c.name, kind)] for c in kube.clusters}
         maps = [t for c in kube.clusters for t in await kube.list(c.name, "configmap")]
-        kept = configuration(self.release(digest), seen, maps)
+        kept = configuration(self.release(digest), seen, maps, self.secrets)
         self.records[digest] = await self.blobs.put(canonical(kept).encode(), SNAPSHOT)
         return self.records[digest]
 
@@ -87,6 +87,10 @@ class Service(Fleet):
         assert not elsewhere
         self.memo = {}
         await self.apply(back)
+
+    async def seen(self, targets: Collection[str]) -> Mapping[str, Value]:
+        """Where targets stand, as the engine looks."""
+        return await ReleaseDeploy().observe(TestCtx(self.ports_for, NEEDS, now=self.now), self.params(), targets)
 
     async def set(
         self, kind: str, name: str, *operations: dict[str, Any], cluster: str = "eu-1", by: str = "dee"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import ssl
 from collections.abc import AsyncIterator, Awaitable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +97,7 @@ async def test_secrets_come_from_the_environment_and_are_recorded_by_their_varia
     assert heard[0][2]["Authorization"] == "Bearer sesame-open-1" and heard[0][2]["X-Api-Key"] == "sesame-open-2"
     assert "X-Api-Key: $SHOP_KEY" in recorded[0] and '--oauth2-bearer "$SHOP_TOKEN"' in recorded[0]
     assert knows.text(recorded[0]) == recorded[0] and "sesame" not in "".join(recorded)
-    digest = sha256(b'{"note": "sesame-open-2"}').hexdigest()
-    assert "-d @body.json" in recorded[1] and f"sha256:{digest}, 25 bytes" in recorded[1]
+    assert "-d @body.json" in recorded[1] and recorded[1].endswith("# body.json: it holds a secret, 25 bytes")
     assert knows.text("it was sesame-open-1") == "it was [redacted:secret]"
     await adapters.close()
 

@@ -55,6 +55,16 @@ Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
 """)
 
 
+def test_the_root_card_names_before_the_start_which_values_with_secrets_are_not_restored() -> None:
+    tape = Tape()
+    named = (
+        "left alone: eu-1/deployment/api/env/api/DB_PASSWORD, changed, holds a secret: by hand, from where ci has it"
+    )
+    tape.looks("backups", Status.WARN, "1 image there", "every image", by_hand=[named])
+    tape.looks("schema", Status.PASS, "keep is proven", "advice", order="deploy-first")
+    assert f"what open pages and apps have loaded; {named}." in read(tape, "root")
+
+
 def test_a_decision_lists_what_it_would_do() -> None:
     assert read(scenes.asked_backend(), "decision.backend") == snapshot("""\
 Decision 2 of 3: Bring the backend back
