@@ -8,11 +8,12 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bot.contract import Change, Edit, Value
 from bot.plan.model import Decision
 from bot.run import events as ev
+from bot.run.replacing import replace
 from bot.run.state import Asked, Debt, Review, Run, Step
 
 DAY = 86400.0

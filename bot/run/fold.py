@@ -7,7 +7,6 @@ function a kind; what follows from every event (which decisions are open) is wor
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
 from typing import Any, cast
 
 from bot.contract import Change, Receipt, Scope, Status, merged
@@ -16,6 +15,7 @@ from bot.run import afterwards, places, proposals
 from bot.run import events as ev
 from bot.run.again import redone, widened
 from bot.run.past import dropped, remembered
+from bot.run.replacing import replace
 from bot.run.state import (
     Asked,
     Attempt,

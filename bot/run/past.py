@@ -5,9 +5,8 @@ Nothing is decided by it: a run goes on the same without it.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bot.run import events as ev
+from bot.run.replacing import replace
 from bot.run.state import Asked, Dropped, Halt, Outcome, PastHalt, PastProposal, Proposal, Run, Succession
 
 

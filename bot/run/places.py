@@ -12,10 +12,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from bot.run import events as ev
 from bot.run.afterwards import cleared
+from bot.run.replacing import replace
 from bot.run.state import Part, Proposal, Run, Step
 
 PLACED = "kubernetes"

@@ -7,11 +7,10 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Gate, able
 from bot.run import events as ev
 from bot.run import places
+from bot.run.replacing import replace
 from bot.run.state import Proposal, Run
 
 

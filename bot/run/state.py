@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -28,6 +28,7 @@ from bot.run.debt import Debt as Debt
 from bot.run.debt import Part as Part
 from bot.run.debt import Review as Review
 from bot.run.events import AttemptKind, Closed, CommandTaken, Created
+from bot.run.replacing import replace
 
 End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed", "undone"]
 """How a step ended. failed: it failed, and its plan says to go on; undone: taken back in a run that was given up."""
@@ -60,7 +61,7 @@ class Halt:
     """Places that could not be reached -> why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One step as it stands. Times in seconds since the epoch.
 
