@@ -64,7 +64,7 @@ def shown(play: Play) -> str:
 def test_an_abort_names_what_stays_changed_and_looks_where_it_stands() -> None:
     play = half_done()
     said = play.do(ANA, Abort("not the cause"))
-    assert said.endswith("Stays changed: deploy. `undo` takes one of them back.")
+    assert said.endswith("Stays changed: Deploy. `undo` takes one of them back.")
     assert play.run.open and play.step("deploy").attempt is not None, "it is looked at"
     play.look()
     (left,) = leftovers(play.run)
@@ -84,7 +84,7 @@ def test_an_apply_that_had_written_all_when_the_abort_came_is_not_called_not_don
     play.do(ANA, Abort("not the cause"))
     play.look()
     (step,) = view(play.run, play.now).steps
-    assert step.state == "given up" and step.detail.startswith("was written; eu is 2.4.0")
+    assert step.state == "given up" and step.detail.startswith("was written; 1 value stays changed")
 
 
 def test_what_nobody_could_look_at_is_said_to_be_unknown_and_the_abort_ends_all_the_same() -> None:
