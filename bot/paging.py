@@ -243,7 +243,7 @@ class Paging:
         self._store, self._lease, self._pager, self._clock = store, lease, pager, clock
         self._wake = asyncio.Event()
         self._known: dict[str, tuple[int, Mapping[str, Alert]]] = {}
-        self._rest, self._not_before = 0.0, 0.0
+        self._rest, self._not_before, self._for = 0.0, 0.0, 0.0
         self._outage = Outage("The pager", log)
         self.fault = ""
         """What is wrong, for `/readyz`; empty where nothing is."""
@@ -284,7 +284,7 @@ class Paging:
             payload = json.dumps(wanted[key].payload, ensure_ascii=False)
             rows[key] = Slot(PAGER, key, wanted[key].run, "", payload, self._clock())
             await self._store.put_slot(rows[key])
-        if self._clock() >= self._not_before:
+        if not 0 < self._not_before - self._clock() <= self._for:  # more is a clock that was ahead
             await self._deliver(wanted, rows, {h.run for h in heads})
         return max(0.1, min(EVERY, self._not_before - self._clock())) if self._rest else EVERY
 
@@ -339,7 +339,8 @@ class Paging:
 
     def _wait(self, e: NotTaken) -> None:
         self._rest = min(REST[1], max(REST[0], 2 * self._rest))
-        self._not_before = self._clock() + (self._rest if e.after is None else e.after)
+        self._for = self._rest if e.after is None else e.after
+        self._not_before = self._clock() + self._for
         self._note(str(e))
 
     def _note(self, fault: str) -> None:

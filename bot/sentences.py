@@ -118,7 +118,7 @@ _OfRun = (
     | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
     | ev.PartProposed | ev.WentWithout | ev.PartBack | ev.PartHandedOver
     | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted
-    | ev.Vouched | ev.Unknown
+    | ev.Vouched | ev.ClockJumped | ev.Unknown
     | ev.TokenIssued | ev.TokenRevoked
 )  # fmt: skip
 _OfDecision = ev.Approved | ev.Declined | ev.BrokeGlass | ev.Taken | ev.Lapsed | ev.Reminded | ev.Paged
@@ -176,6 +176,10 @@ def _of_run(event: _OfRun, names: Names) -> str:
             return f"vouched for entries of {event.count} runs that no known key had signed" + _because(event.reason)
         case ev.Inherited():
             return f"{names.step(event.step)} was handed over by run {event.run}: this run gives it back"
+        case ev.ClockJumped():
+            if event.by < 0:
+                return f"the clock was put back by {-event.by:.0f} s: what waits for a moment comes as it was to come"
+            return f"the clock went ahead by {event.by:.0f} s: nothing that is under way grows older by that"
         case ev.PartProposed():
             what = f"proposed to go on without {event.part} ({event.why}; proposal {event.id}{_yes(event.role)})"
             return what + _because(event.reason)

@@ -252,7 +252,7 @@ class Serving:
         if was != record:
             self._moved[service] = (record, self._clock())
             return False
-        return self._clock() - since >= SETTLED
+        return abs(self._clock() - since) >= SETTLED
 
     async def _told(self, kube: Kubernetes, seen: Seen, releases: Sequence[Release]) -> Seen:
         """The workloads with the digests that their images are: tags, and an index or platform of a release's."""

@@ -51,6 +51,7 @@ from bot.run.state import Run
 from bot.serving import Serving
 from bot.settings import Settings, SettingsError
 from bot.shared import Shared
+from bot.steady import Steady
 from bot.store import Keys, Store
 from bot.tls import trust
 from bot.tokens import Tokens
@@ -221,15 +222,20 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         paging = Paging(base.store, lease, pager, clock) if pager is not None else None
         foresight.then = [lambda run: _again(base.store, run, outside, slack)]
         stack.push_async_callback(foresight.close)
+        steady = Steady(clock) if clock is time.time else None
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
-            glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), grounds=reach, clock=clock,
-            tick=settings.tick,
+            glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), grounds=reach,
+            clock=steady or clock, tick=settings.tick,
             watchers=(journal.watch, metrics.watch, outside.files_behind, outside.anchor, outside.ledger,
                       *([slack.watch] if slack else []), *([paging.watch] if paging else [])),
         )  # fmt: skip
         executor = Executor(
-            settings.database_url, lease=lease, run_pass=engine.run_pass, on_cancelled=engine.on_cancelled, clock=clock
+            settings.database_url,
+            lease=lease,
+            run_pass=engine.run_pass,
+            on_cancelled=engine.on_cancelled,
+            clock=steady.old if steady is not None else clock,
         )
         engine.use(executor)
         await executor.launch()

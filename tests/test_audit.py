@@ -328,6 +328,8 @@ EVERY: list[ev.Event] = [
     ev.PartBack("us-1", ANA),
     ev.PartHandedOver("us-1", "U2", AT, ANA, "night"),
     ev.Reviewed("go", ANA, "it was right"),
+    ev.ClockJumped(3600.0, "node-1"),
+    ev.ClockJumped(-3600.0),
     ev.Unknown("teleported", "{}"),
 ]
 """At least one event of every kind."""

@@ -36,8 +36,10 @@ from bot.registry import Registry
 from bot.run import events as ev
 from bot.run.decide import Decision, Start, decide
 from bot.run.fold import evolve
+from bot.run.moments import AHEAD
 from bot.run.rules import refused
 from bot.run.state import Run, Step
+from bot.steady import Steady
 from bot.store import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ class Engine:
         self.store, self.registry, self.ports_of, self.people = store, registry, ports_of, people
         self.redactor, self.node, self.clock, self.tick = redactor, node, clock, tick
         self.glass, self.watchers = glass, tuple(watchers)
-        self.ping, self._looked = ping, 0.0
+        self.ping, self._looked = ping, float("-inf")
         self.grounds: Grounds = grounds or Anywhere()
         self._hands: Hands | None = None
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -216,7 +218,7 @@ class Engine:
     async def progress(self, run: str, step: str, text: str, done: int | None, total: int | None) -> None:
         """Keeps a step's latest line; at most one write a second, the rest is dropped."""
         now = self.clock()
-        if now - self._said.get((run, step), 0.0) >= 1.0:
+        if abs(now - self._said.get((run, step), 0.0)) >= 1.0:
             self._said[run, step] = now
             await self.store.put_progress(Progress(run, step, self.redactor.text(text), done, total, now))
 
@@ -347,6 +349,7 @@ class Engine:
         """One look at everything that is due; a run that cannot be looked after holds up no other. False where what is
         due cannot be seen. Each fault is told once, and its end."""
         try:
+            await self._tell_of_jump()
             due = await self.store.due(self.clock())
             await self._tidy()
         except Exception as e:
@@ -358,9 +361,10 @@ class Engine:
         self._blind.up()
         for run_id in due:
             await self._look_after(run_id)
-        if self.clock() - self._looked >= LOOK_FOR:
-            self._looked = self.clock()
-            for run_id in {*await self.store.beyond(), *self._doubts}:
+        if time.monotonic() - self._looked >= LOOK_FOR:
+            self._looked = time.monotonic()
+            ahead = await self.store.ahead(self.clock() + AHEAD)
+            for run_id in {*await self.store.beyond(), *self._doubts, *ahead}:
                 await self._look_after(run_id)
             await self._look_where()
             await self._look_for_parts()
@@ -384,10 +388,23 @@ class Engine:
 
     async def _tidy(self) -> None:
         """Now and then: forgets keys of commands that nobody sends again."""
-        now = self.clock()
-        if now - self._tidied >= TIDY:
+        now = self.clock.old() if isinstance(self.clock, Steady) else self.clock()
+        if abs(now - self._tidied) >= TIDY:
             self._tidied = now
             await self.store.prune_inbox(now - KEEP)
+
+    async def _tell_of_jump(self) -> None:
+        """The clock has gone ahead: runs are told before it shows, so that nothing ends by it. Another node may have
+        told them, of the same jump."""
+        if not isinstance(self.clock, Steady) or not self.clock.held:
+            return
+        by, now = self.clock.held, self.clock()
+        log.warning("the clock went ahead by %.0f s; what is under way keeps its time", by)
+        for head in [*await self.store.heads(open=True, limit=None), *await self.store.owing()]:
+            run = await self.store.load(head.run)
+            if run.jumped is None or abs(now - run.jumped) > by / 2 + AHEAD:
+                await self.submit(run.id, ev.ClockJumped(by, self.node))
+        self.clock.show(by)
 
     async def _look_where(self) -> None:
         try:

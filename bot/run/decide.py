@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from bot.plan.model import Condition, StepSpec
 from bot.run import events as ev
 from bot.run.afterwards import DAY
+from bot.run.moments import AHEAD
 from bot.run.state import Asked, Debt, Part, Review, Run, Step, touches
 
 RELEASING = ("rollback", "forward")
@@ -45,6 +46,8 @@ def decide(run: Run, now: float) -> Decision:
     that is not believed nothing is done."""
     if run.created is None or run.doubt:
         return Decision()
+    if run.at > now + AHEAD:
+        return Decision(record=(ev.ClockJumped(now - run.at),), due=now)
     if record := _follows(run, now):
         return Decision(record=tuple(record), due=now)
     start = tuple(_starts(run, now))

@@ -41,8 +41,9 @@ from bot.run.owed import Seen as Seen
 from bot.run.owed import TakenOver as TakenOver
 from bot.run.owed import WentWithout as WentWithout
 
-BODY_LIMIT = 64 * 1024
-"""Bytes of one event's body; larger values belong into blobs."""
+BODY_LIMIT = 4 * 1024 * 1024
+"""Bytes of one event's body: room for a change of thousands of images, each by digest, before and after. Single values
+that are large belong into blobs (`INLINE_LIMIT`)."""
 
 Outcome = Literal["verified", "closed", "aborted", "aborted, debts handed over"]
 
@@ -517,6 +518,16 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """A node's clock went ahead by so many seconds that nobody has lived through: what is under way keeps its time. by
+    less than 0: it was put back, and what was written before is ahead of it."""
+
+    kind: ClassVar[str] = "clock jumped"
+    by: float
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """An event of a newer version: kept in the log, ignored by this fold."""
 
@@ -534,7 +545,7 @@ Event = (
     | Failed | Cancelled | Lost | NotNeeded
     | Retried | Skipped | Accepted | UndoAsked | HandedOver | AdoptAsked | Adopted
     | Seen | Inherited | TakenOver | Overdue | Lifted | CameBack | Reviewed
-    | PartProposed | WentWithout | PartBack | PartHandedOver
+    | PartProposed | WentWithout | PartBack | PartHandedOver | ClockJumped
     | Unknown
 )  # fmt: skip
 
@@ -569,7 +580,7 @@ def adapter(kind: str) -> TypeAdapter[Any]:
 
 
 def encode(event: Event) -> tuple[str, str]:
-    """Event -> (kind, body). TooLarge above 64 KiB."""
+    """Event -> (kind, body). TooLarge above BODY_LIMIT."""
     if isinstance(event, Unknown):
         return event.was, event.body
     body = canonical(adapter(event.kind).dump_python(event, mode="json"))

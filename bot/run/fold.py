@@ -14,6 +14,7 @@ from bot.policy import Actor
 from bot.run import afterwards, places, proposals
 from bot.run import events as ev
 from bot.run.again import redone, widened
+from bot.run.moments import jumped, set_right
 from bot.run.past import dropped, remembered
 from bot.run.replacing import replace
 from bot.run.state import (
@@ -44,6 +45,7 @@ WATCH_WAITS = 2.0
 
 def evolve(run: Run, event: ev.Event, at: float) -> Run:
     """The run after one more event, which happened `at` (seconds since the epoch)."""
+    run = set_right(run, at)
     fold = _FOLD.get(type(event))
     after = fold(run, event, at) if fold else run
     by = getattr(event, "by", None)
@@ -591,5 +593,6 @@ _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.TakenOver: afterwards.taken_over, ev.Overdue: afterwards.overdue, ev.Lifted: afterwards.lifted,
     ev.CameBack: afterwards.came_back,    ev.Reviewed: afterwards.reviewed,
     ev.PartProposed: proposals.part_proposed, ev.WentWithout: places.went_without, ev.PartBack: places.part_back,
+    ev.ClockJumped: jumped,
     ev.PartHandedOver: places.handed_over,
 })  # fmt: skip

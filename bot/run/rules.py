@@ -24,7 +24,7 @@ _OF_ATTEMPT = get_args(ev.OfAttempt)
 _AFTERWARDS = (
     *_OF_ATTEMPT, ev.Started, ev.UndoAsked, ev.AdoptAsked, ev.Retried, ev.Accepted, ev.Proposed, ev.Agreed, ev.Approved,
     ev.Declined, ev.BrokeGlass, ev.Taken, ev.Reminded, ev.Paged, ev.PeopleChanged, ev.HandedOver, ev.TakenOver,
-    ev.Overdue, ev.Lifted, ev.CameBack, ev.Reviewed, ev.PartHandedOver, ev.Lapsed,
+    ev.Overdue, ev.Lifted, ev.CameBack, ev.Reviewed, ev.PartHandedOver, ev.Lapsed, ev.ClockJumped,
 )  # fmt: skip
 """What may still happen to a run that is over: what it has left is given back."""
 

@@ -238,6 +238,8 @@ class Run:
     back: Mapping[str, str] = field(default_factory=dict)
     """Target -> what stands there again of what was removed, noticed at `back_at`."""
     back_at: float | None = None
+    jumped: float | None = None
+    """When it was last told that a clock had gone ahead."""
     doubt: str = ""
     """Why what the log holds behind `seq` is not believed (`bot/store/signing.py`): nothing of the run is acted upon.
     Empty where all of it is."""

@@ -226,6 +226,10 @@ class Store:
         once, so somebody else wrote these."""
         return await self.db.read(lambda c: list(c.scalars(_BEYOND)))
 
+    async def ahead(self, now: float) -> list[str]:
+        """Runs that may still move, and of which the newest event is later than now: a clock was ahead."""
+        return await self.db.read(lambda c: list(c.scalars(_AHEAD, {"now": us(now)})))
+
     async def show_anew(self, run_id: str) -> None:
         """The run's messages are to be looked at again, although no event says so."""
         await self.db.write(lambda c: c.execute(_MORE_TO_SHOW, {"of": run_id}))
@@ -474,6 +478,12 @@ _BEYOND = (
     sa.select(t.head.c.run)
     .where(t.head.c.open | t.head.c.due.is_not(None))
     .where(sa.exists().where(t.event.c.run == t.head.c.run, t.event.c.seq > t.head.c.seq))
+)
+_AHEAD = (
+    sa.select(t.head.c.run)
+    .join(t.event, (t.event.c.run == t.head.c.run) & (t.event.c.seq == t.head.c.seq))
+    .where(t.head.c.open | t.head.c.due.is_not(None))
+    .where(t.event.c.at > sa.bindparam("now"))
 )
 _HEAD = [t.head.c[f.name] for f in fields(Head)]
 _UNSHOWN = sa.select(*(t.head.c[f.name] for f in fields(Unshown))).where(t.head.c.shown < t.head.c.seq)

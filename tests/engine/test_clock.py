@@ -1,0 +1,48 @@
+"""A clock that is set while runs are under way: nothing is stranded, nothing ends before its time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+import migrations
+from bot.engine import reconciler
+from bot.run import events as ev
+from bot.run.events import decode
+from bot.steady import Steady
+from tests.engine.conftest import desk
+from tests.engine.world import World, plan, put
+
+HOUR = 3600.0
+
+
+async def test_a_clock_that_goes_back_and_one_that_jumps_ahead(
+    database_url: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "LOOK_FOR", 0.05)
+    await asyncio.to_thread(migrations.upgrade, database_url)
+    off = HOUR
+    async with desk(database_url, world) as bot:
+        bot.engine.clock = Steady(lambda: time.time() + off)
+        world.docs["eu"] = "old"
+        world.settle["eu"] = 3
+        run = await bot.open(plan(put("deploy", "eu")))
+        await bot.until(run, lambda r: r.steps["deploy"].began is not None)
+        off = 0.0
+        found = await bot.until(run, lambda r: not r.steps["deploy"].open)
+        assert found.steps["deploy"].end == "done" and found.at < time.time() + 60
+
+        world.docs["us"] = "old"
+        world.hold["us"] = asyncio.Event()
+        run = await bot.open(plan(put("deploy", "us")), service="other")
+        await bot.until(run, lambda r: world.entered["us"])
+        off = 24 * HOUR
+        told = await bot.until(run, lambda r: r.jumped is not None)
+        assert told.steps["deploy"].attempt is not None and told.steps["deploy"].halt is None
+        world.hold["us"].set()
+        found = await bot.until(run, lambda r: not r.steps["deploy"].open)
+        assert found.steps["deploy"].end == "done"
+        events = [decode(r.kind, r.body) for r in await bot.store.events(run)]
+        assert [e.by > 23 * HOUR for e in events if isinstance(e, ev.ClockJumped)] == [True]
