@@ -22,6 +22,7 @@ from bot.contract import (
     Receipt,
     Retryable,
     Value,
+    release_named,
 )
 from bot.ports import Reply, Unreachable
 
@@ -79,7 +80,7 @@ async def _look(ctx: ReadCtx, p: ReleaseSwitchParams) -> tuple[dict[str, Json], 
     if reply.status >= 500:
         raise Retryable(f"GET {p.pointer}: answered {reply.status}")
     document = reply.json if reply.status == 200 and isinstance(reply.json, dict) else {}
-    if not isinstance(document.get("release"), str):
+    if release_named(document.get("release")) is None:
         raise Fatal(f"GET {p.pointer}: answered {reply.status}, no release", "check target and path in the plan")
     return document, reply.etag
 
@@ -106,7 +107,7 @@ async def _serving(ctx: Ctx, p: ReleaseSwitchParams, release: Value) -> None:
         page = (await ctx.ports.http.get(p.target, p.health)).json
     except Unreachable as error:
         raise NotYet(f"waiting for {p.target} to serve {release}: {error}", after=1) from error
-    serves = page.get("release") if isinstance(page, dict) else None
+    serves = release_named(page.get("release")) if isinstance(page, dict) else None
     if serves != release:
         raise NotYet(f"waiting for {p.target} to serve {release}: {serves or 'no release'} serves", after=1)
 

@@ -32,6 +32,14 @@ Value = Annotated[Blob | Json, Field(union_mode="left_to_right")]
 INLINE_LIMIT = 4096
 """Bytes of canonical JSON above which a value belongs into `ports.blobs`."""
 
+NAME_LIMIT = 200
+"""Characters above which what a target says is no release's name."""
+
+
+def release_named(said: object) -> str | None:
+    """The release that a target names; None where what it says can be none."""
+    return said if isinstance(said, str) and 0 < len(said) <= NAME_LIMIT and said.isprintable() else None
+
 
 NAMES = "names"
 """Key in a parameter's schema: what of the catalogue its value names, a kind of target or "service". Plans are held to

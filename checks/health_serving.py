@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from bot.contract import Check, HttpTarget, Output, Params, ReadCtx, Status, Verdict
+from bot.contract import Check, HttpTarget, Output, Params, ReadCtx, Status, Verdict, release_named
 from bot.ports import Page, Reply, Unreachable
 
 
@@ -85,10 +85,10 @@ def _words(seen: HealthServingOutput | str) -> str:
 
 def _read(reply: Reply) -> HealthServingOutput:
     page = reply.json if isinstance(reply.json, dict) else {}
-    release, errors = page.get("release"), page.get("errors")
+    errors = page.get("errors")
     return HealthServingOutput(
         status=reply.status,
-        release=release if isinstance(release, str) else None,
+        release=release_named(page.get("release")),
         errors=errors if isinstance(errors, int | float) and not isinstance(errors, bool) else None,
     )
 

@@ -35,6 +35,7 @@ from bot.contract import (
     Value,
     Verdict,
 )
+from bot.engine import bounded
 from bot.narrow import narrow
 from bot.plan.model import StepSpec, resolve
 from bot.ports import Ports, ReadOnly, Record, Unreachable
@@ -221,7 +222,7 @@ class Attempt:
         except (Superseded, asyncio.CancelledError):
             raise
         except NotYet as e:
-            await self.write(ev.Waiting(self.id, self.n, str(e), self.clock() + e.after, e.done, e.total))
+            await self.write(ev.Waiting(self.id, self.n, bounded.text(str(e)), self.clock() + e.after, e.done, e.total))
         except Retryable as e:
             parts = e.parts if isinstance(e, Away) else {}
             await self._fail("retryable", str(e), retry_at=self.clock() + e.after, parts=parts)
@@ -240,6 +241,8 @@ class Attempt:
         self, cause: Any, error: str, hint: str = "", retry_at: float | None = None, parts: Mapping[str, str] = NOWHERE
     ) -> None:
         seen = {} if cause == "retryable" else await self._look(parts)
+        error, hint = bounded.text(error), bounded.text(hint)
+        parts = {name: bounded.text(why) for name, why in parts.items()}
         await self.write(ev.Failed(self.id, self.n, cause, error, hint, retry_at, seen, parts))
 
     async def _look(self, away: Collection[str] = ()) -> Mapping[str, Value]:
@@ -432,7 +435,7 @@ class Attempt:
         else:
             seen = await asyncio.gather(*(self.look_once(self.run.plan.by_id[i]) for i in spec.repeat))
             verdict = together(dict(zip(spec.repeat, seen, strict=True)))
-        await self.write(ev.Checked(self.id, self.n, verdict))
+        await self.write(ev.Checked(self.id, self.n, bounded.verdict(verdict)))
 
     async def look_once(self, spec: StepSpec) -> Verdict:
         """One look of one check. Whatever goes wrong is `unknown`."""

@@ -12,10 +12,10 @@ from bot.adapters.http import HttpClient, HttpTarget
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.contract import Status, Verdict
 from bot.playground.single import Fault, Shop
-from bot.ports import Page
+from bot.ports import Page, Reply
 from bot.ports.kubernetes import Cluster
 from bot.testing import PortsFor, ports, run_check
-from checks.health_serving import HealthServing, HealthServingParams
+from checks.health_serving import HealthServing, HealthServingParams, _judge, _read
 
 
 async def look(ports_for: PortsFor, release: str | None = "2.4.0", path: str = "/healthz") -> Verdict:
@@ -114,3 +114,10 @@ async def test_errors_up_to_the_limit_of_the_catalogue_pass() -> None:
         assert (verdict.status, verdict.observed) == (
             Status.PASS, "shop: 200, from release 2.4.0, 0.0% errors (3 of 3 targets)"
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x" * 40_000, "2.4.0\x1b[2J", ""])
+async def test_what_can_be_no_release_is_none_and_never_recorded(name: str) -> None:
+    page = Reply(200, {}, "", {"release": name, "errors": 0.0})
+    assert _read(page).release is None
+    assert _judge(_read(page), "2.4.0", Page("/healthz")) is Status.UNKNOWN
