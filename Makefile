@@ -2,10 +2,10 @@
 #   make test ARGS="-k store"    make test WORKERS=0    make lock ARGS=--upgrade    make bench BENCH=append
 
 PYTHON ?= python3
-UV := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+TOOLS := $(VENV)/tools
 TYPES := $(VENV)/slack-types
 ARGS ?=
 # More workers than cores, as most tests wait; each more costs 6 s of CPU, for it collects every test itself.
@@ -17,20 +17,20 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup browser check plain types test fmt demo torture bench lock clean
+.PHONY: help setup browser check plain types test fmt demo torture bench lock audit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## an environment in .venv; does nothing while the locks stay as they are
 
-$(VENV)/uv-$(UV):
+$(TOOLS): requirements/build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make setup PYTHON=...")'
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock
 	@touch $@
 
-$(READY): requirements/dev.lock pyproject.toml | $(VENV)/uv-$(UV)
+$(READY): requirements/dev.lock pyproject.toml $(TOOLS)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -79,10 +79,18 @@ bench: $(READY) ## measure one thing: make bench BENCH=<name of a file in bench/
 	@test -f "bench/$(BENCH).py" || { echo "make bench BENCH=<name>, of:" $(filter-out __init__,$(basename $(notdir $(wildcard bench/*.py)))); exit 2; }
 	$(BIN)/python -m bench.$(BENCH) $(ARGS)
 
-lock: | $(VENV)/uv-$(UV) ## pin every version and hash again; ARGS=--upgrade for newer ones
+lock: | $(TOOLS) ## pin every version and hash again; ARGS=--upgrade for newer ones
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.lock
 	$(COMPILE) $(ARGS) pyproject.toml --all-extras --group dev -c requirements/runtime.lock -o requirements/dev.lock
 	$(COMPILE) $(ARGS) --group browser -c requirements/dev.lock -o requirements/browser.lock
+	$(COMPILE) $(ARGS) --group build -c requirements/dev.lock -o requirements/build.lock
+	$(COMPILE) $(ARGS) --group audit -o requirements/audit.lock
+
+audit: | $(TOOLS) ## known faults of everything that is locked; asks the network
+	@test -x $(VENV)/audit/bin/python || $(BIN)/uv venv --quiet $(VENV)/audit
+	$(BIN)/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes -r requirements/audit.lock
+	@for lock in runtime dev browser build; do echo "$$lock:"; \
+		$(VENV)/audit/bin/pip-audit --progress-spinner off --disable-pip --require-hashes -r requirements/$$lock.lock || exit 1; done
 
 clean: ## remove what was made: the environment, caches, builds
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
