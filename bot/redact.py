@@ -91,6 +91,17 @@ class Redactor:
             return next((k for v in value if (k := self.alters(v))), None)
         return None
 
+    def objection(self, *texts: str) -> str:
+        """Why what a person has typed is not taken; empty where it holds no secret. A mere word behind "password:"
+        stops nobody in an incident: it is only redacted."""
+        found = (s.kind for text in texts for s in self._spans(text) if not text[s.start : s.end].isalpha())
+        if (kind := next(found, None)) is None:
+            return ""
+        return (
+            f"This text holds what looks like a secret ({kind}), and would be kept for ever and shown to others. "
+            "Say it without the value. Nothing was changed. If it is a real one have it replaced: it was typed here."
+        )
+
     def looks(self, value: Json, name: str = "") -> bool:
         """Whether a value looks like a secret, or holds one (`bot.ports.Secrets`)."""
         return self.alters(value, name) is not None

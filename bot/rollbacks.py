@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
 from bot.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarget, Without, answer
@@ -43,6 +43,8 @@ from bot.run.state import Run
 from bot.store import AlreadyOpen, Duplicate, Store
 
 MIN_REASON = 4
+TYPED = frozenset({"reason", "note"})
+"""Fields of commands in which people say something in their own words."""
 BESIDE = frozenset({"freeze", "thaw", "unban"})
 """Plans that bring no release back: what the bot and people do beside rollbacks."""
 OTHER_WAY = {"rollback": "forward", "forward": "rollback"}
@@ -103,7 +105,8 @@ class Rollbacks:
 
     async def open(self, wanted: Wanted, person: Person, via: str, *, key: str | None = None) -> Run | Refusal:
         """Opens the rollback that is wanted, or says why not."""
-        if no := self._may_ask(person, await self.people.everyone(), wanted.reason):
+        said = (wanted.reason, wanted.impact, wanted.workaround)
+        if no := self._may_ask(person, await self.people.everyone(), *said):
             return no
         created = await self.prepare(wanted, Actor.of(person, via))
         if isinstance(created, Refusal):
@@ -237,6 +240,8 @@ class Rollbacks:
     ) -> Answer | Refusal:
         """Carries out what a person asks of a run. A command names a release by its version only; key: the click's
         identity, so that a delivery that comes twice is answered once."""
+        if no := self._secret_in(*(str(getattr(command, f.name)) for f in fields(command) if f.name in TYPED)):
+            return no
         if isinstance(command, Retarget | Admit):
             release = await self._of_ledger(run_id, command)
             if isinstance(release, Refusal):
@@ -522,7 +527,8 @@ class Rollbacks:
             return []
         return [ev.Inherited(steps[0], "", "", change, self.clock())] if change is not None else []
 
-    def _may_ask(self, person: Person, people: Sequence[Person], reason: str) -> Refusal | None:
+    def _may_ask(self, person: Person, people: Sequence[Person], reason: str, *more: str) -> Refusal | None:
+        """more: what else the person has typed."""
         if no := stranger(person):
             return no
         if COMMANDER not in person.roles:
@@ -532,7 +538,11 @@ class Rollbacks:
             return Refusal(Why.NOT_YOURS, text, tuple(p.id for p in able))
         if len(reason.strip()) < MIN_REASON:
             return Refusal(Why.BAD_INPUT, "This needs a reason: `because <what is wrong>`.")
-        return None
+        return self._secret_in(reason, *more)
+
+    def _secret_in(self, *typed: str) -> Refusal | None:
+        no = self.engine.redactor.objection(*typed)
+        return Refusal(Why.BAD_INPUT, no) if no else None
 
 
 def _impossible(faults: Mapping[str, str]) -> Refusal:

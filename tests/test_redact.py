@@ -131,6 +131,13 @@ def test_a_known_value_is_found_inside_base64_wherever_it_stands(before: str, af
     assert "[redacted:secret]" in clean and len(clean) < len("data: [redacted:secret]") + 12
 
 
+def test_what_people_type_is_refused_with_a_hint_but_never_for_a_mere_word() -> None:
+    no = redactor.objection("checkout fails", f"the log says {KNOWN}")
+    assert "looks like a secret (secret)" in no and "Say it without the value" in no and KNOWN not in no
+    for text in ("password: reset fails since the deploy", "login fails, token=broken", "checkout fails"):
+        assert redactor.objection(text) == ""
+
+
 @given(st.text())
 def test_redacting_twice_is_redacting_once(text: str) -> None:
     once = redactor.text(text)

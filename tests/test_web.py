@@ -156,7 +156,18 @@ async def test_guessing_tokens_is_slow_and_logged_without_the_guess(site: Site, 
 async def test_tokens_and_the_webhook_secret_are_in_no_answer_and_no_log(site: Site, caplog: Any) -> None:
     caplog.set_level(logging.DEBUG)
     secrets = [SECRET, *site.house.tokens.values()]
-    run = await site.open(reason=f"it says {SECRET}")
+    run = await site.open(reason="it says something")
+    for path, body in (
+        ("/v1/rollbacks", {"service": "shop", "reason": f"it says {SECRET}"}),
+        ("/v1/rollbacks", {"service": "shop", "reason": "checkout fails", "impact": f"it says {SECRET}"}),
+        (f"/v1/runs/{run}/commands", {"do": "stop", "reason": f"it says {SECRET}"}),
+        ("/v1/releases", {"service": "shop", "version": "2.4.2", "commit": SECRET}),
+        ("/v1/releases/shop/2.4.0/ban", {"reason": f"it says {SECRET}"}),
+        ("/v1/freezes/shop/overrides", {"reason": f"it says {SECRET}"}),
+    ):
+        status, no = await site.ask("ana", "POST", path, body)
+        assert status == 400 and "looks like a secret (secret)" in no["text"], path
+        assert "Say it without the value" in no["text"] and SECRET not in json.dumps(no)
     texts = [
         json.dumps(await site.get(p)) for p in (f"/v1/runs/{run}", f"/v1/runs/{run}/events", "/v1/runs", "/readyz")
     ]
@@ -496,7 +507,7 @@ class _With:
         return self._other[name] if name in self._other else getattr(self._bot, name)
 
 
-async def test_releases_are_changed_by_commanders_only_and_the_reasons_are_redacted(site: Site) -> None:
+async def test_releases_are_changed_by_commanders_only(site: Site) -> None:
     for person in ("cho", "eve"):
         for path, body in (
             ("/v1/releases", {"service": "shop", "version": "2.4.2"}),
@@ -504,8 +515,8 @@ async def test_releases_are_changed_by_commanders_only_and_the_reasons_are_redac
             ("/v1/releases/shop/2.4.0/serving", {}),
         ):
             assert (await site.ask(person, "POST", path, body))[0] == 403
-    status, found = await site.ask("ana", "POST", "/v1/releases/shop/2.4.0/ban", {"reason": f"it leaks {SECRET}"})
-    assert status == 200 and SECRET not in json.dumps(found) and found["state"] == "banned"
+    status, found = await site.ask("ana", "POST", "/v1/releases/shop/2.4.0/ban", {"reason": "it leaks"})
+    assert status == 200 and found["state"] == "banned"
     for version, what in (("9.9.9", "ban"), ("2.4.0", "praise"), ("a%20b", "ban")):
         assert (await site.ask("ana", "POST", f"/v1/releases/shop/{version}/{what}", {"reason": "it leaks"}))[0] == 404
     assert (await site.ask("ana", "POST", "/v1/releases/shp/2.4.0/ban", {"reason": "it leaks"}))[0] == 404

@@ -72,6 +72,11 @@ def _meant(words: tuple[str, ...]) -> tuple[str | None, str]:
 def _stopped(what: str, reason: str | None) -> None:
     if reason is None or len(reason.strip()) < MIN_REASON:
         raise click.UsageError(f"{what} needs a --reason that others can understand later.")
+    from bot import wiring
+    from bot.settings import read_settings
+
+    if no := wiring.redactor_of(read_settings()).objection(reason):
+        raise End(Code.USAGE, no)
     found, told = run_async(_alone(_accepted if what == "accept-loss" else _signed, reason.strip()))
     say(found, f"{told} Start the bot.")
 
@@ -95,7 +100,7 @@ async def _alone(do: Callable[[Offline, Actor, str], Awaitable[_Told]], reason: 
             if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:
                 raise End(Code.REFUSED, f"{len(others)} bot(s) are alive on this database. Stop them first.")
             user = os_user()
-            return await do(base, Actor(f"os:{user}", user, (), "host"), base.redactor.text(reason))
+            return await do(base, Actor(f"os:{user}", user, (), "host"), reason)
         except ValueError as e:
             raise End(Code.REFUSED, str(e)) from None
         finally:

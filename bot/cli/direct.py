@@ -115,6 +115,8 @@ def opened(reason: str) -> Iterator[Client]:
     if len(reason.strip()) < MIN_REASON:
         raise End(Code.USAGE, "--direct needs a reason that others can understand later.")
     settings, user = read_settings(), os_user()
+    if no := wiring.redactor_of(settings).objection(reason):
+        raise End(Code.USAGE, no)
     started: Future[tuple[int, str]] = Future()
     runner, stop = asyncio.Runner(), asyncio.Event()
     loop = runner.get_loop()
@@ -145,7 +147,7 @@ async def _listen(
     settings: Settings, user: str, reason: str, started: Future[tuple[int, str]], stop: asyncio.Event
 ) -> None:
     async with _dead(settings, user) as bot:
-        via = f"direct:{user}: {bot.redactor.text(reason)[:200]}"
+        via = f"direct:{user}: {reason[:200]}"
         runner = web.AppRunner(app(bot, via), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:

@@ -90,9 +90,11 @@ class Freezes:
         """Records that something is deployed all the same; in the run that froze the service, else in the log."""
         service = self._service(request)
         given = await read_body(_OVERRIDE, request)
-        reason, who = self.bot.redactor.text(given.reason.strip()), self.bot.redactor.text(given.who.strip())
+        reason, who = given.reason.strip(), given.who.strip()
         if not reason:
             raise BadRelease("reason: an override needs a reason. Nothing was recorded.")
+        if no := self.bot.redactor.objection(reason, who, given.version):
+            raise BadRelease(no)
         self._not_too_often(service.name)
         person = request.get(PERSON)
         by = Actor.of(person, via(request, "http")) if person is not None else Actor("ci", who or "CI", (), "ci")

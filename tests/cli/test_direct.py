@@ -102,6 +102,9 @@ def test_a_token_in_the_environment_makes_nobody_else_of_you(left: tuple[House, 
 def test_without_a_reason_or_a_place_in_the_catalogue_it_is_refused(left: tuple[House, str]) -> None:
     house, _ = left
     assert house.say("", "status", "--direct", "x").exit_code == Code.USAGE
+    token = "rbt_" + "aB3" * 12
+    found = house.say("", "status", "--direct", f"the bot is down, it said {token}")
+    assert found.exit_code == Code.USAGE and "looks like a secret" in found.stderr and token not in found.stderr
     catalogue = house.folder / "rollback.yaml"
     catalogue.write_text(catalogue.read_text().replace(f", {OS_USER}", "").replace(f"  {OS_USER}: {OS_USER}\n", ""))
     found = house.say("", "status", *DIRECT)

@@ -126,6 +126,17 @@ async def test_a_command_that_means_no_run_or_several_says_what_to_name(desk: De
     assert await desk.events() == [k for k in await desk.events() if k not in ("stopped", "command offered")]
 
 
+async def test_a_reason_with_a_secret_is_refused_with_a_hint_and_never_repeated(desk: Desk) -> None:
+    secret = "rbt_" + "aB3" * 12
+    said = (await desk.slash("ana", f"shop to 2.4.0 because the log says {secret}")).text
+    assert "looks like a secret (rollback-token)" in said and "Say it without the value" in said and secret not in said
+    await opened(desk)
+    before = await seq(desk)
+    said = (await desk.slash("ana", f"stop because {secret}")).text
+    assert "looks like a secret" in said and secret not in said
+    assert await seq(desk) == before
+
+
 @pytest.mark.parametrize("mode", ["http"])
 async def test_a_bot_that_can_post_nowhere_says_how_to_invite_it_and_opens_nothing(desk: Desk) -> None:
     desk.workspace.driver.archive("ana", HERE)
