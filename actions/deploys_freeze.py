@@ -33,7 +33,7 @@ from bot.contract import (
     ServiceName,
     Value,
 )
-from bot.ports import Unreachable
+from bot.ports import Unreachable, told
 from bot.ports.kubernetes import Changed, Cluster, Denied, Place, Thing, standing
 from bot.trials import standing_since, until_let_in, until_refused
 
@@ -101,7 +101,7 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
                 now, rules = _in_force(seen.there[c.name]), p.rules(c)
                 edits += [Edit(Place(c.name, "guard", p.guard).target("rules"), now, rules)] if now != rules else []
         if seen.lost and not edits:
-            raise Unreachable(f"{_listed_lost(seen.lost)}; every other cluster has its freeze already")
+            raise Unreachable(f"{told(seen.lost)}; every other cluster has its freeze already")
         facts, warnings = _facts(seen, p), _warnings(seen, p)
         if not edits:
             return Change(_already(seen, p), facts=facts, warnings=warnings)
@@ -223,12 +223,17 @@ def _others(p: DeploysFreezeParams) -> list[str]:
     return [*found, *([f"not covered: {', '.join(p.uncovered)}"] if p.uncovered else [])]
 
 
+def _paths(names: Sequence[str]) -> str:
+    """ "path: CI", "paths: eu-1, us-1"; "paths" where there are none."""
+    return f"path{'' if len(names) == 1 else 's'}{': ' if names else ''}{', '.join(names)}"
+
+
 def _facts(seen: Seen, p: DeploysFreezeParams) -> tuple[Fact, ...]:
     enforced = [c.name for c in seen.clusters if c.name in seen.there]
     found = [
-        Fact("enforced", len(enforced), f"paths: {', '.join(enforced)}" if enforced else "paths"),
-        Fact("asked", len(p.asked), f"paths: {', '.join(p.asked)}" if p.asked else "paths"),
-        Fact("not covered", len(p.uncovered), f"paths: {', '.join(p.uncovered)}" if p.uncovered else "paths"),
+        Fact("enforced", len(enforced), _paths(enforced)),
+        Fact("asked", len(p.asked), _paths(p.asked)),
+        Fact("not covered", len(p.uncovered), _paths(p.uncovered)),
     ]
     groups = sorted({g for c in seen.clusters for g in c.break_glass})
     found += [Fact("passes", ", ".join(["the bot", *groups]))]
@@ -237,13 +242,9 @@ def _facts(seen: Seen, p: DeploysFreezeParams) -> tuple[Fact, ...]:
 
 
 def _warnings(seen: Seen, p: DeploysFreezeParams) -> tuple[str, ...]:
-    found = [f"not reached, so not frozen: {_listed_lost(seen.lost)}"] if seen.lost else []
+    found = [f"not reached, so not frozen: {told(seen.lost)}"] if seen.lost else []
     found += [f"nothing stops {what}" for what in p.uncovered]
     return tuple(found)
-
-
-def _listed_lost(lost: Mapping[str, str]) -> str:
-    return "; ".join(why if why.startswith(name) else f"{name}: {why}" for name, why in lost.items())
 
 
 def _names(value: Json) -> list[str]:

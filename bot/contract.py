@@ -282,7 +282,7 @@ class Change:
         """The change that puts every `before` back, in reverse order; effects only where marked `repeat`."""
         return replace(
             self,
-            summary=f"Undo: {self.summary}",
+            summary=self.summary if self.is_noop else f"Undo: {self.summary}",
             edits=tuple(replace(e, before=e.after, after=e.before) for e in reversed(self.edits)),
             effects=tuple(e for e in self.effects if e.on_undo == "repeat"),
             facts=(),

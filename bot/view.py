@@ -504,7 +504,7 @@ def stands(x: Leftover) -> Iterator[str]:
 def review(run: Run, r: Review) -> str:
     """A broken glass that is to be reviewed, in a sentence."""
     title = run.asked[r.decision].spec.title if r.decision in run.asked else r.decision
-    return (f"@{r.by.name} opened {title} ({r.decision}) alone at {moment(r.at)}: {r.why}; to be reviewed by somebody "
+    return (f"@{r.by.name} opened {title} alone at {moment(r.at)}: {r.why}; to be reviewed by somebody "
             f"else by {moment(working_days(r.at, 2))}")  # fmt: skip
 
 

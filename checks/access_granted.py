@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from pydantic import Field
 
 from bot.contract import Check, HttpTarget, Output, Params, ReadCtx, Status, Verdict
-from bot.ports import Unreachable
+from bot.ports import Unreachable, told
 from bot.ports.kubernetes import Denied
 from bot.ports.registry import Refused
 
@@ -128,5 +128,5 @@ def _repositories(images: Iterable[str]) -> Mapping[str, str]:
 
 def _words(seen: AccessGrantedOutput, asked: Mapping[str, object]) -> str:
     lines = [f"{place}: may not {'; '.join(rights)}" for place, rights in seen.missing.items()]
-    lines += [f"{place}: {why}" for place, why in seen.unreachable.items()]
+    lines += [told(seen.unreachable)] if seen.unreachable else []
     return "; ".join(lines) or f"all there, and allowed: {', '.join(asked)}"

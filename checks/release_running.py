@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import Field
 
 from bot.contract import Check, Outgoing, Output, Params, ReadCtx, Status, Verdict
-from bot.ports import Blob, Unreachable
+from bot.ports import Blob, Unreachable, told
 from bot.ports.kubernetes import Denied, Pod, digest
 from bot.released.ends import Difference, Ends
 from bot.released.left import by_hand
@@ -74,7 +74,7 @@ class ReleaseRunning(Check[ReleaseRunningParams]):
         apart = "; ".join(by_hand(seen.secrets))
         good = Status.WARN if apart else Status.PASS
         status = Status.FAIL if faults else Status.UNKNOWN if silent or empty else good
-        words = "; ".join(f"{place}: {why}" for place, why in output.faults.items())
+        words = told(output.faults)
         fine = f"{output.pods} of {output.wanted} pods in {', '.join(clusters)}{'; ' if apart else ''}{apart}"
         return Verdict(status, words or fine, EXPECTED, output.model_dump())
 

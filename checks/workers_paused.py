@@ -10,7 +10,7 @@ import asyncio
 from pydantic import Field
 
 from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
-from bot.ports import Unreachable
+from bot.ports import Unreachable, told
 from bot.ports.kubernetes import Cluster, Denied, Place, Pod, Thing
 
 KEDA = "annotation/autoscaling.keda.sh/paused-replicas"
@@ -52,7 +52,7 @@ class WorkersPaused(Check[WorkersPausedParams]):
                 running |= answer
         status = Status.FAIL if running else Status.UNKNOWN if unreachable else Status.PASS
         words = [f"{place}: {how}" for place, how in running.items()]
-        words += [f"{cluster}: {why}" for cluster, why in unreachable.items()]
+        words += [told(unreachable)] if unreachable else []
         seen = WorkersPausedOutput(running=running, unreachable=unreachable)
         fine = f"{sum(len(c.workers) for c in clusters)} workers paused"
         return Verdict(status, "; ".join(words) or fine, EXPECTED, seen.model_dump())

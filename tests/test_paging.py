@@ -17,6 +17,7 @@ from bot import wiring
 from bot.paging import PAGER, NotTaken, Pager, Paging, alerts
 from bot.playground.single import Shop
 from bot.rollbacks import Wanted
+from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings
 from tests.cli.house import House, fill, upgraded
@@ -65,6 +66,20 @@ def test_broken_glass_rings_with_who_and_why() -> None:
     (found,) = alerts(t.run).values()
     assert "/glass/backend/" in found.key
     assert "@dee opened Bring the backend back alone at 14:02 UTC: nobody answers" in str(found.payload["summary"])
+
+
+def test_a_debt_that_was_not_given_back_in_time_rings_until_it_is() -> None:
+    t = scenes.handed_over()
+    assert not alerts(t.run), "promised, and not late yet"
+    t.now += 86_401
+    t.wrote(ev.Overdue("freeze"))
+    (found,) = alerts(t.run).values()
+    summary = str(found.payload["summary"])
+    assert "/owed/freeze/" in found.key and "Freeze deployments is in place" in summary and "is overdue" in summary
+    t.now += 60
+    t.do(scenes.ANA, c.Restore("freeze", "it is late"))
+    t.acts("freeze", "open again", 3)
+    assert not alerts(t.run)
 
 
 # -- what is said to the pager -----------------------------------------------------------------------------------------

@@ -154,6 +154,10 @@ class RegistryClient:
                 return await asked
         except TimeoutError as error:
             raise Unreachable(f"{what}: no answer within {self._timeout:g} s") from error
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            raise Unreachable(
+                f"{what}: its certificate is not trusted (ROLLBACK_CA_FILE names a company's own)"
+            ) from error
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"{what}: no connection to {error.host}:{error.port}") from error
         except aiohttp.ClientError as error:

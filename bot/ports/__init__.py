@@ -58,6 +58,11 @@ class Unreachable(Exception):
         return cls("; ".join(f"{name} cannot be reached ({why})" for name, why in parts.items()), parts)
 
 
+def told(faults: Mapping[str, str]) -> str:
+    """ "us-1: no answer within 5 s; ...": each place with what is wrong, which may begin with its name already."""
+    return "; ".join(why if why.startswith(f"{place}:") else f"{place}: {why}" for place, why in faults.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """Which place a target of the catalogue is, without any secret and whatever credentials it is reached with.

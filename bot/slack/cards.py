@@ -264,7 +264,7 @@ def to_review(scene: Scene, r: Review) -> Message:
     """Reminds those who review broken glass."""
     called = scene.call([APPROVER, COMMANDER], True)
     press = button("Reviewed…", Press("ask-review", scene.run.id, r.decision), "primary")
-    text = joined([called, escape(stopped(view.review(scene.run, r)))], " ")
+    text = joined([called, escape(stopped(view.review(scene.run, r)))], ": ")
     return message(section(fit(text, 1_500)), *actions(f"review.{r.decision}", scene.run.id, press))
 
 

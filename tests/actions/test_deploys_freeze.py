@@ -88,8 +88,8 @@ async def test_the_preview_says_what_is_enforced_asked_and_not_covered_and_write
     assert (change.summary, change.warnings) == (said, ("nothing stops uploads to the shop's bucket",))
     assert [(f.name, f.value, f.unit) for f in change.facts] == [
         ("enforced", 2, "paths: eu-1, us-1"),
-        ("asked", 1, "paths: CI"),
-        ("not covered", 1, "paths: uploads to the shop's bucket"),
+        ("asked", 1, "path: CI"),
+        ("not covered", 1, "path: uploads to the shop's bucket"),
         ("passes", "the bot, break-glass", ""),
     ]
     assert not two.eu.requests.writes("bot")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import ssl
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from slack_bolt.async_app import AsyncApp
 
 from bot.adapters.http import HttpTarget
+from bot.adapters.registry import RegistryClient
 from bot.catalogue import load_catalogue
 from bot.located import Faults
 from bot.paging import Pager
@@ -20,7 +23,8 @@ from bot.ports import Unreachable
 from bot.reach import adapters_of
 from bot.redact import Redactor
 from bot.settings import Settings, SettingsError
-from bot.slack.calls import quiet_client
+from bot.slack.calls import Calls, Down, quiet_client
+from bot.slack.socket import Socket
 from bot.tls import trust
 from tests.adapters.test_http import Commands, Reach, Serve, commands, reach, serve
 
@@ -150,7 +154,13 @@ async def private(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
     app = web.Application()
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/link":
+            link = web.WebSocketResponse()
+            await link.prepare(request)
+            async for _ in link:
+                pass
+            return link
         return web.json_response({"ok": True, "status": "success"})
 
     app.router.add_route("*", "/{tail:.*}", answer)
@@ -179,6 +189,57 @@ async def test_one_setting_says_which_authority_every_client_trusts(private: str
     assert (await Pager(f"{private}/v2", "key", trust=given).ping() == "") is trusted
     assert await goes(slack.auth_test()) is trusted
     await adapters.close()
+
+
+@pytest.fixture
+async def beside(private: str) -> AsyncIterator[str]:
+    """A server on this machine that sends on to the other one: to upload, to a socket, to where images are."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        match request.path:
+            case "/api/files.getUploadURLExternal":
+                return web.json_response({"ok": True, "upload_url": f"{private}/upload", "file_id": "F1"})
+            case "/api/apps.connections.open":
+                return web.json_response({"ok": True, "url": f"wss{private.removeprefix('https')}/link"})
+        return web.Response(status=307, headers={"Location": f"{private}{request.path}"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_what_others_send_the_bot_on_to_is_checked_as_well(beside: str, trusted: bool) -> None:
+    given = trust(TLS / "cert.pem" if trusted else None)
+    image, images = f"{beside}/shop/api@sha256:{'a' * 64}", RegistryClient(10.0, {}, given)
+    calls = Calls(quiet_client("xoxb-1", f"http://{beside}/api/", given), 10.0)
+    socket = Socket(AsyncApp(token="xoxb-1", signing_secret="x"), "xapp-1", f"http://{beside}/api/", trust=given)
+    running = asyncio.create_task(socket.run())
+    try:
+        if trusted:
+            assert await images.has(image) and await calls.upload("a.md", b"text") == "F1"
+            await until(lambda: socket.state == "")
+        else:
+            with pytest.raises(Unreachable, match="its certificate is not trusted"):
+                await images.has(image)
+            with pytest.raises(Down, match=r"bytes of a\.md could not be sent: .*certificate"):
+                await calls.upload("a.md", b"text")
+            await until(lambda: "certificate" in socket.state)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await socket.close()
+        await images.close()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not true():  # noqa: ASYNC110 - nothing tells when a socket's state changes
+            await asyncio.sleep(0.02)
 
 
 def test_a_file_without_certificates_is_told_by_the_settings_name(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ async def test_a_cluster_that_does_not_answer_is_unknown(shop: Fleet, api: str) 
     await shop.clusters["us-1"].disconnect()
     verdict = await look(shop, api)
     assert verdict.status is Status.UNKNOWN
-    assert verdict.observed.startswith("us-1: us-1: no connection to ")
+    assert verdict.observed.startswith("us-1: no connection to ")
 
 
 async def test_a_registry_that_does_not_answer_is_unknown(shop: Fleet, api: str) -> None:

@@ -67,7 +67,7 @@ async def test_a_cluster_that_does_not_answer_is_unknown(shop: Fleet) -> None:
     await shop.clusters["us-1"].disconnect()
     verdict = await look(shop)
     assert verdict.status is Status.UNKNOWN
-    assert verdict.observed.startswith("us-1: us-1: no connection to ")
+    assert verdict.observed.startswith("us-1: no connection to ")
 
 
 async def test_one_that_keda_was_told_to_leave_at_nothing_is_paused(shop: Fleet) -> None:

@@ -8,19 +8,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+import migrations
 from bot.cli import root
+from bot.cli.examination import _owed
 from bot.cli.output import Code
 from bot.playground.workspace import App, Workspace
+from bot.run.state import new_run
 from bot.slack.manifest import manifest
+from bot.store import Store
 from bot.store.signing import new_key
 from tests.cli.house import House, Running, upgraded
 from tests.pager import KEY, Incidents, pager
+from tests.slack import scenes
 
 SLACK = """
 services:
@@ -195,3 +201,21 @@ def pager_running() -> Iterator[Incidents]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def test_what_is_promised_is_counted_and_what_is_overdue_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'bot.db'}"
+    await asyncio.to_thread(migrations.upgrade, url)
+    store = await Store.open(url)
+    assert (await _owed(store)).text == "nothing is to be given back or reviewed"
+    tape, run = scenes.handed_over(), new_run("shop-1f")
+    for moment in tape.moments:
+        run = await store.append(run, [moment.event], tape.now)
+    for days, state, told in ((0, "ok", "1, 0 of them overdue: "), (2, "look", "1, 1 of them overdue: ")):
+        monkeypatch.setattr("bot.cli.examination.time", SimpleNamespace(time=lambda d=days: tape.now + d * 86_400))
+        found = await _owed(store)
+        assert found.state == state and found.text.startswith(f"{told}shop: Freeze deployments is in place")
+        assert "rollback-bot debts" in found.next
+    await store.close()

@@ -171,6 +171,12 @@ def test_a_debt_of_an_aborted_run_is_handed_over_with_a_time(bot: Running) -> No
     assert house.say("ana", *words).stdout == "Go read-only is @ben's now.\n"
     shown = until(house, "ana", run, lambda s: not s["open"])
     assert shown["outcome"] == "aborted, debts handed over" and "@ben sees to it" in shown["text"]
+    owed = house.say("ben", "debts")
+    assert "Go read-only is in place" in owed.stdout and "@ben sees to it until" in owed.stdout
+    assert f"rollback-bot restore {run} quiesce" in owed.stdout
+    (debt, *_) = json.loads(house.say("ben", "debts", "shop", "--json").stdout)["owed"]
+    assert (debt["what"], debt["owner"], debt["overdue"]) == ("debt", "ben", False)
+    assert "Nothing is in place" in house.say("ben", "debts", "billing").stdout
 
 
 def test_a_debt_of_an_aborted_run_is_restored(bot: Running) -> None:

@@ -468,6 +468,10 @@ async def test_a_debt_is_handed_to_a_person_until_a_time(desk: Desk) -> None:
     assert seen.ok, seen
     run = await desk.until(lambda r: r.debts["quiesce"].owner)
     assert run.debts["quiesce"].owner == IDS["cho"]
+    said = (await desk.slash("cho", "debts")).text
+    assert "Go read-only is in place" in said and "@cho sees to it until" in said and IDS["cho"] not in said
+    assert f"/rollback restore {run.id} quiesce because ..." in said and "rollback-bot" not in said
+    assert "Nothing is in place" in (await desk.slash("cho", "debts billing")).text
 
 
 # -- trouble -----------------------------------------------------------------------------------------------------------

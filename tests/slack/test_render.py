@@ -429,6 +429,33 @@ Stays changed: Deploy 2.4.0 was given up half-way: eu-1/shop-api/image is sha256
 """)
 
 
+def test_who_promised_to_give_something_back_is_reminded_in_the_channel_each_day_with_the_way_to_do_it() -> None:
+    tape = scenes.handed_over()
+    tape.now += 86_401
+    tape.wrote(ev.Overdue("freeze"))
+    (first,) = [p.slot for p in tape.screen().posts if p.slot.startswith("overdue.")]
+    assert read(tape, first) == snapshot("""\
+@dee: Freeze deployments of shop was to be given back by 2026-11-26 14:08 UTC. In place since 2026-11-25 14:02 UTC.
+[ Restore… ] [ Hand over… ]\
+""")
+    tape.now += 86_400
+    tape.wrote(ev.Overdue("freeze"))
+    (second,) = [p.slot for p in tape.screen().posts if p.slot.startswith("overdue.")]
+    post = tape.post(second)
+    assert second != first and post.fixed and not post.under, "a post of its own: an edit notifies nobody"
+
+
+def test_who_reviews_broken_glass_is_reminded() -> None:
+    tape = scenes.glass_broken()
+    tape.now += 3 * 86_400
+    tape.wrote(ev.Overdue(decision="schema.keep"))
+    (slot,) = [p.slot for p in tape.screen().posts if p.slot.startswith("review.")]
+    assert read(tape, slot) == snapshot("""\
+@cho @eli @SAPPROVERS @dee: @cho opened Database schema alone at 2026-11-25 14:04 UTC: no dba answers, customers cannot pay; to be reviewed by somebody else by 2026-11-27 14:04 UTC.
+[ Reviewed… ]\
+""")
+
+
 def test_the_end_of_an_aborted_run_names_what_is_left() -> None:
     assert read(scenes.abort_ended(), "end") == snapshot("""\
 Rollback of shop: 2.4.1 → 2.4.0: aborted, debts handed over.
