@@ -93,7 +93,7 @@ def _retargeted(run: Run, e: ev.Retargeted, at: float) -> Run:
     run = replace(
         run, target=e.target, tried=(*run.tried, *tried), restored=None, proposals={}, asked=asked
     )  # fmt: skip
-    return _again(run, again)
+    return _again(run, again, why=f"{e.target.version} is to be restored now")
 
 
 def _relocated(run: Run, e: ev.Relocated, at: float) -> Run:
@@ -102,12 +102,12 @@ def _relocated(run: Run, e: ev.Relocated, at: float) -> Run:
     return _again(replace(run, places=e.places, restored=None), again, e.differences)
 
 
-def _again(run: Run, again: Collection[str], differences: tuple[str, ...] = ()) -> Run:
+def _again(run: Run, again: Collection[str], differences: tuple[str, ...] = (), why: str = "") -> Run:
     """These steps are done anew, whatever was said about them so far; what of them is at work comes to rest first."""
     busy = [i for i in again if (a := run.steps[i].attempt) is not None and a.doing != "plan"]
     run = _set(run, *(replace(run.steps[i], reset=True) if i in busy else _anew(run.steps[i]) for i in again))
     for name in [n for n, a in run.asked.items() if set(again).intersection(a.spec.members)]:
-        run = _void(run, name, differences)
+        run = _void(run, name, differences, why)
     return _cancel(run, "superseded", busy)
 
 
@@ -115,7 +115,7 @@ def _admitted(run: Run, e: ev.FixAdmitted, at: float) -> Run:
     """What refuses new releases is widened for this one: its undo still leads to what was there before the run."""
     waiting = {k: p for k, p in run.proposals.items() if p.what != "admit" or p.release != e.release}
     run = replace(run, admitted=(*run.admitted, e.release), proposals=waiting)
-    return _again(run, widened(run))
+    return _again(run, widened(run), why=f"{e.release.version} is let through the freeze")
 
 
 def _offered(run: Run, e: ev.CommandOffered, at: float) -> Run:
@@ -461,13 +461,21 @@ def _refresh(run: Run, at: float) -> Run:
     asked from the beginning as soon as it has a member that is not what everybody so far has said yes to."""
     for name, asked in run.asked.items():
         if (asked.votes or asked.decided is not None) and not _bound(run, asked):
-            run = _void(run, name)
+            run = _void(run, name, why=_back_again(run, name))
     changed: dict[str, Asked] = {}
     for name, asked in run.asked.items():
         opened = (asked.opened if asked.opened is not None else at) if _can_be_decided(run, asked) else None
         if opened != asked.opened:
             changed[name] = replace(asked, opened=opened, shown=asked.shown or opened is not None)
     return replace(run, asked={**run.asked, **changed}) if changed else run
+
+
+def _back_again(run: Run, decision: str) -> str:
+    """Why it is asked anew where that is for what was left out: "us-1 is back, and gets its share now"."""
+    back = sorted(frozenset[str]().union(*(s.only for s in run.members(decision) if s.released is None)))
+    one = len(back) == 1
+    said = f"{', '.join(back)} {'is' if one else 'are'} back, and {'gets its' if one else 'get their'} share now"
+    return said if back else ""
 
 
 def _bound(run: Run, asked: Asked) -> bool:

@@ -127,8 +127,9 @@ def because(reason: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text that begins with a capital and ends with a full stop."""
-    return stopped(text[:1].upper() + text[1:])
+    """Text that begins with a capital and ends with a full stop; a name of a place or a thing stays as it is."""
+    plain = text.split(" ", 1)[0].rstrip(",:;").isalpha()
+    return stopped((text[:1].upper() if plain else text[:1]) + text[1:])
 
 
 def stopped(text: str) -> str:

@@ -87,6 +87,8 @@ def test_when_the_part_is_back_its_share_of_every_step_is_asked_for_once_and_don
     change = play.step("deploy").change
     assert change is not None and change.targets == {"us/shop"} and play.run.asked["backend"].opened is not None
     assert play.world["us/work"] == "off" and play.step("resume").attempt is None, "workers wait for the deploy"
+    dropped = play.run.asked["backend"].dropped
+    assert dropped is not None and dropped.why == "us is back, and gets its share now"
     play.approve("backend", DAN)
     play.go_all()
     began = [m.event.step for m in play.moments[before:] if isinstance(m.event, ev.ApplyStarted)]

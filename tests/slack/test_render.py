@@ -22,6 +22,7 @@ from bot.run import events as ev
 from bot.run.afterwards import Leftover
 from bot.slack import answers
 from bot.slack.blocks import buttons_of, section
+from bot.slack.phrases import sentence
 from bot.slack.truth import stays, true_now
 from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
@@ -443,6 +444,11 @@ def test_who_promised_to_give_something_back_is_reminded_in_the_channel_each_day
     (second,) = [p.slot for p in tape.screen().posts if p.slot.startswith("overdue.")]
     post = tape.post(second)
     assert second != first and post.fixed and not post.under, "a post of its own: an edit notifies nobody"
+
+
+def test_a_name_at_the_beginning_of_a_sentence_stays_as_it_is() -> None:
+    said = [sentence(x) for x in ("eu-1 restored, us-1 unknown", "up to 2 min for Deploy", "2 steps not timed yet")]
+    assert said == ["eu-1 restored, us-1 unknown.", "Up to 2 min for Deploy.", "2 steps not timed yet."]
 
 
 def test_who_reviews_broken_glass_is_reminded() -> None:
