@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -26,7 +27,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.store.database import parse_url
+from bot.store.database import PRIVATE, BadAddress, parse_url
 
 TTL = 30.0
 """Seconds a node counts as alive after its last beat."""
@@ -82,26 +83,29 @@ def take(url: str, *, version: str = "", ttl: float = TTL) -> Lease:
 
 
 def alive_nodes(url: str) -> frozenset[str]:
-    """Ids of the nodes that work on this PostgreSQL now, asked by somebody who is none; empty for SQLite. Blocking;
-    SQLAlchemyError if it does not answer."""
+    """Ids of the nodes that work on this PostgreSQL now, asked by somebody who is none; empty for SQLite, and where it
+    has no tables yet. Blocking; SQLAlchemyError if it does not answer."""
     if url.startswith("sqlite"):
         return frozenset()
     engine = _engine(url, timeout=3.0)
     try:
         with engine.connect() as c:
-            return frozenset(c.execute(_ALIVE).scalars())
+            there = c.execute(_THERE).scalar()
+            return frozenset(c.execute(_ALIVE).scalars()) if there else frozenset()
     finally:
         engine.dispose()
 
 
 class FileLease:
-    """SQLite: the one process that holds `<database>.lock`."""
+    """SQLite: the one process that holds `<database>.lock`, beside the file itself, by whichever link it is named."""
 
     id = "local"
 
     def __init__(self, url: str) -> None:
-        path = Path(f"{parse_url(url).database}.lock")
-        self._file = path.open("a+")
+        database = Path(parse_url(url).database or "").resolve()
+        _one_name(database)
+        path = database.with_name(f"{database.name}.lock")
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE), "a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -128,6 +132,17 @@ class FileLease:
     def close(self) -> None:
         """Let the lock go. The file stays: removing it would let two processes lock two files of one name."""
         self._file.close()
+
+
+def _one_name(database: Path) -> None:
+    """BadAddress where the file has several names that are all its own (hard links): neither this lock nor SQLite's own
+    files beside it would be the same for each."""
+    with contextlib.suppress(FileNotFoundError):
+        if (names := database.stat().st_nlink) > 1:
+            raise BadAddress(
+                f"{database} has {names} names (hard links): two bots could work on it without seeing one another. "
+                "Remove the others, or use a symbolic link."
+            )
 
 
 def _boottime() -> float:
@@ -256,6 +271,7 @@ def _engine(url: str, timeout: float) -> sa.Engine:
     )
 
 
+_THERE = sa.text("select to_regclass('node') is not null")
 _ALIVE = sa.text("select id from node where until > now() and id not like 'role:%'")
 _BURY = sa.text("delete from node where until < now() - make_interval(secs => 100 * :ttl)")
 _BEGIN = sa.text(

@@ -71,6 +71,8 @@ class Tokens:
             return None
         if (name_of(found), "token issued") not in self._recorded:
             await self.record()
+        if (name_of(found), "token issued") not in self._recorded:
+            return None
         return Bearer(found.person, found.issued_by)
 
     async def record(self) -> None:
@@ -78,6 +80,8 @@ class Tokens:
         while True:
             run = await self.store.load(TOKENS)
             for row in await self.store.events(TOKENS, self._seen):
+                if row.seq > run.seq:  # written meanwhile, or not believed
+                    break
                 event = ev.decode(row.kind, row.body)
                 if isinstance(event, ev.TokenIssued | ev.TokenRevoked):
                     self._recorded.add((event.token, event.kind))
@@ -89,11 +93,15 @@ class Tokens:
                     new.append(t)
                 if t.revoked is not None and (name_of(t), "token revoked") not in self._recorded:
                     events.append(ev.TokenRevoked(name_of(t), t.person))
+            if events and run.doubt:
+                log.error("no new token is good for anything, as the record of tokens is not believed: %s", run.doubt)
+                return
             try:
                 if events:
                     await self.store.append(run, events, self.clock())
             except Conflict:  # another node was first
                 continue
+            self._recorded |= {(e.token, e.kind) for e in events if isinstance(e, ev.TokenIssued | ev.TokenRevoked)}
             for t in new:
                 log.warning("a token %s for %s was issued by %s", name_of(t), t.person, t.issued_by)
                 if self.told is not None and t.expires > self.clock() and t.revoked is None:

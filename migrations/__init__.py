@@ -18,7 +18,17 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from bot.store import triggers
-from bot.store.database import LITE, UPGRADE, SchemaMismatch, connect_args, parse_url, place, plain_errors, prepare_lite
+from bot.store.database import (
+    LITE,
+    UPGRADE,
+    SchemaMismatch,
+    connect_args,
+    parse_url,
+    place,
+    plain_errors,
+    prepare_lite,
+    private,
+)
 
 LOCK = 0x726F6C6C00
 """PostgreSQL advisory lock of whoever migrates."""
@@ -112,6 +122,7 @@ def _connection(url: str, patience: float, begin: str) -> Iterator[sa.Connection
     parsed = parse_url(url)
     engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=connect_args(parsed, patience))
     if parsed.drivername == LITE:
+        private(parsed)
         prepare_lite(engine, patience)
     with plain_errors(parsed), engine.execution_options(begin=begin).begin() as c:
         yield c

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -156,7 +157,7 @@ def upgrade(revision: str) -> None:
 @click.argument("revision")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def downgrade(revision: str, yes: bool) -> None:
-    """Take it back to a revision ("base": before the first). What later ones added is lost."""
+    """Take it back to a revision ("base": before the first), with every bot stopped. What later ones added is lost."""
     import migrations
 
     url = _url()
@@ -164,8 +165,25 @@ def downgrade(revision: str, yes: bool) -> None:
     question = f"From {now} back to {revision}, and lose what came with it?"
     if not yes and not (sys.stdin.isatty() and click.confirm(question)):
         raise End(Code.REFUSED, "Nothing was changed. Stop the bot, make a backup, then repeat with --yes.")
-    found = migrations.downgrade(url, revision)
+    with _nobody_on(url):
+        found = migrations.downgrade(url, revision)
     say({"revision": found or None}, f"The database is at revision {found or 'none'}.")
+
+
+@contextlib.contextmanager
+def _nobody_on(url: str) -> Iterator[None]:
+    """AlreadyRunning, or End, where a bot works on the database: its tables would go under its feet."""
+    from bot.lease import FileLease, alive_nodes
+
+    if url.startswith("sqlite"):
+        with contextlib.closing(FileLease(url)):
+            yield
+        return
+    if alive := alive_nodes(url):
+        raise End(
+            Code.REFUSED, f"{len(alive)} bot(s) are alive on this database. Nothing was changed. Stop them first."
+        )
+    yield
 
 
 @db.command("current")

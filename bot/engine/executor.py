@@ -44,7 +44,7 @@ from dbos import (
 
 from bot.engine.attempt_id import AttemptId
 from bot.lease import Lease
-from bot.store.database import Transaction, parse_url
+from bot.store.database import Transaction, parse_url, private
 
 T = TypeVar("T")
 
@@ -106,6 +106,8 @@ class Executor:
         self._queued = not url.startswith("sqlite")
         whole = parse_url(url).render_as_string(hide_password=False)
         self._dbos_url = whole if self._queued else dbos_url or beside(url)
+        if not self._queued:
+            private(parse_url(self._dbos_url))
         self._lease, self._run_pass, self._on_cancelled = lease, run_pass, on_cancelled
         self._concurrency, self._poll, self._drain = concurrency, poll, drain
         self._sweep_every, self._clock = sweep_every, clock

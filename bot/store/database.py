@@ -16,9 +16,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 LITE, POSTGRES = "sqlite", "postgresql+psycopg"
 MEANT = {"sqlite+aiosqlite": LITE, "postgres": POSTGRES, "postgresql": POSTGRES}
 """Read as: what others write for SQLite beside asyncio, and what providers of PostgreSQL hand out."""
+PRIVATE = 0o600
 UPGRADE = "run `rollback-bot db upgrade`"
 
 
@@ -89,6 +92,19 @@ def connect_args(url: URL, patience: float) -> dict[str, Any]:
         "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
     }  # fmt: skip
     return {k: v for k, v in given.items() if k not in url.query}
+
+
+def private(url: URL) -> None:
+    """Makes SQLite's file, and those beside it, readable for nobody but the bot's user; where they are another user's
+    they are left. Never opens one that is there: closing it would let go of SQLite's own locks."""
+    path = Path(url.database or "")
+    with contextlib.suppress(OSError):  # what is wrong with the place is told on connecting
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
+    for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        with contextlib.suppress(OSError):
+            found = name.stat()
+            if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+                name.chmod(PRIVATE)
 
 
 def prepare_lite(engine: sa.Engine, patience: float) -> None:
@@ -229,6 +245,7 @@ class Lite:
 
     def __init__(self, url: URL, patience: float) -> None:
         self.url = url
+        private(url)
         self._engine = sa.create_engine(url, poolclass=sa.QueuePool, pool_timeout=patience + 5)
         prepare_lite(self._engine, patience)
         self._transactions = self._engine.execution_options(begin="BEGIN IMMEDIATE")

@@ -8,6 +8,7 @@ import hashlib
 import json
 import socket
 import sqlite3
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import migrations
 from bot import wiring
 from bot.cli import root
 from bot.cli.output import Code
+from bot.lease import RowLease
 from bot.run import events as ev
 from bot.settings import strange
 from bot.store.rows import Token
@@ -352,3 +354,28 @@ async def target(house: House, run: str) -> str:
         found = (await bot.store.load(run)).target
         assert found is not None and found.images["shop-api"].endswith("0" * 61)
         return found.version
+
+
+def test_no_tables_are_taken_from_under_a_bot(bot: Running) -> None:
+    refused = bot.house.say("", "db", "downgrade", "base", "--yes")
+    assert refused.exit_code == Code.REFUSED and "another bot works on this database" in refused.stderr
+    assert bot.house.say("ana", "whoami").exit_code == 0
+
+
+def test_nor_on_postgresql(tmp_path: Path, pg_database: str) -> None:
+    house = House(tmp_path, "http://127.0.0.1:1", database=pg_database)
+    assert house.say("", "db", "downgrade", "base", "--yes").exit_code == 0  # nothing there, nobody on it
+    assert house.say("", "db", "upgrade").exit_code == 0
+    lease = RowLease(pg_database)
+    try:
+        refused = house.say("", "db", "downgrade", "base", "--yes")
+        assert refused.exit_code == Code.REFUSED and "1 bot(s) are alive" in refused.stderr
+    finally:
+        lease.close()
+    assert house.say("", "db", "downgrade", "base", "--yes").exit_code == 0
+
+
+def test_the_files_of_a_database_are_the_bots_alone(bot: Running) -> None:
+    found = {p.name: stat.S_IMODE(p.stat().st_mode) for p in bot.house.folder.glob("bot.*")}
+    assert {"bot.db", "bot.db-wal", "bot.db.lock", "bot.dbos.db"} <= found.keys()
+    assert set(found.values()) == {0o600}, found

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from bot.lease import FENCED, AlreadyRunning, FileLease, RowLease, take
 from bot.store import tables
+from bot.store.database import BadAddress
 
 TTL = 1.0
 """Seconds, where a test waits for beats; a process that really ends itself gets twice that."""
@@ -90,6 +91,25 @@ def test_a_closed_lease_is_free_and_not_alive(tmp_path: Path) -> None:
     assert not first.elect("publisher")
     assert first.alive_nodes() == frozenset()
     FileLease(url).close()
+
+
+def test_one_file_has_one_lease_by_whichever_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    file = tmp_path / "real" / "bot.db"
+    file.touch()
+    (tmp_path / "link.db").symlink_to(file)
+    (tmp_path / "folder").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path)
+    first = FileLease(f"sqlite:///{file}")
+    for other in (tmp_path / "link.db", tmp_path / "folder" / "bot.db", "real/bot.db", "real/../link.db"):
+        with pytest.raises(AlreadyRunning):
+            FileLease(f"sqlite:///{other}")
+    first.close()
+    FileLease("sqlite:///link.db").close()
+    assert sorted(p.name for p in tmp_path.rglob("*.lock")) == ["bot.db.lock"]
+    (tmp_path / "hard.db").hardlink_to(file)
+    with pytest.raises(BadAddress, match="has 2 names"):
+        FileLease(f"sqlite:///{file}")
 
 
 @pytest.mark.parametrize("url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"])

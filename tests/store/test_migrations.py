@@ -163,3 +163,13 @@ async def test_threads_of_one_process_queue_as_well(tmp_path: Path) -> None:
     urls = [f"sqlite+aiosqlite:///{tmp_path / name}.db" for name in "abcd"]
     found = await asyncio.gather(*(asyncio.to_thread(migrations.upgrade, url) for url in urls))
     assert found == [migrations.head()] * 4
+
+
+async def test_a_database_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    file = tmp_path / "bot.db"
+    await asyncio.to_thread(migrations.upgrade, f"sqlite:///{file}")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.chmod(0o664)
+    store = await Store.open(f"sqlite:///{file}")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    await store.close()

@@ -14,10 +14,11 @@ from bot.run import events as ev
 from bot.run.decide import Decision, decide
 from bot.run.rules import refused
 from bot.run.state import new_run
-from bot.store import Keys, Store
+from bot.store import TOKENS, Keys, Store
 from bot.store import tables as t
 from bot.store.chain import event_hash
 from bot.store.signing import BadKey, new_key
+from bot.tokens import Tokens
 from bot.vouching import unfit, unsigned, vouch
 from tests.store.conftest import ANA
 
@@ -236,3 +237,17 @@ async def test_loading_a_run_takes_one_signature_however_long_it_is(
     assert await fresh.load("r1") == run and checked == [run.head]
     await asyncio.gather(*(fresh.load("r1") for _ in range(20)))
     assert checked == [run.head]
+
+
+async def test_where_the_record_of_tokens_is_not_believed_no_new_one_is_good(opened: Opens) -> None:
+    mine, forger = await opened(OWN), await opened()
+    tokens = Tokens(mine, lambda: AT)
+    old = await tokens.issue("U1", "os:root")
+    assert await tokens.whose(old) is not None
+    run = await forger.load(TOKENS)
+    await forger.append(run, [ev.TokenIssued("000000000000", "U2", "nobody", AT + 60)], AT)
+    fresh = Tokens(mine, lambda: AT)
+    new = await fresh.issue("U2", "nobody")
+    assert await fresh.whose(new) is None and await fresh.whose(old) is not None
+    await vouch(mine, ANA, "looked at, and right", AT)
+    assert await fresh.whose(new) is not None
