@@ -50,8 +50,10 @@ class FileBlobs:
         return data
 
     async def ping(self) -> None:
-        """BlobsUnavailable unless a file can be written and read."""
-        await self.put(b"ping", "text/plain")
+        """BlobsUnavailable unless a file can be written now, and read."""
+        said = secrets.token_hex(8)
+        await asyncio.to_thread(self.put_anchor, "written", said)
+        await asyncio.to_thread(self.get_anchor, "written")
 
     def put_anchor(self, name: str, text: str) -> Path:
         """Write (over) the small file `name` ("checkpoint.json", "by-hand/r1.md"), blocking. Where it lies.

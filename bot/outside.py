@@ -83,7 +83,7 @@ class ByHand:
         def lines(uses: str, edits: Sequence[Edit]) -> Sequence[str]:
             return typed(uses, [replace(e, before=whole(e.before), after=whole(e.after)) for e in edits])
 
-        return by_hand(run, self.clock(), lines, foreseen, self.about)
+        return await asyncio.to_thread(by_hand, run, self.clock(), lines, foreseen, self.about)
 
     async def _large(self, run: Run, foreseen: Changes) -> Callable[[Value], Value]:
         """Value -> itself, or what a reference to a large one stands for, as far as it can be read."""

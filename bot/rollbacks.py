@@ -96,6 +96,8 @@ class Rollbacks:
         self.engine, self.store, self.catalogue, self.plans = engine, store, catalogue, plans
         self.registry, self.releases, self.people = registry, releases, people
         self._digests, self.clock = digests, clock
+        self.careful: Callable[[], str] = str
+        """What is wrong with this node itself, in words; empty where nothing is."""
         self.debts, self.frozen = Debts(store, engine), Frozen(store, releases)
 
     @property
@@ -289,7 +291,8 @@ class Rollbacks:
         faults = impossible(plan, await self.people.everyone(), frozenset({by.id}))
         created = ev.Created(
             service.name, plan, plan.digest, removed, target, wanted.reason, by, channel=wanted.channel,
-            limits=dict(service.limits), impossible=faults, digests=self.digests, evidence=evidence,
+            limits=dict(service.limits), impossible=faults, digests=self.digests,
+            evidence=(*evidence, *([f"Careful: {careful}"] if (careful := self.careful()) else [])),
             channels=service.channels, impact=wanted.impact, workaround=wanted.workaround,
         )  # fmt: skip
         return _secret(created, self.engine.redactor) or created

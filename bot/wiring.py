@@ -29,6 +29,7 @@ from bot.engine.foresight import Foresight
 from bot.engine.reconciler import Engine
 from bot.engine.staff import NoChannels, Staff
 from bot.eta import Estimates, Eta
+from bot.faults import Faults, cramped, folders
 from bot.lease import Lease, take
 from bot.located.yamltree import content
 from bot.lookout import Lookout
@@ -134,7 +135,7 @@ class Bot(Offline):
         found = {"lease": "" if self.lease.live() else "lost: this node may not act"}
         found[f"catalogue {self.catalogue.digest[7:19]}"] = self.reloading.fault
         found["database"] = await _fault(self.store.check_schema())
-        found["files"] = await _fault(self.shared.fault())
+        found |= await own(self.files, self.shared, self.store)
         found["record"] = "" if found["database"] else await _fault(self.outside.whole())
         found["record copy"] = "" if found["database"] else await _fault(self.outside.fault())
         found["triggers"] = "" if found["database"] else await _fault(self.store.unguarded())
@@ -144,6 +145,12 @@ class Bot(Offline):
         found |= {f"places of {run}": f"takes no part: {why}" for run, why in self.engine.elsewhere.items()}
         found |= {"pager": self.paging.fault} if self.paging is not None else {}
         return {**found, **(self.slack.faults if self.slack is not None else {})}
+
+
+async def own(files: FileBlobs, shared: Shared, store: Store) -> dict[str, str]:
+    """What is wrong with what this node itself writes to."""
+    room = asyncio.to_thread(cramped, *folders(store, files.folder))
+    return {"files": await _fault(files.ping()) or await _fault(shared.fault()), "disk": await _fault(room)}
 
 
 @asynccontextmanager
@@ -271,6 +278,12 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         await rollbacks.debts.catch_up()
         for service in base.catalogue.services:
             await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
+        faults = Faults(lambda: own(base.files, shared, base.store), base.store, clock)
+        rollbacks.careful = lambda: faults.text
+        for part in ("files", "disk"):
+            metrics.gauge(f"rollback_{part}_at_fault", f"1 while something is wrong with the bot's {part}.",
+                          lambda part=part: bool(faults.now.get(part)))  # type: ignore[misc]  # fmt: skip
+        stack.push_async_callback(_end, asyncio.create_task(faults.run()))
         _gauges(bot)
         stack.push_async_callback(_end, asyncio.create_task(metrics.run()))
         stack.push_async_callback(_end, asyncio.create_task(outside.run()))

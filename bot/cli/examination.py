@@ -21,6 +21,7 @@ from bot import wiring
 from bot.blobs import BlobsUnavailable, FileBlobs
 from bot.catalogue import Catalogue, Release, Service
 from bot.engine.reconciler import impossible
+from bot.faults import cramped
 from bot.lease import alive_nodes
 from bot.left import left
 from bot.located import Faults
@@ -131,6 +132,8 @@ async def _files(files: FileBlobs) -> Finding:
         await files.ping()
     except BlobsUnavailable as error:
         return Finding("files", "fault", str(error), "let the bot's user write there, or change ROLLBACK_BLOBS_URL")
+    if why := await asyncio.to_thread(cramped, files.folder):
+        return Finding("files", "look", why, "make room before the next rollback")
     return Finding("files", "ok", f"{files.folder} can be written")
 
 

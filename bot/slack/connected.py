@@ -173,9 +173,9 @@ class Slack:
         if what == ends.BY_HAND:
             return (await self.by_hand(await self.store.load(run_id))).encode()
         if what == "audit.md":
-            return export_markdown(await self.store.events(run_id)).encode()
+            return (await asyncio.to_thread(export_markdown, await self.store.events(run_id))).encode()
         if what == "timeline.html":
-            return html(await self.store.events(run_id)).encode()
+            return (await asyncio.to_thread(html, await self.store.events(run_id))).encode()
         for step in (await self.store.load(run_id)).steps.values():
             for kept in step.receipt.evidence.values() if step.receipt else ():
                 if isinstance(kept, Mapping) and kept.get("digest") == what:

@@ -53,8 +53,8 @@ def screen(
     held = [c for c in called if _unlinked(scene, c, now)]
     posts = [Post(ROOT, channel, root(scene)), *_thread(scene, channel), *told]
     posts += [c.post for c in called if c not in held]
-    posts += [_notice(n) for n in notices]
-    posts += _ends(scene, channel, dict.fromkeys(n.channel for n in notices))
+    posts += [_notice(n, channel) for n in notices]
+    posts += _ends(scene, channel, dict.fromkeys(n.channel for n in notices if n.channel))
     posts += _reminders(scene, channel)
     soon = [now] if held else []
     return Screen(tuple(posts), min([*soon, *([again] if again is not None else [])], default=None))
@@ -180,12 +180,13 @@ def _reminders(scene: Scene, channel: str) -> Iterator[Post]:
             yield Post(slot, channel, cards.to_review(scene, r), urgency="decision", fixed=True)
 
 
-def _notice(n: Notice) -> Post:
-    """What an action had to say, in a channel of its own choice."""
+def _notice(n: Notice, channel: str) -> Post:
+    """What an action had to say, in a channel of its own choice; or the bot of itself, in the run's thread."""
     said = cut(n.text.strip(), 4 * NOTICE) or "(an empty notice)"
     parts = [escape(said[i : i + NOTICE]) for i in range(0, len(said), NOTICE)][:4]
     shown = message(*(section(fit(p, NOTICE)) for p in parts if p.strip()))
-    return Post(f"notice.{n.name}", n.channel, shown, urgency="news", fixed=True)
+    under = "" if n.channel else ROOT
+    return Post(f"notice.{n.name}", n.channel or channel, shown, under, urgency="news", fixed=True)
 
 
 def _ends(scene: Scene, channel: str, told: Iterable[str]) -> Iterator[Post]:

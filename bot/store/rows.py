@@ -57,7 +57,7 @@ class Unshown:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A post that an action asked for. channel: as catalogued."""
+    """A post that an action asked for. channel: as catalogued; empty where the bot tells of itself, in the thread."""
 
     run: str
     name: str

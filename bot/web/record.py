@@ -35,9 +35,9 @@ class Records:
         if form == "jsonl":
             return _file(await export_jsonl(self.bot.store, run), "application/x-ndjson")
         if form == "markdown":
-            return _file(export_markdown(await self.bot.store.events(run)), "text/markdown")
+            return _file(await asyncio.to_thread(export_markdown, await self.bot.store.events(run)), "text/markdown")
         if form == "html":
-            return _file(html(await self.bot.store.events(run)), "text/html")
+            return _file(await asyncio.to_thread(html, await self.bot.store.events(run)), "text/html")
         return as_json(await verified(self.bot.store, self.bot.files, run))
 
     async def _run(self, request: web.Request) -> str:
