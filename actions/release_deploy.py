@@ -42,9 +42,9 @@ from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
 from bot.released import rolling
 from bot.released.ends import Ends, names
-from bot.released.left import by_hand, who
+from bot.released.left import by_hand, short, who
 from bot.released.record import WHOLE, alike, whole_templates
-from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, kept, short, unblocked
+from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, unblocked
 from bot.released.survey import Seen, survey, workloads
 from bot.released.survey import ends as ends_of
 
@@ -84,8 +84,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
         ends = seen.end
         _known(seen, ends, p)
         unmade = await _not_ours_to_make(ctx, seen)
-        ours = (e for e in seen.edits if Place.of(e.target) not in unmade)
-        edits = tuple([Edit(e.target, await kept(ctx, e.before), await kept(ctx, e.after)) for e in ours])
+        edits, changed = await rolling.as_kept(ctx, seen.edits, unmade)
         warnings = [
             *_strange(seen),
             *_unlabelled(seen),
@@ -95,23 +94,26 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
             *by_hand(seen.secrets),
             *_unknown(ends, p),
         ]
-        changed = {Place.of(e.target) for e in edits}
         effects = tuple([e async for e in _unblocking(ctx, ends, seen, changed)])
         changed |= {unblocked(e) for e in effects}
         clusters = ctx.ports.kubernetes.clusters
         if not changed:
             facts = tuple(_facts(seen, changed, clusters))
             return Change(f"{_why_nothing(ends, p)}{_but(seen)}", facts=facts, warnings=tuple(warnings))
-        where = names({place.cluster for place in changed})
-        return Change(
-            f"{names({place.name for place in changed})} in {where} to {p.release}{_but(seen)}",
-            edits,
-            effects,
-            facts=tuple(_facts(seen, changed, clusters)),
-            warnings=(*warnings, *_warnings(seen, changed, p)),
-            within=_wave_by_wave(seen, changed, clusters, lambda r: r.limit),
-            lasts=_lasts(seen, changed, clusters),
-        )
+
+        def told() -> Change:
+            where = names({place.cluster for place in changed})
+            return Change(
+                f"{names({place.name for place in changed})} in {where} to {p.release}{_but(seen)}",
+                edits,
+                effects,
+                facts=tuple(_facts(seen, changed, clusters)),
+                warnings=(*warnings, *_warnings(seen, changed, p)),
+                within=_wave_by_wave(seen, changed, clusters, lambda r: r.limit),
+                lasts=_lasts(seen, changed, clusters),
+            )
+
+        return await asyncio.to_thread(told)  # of thousands of workloads: the loop goes on meanwhile
 
     async def observe(self, ctx: ReadCtx, p: ReleaseDeployParams, targets: Collection[str]) -> Mapping[str, Value]:
         ends = await _ends(ctx, p)
@@ -278,7 +280,8 @@ def _unlabelled(seen: Seen) -> Iterator[str]:
 
 
 def _gone(seen: Seen, p: ReleaseDeployParams, unmade: Collection[Place]) -> Iterator[str]:
-    back = {Place.of(e.target) for e in seen.edits if e.target.endswith(f"/{WHOLE}")}
+    whole = (e.target for e in (seen.edits if seen.gone else ()) if e.target.endswith(f"/{WHOLE}"))
+    back = {Place.of(target) for target in whole}
     for place, _ in seen.gone:
         if place in back and place in unmade:
             what = f"{p.release} had it, and the bot may not create a {place.kind} there (docs/kubernetes.md)"

@@ -14,7 +14,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pydantic import Field
 
 from bot.contract import (
-    INLINE_LIMIT,
     Action,
     Change,
     Ctx,
@@ -28,14 +27,13 @@ from bot.contract import (
     Receipt,
     Retryable,
     Value,
-    canonical,
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Place, Thing, digest, value_at
-from bot.released.left import Left, by_hand, of_secret
+from bot.released.large import kept, whole
+from bot.released.left import Left, by_hand, of_secret, short, who
 from bot.released.record import DATA, conceal, is_secret, without_secrets
 
-TEXT = "text/plain; charset=utf-8"
 _RIGHTS = "give the bot the right, or lift what forbids it; then try again"
 
 Settings = Mapping[str, Json]
@@ -75,9 +73,9 @@ class SettingsRestore(Action[SettingsRestoreParams]):
                 if now == after:
                     continue
                 if now in befores:
-                    edits.append(Edit(target, await _kept(ctx, now), await _kept(ctx, after)))
+                    edits.append(Edit(target, await kept(ctx, now), await kept(ctx, after)))
                 else:
-                    left.append(Fact(f"left alone: {_short(target)}", _changed(thing, target)))
+                    left.append(Fact(f"left alone: {short(target)}", _changed(thing, target)))
         warnings = [f"{name} cannot be reached ({why}): not part of this" for name, why in lost.items()]
         warnings += by_hand(hidden)
         if lost and not edits:
@@ -169,13 +167,7 @@ def _differing(thing: Thing, outgoing: Sequence[Settings], to: Settings) -> list
 
 
 def _changed(thing: Thing, target: str) -> str:
-    by = thing.by.get(target.removeprefix(thing.place.target("")))
-    return f"changed by {by.manager} at {by.at:%H:%M} UTC" if by is not None else "changed by somebody else"
-
-
-def _short(target: str) -> str:
-    cluster, _, name, _, key = target.split("/", 4)
-    return f"{cluster} {name}/{key}"
+    return who(thing, target.removeprefix(thing.place.target("")))
 
 
 def _key(target: str) -> str:
@@ -183,14 +175,7 @@ def _key(target: str) -> str:
 
 
 async def _seen(ctx: ReadCtx, thing: Thing | None, target: str) -> Value:
-    return await _kept(ctx, conceal(f"{DATA}{_key(target)}", value_at(thing, target), ctx.ports.secrets))
-
-
-async def _kept(ctx: ReadCtx, value: Json) -> Value:
-    """The value as a change may hold it: above 4 KiB by reference."""
-    if isinstance(value, str) and len(canonical(value).encode()) > INLINE_LIMIT:
-        return await ctx.ports.blobs.put(value.encode(), TEXT)
-    return value
+    return await kept(ctx, conceal(f"{DATA}{_key(target)}", value_at(thing, target), ctx.ports.secrets))
 
 
 # -- making it so ----------------------------------------------------------------------------------------------------
@@ -204,11 +189,9 @@ async def _write(ctx: Ctx, place: Place, thing: Thing | None, edits: Sequence[Ed
     for e in edits:
         now = await _seen(ctx, thing, e.target)
         if now not in (e.before, e.after):
-            raise Fatal(f"{_short(e.target)}: {_changed(thing, e.target)}", "ask who, then try again or undo")
+            raise Fatal(f"{short(e.target)}: {_changed(thing, e.target)}", "ask who, then try again or undo")
         if now != e.after:
-            after = e.after
-            whole = (await ctx.ports.blobs.get(after)).decode() if isinstance(after, Blob) else after
-            todo[e.target.removeprefix(place.target(""))] = whole
+            todo[e.target.removeprefix(place.target(""))] = await whole(ctx, e.after)
     if not todo:
         return
     try:

@@ -231,15 +231,20 @@ class Serving:
         except (Unreachable, Denied, Retryable) as error:
             self._say(service, f"the configuration of {served.version} cannot be read: {error}")
             return
-        taken = configuration(served.release, seen, [thing for thing in found if thing is not None], self._secrets)
-        blob = await self._blobs.put(canonical(taken).encode(), SNAPSHOT)
-        release = served.release
+        release, maps = served.release, [thing for thing in found if thing is not None]
+        taken, text = await asyncio.to_thread(self._taken, release, seen, maps)
+        blob = await self._blobs.put(text, SNAPSHOT)
         if release.settings is not None and blob != (release.last or release.settings):
-            known = json.loads(await self._blobs.get(release.last or release.settings))
-            if _moving(known) == _moving(taken):
+            known = await self._blobs.get(release.last or release.settings)
+            if await asyncio.to_thread(lambda: _moving(json.loads(known)) == _moving(taken)):
                 return
         if self._settled(service, release, blob):
             await self._releases.settled(service, served.version, blob)
+
+    def _taken(self, release: Release, seen: Seen, maps: Sequence[Thing]) -> tuple[Mapping[str, Json], bytes]:
+        """The record of a release, and its text: of thousands of workloads, so in a thread of its own."""
+        taken = configuration(release, seen, maps, self._secrets)
+        return taken, canonical(taken).encode()
 
     def _settled(self, service: str, release: Release, record: Blob) -> bool:
         """Whether this record is to be kept: as the first, or as another one that has stood for long enough."""

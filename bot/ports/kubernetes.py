@@ -33,6 +33,7 @@ Kind = Literal[
     "deployment", "statefulset", "daemonset", "cronjob", "rollout", "configmap", "scaledobject", "scaledjob", "hpa",
     "job", "application", "kustomization", "helmrelease", "imageupdateautomation", "guard",
 ]  # fmt: skip
+_KINDS = frozenset(get_args(Kind))
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 WORKLOADS: tuple[Kind, ...] = ("deployment", "statefulset", "daemonset", "cronjob", "rollout")
 """Kinds that run pods from a template."""
@@ -104,7 +105,7 @@ class Place:
     def of(cls, target: str) -> Place:
         """The object that an edit's target is part of. ValueError."""
         cluster, kind, name, *_ = target.split("/")
-        if kind not in get_args(Kind):
+        if kind not in _KINDS:
             raise ValueError(f"{target!r} names nothing in a cluster")
         return cls(cluster, cast(Kind, kind), name)
 
@@ -214,7 +215,8 @@ class Thing:
 
     @property
     def whole(self) -> Json:
-        """The object as it could be made anew, without what a cluster adds; None where that is not known."""
+        """The object as it could be made anew, without what a cluster adds, to be read only; None where that is not
+        known."""
         return None
 
 

@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from bot.contract import Edit, Json
-from bot.ports.kubernetes import Place, Thing, Writer, digest
+from bot.ports.kubernetes import WORKLOADS, Place, Thing, Writer, digest
 from bot.released.images import repository
 from bot.released.left import Left, of_secret, who
 from bot.released.record import (
@@ -250,10 +250,11 @@ def writers(ends: Ends, things: Iterable[Thing]) -> Mapping[str, frozenset[str]]
 def gone(ends: Ends, things: Iterable[Thing], clusters: Collection[str]) -> Iterator[tuple[Place, Fields]]:
     """Workloads that the target had in these clusters and that are not there."""
     there = {thing.place for thing in things}
-    for place, fields in ends.to.workloads:
-        ours = any(ends.digest(image) in ends.good for image in _images(fields).values())
-        if ours and place.cluster in clusters and place not in there:
-            yield place, fields
+    for place in ends.to.places:
+        if place.kind in WORKLOADS and place.cluster in clusters and place not in there:
+            fields = ends.to.at(place)
+            if any(ends.digest(image) in ends.good for image in _images(fields).values()):
+                yield place, fields
 
 
 def made(ends: Ends, fields: Fields) -> Json:

@@ -31,10 +31,8 @@ async def resolved(
     called = {repository(image).rpartition("/")[2] for image in releases}
     open_: dict[str, set[str]] = {}
     for thing in things:
-        for name, value in thing.fields.items():
-            image = str(value)
-            like = name.startswith("image/") and repository(image).rpartition("/")[2] in called
-            if like and digest(image) not in known:
+        for image in (str(value) for name, value in thing.fields.items() if name.startswith("image/")):
+            if digest(image) not in known and repository(image).rpartition("/")[2] in called:
                 open_.setdefault(image, set()).add(thing.place.cluster)
     if not open_:
         return {}

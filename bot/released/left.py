@@ -54,3 +54,9 @@ def who(thing: Thing, name: str) -> str:
     """ "changed by dee at 12:00 UTC", as far as the cluster knows."""
     by = thing.by.get(name)
     return f"changed by {by.manager} at {by.at:%H:%M} UTC" if by is not None else "changed by somebody else"
+
+
+def short(target: str) -> str:
+    """ "eu-1 shop-settings/KEY" of a key of a ConfigMap."""
+    cluster, _, name, _, key = target.split("/", 4)
+    return f"{cluster} {name}/{key}"

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from bot.ports import Json, Secrets
 from bot.ports.kubernetes import WORKLOADS, Kind, Place, Thing
@@ -29,6 +31,9 @@ TEMPLATE = ("env/", "order/", "container/", "pod/", "pod-label/", "pod-annotatio
 """How the fields of a pod template begin, its images left out."""
 WHOLE = "whole"
 """The field that stands for all of an object: absent, or as it could be made anew."""
+RECENT = 64
+"""Objects of a record that are kept parsed."""
+_VALUE = json.JSONDecoder()
 _HIDDEN, _EARLIER = "hidden", "sha256"
 """The one key of what stands for a value that looks like a secret; and the one that earlier records have."""
 _MAY_HIDE = (DATA, "env/", "container/", "pod/", "pod-label/", "pod-annotation/")
@@ -68,9 +73,10 @@ def without_secrets(thing: Thing, secrets: Secrets) -> Thing:
 
 @dataclass(frozen=True)
 class Record:
-    """A record by object. Empty: nothing is known."""
+    """A record by object. Empty: nothing is known. hidden: what takes the place of objects that hold a secret."""
 
     places: Mapping[Place, Fields] = field(default_factory=dict)
+    hidden: Mapping[Place, Fields] = field(default_factory=dict)
 
     @classmethod
     def of(cls, kept: Kept) -> Record:
@@ -82,29 +88,80 @@ class Record:
         return cls({Place.of(name): fields for name, fields in objects.items()})
 
     @classmethod
-    def read(cls, text: bytes) -> Record:
+    def read(cls, data: bytes) -> Record:
         """From its JSON. ValueError."""
-        kept = json.loads(text)
+        text = data.decode()
+        with suppress(ValueError):
+            return cls(_Kept(text))
+        kept = json.loads(text)  # not as `canonical` writes it
         if not isinstance(kept, dict):
             raise ValueError("it holds no settings")
         return cls.of(kept)
 
     def concealed(self, secrets: Secrets) -> Record:
         """Without what looks like a secret by now, and did not when it was kept."""
-        return Record({place: concealed(fields, secrets) for place, fields in self.places.items()})
+        every = ((place, fields, concealed(fields, secrets)) for place, fields in self.places.items())
+        return replace(self, hidden={place: safe for place, fields, safe in every if safe != fields})
 
     def at(self, place: Place) -> Fields:
         """What it knows of an object; empty where it knows nothing."""
-        return self.places.get(place, {})
+        return self.hidden.get(place) or self.places.get(place, {})
 
     @property
     def workloads(self) -> Iterator[tuple[Place, Fields]]:
         """Those it knows."""
-        return ((place, fields) for place, fields in self.places.items() if place.kind in WORKLOADS)
+        return ((place, self.at(place)) for place in self.places if place.kind in WORKLOADS)
 
     def knows(self, cluster: str, kinds: Sequence[Kind] = WORKLOADS) -> bool:
         """Whether it knows anything of these kinds there."""
         return any(place.cluster == cluster and place.kind in kinds for place in self.places)
+
+
+class _Kept(Mapping[Place, Fields]):
+    """The objects of a record as text, each parsed when it is asked for: all of them at once would be ten times as
+    large, and millions of values that the garbage collector goes through again and again."""
+
+    def __init__(self, text: str) -> None:
+        found = [*_objects(text)]
+        self._text, self._spans = text, dict(found)
+        if len(self._spans) < len(found):
+            raise ValueError("its keys are not sorted")
+        self._fields = lru_cache(maxsize=RECENT)(self._parsed)
+
+    def __getitem__(self, place: Place) -> Fields:
+        return self._fields(place)
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def _parsed(self, place: Place) -> Fields:
+        start, end = self._spans[place]
+        kept: Kept = json.loads(f"{{{self._text[start:end]}}}")
+        return {target.split("/", 3)[3]: value for target, value in kept.items()}
+
+
+def _objects(text: str) -> Iterator[tuple[Place, tuple[int, int]]]:
+    """Where the targets of each object stand in canonical JSON, whose sorted keys keep them together. ValueError."""
+    begin, at, about = 1, 1, ""
+    if not text.startswith("{"):
+        raise ValueError("it is no object")
+    try:
+        while text[at] != "}":
+            target, after = _VALUE.raw_decode(text, at)
+            cluster, kind, name, _ = target.split("/", 3)
+            if about != (here := f"{cluster}/{kind}/{name}"):
+                if about:
+                    yield Place.of(about), (begin, at - 1)
+                begin, about = at, here
+            _, at = _VALUE.raw_decode(text, after + 1)
+            at += text[at] == ","
+        if about:
+            yield Place.of(about), (begin, at)
+    except IndexError as error:
+        raise ValueError("the record is cut") from error
 
 
 def whole_templates(fields: Fields) -> bool:

@@ -11,11 +11,9 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from bot.contract import (
-    INLINE_LIMIT,
     Change,
     Ctx,
     Edit,
@@ -26,14 +24,14 @@ from bot.contract import (
     ReadCtx,
     Retryable,
     Value,
-    canonical,
     first_seen,
     first_time,
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
 from bot.released.ends import Ends, made, names, order
-from bot.released.left import who
+from bot.released.large import kept, whole
+from bot.released.left import short, who
 from bot.released.record import IMAGE, WHOLE, conceal, is_secret
 from bot.released.survey import RIGHTS
 
@@ -45,9 +43,10 @@ ROUNDS = 3
 """How often a workload is written that somebody puts back each time."""
 PROMOTE = ": lift a pause, and skip the steps of its canary and their analyses, so that all pods are replaced at once"
 """How the effect on an Argo Rollout ends."""
+PIECE = 500
+"""Edits after which others get their turn."""
 LOOK = 2.0
 """Seconds between two looks at a rollout."""
-TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 FREE = Hindrance("")
 """Nothing stands in the way."""
 
@@ -76,22 +75,18 @@ async def at(ctx: ReadCtx, places: Collection[Place]) -> Mapping[Place, Thing | 
     return {place: thing for answer in answers for place, thing in answer.items()}
 
 
-async def kept(ctx: ReadCtx, value: Value) -> Value:
-    """The value as a change may hold it: above 4 KiB by reference."""
-    if value is None or isinstance(value, Blob) or len(text := canonical(value).encode()) <= INLINE_LIMIT:
-        return value
-    if isinstance(value, str):
-        return await ctx.ports.blobs.put(value.encode(), TEXT)
-    return await ctx.ports.blobs.put(text, JSON)
-
-
-async def whole(ctx: ReadCtx, value: Value) -> Json:
-    """The same, as it is written."""
-    if not isinstance(value, Blob):
-        return value
-    data = await ctx.ports.blobs.get(value)
-    found: Json = json.loads(data) if value.type == JSON else data.decode()
-    return found
+async def as_kept(ctx: ReadCtx, edits: Iterable[Edit], leave: Collection[Place]) -> tuple[tuple[Edit, ...], set[Place]]:
+    """Edits as a change holds them, and the objects that they are of. leave: objects that are left out. Of thousands of
+    edits others get their turn in between."""
+    found: list[Edit] = []
+    changed: set[Place] = set()
+    for n, e in enumerate(edits, 1):
+        if (place := Place.of(e.target)) not in leave:
+            changed.add(place)
+            found.append(Edit(e.target, await kept(ctx, e.before), await kept(ctx, e.after)))
+        if not n % PIECE:
+            await asyncio.sleep(0)
+    return tuple(found), changed
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -281,9 +276,3 @@ def _failure(place: Place, r: Rollout, found: Hindrance | None) -> str:
 def finished(clusters: Collection[str]) -> str:
     """What begins a sentence about the rest."""
     return f"{names(clusters)} done; " if clusters else ""
-
-
-def short(target: str) -> str:
-    """ "eu-1 shop-settings/KEY" of a key of a ConfigMap."""
-    cluster, _, name, _, key = target.split("/", 4)
-    return f"{cluster} {name}/{key}"

@@ -23,8 +23,6 @@ RIGHTS = "give the bot the right, or lift what forbids it; then try again"
 KEPT = 4
 """Records that are held in memory."""
 _RECORDS: dict[str, tuple[Secrets, Record]] = {}
-PIECE = 100
-"""Workloads that are compared before others get their turn."""
 _UNREAD = "look after what ROLLBACK_BLOBS_URL names, then try again"
 _CALLED = "name the workloads of the releases as they are called in the cluster"
 
@@ -94,18 +92,10 @@ async def survey(ctx: ReadCtx, end: Ends) -> Seen:
     asked = [t for a in seen for t in (*a.labelled, *a.others)]
     end = replace(end, resolved=await resolved(ctx.ports.kubernetes, ctx.ports.registry, asked, end.every_image))
     seen = [replace(a, others=[t for t in a.others if end.removes(t)]) for a in seen]
-    things = [t for a in seen for t in (*a.labelled, *a.others)]
-    by = writers(end, things)
-    workloads: list[Difference] = []
-    for start in range(0, len(things), PIECE):
-        try:
-            workloads += [end.workload(t, by.get(t.place.cluster, ())) for t in things[start : start + PIECE]]
-        except Several as error:
-            raise Fatal(str(error), _CALLED) from error
-        await asyncio.sleep(0)
-    settings = [end.settings(t, by.get(t.place.cluster, ())) for a in seen for t in a.maps]
-    missing = gone(end, things, [c.name for c in clusters if c.name not in lost])
-    return Seen(end, workloads, settings, [*missing], [t.place for a in seen for t in a.others], lost)
+    try:  # of thousands of workloads: in a thread, so that the loop goes on
+        return await asyncio.to_thread(_against, end, seen, [c.name for c in clusters if c.name not in lost], lost)
+    except Several as error:
+        raise Fatal(str(error), _CALLED) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +103,16 @@ class _Answer:
     labelled: Sequence[Thing]
     others: Sequence[Thing]
     maps: Sequence[Thing]
+
+
+def _against(end: Ends, seen: Sequence[_Answer], there: Sequence[str], lost: Mapping[str, str]) -> Seen:
+    """Everything against its end. there: the clusters that answered. Several."""
+    things = [t for a in seen for t in (*a.labelled, *a.others)]
+    by = writers(end, things)
+    workloads = [end.workload(t, by.get(t.place.cluster, ())) for t in things]
+    settings = [end.settings(t, by.get(t.place.cluster, ())) for a in seen for t in a.maps]
+    missing = [*gone(end, things, there)]
+    return Seen(end, workloads, settings, missing, [t.place for a in seen for t in a.others], lost)
 
 
 async def _look(ctx: ReadCtx, cluster: Cluster, end: Ends) -> _Answer | str:

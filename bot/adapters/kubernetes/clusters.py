@@ -37,8 +37,8 @@ from bot.contract import Edit, Retryable
 from bot.ports import Json, Record, Unreachable, Where, unbound
 from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing, Trial
 
-PIECE = 100
-"""Objects that are read before others get their turn."""
+FEW = 50
+"""Objects that are read at once; more in a thread, so that others get their turn."""
 LOG_LIMIT = 1024 * 1024
 LOG_LINES = "10000"
 """The last ones of a container; `limitBytes` would give the first."""
@@ -138,10 +138,7 @@ class Clusters:
                 if resource.extension and not await rights.served(self._connection(cluster), resource):
                     continue  # nobody is asked for a right to what is not there
                 raise
-            for start in range(0, len(bodies), PIECE):
-                piece = bodies[start : start + PIECE]
-                found += [read(Place(cluster, kind, body["metadata"]["name"]), body) for body in piece]
-                await asyncio.sleep(0)
+            found += await _all_read(cluster, kind, bodies)
         if kind == "configmap":
             return [thing for thing in found if thing.place.name in known.settings]
         if named is not None:
@@ -469,6 +466,13 @@ class Clusters:
         if now is None:
             return f"{seen.place} is gone"
         return _differing(seen, now, wanted) or f"{seen.place} has changed since it was read"
+
+
+async def _all_read(cluster: str, kind: Kind, bodies: Sequence[Body]) -> list[Read]:
+    def every() -> list[Read]:
+        return [read(Place(cluster, kind, body["metadata"]["name"]), body) for body in bodies]
+
+    return every() if len(bodies) <= FEW else await asyncio.to_thread(every)
 
 
 def _typed(place: Place, resource: resources.Resource) -> str:

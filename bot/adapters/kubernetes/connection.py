@@ -39,6 +39,8 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 PAGE = 500
 """Objects of one page of a list."""
+SHORT = 256 * 1024
+"""Characters of an answer that is read at once; a longer one in a thread, so that others get their turn."""
 _RESTARTS = 3
 """How often a list is begun again whose pages have expired."""
 
@@ -133,7 +135,8 @@ class Connection:
         self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
     ) -> Any:
         """The answer, as JSON. Refused, Unreachable."""
-        return json.loads(await self.text(method, path, query=query, body=body, sort=sort))
+        text = await self.text(method, path, query=query, body=body, sort=sort)
+        return json.loads(text) if len(text) <= SHORT else await asyncio.to_thread(json.loads, text)
 
     async def text(
         self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"

@@ -88,7 +88,7 @@ class Read(Thing):
         version, kind = MADE[self.place.kind]
         named = {"name": self.place.name, "labels": labels, "annotations": notes}
         return {"apiVersion": version, "kind": kind, "metadata": {key: value for key, value in named.items() if value},
-                "spec": copy.deepcopy(self.body["spec"])}  # fmt: skip
+                "spec": self.body["spec"]}  # fmt: skip
 
 
 def read(place: Place, body: Body) -> Read:
