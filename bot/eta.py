@@ -322,7 +322,7 @@ def _spread(seconds: Sequence[float], longest: float) -> list[float]:
 
 def _between(least: float, most: float) -> list[float]:
     """Quantiles where nothing was measured: the first decile is `least`, the last one `most`."""
-    return [least + (most - least) * min(max((u - 0.1) / 0.8, 0.0), 1.0) for u in _POINTS]
+    return [least + (most - least) * share for share in _BETWEEN]
 
 
 def _pace(run: Run | None, spec: StepSpec, foreseen: Changes) -> tuple[float, float]:
@@ -344,6 +344,7 @@ def _limit(spec: StepSpec) -> float:
 
 
 _POINTS = tuple((i + 0.5) / DRAWS for i in range(DRAWS))
+_BETWEEN = tuple(min(max((u - 0.1) / 0.8, 0.0), 1.0) for u in _POINTS)
 _NORMAL = tuple(map(NormalDist().inv_cdf, _POINTS))
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from pydantic import ValidationError
 
 from bot.catalogue import Service
-from bot.contract import NAMES, Action, AnyAction, AnyCheck, Json
+from bot.contract import NAMES, Action, AnyAction, AnyCheck, Json, Params
 from bot.located import Document, Fault, Path, Report, dotted
 from bot.located.shapes import Shape
 from bot.located.strict import note
@@ -217,13 +218,20 @@ class _Compiler:
         return self._params[f.id]
 
 
+@cache
+def _shape(params: type[Params]) -> Shape:
+    """Made once in a process, as it takes 10 ms."""
+    return Shape.of(params.model_json_schema())
+
+
 class _Params:
     """The parameters of one step."""
 
     def __init__(self, look: Lookup, f: Found, handler: AnyAction | AnyCheck):
         self.look, self.report, self.found, self.handler = look, look.report, f, handler
         self.path: Path = (*f.path, "with")
-        self.wanted = Shape.of(handler.Params.model_json_schema())
+        params: type[Params] = handler.Params
+        self.wanted = _shape(params)
 
     def compiled(self, given: dict[str, Json]) -> dict[str, Json]:
         if self.report.has(self.path):
