@@ -20,6 +20,7 @@ from bot.policy import COMMANDER, Actor, Person, Refusal, Why
 from bot.run import events as ev
 from bot.run import naming
 from bot.run.afterwards import leftovers
+from bot.run.decide import lapsed
 from bot.run.fold import evolve
 from bot.run.proposals import proposal_gate
 from bot.run.rules import doubted, refused
@@ -306,6 +307,17 @@ def _lawful(run: Run, found: Answer, now: float) -> Answer | Refusal:
 
 
 def _approve(run: Run, c: Approve, a: Asking) -> Answer | Refusal:
+    """A yes; the first of a new round where those before hold no longer, though nobody has written that down yet."""
+    gone = lapsed(run, run.asked[c.decision], a.now)
+    if gone is None:
+        return _yes(run, c, a)
+    found = _yes(evolve(run, gone, a.now), c, a)
+    if isinstance(found, Refusal):
+        return found
+    return Answer((gone, *found.events), f"It was {gone.why}, so it is asked anew. {found.text}")
+
+
+def _yes(run: Run, c: Approve, a: Asking) -> Answer | Refusal:
     asked = run.asked[c.decision]
     if asked.spec.gate is None or asked.opened is None or asked.decided is not None:
         role, moved = "", dict[str, str]()

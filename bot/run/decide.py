@@ -150,9 +150,16 @@ def _waiting(run: Run, now: float) -> Iterator[ev.Event]:
 def _lapsed(run: Run, now: float) -> Iterator[ev.Event]:
     """Decisions whose yes is too long ago for what has not begun yet."""
     for a in run.asked.values():
-        until = lapses(run, a)
-        if until is not None and a.spec.gate is not None and now >= until:
-            yield ev.Lapsed(a.spec.name, f"approved over {a.spec.gate.lifetime / 60:g} min ago, and not begun")
+        if (gone := lapsed(run, a, now)) is not None:
+            yield gone
+
+
+def lapsed(run: Run, a: Asked, now: float) -> ev.Lapsed | None:
+    """That a yes to this holds no longer, where it does not."""
+    until = lapses(run, a)
+    if until is None or a.spec.gate is None or now < until:
+        return None
+    return ev.Lapsed(a.spec.name, f"approved over {a.spec.gate.lifetime / 60:g} min ago, and not begun")
 
 
 def lapses(run: Run, a: Asked) -> float | None:

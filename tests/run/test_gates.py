@@ -540,6 +540,22 @@ def test_a_yes_of_which_nothing_has_begun_lapses_and_is_asked_again_never_decide
     assert play.world == {"slow": "new", "one": "new"}
 
 
+def test_a_click_after_the_lifetime_of_the_yes_before_it_begins_a_new_round() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=TWO)]))
+    play.look()
+    play.approve("one", CHO)
+    play.now += 3601  # and nobody has looked since: the bot was away
+    said = play.do(DAN, Approve("one", play.run.card("one")))
+    assert said.startswith("It was approved over 60 min ago, and not begun, so it is asked anew. Approved: One.")
+    assert "Still needed: an approver" in said
+    asked = play.run.asked["one"]
+    assert [g.by.id for g in asked.votes] == ["dan"] and asked.decided is None
+    assert asked.dropped is not None and [g.by.id for g in asked.dropped.votes] == ["cho"]
+    play.look()
+    play.approve("one", CHO)
+    assert play.run.asked["one"].decided is not None
+
+
 def test_the_lifetime_is_the_gates_own() -> None:
     play = released(lifetime=120)
     play.approve("one", CHO)
