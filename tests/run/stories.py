@@ -19,7 +19,7 @@ from bot.catalogue import Release
 from bot.contract import Change, Edit, Json
 from bot.plan.model import REF, Choice, Condition, Decision, OnFail, Plan, StepSpec
 from bot.policy import Actor, Gate, Person, Refusal, Vote, may_vote
-from bot.ports import Blob
+from bot.ports import Blob, Where
 from bot.run import events as ev
 from bot.run.decide import finished
 from bot.run.state import Asked, Debt, Run, Step
@@ -285,6 +285,10 @@ def move(play: Play, r: Random) -> str:
         who, command = any_command(play.run, r, play.now)
         found = play.say(who, command)
         return f"{who.id} says {command}: {found.text}"
+    if chance < 0.8825:
+        at = r.choice(("https://a.example", "https://b.example"))
+        play.write(ev.Relocated({"api": Where(at, at, "http")}, (f"api now at {at}",)))
+        return f"every catalogue says {at} by now"
     if chance < 0.885:
         play.write(ev.PeopleChanged({"start": "nobody is left"} if r.random() < 0.5 else {}))
         return "people change"

@@ -383,7 +383,8 @@ def test_the_stories_tell_of_every_kind_of_event(many: list[Play]) -> None:
         ev.Unknown,
         ev.LossAccepted,
         ev.Vouched,
-        ev.Relocated,  # test_where.py
+        ev.TokenIssued,
+        ev.TokenRevoked,
     }
 
 
