@@ -38,7 +38,7 @@ EARLIER = "d2318bd"
 """The build that is the yardstick."""
 RUNS, RELEASES = 5000, 300
 PAUSE = 0.1
-"""Seconds between an answer and the asker's next question."""
+"""Seconds between an answer and the asker's next question, about."""
 TOKEN = "a-token-that-all-pipelines-share"
 CATALOGUE = """\
 people: {ana: ana}
@@ -129,7 +129,7 @@ async def ask(server: Server, askers: int, seconds: float) -> list[float]:
                 took.append(time.perf_counter() - begun)
                 if time.perf_counter() > until:
                     return
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
 
         await asyncio.gather(*(one() for _ in range(askers)))
     return took

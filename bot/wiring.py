@@ -149,8 +149,8 @@ class Bot(Offline):
 
 async def own(files: FileBlobs, shared: Shared, store: Store) -> dict[str, str]:
     """What is wrong with what this node itself writes to."""
-    room = asyncio.to_thread(cramped, *folders(store, files.folder))
-    return {"files": await _fault(files.ping()) or await _fault(shared.fault()), "disk": await _fault(room)}
+    found = {"files": await _fault(files.ping()) or await _fault(shared.fault())}
+    return {**found, "disk": await _fault(asyncio.to_thread(cramped, *folders(store, files.folder)))}
 
 
 @asynccontextmanager

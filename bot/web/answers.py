@@ -50,11 +50,19 @@ class No(Exception):
         return as_json(body, status=self.status, headers=headers)
 
 
-def as_json(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """The body as JSON, never to be kept by anybody on the way."""
+def written(body: Any) -> str:
+    """As JSON."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def as_json(
+    body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, behind: str = ""
+) -> web.Response:
+    """The body as JSON, never to be kept by anybody on the way. behind: an object, written already, of which this
+    one says more."""
     own = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
-    written = json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n"
-    return web.Response(text=written, status=status, headers=own, content_type="application/json")
+    text = f"{behind[:-1]},{written(body)[1:]}\n" if behind else f"{written(body)}\n"
+    return web.Response(text=text, status=status, headers=own, content_type="application/json")
 
 
 @web.middleware

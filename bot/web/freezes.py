@@ -10,7 +10,6 @@ import hmac
 import logging
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter
@@ -20,7 +19,7 @@ from bot.freezes import Freeze
 from bot.policy import Actor, Refusal, Why
 from bot.releases import BadRelease
 from bot.run import events as ev
-from bot.web.answers import No, as_json
+from bot.web.answers import No, as_json, written
 from bot.web.requests import PERSON, click_key, read_body, via, word_in_address
 from bot.web.serves import Serves
 
@@ -59,7 +58,7 @@ class Freezes:
     def __init__(self, bot: Serves) -> None:
         self.bot = bot
         self._overridden: dict[str, list[float]] = {}
-        self._told: dict[str, tuple[Freeze, dict[str, Any]]] = {}
+        self._told: dict[str, tuple[Freeze, str]] = {}
 
     async def show(self, request: web.Request) -> web.Response:
         """How a service stands; with ?version= or ?digest= (several may be given) whether that may be deployed."""
@@ -73,17 +72,18 @@ class Freezes:
             raise No(400, Why.BAD_INPUT, f"?{unknown[0]}= is not known here; ask with ?digest= or ?version=.")
         answer = freeze.answer(version, digests)
         asked = {"allowed": answer.allowed} if version or digests else {}
-        return as_json(self._stands(freeze) | asked | {"reason": answer.reason})
+        return as_json(asked | {"reason": answer.reason}, behind=self._stands(freeze))
 
-    def _stands(self, freeze: Freeze) -> dict[str, Any]:
-        """As JSON has it. Made once for all who share a look."""
+    def _stands(self, freeze: Freeze) -> str:
+        """As JSON has it. Written once for all who share a look: it may name hundreds of bans."""
         known = self._told.get(freeze.service)
         if known is None or known[0] is not freeze:
-            known = self._told[freeze.service] = freeze, {
+            stands = {
                 "service": freeze.service, "state": "locked" if freeze.locked else "open", "run": freeze.run,
                 "who": freeze.who, "why": freeze.why, "since": freeze.since,
                 "banned": [asdict(b) for b in freeze.banned], "admitted": [asdict(a) for a in freeze.admitted],
             }  # fmt: skip
+            known = self._told[freeze.service] = freeze, written(stands)
         return known[1]
 
     async def override(self, request: web.Request) -> web.Response:
