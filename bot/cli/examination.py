@@ -19,7 +19,7 @@ import actions
 import checks
 from bot import wiring
 from bot.blobs import BlobsUnavailable, FileBlobs
-from bot.catalogue import Catalogue, Release, Service
+from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
 from bot.engine.reconciler import impossible
 from bot.faults import cramped
 from bot.lease import alive_nodes
@@ -96,6 +96,12 @@ async def everything() -> AsyncIterator[Finding]:
             yield await _owed(store)
             for finding in await _places(settings, catalogue, store):
                 yield finding
+        targets = [t for service in catalogue.services.values() for t in service.targets.values()]
+        if settings.digest_key is None and any(isinstance(t, KubernetesTarget) for t in targets):
+            text = (
+                "no ROLLBACK_DIGEST_KEY: whether values that look like secrets have changed is not known in a rollback"
+            )
+            yield Finding("secrets", "look", text, "set it, the same on every node: `openssl rand -hex 24` makes one")
         slack = told(settings, running)
         compiled, found = _plans(plans, catalogue)
         found += await _people(catalogue, compiled, slack, store)

@@ -93,6 +93,18 @@ def test_without_slack_and_without_a_bot_all_is_fine(house: House) -> None:
     assert found.stdout.splitlines()[-1].startswith("All ")
 
 
+def test_with_clusters_it_says_what_a_bot_without_a_key_for_digests_cannot_tell(house: House) -> None:
+    assert "secrets" not in findings(house)
+    file = house.folder / "rollback.yaml"
+    catalogue = yaml.safe_load(file.read_text())
+    catalogue["services"]["shop"]["targets"]["eu-1"] = {"kubernetes": "eu-1", "namespace": "shop", "timeout": "1s"}
+    file.write_text(yaml.safe_dump(catalogue))
+    nowhere = {"ROLLBACK_KUBECONFIG": str(house.folder / "none")}
+    found = findings(house, **nowhere)["secrets"]
+    assert found["state"] == "look" and "ROLLBACK_DIGEST_KEY" in found["text"] and "openssl" in found["next"]
+    assert "secrets" not in findings(house, ROLLBACK_DIGEST_KEY="k" * 16, **nowhere)
+
+
 def test_a_running_bot_is_found_and_asked(bot: Running) -> None:
     assert findings(bot.house)["bot"] == {
         "name": "bot", "state": "ok", "text": f"runs at {bot.house.url}", "next": "",
