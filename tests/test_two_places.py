@@ -94,9 +94,10 @@ def both(tmp_path: Path, pg_database: str) -> Iterator[Both]:
             here.stop()
 
 
-async def ready(house: House) -> str:
-    """What a probe hears."""
-    async with aiohttp.ClientSession() as session, session.get(f"{house.url}/readyz") as answer:
+async def ready(house: House, token: str) -> str:
+    """What a member hears of how it is."""
+    known = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=known) as session, session.get(f"{house.url}/readyz") as answer:
         return await answer.text()
 
 
@@ -114,7 +115,9 @@ def test_only_the_approved_shop_is_touched_and_the_other_node_says_why_it_takes_
     run_id = str(opened["run"])
     assert here.call(both.store.load(run_id)).places["api"].at == both.right.url
     until = time.monotonic() + WITHIN
-    while f"places of {run_id}: takes no part: {differs}" not in (told := asyncio.run(ready(both.other))):
+    while f"places of {run_id}: takes no part: {differs}" not in (
+        told := asyncio.run(ready(both.other, house.tokens["eve"]))
+    ):
         assert time.monotonic() < until, told
         time.sleep(0.5)
     ended = both.play(run_id)
