@@ -251,7 +251,10 @@ class Store:
         return await self._all(Head, query.order_by(t.head.c.due, t.head.c.run))
 
     async def unended(self, service: str) -> list[Head]:
-        """Runs of a service that are open or have left something (`owing`), newest first: few, however many ended."""
+        """Runs of a service that are open or have left something (`owing`), newest first: few, however many ended.
+
+        The index `head_unended` holds them alone: it serves where its condition is written as it is here.
+        """
         h = t.head.c
         query = sa.select(*_HEAD).where(h.service == service, sa.or_(h.open, h.closed.is_(None), h.due.is_not(None)))
         return await self._all(Head, query.order_by(h.created.desc(), h.run.desc()))

@@ -47,6 +47,15 @@ sa.Index("head_due", head.c.due)
 sa.Index("head_service", head.c.service, head.c.created)
 _UNSHOWN = sa.text("shown < seq")
 sa.Index("head_unshown", head.c.run, sqlite_where=_UNSHOWN, postgresql_where=_UNSHOWN)
+sa.Index(
+    "head_unended",
+    head.c.service,
+    head.c.created,
+    head.c.run,
+    sqlite_where=sa.text("open = 1 OR closed IS NULL OR due IS NOT NULL"),
+    postgresql_where=sa.text("open OR closed IS NULL OR due IS NOT NULL"),
+)
+sa.Index("head_kind", head.c.service, head.c.kind, head.c.created, head.c.run)
 ONE_OPEN_ROLLBACK = sa.Index(
     "head_one_open_rollback",
     head.c.service,

@@ -65,6 +65,33 @@ def test_the_models_equal_the_migrations(connection: sa.Connection) -> None:
     assert compare_metadata(context, metadata) == []
 
 
+async def test_what_a_freeze_asks_for_is_found_without_a_look_at_ended_runs(
+    store: Store, connection: sa.Connection
+) -> None:
+    columns = ("run", "service", "kind", "open", "seq", "due", "created", "closed")
+    ended = [(f"r{i}", "shop", "rollback", False, 9, None, i, i) for i in range(2000)]
+    left = [("owed", "shop", "rollback", False, 9, 5, 7000, 8000), ("now", "shop", "thaw", True, 9, None, 9000, None)]
+    connection.execute(sa.insert(metadata.tables["head"]), [dict(zip(columns, r, strict=True)) for r in ended + left])
+    connection.commit()
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("ANALYZE head")
+    asked: list[tuple[str, Any]] = []
+    keep = lambda *a: asked.append((a[2], a[3]))  # noqa: E731
+    sa.event.listen(sa.Engine, "before_cursor_execute", keep)
+    try:
+        assert [h.run for h in await store.unended("shop")] == ["now", "owed"]
+        assert [h.run for h in await store.last("shop", "thaw")] == ["now"]
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", keep)
+    explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    plans = [
+        connection.exec_driver_sql(f"{explain} {sql}", values).all() for sql, values in asked if "FROM head" in sql
+    ]
+    for plan, index in zip(plans, ("head_unended", "head_kind"), strict=True):
+        text = "\n".join(str(row[-1]) for row in plan)
+        assert index in text and "Sort" not in text and "TEMP B-TREE" not in text
+
+
 @pytest.mark.parametrize("table", ["event", "checkpoint", "signature"])
 def test_the_log_cannot_be_changed(connection: sa.Connection, table: str) -> None:
     columns = {
@@ -123,7 +150,7 @@ def test_a_failing_migration_leaves_nothing(database_url: str) -> None:
 
 async def test_a_store_tells_an_older_or_newer_database(database_url: str) -> None:
     store = await Store.open(database_url)
-    with pytest.raises(SchemaMismatch, match=r"no tables of ours.*needs 0003\. Next: run `rollback-bot db upgrade`"):
+    with pytest.raises(SchemaMismatch, match=r"no tables of ours.*needs 0004\. Next: run `rollback-bot db upgrade`"):
         await store.check_schema()
     with pytest.raises(SchemaMismatch, match="rollback-bot db upgrade"):
         await store.load("r1")
@@ -131,7 +158,7 @@ async def test_a_store_tells_an_older_or_newer_database(database_url: str) -> No
     await store.check_schema()
 
     await store.db.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '0999'")))
-    with pytest.raises(SchemaMismatch, match=r"0999, which this version \(revision 0003\) does not know"):
+    with pytest.raises(SchemaMismatch, match=r"0999, which this version \(revision 0004\) does not know"):
         await store.check_schema()
     await store.close()
     for go in (migrations.upgrade, lambda url: migrations.downgrade(url, "base")):
