@@ -1,7 +1,8 @@
 """What reaches the targets: the adapters of every service, and whether they lead where a run was approved for.
 
 Invariants:
-- a run that has pinned its places is worked on there or nowhere: adapters that lead elsewhere are not handed out;
+- a run that has pinned its places is worked on there or nowhere: adapters that lead elsewhere are not handed out, and
+  of a catalogue that was edited since neither are those of which nobody can tell (a context that does not exist);
 - this node's catalogue is told to the others by the digests of its places, so that a run whose place nobody knows any
   more can be told from one that only this node does not know;
 - what is said of a place holds no secret.
@@ -15,7 +16,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 from pydantic import TypeAdapter
 
@@ -33,7 +34,7 @@ from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.redact import Redactor
 from bot.reloading import InForce
 from bot.run.state import Run
-from bot.run.where import otherwise
+from bot.run.where import otherwise, untold
 from bot.settings import Settings
 from bot.store import Store
 from bot.store.rows import Known
@@ -222,17 +223,28 @@ class Reach:
             return there
         found = self._fitting(run)
         if found is None:
-            raise Unreachable(f"this node's catalogue does not lead where {run.id} was approved for")
+            here = self.now.get(run.service)
+            why = "; ".join(untold(run.places, self._said(here))) if here is not None else ""
+            leads = f"this node's catalogue does not lead where {run.id} was approved for"
+            raise Unreachable(f"{leads}{f': {why}; correct the catalogue or the kubeconfig' if why else ''}")
         found.kubernetes.hold(run.places)
         return found
 
     def _fitting(self, run: Run) -> Adapters | None:
-        """The adapters that lead where the run is pinned: those in force, or some of before."""
-        catalogues = (self.now, *reversed(self._earlier.values()))
-        return next((a for c in catalogues if (a := c.get(run.service)) and not self._otherwise(run, a)), None)
+        """The adapters that lead where the run is pinned: those in force, or some of before. Where none is known to,
+        those of the catalogue that the run was opened with: they are held to its places once somebody can."""
+        opened = run.created.digests.get("catalogue", "") if run.created is not None else ""
+        catalogues = ((self._digest, self.now), *reversed(self._earlier.items()))
+        mine = [(digest, a) for digest, c in catalogues if (a := c.get(run.service)) and not self._otherwise(run, a)]
+        known = (a for _, a in mine if not untold(run.places, self._said(a)))
+        return next(chain(known, (a for digest, a in mine if digest == opened)), None)
 
     def _otherwise(self, run: Run, adapters: Adapters) -> tuple[str, ...]:
-        return otherwise(run.places, self._known.get(adapters) or adapters.named)
+        return otherwise(run.places, self._said(adapters))
+
+    def _said(self, adapters: Adapters) -> Mapping[str, Where]:
+        """Target -> which place it is, as it was found last."""
+        return self._known.get(adapters) or adapters.named
 
     async def places(self, service: str) -> Mapping[str, Where]:
         """Target -> which place it is, by the catalogue in force. LookupError for a service that it has not."""
@@ -260,6 +272,7 @@ class Reach:
         others = await self._nodes.others()
         said = [(theirs or {}).get(run.service) for theirs in others.values()]
         stand = [theirs is not None and not otherwise(run.places, theirs) for theirs in said]
+        surely = [stands and not untold(run.places, theirs or {}) for stands, theirs in zip(stand, said, strict=True)]
         alone = not any(stand) and None not in others.values()
         if run.service not in self.now:
             why: tuple[str, ...] = (f"the catalogue has no service {run.service}",)
@@ -267,7 +280,9 @@ class Reach:
         here = await self.places(run.service)
         if why := otherwise(run.places, here):
             return Ground(why, self._fitting(run) is not None, alone, here, shared=False)
-        return Ground(shared=all(stand))
+        if (why := untold(run.places, here)) and self._fitting(run) is None:
+            return Ground(why, alone=alone, shared=False)
+        return Ground(shared=all(surely))
 
     async def tell(self) -> None:
         """Tells the other nodes what this one's catalogue says."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,17 @@ import yaml
 
 from bot.adapters.http import HttpTarget
 from bot.adapters.kubernetes import Clusters, ClusterTarget
+from bot.catalogue import load_catalogue
 from bot.ports import Unreachable, Where
 from bot.ports.kubernetes import Cluster
+from bot.reach import Reach
+from bot.redact import Redactor
+from bot.reloading import InForce
+from bot.run.state import Run, new_run
+from bot.settings import Settings
+from bot.store import Store
+from tests.databases import copy_to
+from tests.run.harness import T0, Play, act, plan
 
 CA = Path("tests/tls/cert.pem").read_text()
 OTHER_CA = CA.replace("MII", "MIJ", 1)
@@ -102,3 +114,75 @@ async def test_a_cluster_that_leads_elsewhere_than_was_approved_is_sent_nothing(
     with pytest.raises(Unreachable, match="leads elsewhere than was approved"):
         opened.hold({"eu-1": Where("elsewhere", "another", "kubernetes")})
     await opened.close()
+
+
+CATALOGUE = """\
+services: {shop: {targets: {us-1: {kubernetes: us-1, namespace: shop}}}}
+roles: {commander: {people: [ana]}, approver: {people: [cho]}}
+people: {ana: Ana, cho: Cho}
+"""
+TYPO = CATALOGUE.replace("kubernetes: us-1", "kubernetes: us-9")
+
+
+@dataclass
+class Node:
+    """What a process knows of the ways to the targets. run: opened by the first catalogue, at us-1."""
+
+    held: InForce
+    reach: Reach
+    run: Run
+
+    async def edit(self, text: str) -> None:
+        """Somebody saves another catalogue."""
+        self.held.put(load_catalogue(text, "rollback.yaml"))
+        await self.reach.renew()
+
+
+@asynccontextmanager
+async def node(folder: Path, text: str = CATALOGUE) -> AsyncIterator[Node]:
+    """A process that began with this catalogue."""
+    opened = load_catalogue(CATALOGUE, "rollback.yaml")
+    file = kubeconfig(folder, "us-1")
+    store = await Store.open(copy_to(folder / "bot.db"))
+    held = InForce(load_catalogue(text, "rollback.yaml"))
+    reach = Reach(Settings(kubeconfig=file), store, held, Redactor())
+    try:
+        there = {"us-1": await where(file, "us-1")}
+        begun = Play(plan(act("deploy", {"us-1/shop": "new"})), places=there).run.created
+        assert begun is not None
+        await store.append(new_run("r1"), [replace(begun, digests={"catalogue": opened.digest})], T0)
+        await reach.tell()
+        yield Node(held, reach, await store.load("r1"))
+    finally:
+        await reach.close()
+        await store.close()
+
+
+async def test_a_way_that_is_known_to_fit_wins_over_one_of_which_nobody_can_tell(tmp_path: Path) -> None:
+    async with node(tmp_path) as here:
+        before = here.reach.now["shop"]
+        await here.edit(TYPO)
+        assert not (await here.reach.ground(here.run)).why_not(here.run), "nothing is known to be otherwise"
+        assert here.reach.of(here.run) is before
+        await here.edit(CATALOGUE)
+        assert here.reach.of(here.run) is here.reach.now["shop"], "of two that fit, the one in force"
+
+
+async def test_where_nobody_can_tell_whether_another_catalogue_leads_there_no_attempt_is_taken(tmp_path: Path) -> None:
+    async with node(tmp_path, TYPO) as restarted:
+        ground = await restarted.reach.ground(restarted.run)
+        why = ground.why_not(restarted.run)
+        assert why.startswith("us-1 now not known (us-1: context 'us-9' of ") and ", approved for https://" in why
+        assert ground.moves(restarted.run) is None, "a slip is no new place that people could be asked about"
+        with pytest.raises(Unreachable, match=r"us-1 now not known .*us-9.*correct the catalogue"):
+            restarted.reach.of(restarted.run)
+        await restarted.edit(CATALOGUE)
+        assert not (await restarted.reach.ground(restarted.run)).why_not(restarted.run)
+
+
+async def test_the_catalogue_that_a_run_was_opened_with_is_its_way_while_a_kubeconfig_is_lost(tmp_path: Path) -> None:
+    async with node(tmp_path) as here:
+        (tmp_path / "kubeconfig").unlink()
+        await here.reach.renew()
+        assert not (await here.reach.ground(here.run)).why_not(here.run), "its steps say what they cannot reach"
+        assert here.reach.of(here.run) is not None

@@ -23,6 +23,12 @@ def otherwise(pinned: Places, here: Places) -> tuple[str, ...]:
     return tuple(_line(name, pinned.get(name), here.get(name)) for name in changed(pinned, here))
 
 
+def untold(pinned: Places, here: Places) -> tuple[str, ...]:
+    """The targets of which nobody can tell now whether they are where was approved, a line each."""
+    dark = [n for n, w in here.items() if not w.digest and (was := pinned.get(n)) is not None and was.digest]
+    return tuple(_line(name, pinned[name], here[name]) for name in dark)
+
+
 def changed(pinned: Places, here: Places) -> list[str]:
     """The targets that are another place by now, that are gone, or new."""
     return [n for n in dict.fromkeys((*pinned, *here)) if _differs(pinned.get(n), here.get(n))]
@@ -39,7 +45,7 @@ def _line(name: str, was: Where | None, now: Where | None) -> str:
         return f"{name} now also, at {now.at if now else ''}"
     if now is None:
         return f"{name} now in no catalogue, approved for {was.at}"
-    return f"{name} now at {now.at}, approved for {was.at}"
+    return f"{name} now {'at ' if now.digest else ''}{now.at}, approved for {was.at}"
 
 
 def known(pinned: Places, here: Places) -> Places:
