@@ -335,7 +335,7 @@ def _yes(run: Run, c: Approve, a: Asking) -> Answer | Refusal:
             Why.STALE,
             "What it would do has changed since you looked: look again, then decide. Nothing was changed.",
         )
-    e = ev.Approved(c.decision, run.fingerprints(c.decision), a.actor, role, bool(c.phrase), moved)
+    e = ev.Approved(c.decision, run.fingerprints(c.decision), a.actor, role, bool(c.phrase), moved, a.person.young)
     text = f"Approved: {asked.spec.title}."
     before = [replace(v, seat=moved.get(v.person, v.seat)) for v in asked.ballots]
     votes = [*before, policy.Vote(a.person.id, a.person.roles, role)]
@@ -359,7 +359,7 @@ def _break_glass(run: Run, c: BreakGlass, a: Asking) -> Answer | Refusal:
             Why.STALE,
             "What it would do has changed since you looked: look again, then decide. Nothing was changed.",
         )
-    e = ev.BrokeGlass(c.decision, run.fingerprints(c.decision), a.actor, c.reason)
+    e = ev.BrokeGlass(c.decision, run.fingerprints(c.decision), a.actor, c.reason, a.person.young)
     return Answer((e,), "Glass broken: it goes on. Everyone is told, and it is reviewed within two working days.")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 COMMANDER = "commander"
@@ -23,13 +23,15 @@ SILENCE = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Someone as the directory knows them now. roles: role names of the catalogue that they hold now."""
+    """Someone as the directory knows them now. roles: role names of the catalogue that they hold now; young: those
+    that a group gives and that were first seen to be theirs within the last hour -> seconds since then."""
 
     id: str
     name: str
     roles: frozenset[str] = frozenset()
     kind: Literal["member", "guest", "bot", "stranger", "deactivated"] = "member"
     on_call: frozenset[str] = frozenset()
+    young: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from bot.plan.model import Plan
 from bot.policy import Actor
 from bot.ports import Blob
 from bot.run import events as ev
+from bot.view import newcomer, seat
 
 _DOING = {"plan": "plans", "apply": "acts", "undo": "takes back", "check": "looks"}
 _CAUSE = {
@@ -250,11 +251,13 @@ def _yes(role: str) -> str:
 def _of_decision(event: _OfDecision, decision: str) -> str:
     match event:
         case ev.Approved():
-            return f"approved {decision} as {event.role}" + (", with the phrase typed" if event.phrase else "")
+            return f"approved {decision} as {seat(event.role, event.young)}" + (
+                ", with the phrase typed" if event.phrase else ""
+            )
         case ev.Declined():
             return f'said "not now" to {decision}' + _because(event.reason)
         case ev.BrokeGlass():
-            return f"broke the glass for {decision}" + _because(event.reason)
+            return f"broke the glass for {decision}{newcomer(event.young)}" + _because(event.reason)
         case ev.Taken():
             return f"{decision} needed nobody's yes" + _because(event.why)
         case ev.Lapsed():

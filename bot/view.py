@@ -332,11 +332,11 @@ def _lapsed(d: Dropped) -> Iterator[str]:
 
 def _given(a: Asked) -> Iterator[str]:
     if a.glass is not None:
-        yield f"@{a.glass.name} broke the glass at {clock(a.decided or 0)}: {a.taken}"
+        yield f"@{a.glass.name}{newcomer(a.glass_young)} broke the glass at {clock(a.decided or 0)}: {a.taken}"
     elif a.taken:
         yield a.taken
     for v in a.votes:
-        yield f"@{v.by.name} as {v.role} at {clock(v.at)}"
+        yield f"@{v.by.name} as {seat(v.role, v.young)} at {clock(v.at)}"
 
 
 def _names(run: Run) -> str:
@@ -577,6 +577,16 @@ def duration(seconds: float) -> str:
             rest = s % size // next_size
             return f"{s // size} {unit} {rest} {next_unit}" if rest else f"{s // size} {unit}"
     return f"{s} s"
+
+
+def seat(role: str, young: Mapping[str, int]) -> str:
+    """A role; where somebody has come to hold it lately, since when: "approver, first seen as one 4 min before"."""
+    return f"{role}, first seen as one {duration(young[role])} before" if role in young else role
+
+
+def newcomer(young: Mapping[str, int]) -> str:
+    """ " (commander, first seen as one 5 s before)"; empty where nothing is new."""
+    return f" ({'; '.join(seat(role, young) for role in sorted(young))})" if young else ""
 
 
 def clock(at: float) -> str:

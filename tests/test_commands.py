@@ -151,6 +151,23 @@ def test_an_answer_holds_the_events_and_who_with_which_roles(play: Play) -> None
     assert found.text == "Approved: One."
 
 
+def test_a_yes_says_how_new_the_role_is_on_which_it_rests(play: Play) -> None:
+    new = replace(CHO, young={"approver": 240})
+    found = answer(play.run, c.Approve("one", play.run.card("one")), asking(new))
+    assert isinstance(found, Answer)
+    event = found.events[0]
+    assert isinstance(event, ev.Approved) and event.young == {"approver": 240}
+    assert ev.decode(*ev.encode(event)) == event
+    kind, body = ev.encode(ev.Approved("one", {}, event.by, "approver"))
+    older = {k: v for k, v in json.loads(body).items() if k != "young"}
+    assert ev.decode(kind, json.dumps(older)) == ev.Approved("one", {}, event.by, "approver"), "as stored before"
+    glass = c.BreakGlass("one", play.run.card("one"), "nobody is up")
+    found = answer(play.run, glass, asking(replace(KIM, young={"commander": 5})))
+    assert isinstance(found, Answer)
+    event = found.events[0]
+    assert isinstance(event, ev.BrokeGlass) and event.young == {"commander": 5}
+
+
 def test_a_proposal_that_is_enough_by_itself_is_carried_out_at_once(play: Play) -> None:
     found = answer(play.run, c.Skip("one", "no need"), asking(CHO))
     assert isinstance(found, Answer) and found.text == "Done: skip One."

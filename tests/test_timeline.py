@@ -123,6 +123,16 @@ def test_what_people_decided_and_what_went_wrong_is_set_off_and_commands_are_not
     assert '<li class="trouble"' in html(bad)
 
 
+def test_a_role_that_was_minutes_old_is_told_beside_the_yes() -> None:
+    new = ev.Approved("go", {"deploy": "f00"}, ANA, "approver", young={"approver": 240})
+    page = html(timed((0, SAMPLE.created()), (200, new)))
+    assert page.count("as approver, first seen as one 4 min before") == 2, (
+        "where it is told who decided, and by the entry"
+    )
+    alone = ev.BrokeGlass("go", {"deploy": "f00"}, ANA, "nobody is up", {"commander": 5})
+    assert "(commander, first seen as one 5 s before)" in html(timed((0, SAMPLE.created()), (200, alone)))
+
+
 def test_an_open_run_and_a_retargeted_one_are_called_so() -> None:
     page = html(STORY[:-1])
     assert "<b>Not ended</b>" in page and "or of a later one" in page

@@ -19,7 +19,7 @@ from bot.run import events as ev
 from bot.sentences import who
 from bot.store.chain import Stored
 from bot.store.signing import Keys, LogRow, believed
-from bot.view import duration
+from bot.view import duration, seat
 
 Mark = Literal["", "decision", "person", "trouble", "done"]
 
@@ -125,9 +125,13 @@ def _decided(record: Record) -> Iterator[str]:
              for who, role in e.event.moved.items()}  # fmt: skip
     for e in record.entries:
         if isinstance(e.event, ev.Approved | ev.BrokeGlass):
-            seat = e.event.role if isinstance(e.event, ev.Approved) else ""
-            seat = moved.get((e.event.decision, e.event.by.id), seat)
-            how = f"as {seat}" if isinstance(e.event, ev.Approved) else "alone, by breaking the glass"
+            role = e.event.role if isinstance(e.event, ev.Approved) else ""
+            role = moved.get((e.event.decision, e.event.by.id), role)
+            how = (
+                f"as {seat(role, e.event.young)}"
+                if isinstance(e.event, ev.Approved)
+                else "alone, by breaking the glass"
+            )
             name = record.names.decision(e.event.decision)
             yield f"{name}: {e.event.by.name} {how}, {time_of_day(e.row.at)[:8]}"
 

@@ -12,12 +12,14 @@ from bot.policy import Actor, Gate, Vote, able
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One vote for a decision, with what it bound."""
+    """One vote for a decision, with what it bound. young: roles that they had come to hold within the hour before it
+    -> seconds before."""
 
     by: Actor
     role: str
     at: float
     fingerprints: Mapping[str, str]
+    young: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Asked:
     declined: tuple[tuple[Actor, str, float], ...] = ()
     decided: float | None = None
     glass: Actor | None = None
+    glass_young: Mapping[str, int] = field(default_factory=dict)
+    """Which of the roles of whoever broke the glass were new, as in `Given`."""
     taken: str = ""
     """Why nobody had to be asked, or the reason given when the glass was broken."""
     shown: bool = False

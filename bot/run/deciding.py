@@ -16,7 +16,8 @@ from bot.policy import Actor
 class Approved:
     """A person's yes to a decision. `fingerprints`: step -> what the card showed; `role`: the seat it filled;
     `phrase`: whether the phrase was typed; `moved`: who voted before -> the seat they fill from now on, where this vote
-    has taken theirs."""
+    has taken theirs; `young`: roles that a group gives and that were first seen to be theirs within the last hour ->
+    seconds since then."""
 
     kind: ClassVar[str] = "approved"
     decision: str
@@ -25,6 +26,7 @@ class Approved:
     role: str
     phrase: bool = False
     moved: Mapping[str, str] = field(default_factory=dict)
+    young: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,15 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class BrokeGlass:
-    """One person opened a gate alone. To be announced, paged and reviewed within two working days."""
+    """One person opened a gate alone. To be announced, paged and reviewed within two working days. `young`: as in
+    `Approved`."""
 
     kind: ClassVar[str] = "broke glass"
     decision: str
     fingerprints: Mapping[str, str]
     by: Actor
     reason: str
+    young: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def _closed(run: Run, e: ev.Closed, at: float) -> Run:
 def _approved(run: Run, e: ev.Approved, at: float) -> Run:
     asked = run.asked[e.decision]
     before = (replace(g, role=e.moved.get(g.by.id, g.role)) for g in asked.votes)
-    asked = replace(asked, votes=(*before, Given(e.by, e.role, at, e.fingerprints)))
+    asked = replace(asked, votes=(*before, Given(e.by, e.role, at, e.fingerprints, e.young)))
     if votes_suffice(asked):
         return _release(run, asked, at)
     waiting = (replace(s, stale=s.change is not None) for s in run.members(e.decision))
@@ -162,7 +162,7 @@ def _approved(run: Run, e: ev.Approved, at: float) -> Run:
 
 def _broke_glass(run: Run, e: ev.BrokeGlass, at: float) -> Run:
     run = afterwards.glass_broken(run, e, at)
-    return _release(run, replace(run.asked[e.decision], glass=e.by, taken=e.reason), at)
+    return _release(run, replace(run.asked[e.decision], glass=e.by, glass_young=e.young, taken=e.reason), at)
 
 
 def _taken(run: Run, e: ev.Taken, at: float) -> Run:

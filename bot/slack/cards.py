@@ -131,7 +131,8 @@ def glass(scene: Scene, a: Asked, title: str) -> Message:
     """Everybody hears that a gate was opened by one person."""
     run, at = scene.run, a.decided or scene.run.at
     name = f"{title} ({a.spec.option})" if a.spec.option else title
-    head = mark("*Break-glass* in {}: {} opened *{}* alone at {}.", view.title(run), who(a.glass), name, when(at))
+    by = mark("{}{}", who(a.glass), view.newcomer(a.glass_young))
+    head = mark("*Break-glass* in {}: {} opened *{}* alone at {}.", view.title(run), by, name, when(at))
     why = mark("Reason: {}", sentence(cut(a.taken, 600)))
     review = mark("To be reviewed by {} at the latest.", _working_days(at, 2))
     roles = a.spec.gate.roles if a.spec.gate is not None else frozenset({APPROVER})

@@ -157,7 +157,9 @@ def _said(c: Card) -> Mrkdwn:
     lines = []
     for a in c.open:
         way = f" to {a.spec.option}" if a.spec.choice else ""
-        lines += [mark("Yes{} from {} ({}) at {}.", way, who(v.by), v.role, when(v.at)) for v in a.votes]
+        lines += [
+            mark("Yes{} from {} ({}) at {}.", way, who(v.by), view.seat(v.role, v.young), when(v.at)) for v in a.votes
+        ]
         lines += [mark("{} said not now at {}{}", who(by), when(at), because(why)) for by, why, at in a.declined[-3:]]
     return joined(lines)
 
@@ -249,9 +251,10 @@ def _how(a: Asked) -> Mrkdwn:
     at = when(a.decided or 0.0)
     after = f" after {view.duration(a.waited)}" if a.waited is not None and a.waited >= 1 else ""
     if a.glass is not None:
-        return mark("opened alone by {} at {}{} (break-glass){}", who(a.glass), at, after, because(a.taken))
+        by = mark("{}{}", who(a.glass), view.newcomer(a.glass_young))
+        return mark("opened alone by {} at {}{} (break-glass){}", by, at, after, because(a.taken))
     if a.votes:
-        voters = listed([mark("{} ({})", who(v.by), v.role) for v in a.votes])
+        voters = listed([mark("{} ({})", who(v.by), view.seat(v.role, v.young)) for v in a.votes])
         return mark("approved by {} at {}{}", voters, at, after)
     return mark("nobody had to be asked at {}{}", at, because(a.taken))
 

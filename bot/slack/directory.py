@@ -6,6 +6,8 @@ Invariants:
   lately, is looked up at once, for at most `PATIENCE` seconds;
 - what is known is kept in the database, so that while Slack is away, or the bot has just started, people are who they
   were, by command line too; how old that is, is logged and told in `state`;
+- a role that a group gives is young for an hour from the first look at which somebody holds it who did not at the look
+  before; of what was there at the very first look, and of people that the catalogue names, nothing is said;
 - a person of another team, a guest, a bot or somebody deactivated is that before any role is looked at; who cannot
   be found is a stranger.
 """
@@ -18,7 +20,7 @@ import json
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from slack_sdk.errors import SlackApiError
@@ -42,6 +44,8 @@ PATIENCE = 2.0
 """Seconds that looking somebody up may take while a click waits for it."""
 SETTLE = 0.2
 """Seconds in which further changes are awaited before looking again."""
+YOUNG = 3600.0
+"""Seconds for which a role that somebody has come to hold is told to be new."""
 MOST = 5000
 """People remembered; those without a role are forgotten first."""
 NAME = "slack/people"
@@ -87,12 +91,14 @@ def _teams(user: Mapping[str, Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Everything that is known. groups: members by id and by handle of a user group; at: as of when, 0 for never."""
+    """Everything that is known. groups: members by id and by handle of a user group; at: as of when, 0 for never;
+    young: (person, role) -> when it was first seen that the one had come to hold the other."""
 
     team: str
     groups: Mapping[str, frozenset[str]]
     accounts: Mapping[str, Account]
     at: float
+    young: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 class SlackDirectory:
@@ -182,7 +188,26 @@ class SlackDirectory:
         groups = self._seen.groups
         holds = frozenset(r.name for r in roles if a.id in _members(Crew(r.people, r.groups), groups))
         on_call = frozenset(r.name for r in roles if a.id in _members(r.on_call, groups))
-        return Person(a.id, a.name, holds, a.kind, on_call)
+        return Person(a.id, a.name, holds, a.kind, on_call, self._young(a.id, holds))
+
+    def _young(self, id: str, holds: Collection[str]) -> dict[str, int]:
+        now, named = self.clock(), {r.name for r in self.catalogue.roles.values() if id in r.people}
+        ages = {role: max(0, round(now - at)) for (who, role), at in self._seen.young.items() if who == id}
+        return {role: age for role, age in ages.items() if role in holds and role not in named and age < YOUNG}
+
+    def _given(self, groups: Mapping[str, frozenset[str]]) -> set[tuple[str, str]]:
+        """(person, role) that groups give."""
+        return {(i, r.name) for r in self.catalogue.roles.values() for i in _members(Crew((), r.groups), groups)}
+
+    def _came(self, groups: Mapping[str, frozenset[str]], now: float) -> Mapping[tuple[str, str], float]:
+        """Who has come to hold what within the last hour, now that the groups are these."""
+        seen = self._seen
+        if not seen.at:
+            return {}
+        kept = {pair: at for pair, at in seen.young.items() if now - at < YOUNG}
+        before = self._given(seen.groups)
+        return {pair: now if pair not in before else kept[pair]
+                for pair in sorted(self._given(groups)) if pair not in before or pair in kept}  # fmt: skip
 
     def _with_roles(self, groups: Mapping[str, frozenset[str]]) -> list[str]:
         crews = [c for r in self.catalogue.roles.values() for c in (Crew(r.people, r.groups), r.on_call)]
@@ -266,7 +291,7 @@ class SlackDirectory:
                 found = await self._account(id, team)
                 accounts[id] = found or Account(id, id, "stranger", now)
                 self._seen = replace(self._seen, accounts=dict(accounts))  # where Slack stops answering, this is kept
-        return Seen(team, groups, self._bounded(accounts, groups), now)
+        return Seen(team, groups, self._bounded(accounts, groups), now, self._came(groups, now))
 
     async def _our_team(self) -> str:
         if self.client is None:
@@ -337,7 +362,9 @@ def _members(crew: Crew, groups: Mapping[str, frozenset[str]]) -> frozenset[str]
 def _written(seen: Seen) -> str:
     groups = {name: sorted(ids) for name, ids in sorted(seen.groups.items())}
     accounts = [[a.id, a.name, a.kind, a.at, a.teams] for a in seen.accounts.values()]
-    return json.dumps({"team": seen.team, "groups": groups, "accounts": accounts, "at": seen.at}, ensure_ascii=False)
+    young = [[id, role, at] for (id, role), at in seen.young.items()]
+    body = {"team": seen.team, "groups": groups, "accounts": accounts, "at": seen.at, "young": young}
+    return json.dumps(body, ensure_ascii=False)
 
 
 def _read(text: str, team: str) -> Seen:
@@ -346,7 +373,8 @@ def _read(text: str, team: str) -> Seen:
         body = json.loads(text)
         accounts = {a[0]: Account(a[0], a[1], a[2], a[3], tuple(a[4]) if a[4:] else ()) for a in body["accounts"]}
         groups = {name: frozenset(ids) for name, ids in body["groups"].items()}
-        return Seen(team or body["team"], groups, accounts, body["at"])
+        young = {(id, role): at for id, role, at in body.get("young", ())}
+        return Seen(team or body["team"], groups, accounts, body["at"], young)
     except (ValueError, LookupError, TypeError, AttributeError):
         return Seen(team, {}, {}, 0.0)
 

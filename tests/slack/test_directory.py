@@ -135,6 +135,42 @@ async def test_changes_are_seen_and_told_once(slack: Workspace, store: Store) ->
     assert told == 1
 
 
+async def test_a_role_that_a_group_gives_is_young_for_an_hour_over_restarts_too(slack: Workspace, store: Store) -> None:
+    clock = Time()
+    people = directory(slack, store, clock)
+    await people.start()
+    assert not any(p.young for p in await people.everyone()), "who was there at the first look may be there for years"
+    slack.driver.set_group("approvers", ["cho", "eli", "fay", "ana"])
+    await people.refresh()
+    clock.now += 240
+    people = directory(slack, store, clock)
+    await people.start()
+    assert {n: p.young for n, p in by_name(await people.everyone()).items() if p.young} == {
+        "fay": {"approver": 240}, "ana": {"approver": 240},
+    }  # fmt: skip
+    clock.now += 3600
+    assert not any(p.young for p in await people.everyone()), "also while nobody has looked since"
+    await people.refresh()
+    slack.driver.set_group("approvers", ["cho", "eli"])
+    await people.refresh()
+    slack.driver.set_group("approvers", ["cho", "eli", "fay"])
+    await people.refresh()
+    assert (await people.person("U0FAY00001")).young == {"approver": 0}, "who left and is back is new"
+
+
+async def test_who_came_while_the_bot_was_away_is_new_and_whom_the_catalogue_names_is_not(
+    slack: Workspace, store: Store
+) -> None:
+    clock = Time()
+    await directory(slack, store, clock).start()
+    slack.driver.set_group("commanders", ["dee", "ana", "fay"])
+    clock.now += 86_400
+    people = directory(slack, store, clock)
+    await people.start()
+    clock.now += 60
+    assert {n: p.young for n, p in by_name(await people.everyone()).items() if p.young} == {"fay": {"commander": 60}}
+
+
 async def test_a_change_wakes_the_background_task(slack: Workspace, store: Store) -> None:
     people = directory(slack, store)
     people.every = 60.0

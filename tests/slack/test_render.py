@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
+from bot import commands as c
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Status, Verdict
 from bot.eta import Eta
@@ -27,7 +28,7 @@ from bot.slack.truth import stays, true_now
 from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
 from tests.slack import scenes
-from tests.slack.scenes import Tape
+from tests.slack.scenes import CHO, Tape
 
 
 def read(tape: Tape, slot: str) -> str:
@@ -216,6 +217,20 @@ Bring the backend back · approved by @cho (approver) at 14:03 UTC after 50 s
 • Deploy 2.4.0: at work
 • Settings: approved\
 """)
+
+
+def test_a_card_says_since_when_a_role_is_held_where_that_is_minutes() -> None:
+    tape = scenes.asked_backend()
+    tape.now += 38
+    tape.approve("backend", replace(CHO, young={"approver": 240}))
+    assert "approved by @cho (approver, first seen as one 4 min before) at 14:03 UTC" in read(tape, "decision.backend")
+    tape = scenes.asked_backend()
+    glass = c.BreakGlass("backend", tape.run.card("backend"), "nobody else is up")
+    tape.do(replace(CHO, young={"approver": 5}), glass)
+    told = "@cho (approver, first seen as one 5 s before)"
+    assert f"opened alone by {told} at" in read(tape, "decision.backend")
+    told_all = next(p.slot for p in tape.screen().posts if p.slot.startswith("glass."))
+    assert f"{told} opened" in read(tape, told_all)
 
 
 def test_after_drift_the_differences_come_first_and_the_dropped_approval_is_named() -> None:
