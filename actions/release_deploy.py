@@ -45,8 +45,9 @@ from bot.released.ends import Ends, names
 from bot.released.left import by_hand, short, who
 from bot.released.record import WHOLE, alike, whole_templates
 from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, unblocked
-from bot.released.survey import Seen, survey, workloads
+from bot.released.survey import RIGHTS, Seen, survey, workloads
 from bot.released.survey import ends as ends_of
+from bot.released.unseen import Unseen, unseen
 
 ORDERED = "OrderedReady"
 
@@ -82,12 +83,15 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
         if seen.lost:
             raise Unreachable.of(seen.lost)
         ends = seen.end
-        _known(seen, ends, p)
+        beside, unlisted = await _beside(ctx, seen)
+        _known(seen, ends, p, beside)
         unmade = await _not_ours_to_make(ctx, seen)
         edits, changed = await rolling.as_kept(ctx, seen.edits, unmade)
         warnings = [
             *_strange(seen),
             *_unlabelled(seen),
+            *(f"{each}: not changed by this" for each in beside),
+            *unlisted,
             *_gone(seen, p, unmade),
             *await _missing_maps(ctx, seen),
             *_left(seen),
@@ -99,12 +103,12 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
         clusters = ctx.ports.kubernetes.clusters
         if not changed:
             facts = tuple(_facts(seen, changed, clusters))
-            return Change(f"{_why_nothing(ends, p)}{_but(seen)}", facts=facts, warnings=tuple(warnings))
+            return Change(f"{_why_nothing(ends, p, beside)}{_but(seen, beside)}", facts=facts, warnings=tuple(warnings))
 
         def told() -> Change:
             where = names({place.cluster for place in changed})
             return Change(
-                f"{names({place.name for place in changed})} in {where} to {p.release}{_but(seen)}",
+                f"{names({place.name for place in changed})} in {where} to {p.release}{_but(seen, beside)}",
                 edits,
                 effects,
                 facts=tuple(_facts(seen, changed, clusters)),
@@ -141,6 +145,14 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
 
 async def _ends(ctx: ReadCtx, p: ReleaseDeployParams) -> Ends:
     return await ends_of(ctx, p.images, p.outgoing, p.settings, p.last)
+
+
+async def _beside(ctx: ReadCtx, seen: Seen) -> tuple[Sequence[Unseen], Sequence[str]]:
+    """What runs what is removed and is nothing that this changes; and what is not known of it."""
+    try:
+        return await unseen(ctx, seen), ()
+    except Denied as error:
+        return (), (f"whether pods of no workload run what is removed is not known: {error}; {RIGHTS}",)
 
 
 async def _not_ours_to_make(ctx: ReadCtx, seen: Seen) -> Collection[Place]:
@@ -238,19 +250,23 @@ async def _wave(
 # -- words -----------------------------------------------------------------------------------------------------------
 
 
-def _known(seen: Seen, ends: Ends, p: ReleaseDeployParams) -> None:
+def _known(seen: Seen, ends: Ends, p: ReleaseDeployParams, beside: Sequence[Unseen]) -> None:
     """Fatal where nothing of the release and of what is removed runs: there is nothing to go by."""
     if not ends.instead or any(d.ours for d in seen.workloads):
         return
+    if beside:
+        todo = f"bring {p.release} back where that is deployed from, or skip this step"
+        raise Fatal("; ".join(map(str, beside)), todo)
     images = {str(v) for d in seen.workloads for name, v in d.thing.fields.items() if name.startswith("image/")}
     found = ", ".join(sorted(images)[:4]) or "no workloads"
     raise Fatal(f"neither the removed release nor {p.release} runs: found {found}", "check which release is out there")
 
 
-def _why_nothing(ends: Ends, p: ReleaseDeployParams) -> str:
+def _why_nothing(ends: Ends, p: ReleaseDeployParams, beside: Sequence[Unseen]) -> str:
     if not ends.instead:
         return f"{p.release} has the same images as what is removed"
-    return f"nothing runs what is removed any more; {p.release} is there already"
+    what = "no workload that the bot changes" if beside else "nothing"
+    return f"{what} runs what is removed any more; {p.release} is there already"
 
 
 def _facts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) -> Iterator[Fact]:
@@ -295,10 +311,11 @@ def _gone(seen: Seen, p: ReleaseDeployParams, unmade: Collection[Place]) -> Iter
             yield f"{place} is gone: {p.release} had it, but not all of it is recorded; bring it back from Git"
 
 
-def _but(seen: Seen) -> str:
+def _but(seen: Seen, beside: Sequence[Unseen]) -> str:
     """What is not done by this, so that nothing says that all is restored."""
     differ = sum(not left.unknown for left in seen.secrets)
-    words = [f"{differ} with a secret, by hand"] if differ else []
+    words = [f"{names({each.name for each in beside})}, under what the bot does not change"] if beside else []
+    words += [f"{differ} with a secret, by hand"] if differ else []
     words += ["those with secrets, not known"] if len(seen.secrets) > differ else []
     return f", but for {' and '.join(words)}" if words else ""
 

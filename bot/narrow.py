@@ -79,6 +79,10 @@ class _Clusters:
         self._seen(cluster)
         return await self._port.every_pod(cluster)
 
+    async def replicasets(self, cluster: str) -> Mapping[str, str]:
+        self._seen(cluster)
+        return await self._port.replicasets(cluster)
+
     async def guard(self, cluster: str, name: str, rules: Any) -> None:
         self._seen(cluster)
         await self._port.guard(cluster, name, rules)

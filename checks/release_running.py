@@ -110,11 +110,19 @@ async def _pods(ctx: ReadCtx, cluster: str) -> Sequence[Pod] | str:
         return str(error).removeprefix(f"{cluster}: ")
 
 
+def _must_go(p: ReleaseRunningParams) -> dict[str, set[str]]:
+    """Version -> digests that no pod may run: banned ones, and those of outgoing releases that the target has not."""
+    kept = {digest(image) for image in p.images.values()} | {""}
+    gone = {r.version: {digest(image) for image in r.images.values()} - kept for r in p.outgoing}
+    return {**gone, **{version: {*digests} | gone.get(version, set()) for version, digests in p.banned.items()}}
+
+
 def _left_over(cluster: str, pods: Iterable[Pod], p: ReleaseRunningParams) -> Iterable[tuple[str, str]]:
-    """Pods that run what is banned, whatever made them."""
+    """Pods that run what is banned or had to go, whatever made them."""
+    must_go = _must_go(p)
     for pod in pods:
         runs = {digest(image) for image in (*pod.images, *pod.runs.values())}
-        if bad := [version for version, digests in p.banned.items() if runs & {*digests}]:
+        if bad := [version for version, digests in must_go.items() if runs & digests]:
             made = f" ({pod.owner})" if pod.owner else " (made by hand)"
             yield f"{cluster}/pod/{pod.name}", f"still runs {', '.join(bad)}{made}"
 

@@ -355,6 +355,11 @@ class Kubernetes(Protocol):
         """The pods of the whole namespace that are not over, whoever made them."""
         ...
 
+    async def replicasets(self, cluster: str) -> Mapping[str, str]:
+        """The ReplicaSets of the whole namespace, each with what controls it (`deployment.apps/shop-api`), "" where
+        nothing does."""
+        ...
+
     async def hindrance(self, place: Place, now: datetime) -> Hindrance | None:
         """What keeps the pods of a workload's newest template from coming; None where nothing is known to."""
         ...

@@ -29,7 +29,7 @@ from bot.adapters.kubernetes.connection import (
     Query,
     Refused,
 )
-from bot.adapters.kubernetes.fields import Read, command, patch, read
+from bot.adapters.kubernetes.fields import Read, command, controller, patch, read
 from bot.adapters.kubernetes.guards import Guards
 from bot.adapters.kubernetes.hindrances import Hindrances
 from bot.adapters.kubernetes.progress import of_argo
@@ -205,6 +205,12 @@ class Clusters:
         space = self._target(cluster).cluster.namespace
         found = await self._connection(cluster).every(resources.PODS.path(space))
         return [pod for body in found if (pod := pods.read(body)).phase not in ("Succeeded", "Failed")]
+
+    async def replicasets(self, cluster: str) -> Mapping[str, str]:
+        """See the port."""
+        space = self._target(cluster).cluster.namespace
+        found = await self._connection(cluster).every(resources.REPLICASETS.path(space))
+        return {body["metadata"]["name"]: controller(body) or "" for body in found}
 
     async def hindrance(self, place: Place, now: datetime) -> Hindrance | None:
         """See the port."""

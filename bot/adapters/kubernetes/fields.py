@@ -422,8 +422,7 @@ def _facts(kind: Kind, body: Body) -> dict[str, Json]:
     found = {name: _at(body, path) for name, path in _FACTS.get(kind, {}).items()}
     if kind == "cronjob":
         found["active"] = [job["name"] for job in _at(body, ("status", "active")) or ()] or None
-    owners = (o for o in body["metadata"].get("ownerReferences") or () if o.get("controller"))
-    found["owner"] = next(map(_named, owners), None)
+    found["owner"] = controller(body)
     found["owned"] = True if owned(body) else None
     if kind == "job":
         found |= _job(body)
@@ -451,6 +450,12 @@ def _job(body: Body) -> dict[str, Json]:
         "images": [c["image"] for group in _LISTS[:2] for c in template.get(group) or ()],
         "running": not over and not _at(body, ("spec", "suspend")),
     }
+
+
+def controller(body: Body) -> str | None:
+    """What controls an object."""
+    owners = (o for o in body["metadata"].get("ownerReferences") or () if o.get("controller"))
+    return next(map(_named, owners), None)
 
 
 def _named(reference: Body) -> str:
