@@ -99,8 +99,9 @@ class RunView:
 
 RESTORING = ("release.deploy", "settings.restore")
 """Whose change says what is not restored, once it is known; before that a check has."""
-STATES = ("to do", "looking", "to be decided", "approved", "at work", "in effect soon", "stopped", "done", "skipped",
-          "accepted", "not needed", "done by hand", "failed, went on", "undone", "given up", "not done")  # fmt: skip
+STATES = ("to do", "looking", "to be decided", "approved", "at work", "in effect soon", "stopped", "done", "warning",
+          "skipped", "accepted", "not needed", "done by hand", "failed, went on", "undone", "given up",
+          "not done")  # fmt: skip
 
 
 def view(run: Run, now: float) -> RunView:
@@ -223,6 +224,8 @@ def _step(run: Run, s: Step, now: float) -> StepView:
 
 def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
     if s.end is not None:
+        if s.end == "done" and s.verdict is not None and s.verdict.status == "warn":
+            return "warning", f"{s.verdict.observed}; expected {s.verdict.expected}"
         word = {"adopted": "done by hand", "failed": "failed, went on"}.get(s.end, s.end)
         by = f" by @{s.by.name}" if s.by is not None and s.end != "done" else ""
         detail = s.why or s.note or (s.change.summary if s.change else "")
@@ -565,7 +568,7 @@ def _by_track(steps: Iterable[StepView]) -> Iterator[tuple[str, list[StepView]]]
 
 _SIGN: Mapping[str, str] = {
     "done": "✓", "done by hand": "✓", "accepted": "✓", "skipped": "-", "not needed": "-", "stopped": "!",
-    "failed, went on": "!", "to be decided": "?", "at work": "…", "in effect soon": "…", "looking": "…",
+    "warning": "!", "failed, went on": "!", "to be decided": "?", "at work": "…", "in effect soon": "…", "looking": "…",
 }  # fmt: skip
 
 

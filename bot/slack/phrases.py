@@ -166,7 +166,7 @@ def standing_of(scene: Scene, s: Step) -> str:
 def step_state(scene: Scene, s: Step) -> str:
     """Its state in words: "done in 48 s"."""
     state = standing_of(scene, s)
-    return state + (worked(s) if s.end == "done" and s.spec.kind != "gate" else "")
+    return state + (worked(s) if state == "done" and s.spec.kind != "gate" else "")
 
 
 def outcome(scene: Scene, step: str) -> Mrkdwn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bot.catalogue import Release
@@ -10,6 +12,7 @@ from bot.contract import Change, Receipt
 from bot.plan.model import REF, Condition
 from bot.policy import Actor
 from bot.run import events as ev
+from bot.view import text, view
 from tests.run.harness import ANA, CHO, DAN, T0, Outcome, Play, act, ask, check, gate, plan, undo, watch
 
 
@@ -164,6 +167,17 @@ def test_a_check_polls_until_it_has_passed_often_enough() -> None:
         play.go("health", outcome)
         play.wait(5)
     assert play.step("health").end == "done" and play.step("health").samples == 6, "no answer is no sample"
+
+
+def test_a_check_that_ends_in_a_warning_is_shown_as_one_and_holds_nothing_up() -> None:
+    play = Play(plan(check("rights"), check("backups"), act("after", after=["rights", "backups"])))
+    play.go("rights", "warn")
+    play.go("backups")
+    told = text(view(play.run, play.now))
+    assert re.search(r"! Rights +warning: seen warn; expected pass$", told, re.MULTILINE)
+    assert re.search(r"✓ Backups +done: ", told)
+    play.go("after")
+    assert play.step("after").end == "done"
 
 
 def test_a_check_that_fails_for_too_long_can_be_tried_again_or_accepted() -> None:
