@@ -41,6 +41,8 @@ def release_named(said: object) -> str | None:
     return said if isinstance(said, str) and 0 < len(said) <= NAME_LIMIT and said.isprintable() else None
 
 
+_UNDO = "Undo: "
+"""How the summary of a change begins that puts another one back."""
 NAMES = "names"
 """Key in a parameter's schema: what of the catalogue its value names, a kind of target or "service". Plans are held to
 that before anything runs."""
@@ -282,12 +284,19 @@ class Change:
         """The change that puts every `before` back, in reverse order; effects only where marked `repeat`."""
         return replace(
             self,
-            summary=self.summary if self.is_noop else f"Undo: {self.summary}",
+            summary=self.summary if self.is_noop else f"{_UNDO}{self.summary}",
             edits=tuple(replace(e, before=e.after, after=e.before) for e in reversed(self.edits)),
             effects=tuple(e for e in self.effects if e.on_undo == "repeat"),
             facts=(),
             warnings=(),
         )
+
+    def once_back(self, detail: str) -> str:
+        """What its handler says once this, the inverse of a change, is done: no longer what is to be undone, but how
+        it stands ("as before api in prod to 2.3.9", where the plan was "Undo: api in prod to 2.3.9")."""
+        if not self.summary.startswith(_UNDO) or not detail.startswith(self.summary):
+            return detail
+        return f'as before "{self.summary.removeprefix(_UNDO)}"{detail.removeprefix(self.summary)}'
 
 
 @dataclass(frozen=True, slots=True)

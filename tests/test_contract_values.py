@@ -174,6 +174,16 @@ def test_undoing_an_undo_is_the_change_again(one: Change) -> None:
     assert again.effects == tuple(e for e in one.effects if e.on_undo == "repeat")
 
 
+def test_what_was_put_back_is_said_to_be_as_before() -> None:
+    to = Change("api in prod to 2.3.9", (Edit("a", 1, 2),))
+    back = to.inverted()
+    assert back.summary == "Undo: api in prod to 2.3.9"
+    said = back.once_back(f"{back.summary}, 3 of 3 pods ready")
+    assert said == 'as before "api in prod to 2.3.9", 3 of 3 pods ready'
+    assert back.once_back("auto-sync on again") == "auto-sync on again", "a handler's own words stay"
+    assert to.once_back(to.summary) == to.summary
+
+
 @given(changes)
 def test_an_undo_from_where_the_change_left_off_puts_everything_back(one: Change) -> None:
     seen = {e.target: e.after for e in one.edits}

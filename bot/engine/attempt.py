@@ -334,7 +334,8 @@ class Attempt:
         if self.run.undoes(self.step) is not None:
             receipt = await self._in_step(ctx, lambda: action.apply(ctx, params, change))
             seen = await self._in_step(ctx, lambda: self._arrived(change))
-            await self.write(ev.Undone(self.id, self.n, receipt, seen))
+            back = replace(receipt, detail=change.once_back(receipt.detail))
+            await self.write(ev.Undone(self.id, self.n, back, seen))
             return
         end = End(begun, change)
 

@@ -248,6 +248,7 @@ async def test_an_undo_asks_its_gate_again_and_puts_back_only_what_it_changed(bo
     await bot.approve(run_id, "undo.a", BEN)
     step = await bot.step(run_id, "a", lambda s: s.halt)
     assert step.halt is not None and step.halt.cause == "undone" and step.made is None
+    assert step.halt.error.startswith('as before "'), "not what is to be undone, but how it stands"
     assert bot.world.docs == {"a": "old", "other": "changed by others"}
     await bot.say(run_id, ANA, Retry("a"))
     await bot.approve(run_id, "a", CHO)
