@@ -16,7 +16,8 @@ where T is Student's t with f degrees of freedom: the predictive distribution of
 variance, about whose variance as much is said beforehand as WORTH observations say (Gelman and others, Bayesian Data
 Analysis, 3rd edition, sections 3.2 and 3.3; for many samples it is the usual prediction interval, mean ± t s
 sqrt(1 + 1/n)). So one sample gives a range of 2.5 times either way, not one that the tail of every step of a plan
-makes useless, and equal samples do not make it certain. Measured, the share of 1,500 next times that ended in their range, by how many earlier times there were:
+makes useless, and equal samples do not make it certain. Measured, the share of 1,500 next times that ended in their
+range, by how many earlier times there were:
 
     true standard deviation of ln(time)    1      2      5      20
     0.25                                 .99    .96    .88    .83

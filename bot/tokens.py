@@ -47,6 +47,10 @@ class Bearer:
         return way if own else f"{way}, by a token that {self.issuer} issued"
 
 
+class NotBelieved(Exception):
+    """The record of tokens holds what no known key has signed: no token that it does not hold yet is good."""
+
+
 class Tokens:
     """Issues and recognises personal tokens. clock: seconds since the epoch; told: hears of one that is new to the
     record."""
@@ -56,6 +60,7 @@ class Tokens:
         self.told: Callable[[Token], object] | None = None
         self._recorded: set[tuple[str, str]] = set()
         self._seen = 0
+        self._doubt = ""
 
     async def issue(self, person: str, by: str, life: float = TOKEN_LIFE) -> str:
         """A new token for a person, in clear: this is the only time it is seen. life: seconds."""
@@ -65,14 +70,16 @@ class Tokens:
         return token
 
     async def whose(self, token: str) -> Bearer | None:
-        """Whom a token stands for; None if it is unknown, expired or revoked. From here on it is in the record."""
+        """Whom a token stands for; None if it is unknown, expired or revoked. From here on it is in the record.
+
+        NotBelieved where it cannot be put there."""
         found = await self.store.find_token(_hash(token))
         if found is None or found.revoked is not None or found.expires <= self.clock():
             return None
         if (name_of(found), "token issued") not in self._recorded:
             await self.record()
         if (name_of(found), "token issued") not in self._recorded:
-            return None
+            raise NotBelieved(self._doubt)
         return Bearer(found.person, found.issued_by)
 
     async def record(self) -> None:
@@ -93,6 +100,7 @@ class Tokens:
                     new.append(t)
                 if t.revoked is not None and (name_of(t), "token revoked") not in self._recorded:
                     events.append(ev.TokenRevoked(name_of(t), t.person))
+            self._doubt = run.doubt
             if events and run.doubt:
                 log.error("no new token is good for anything, as the record of tokens is not believed: %s", run.doubt)
                 return

@@ -135,7 +135,7 @@ class World:
         return self.house.settings.model_copy(update={"page_key": SecretStr(KEY), "page_url": self.there.url})
 
     async def until(self, true: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not true():  # noqa: ASYNC110 - what a pager hears cannot be waited for otherwise
                 await asyncio.sleep(0.02)
 
@@ -162,14 +162,14 @@ async def overdue(world: World, bot: wiring.Bot) -> Run:
 
 
 async def asked(bot: wiring.Bot, run_id: str) -> Run:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (run := await bot.store.load(run_id)).asked["backend"].opened is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return run
 
 
 async def happened(bot: wiring.Bot, run_id: str, kind: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while kind not in [e.kind for e in await bot.store.events(run_id)]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -177,7 +177,7 @@ async def happened(bot: wiring.Bot, run_id: str, kind: str) -> None:
 async def approve(bot: wiring.Bot, run_id: str) -> None:
     """ben says yes, to whatever the card shows by then."""
     ben = await bot.people.person("ben")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             run = await asked(bot, run_id)
             said = await bot.rollbacks.command(run_id, c.Approve("backend", run.card("backend")), ben, "test")

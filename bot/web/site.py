@@ -23,7 +23,7 @@ from bot.seldom import Seldom
 from bot.sentences import Names, sentence
 from bot.store import SchemaMismatch, StoreUnavailable
 from bot.together import Together
-from bot.tokens import PREFIX
+from bot.tokens import PREFIX, NotBelieved
 from bot.view import decision_lines, status, text, title, view
 from bot.web import preview
 from bot.web.answers import Handler, No, as_json
@@ -113,7 +113,11 @@ class Site:
             raise No(401, "no-token", f"Who are you? A personal token is missing. {how}")
         token = token.strip()
         fits = token.startswith(PREFIX) and len(token) < 200 and token.isascii()
-        bearer = await self.bot.tokens.whose(token) if fits else None
+        try:
+            bearer = await self.bot.tokens.whose(token) if fits else None
+        except NotBelieved as doubt:
+            what = f"No new token is good for anything: the record of tokens is not believed ({doubt})"
+            raise No(503, "not-now", f"{what}. Next: `rollback-bot audit verify` on the bot's host.") from None
         if bearer is None:
             self._strangers.say(f"by {request.remote or 'somebody'} for {request.method} {request.path[:100]}")
             await self._pause(BAD_TOKEN_PAUSE)

@@ -25,7 +25,7 @@ async def site() -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def shop(site: Shop) -> AsyncIterator[Fleet]:
-    images, http = RegistryClient(timeout=10.0, environment={}), HttpClient({"api": HttpTarget(site.url, timeout=1.0)})
+    images, http = RegistryClient(timeout=10.0, environment={}), HttpClient({"api": HttpTarget(site.url, timeout=10.0)})
     async with fleet("eu-1", "us-1", registry=images, http=http) as shop:
         yield shop
     await http.close()

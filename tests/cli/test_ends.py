@@ -155,7 +155,7 @@ def test_ctrl_c_ends_a_watcher_quietly_and_leaves_the_run_alone(bot: Running) ->
     assert p.stdout is not None
     assert run.encode() in p.stdout.readline()
     p.send_signal(signal.SIGINT)
-    _, err = p.communicate(timeout=20)
+    _, err = p.communicate(timeout=90)
     assert p.returncode == Code.INTERRUPTED
     assert b"Interrupted" in err and b"Traceback" not in err
     assert is_open("backend")(house.json("eve", "show"))
@@ -186,11 +186,11 @@ def test_a_watcher_waits_out_a_killed_bot(house: House) -> None:
     with serving(house) as bot:
         assert "The bot is back" in p.stderr.readline()
         house.say("cho", "approve", run, "backend", "--card", card(house.json("cho", "show"), "backend"))
-        out, _ = p.communicate(timeout=30)
+        out, _ = p.communicate(timeout=90)
         assert p.returncode == 0
         assert "verified after" in out.splitlines()[-1]
         bot.send_signal(signal.SIGTERM)
-        assert bot.wait(20) == 0
+        assert bot.wait(90) == 0
 
 
 def test_on_a_terminal_the_card_is_shown_and_asked_about(bot: Running) -> None:
@@ -219,7 +219,7 @@ def at_a_terminal(house: House, person: str, types: list[str]) -> tuple[int, str
         with contextlib.suppress(OSError):  # how a terminal ends
             while more := terminal.read(4096):
                 seen += more.decode()
-    return p.wait(20), seen
+    return p.wait(90), seen
 
 
 def test_a_fault_of_ours_is_said_to_be_one_and_shown_where_that_is_asked(house: House) -> None:

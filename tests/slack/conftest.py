@@ -192,7 +192,7 @@ class Desk:
         """Somebody presses a button, or takes an entry of a menu."""
         driver = self.workspace.driver
         press = driver.click if _is_button(post, button) else driver.overflow
-        return await press(who, post, button, patience=5)
+        return await press(who, post, button, patience=10, alone=True)
 
     async def card(self, text: str, *, channel: str = HERE) -> Post:
         """The newest message of the bot that says this, once there is one."""

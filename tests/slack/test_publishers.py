@@ -75,7 +75,7 @@ async def test_the_elected_one_is_killed_twice_and_everything_is_there_once(
     killed: list[str] = []
     nodes: dict[str, Process] = {}
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             for _ in range(3):
                 name, node = await start(pg_database, slack.api_url)
                 nodes[name] = node

@@ -79,17 +79,27 @@ class Driver(Reader):
         block: str | None = None,
         confirm: bool = True,
         patience: float = PATIENCE,
+        alone: bool = False,
     ) -> Outcome:
         """Press a button, by label or action_id. block: its block_id, where several are called the same; confirm: what
-        to say to a confirmation dialog."""
-        return await self._act(user, target, button, None, {"button", "icon_button"}, block, confirm, patience)
+        to say to a confirmation dialog; alone: wait for what is said or shown to them alone."""
+        kinds = {"button", "icon_button"}
+        return await self._act(user, target, button, None, kinds, block, confirm, patience, alone=alone)
 
     async def overflow(
-        self, user: str, target: Target, entry: str, *, menu: str = "", confirm: bool = True, patience: float = PATIENCE
+        self,
+        user: str,
+        target: Target,
+        entry: str,
+        *,
+        menu: str = "",
+        confirm: bool = True,
+        patience: float = PATIENCE,
+        alone: bool = False,
     ) -> Outcome:
         """Take an entry of the ⋯ menu, by label or value. menu: its action_id or block_id, where there are several."""
         name = menu or self._menu_with(target, entry)
-        return await self._act(user, target, name, entry, {"overflow"}, None, confirm, patience)
+        return await self._act(user, target, name, entry, {"overflow"}, None, confirm, patience, alone=alone)
 
     async def select(
         self, user: str, target: Target, menu: str, entry: Entry, *, patience: float = PATIENCE
@@ -181,6 +191,7 @@ class Driver(Reader):
         block: str | None,
         confirm: bool,
         patience: float,
+        alone: bool = False,
     ) -> Outcome:
         person = self._state.user(user)
         there = self._target(person, target)
@@ -194,9 +205,11 @@ class Driver(Reader):
             return await self._outcome(heard, person, start, patience, lambda _: False)
         self._present(user, there.channel)
         heard = await self._acts.on_message(there, person, control, entry)
-        return await self._outcome(
-            heard, person, start, patience, lambda c: c.kind in ("update", "delete") and c.ts == there.ts
-        )
+
+        def answers(change: Change) -> bool:
+            return change.kind in ("update", "delete") and change.ts == there.ts
+
+        return await self._outcome(heard, person, start, patience, answers, alone=alone)
 
     async def _outcome(
         self,
