@@ -18,7 +18,7 @@ from bot.store import TOKENS, Keys, Store
 from bot.store import tables as t
 from bot.store.chain import event_hash
 from bot.store.signing import BadKey, new_key
-from bot.tokens import Tokens
+from bot.tokens import NotBelieved, Tokens
 from bot.vouching import unfit, unsigned, vouch
 from tests.store.conftest import ANA
 
@@ -248,6 +248,8 @@ async def test_where_the_record_of_tokens_is_not_believed_no_new_one_is_good(ope
     await forger.append(run, [ev.TokenIssued("000000000000", "U2", "nobody", AT + 60)], AT)
     fresh = Tokens(mine, lambda: AT)
     new = await fresh.issue("U2", "nobody")
-    assert await fresh.whose(new) is None and await fresh.whose(old) is not None
+    with pytest.raises(NotBelieved, match=r"\(token issued\) is not signed"):
+        await fresh.whose(new)
+    assert await fresh.whose(old) is not None
     await vouch(mine, ANA, "looked at, and right", AT)
     assert await fresh.whose(new) is not None
