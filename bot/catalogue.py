@@ -133,6 +133,11 @@ class HttpTarget:
         str | None, Field(description="The cluster (a target of the service) that this is the way into.")
     ] = None
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """Those that hold its secrets."""
+        return frozenset((*self.headers.values(), *([self.token] if self.token else ())))
+
 
 def _either(words: Collection[str]) -> str:
     """ "cronjob, deployment or rollout"."""

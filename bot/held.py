@@ -35,7 +35,7 @@ def by_settings(settings: Settings) -> list[str]:
 def by_catalogue(catalogue: Catalogue) -> list[str]:
     """Those that the catalogue's targets name."""
     targets = [t for s in catalogue.services.values() for t in s.targets.values() if isinstance(t, HttpTarget)]
-    names = {v for t in targets for v in (t.token, *t.headers.values()) if v}
+    names = frozenset[str]().union(*(t.variables for t in targets))
     return [value for name in names if (value := os.environ.get(name))]
 
 

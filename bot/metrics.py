@@ -24,7 +24,7 @@ from bot.contract import Fatal, NotYet, Retryable
 from bot.ports import Unreachable
 from bot.run import events as ev
 from bot.run.state import Run
-from bot.store import Store, away
+from bot.store import Store, told
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -120,11 +120,8 @@ class Metrics:
     async def run(self) -> None:
         """Looks, until cancelled."""
         while True:
-            try:
+            with told(log, "the gauges of /metrics cannot be looked up"):
                 await self.look()
-            except Exception as e:
-                if not away(e):  # which the store tells
-                    log.warning("the gauges of /metrics cannot be looked up: %s: %s", type(e).__name__, e)
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:

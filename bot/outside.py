@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import re
 import secrets
@@ -29,10 +28,11 @@ from bot.contract import Edit, Value
 from bot.outage import Outage
 from bot.policy import Actor
 from bot.ports import Blob, Unreachable
+from bot.released.large import decoded
 from bot.releases import Releases
 from bot.run import events as ev
 from bot.run.state import Run, new_run
-from bot.store import Store, away
+from bot.store import Store, told
 from bot.store.chain import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -97,8 +97,7 @@ class ByHand:
             if isinstance(v, Blob)
         }:
             with contextlib.suppress(KeyError, ValueError, BlobsUnavailable):
-                text = (await self.files.get(blob)).decode()
-                found[blob.digest] = json.loads(text) if blob.type == "application/json" else text
+                found[blob.digest] = decoded(blob, await self.files.get(blob))
         return lambda value: found.get(value.digest, value) if isinstance(value, Blob) else value
 
 
@@ -126,11 +125,8 @@ class Outside:
     async def run(self) -> None:
         """Looks now and then, until cancelled."""
         while True:
-            try:
+            with told(log, "cannot look whether the record's head is kept"):
                 await self.keep()
-            except Exception as e:
-                if not away(e):  # which the store tells
-                    log.warning("cannot look whether the record's head is kept: %s: %s", type(e).__name__, e)
             await asyncio.sleep(LOOK)
 
     async def files_behind(self, run: Run, events: Sequence[ev.Event]) -> None:

@@ -139,8 +139,7 @@ def _adapters(settings: Settings, service: Service, redactor: Redactor, trusted:
 def _endpoint(target: HttpTarget) -> Endpoint:
     """With the values that the environment has for its headers."""
     values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
-    names = {*target.headers.values(), *([target.token] if target.token else ())}
-    lacking = tuple(sorted(name for name in names if not os.environ.get(name)))
+    lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
     if target.token:
         values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
     return Endpoint(
@@ -189,6 +188,11 @@ def _said(body: str) -> Places | None:
         return None
 
 
+def _opened_with(run: Run) -> str:
+    """The digest of the catalogue that the run was opened with; empty where nothing says."""
+    return run.created.digests.get("catalogue", "") if run.created is not None else ""
+
+
 class Reach:
     """The adapters of every service, by the catalogue in force; and, while runs that have changed something through
     them are under way, by an earlier one."""
@@ -215,9 +219,8 @@ class Reach:
     def of(self, run: Run) -> Adapters:
         """Those that lead where the run is to be worked on, as far as this process knows them. Unreachable where there
         are none."""
-        opened = run.created.digests.get("catalogue", "") if run.created is not None else ""
         if not run.places:  # of an older version, which pinned nothing
-            there = self._earlier.get(opened, self.now).get(run.service)
+            there = self._earlier.get(_opened_with(run), self.now).get(run.service)
             if there is None:
                 raise Unreachable(f"the catalogue has no service {run.service!r} any more; put it back to go on")
             return there
@@ -233,7 +236,7 @@ class Reach:
     def _fitting(self, run: Run) -> Adapters | None:
         """The adapters that lead where the run is pinned: those in force, or some of before. Where none is known to,
         those of the catalogue that the run was opened with: they are held to its places once somebody can."""
-        opened = run.created.digests.get("catalogue", "") if run.created is not None else ""
+        opened = _opened_with(run)
         catalogues = ((self._digest, self.now), *reversed(self._earlier.items()))
         mine = [(digest, a) for digest, c in catalogues if (a := c.get(run.service)) and not self._otherwise(run, a)]
         known = (a for _, a in mine if not untold(run.places, self._said(a)))
@@ -294,7 +297,7 @@ class Reach:
         self._earlier[self._digest], self._digest = self.now, self._held.digest
         self.now = adapters_of(self._settings, self._held, self._redactor)
         runs = [await self._store.load(h.run) for h in await self._store.heads(open=True, limit=None)]
-        opened = {r.created.digests.get("catalogue") for r in runs if r.created is not None}
+        opened = {_opened_with(r) for r in runs}
         pinned = [r for r in runs if r.places]
         for digest, there in [*self._earlier.items()]:
             fits = any((a := there.get(r.service)) and not self._otherwise(r, a) for r in pinned)

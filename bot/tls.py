@@ -6,7 +6,6 @@ each call and by some never; and they take the place of the usual roots, which S
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from functools import lru_cache
 from pathlib import Path
@@ -23,10 +22,11 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
 
 def _stamp(ca_file: Path | None) -> tuple[int, int] | None:
     """Another one once somebody has written the file; None where there is nothing to read."""
-    with contextlib.suppress(OSError):
+    try:
         seen = ca_file.stat() if ca_file is not None else None
-        return (seen.st_mtime_ns, seen.st_size) if seen is not None else None
-    return None
+    except OSError:
+        seen = None
+    return (seen.st_mtime_ns, seen.st_size) if seen is not None else None
 
 
 @lru_cache(maxsize=2)

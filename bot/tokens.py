@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.run import events as ev
-from bot.store import TOKENS, Conflict, Store, away
+from bot.store import TOKENS, Conflict, Store, told
 from bot.store.rows import Token
 
 log = logging.getLogger(__name__)
@@ -74,11 +74,11 @@ class Tokens:
 
         NotBelieved where it cannot be put there."""
         found = await self.store.find_token(_hash(token))
-        if found is None or found.revoked is not None or found.expires <= self.clock():
+        if found is None or not found.good(self.clock()):
             return None
-        if (name_of(found), "token issued") not in self._recorded:
+        if (found.name, "token issued") not in self._recorded:
             await self.record()
-        if (name_of(found), "token issued") not in self._recorded:
+        if (found.name, "token issued") not in self._recorded:
             raise NotBelieved(self._doubt)
         return Bearer(found.person, found.issued_by)
 
@@ -95,11 +95,11 @@ class Tokens:
                 self._seen = row.seq
             events, new = list[ev.Event](), list[Token]()
             for t in await self.store.tokens():
-                if (name_of(t), "token issued") not in self._recorded:
-                    events.append(ev.TokenIssued(name_of(t), t.person, t.issued_by, t.expires))
+                if (t.name, "token issued") not in self._recorded:
+                    events.append(ev.TokenIssued(t.name, t.person, t.issued_by, t.expires))
                     new.append(t)
-                if t.revoked is not None and (name_of(t), "token revoked") not in self._recorded:
-                    events.append(ev.TokenRevoked(name_of(t), t.person))
+                if t.revoked is not None and (t.name, "token revoked") not in self._recorded:
+                    events.append(ev.TokenRevoked(t.name, t.person))
             self._doubt = run.doubt
             if events and run.doubt:
                 log.error("no new token is good for anything, as the record of tokens is not believed: %s", run.doubt)
@@ -111,30 +111,22 @@ class Tokens:
                 continue
             self._recorded |= {(e.token, e.kind) for e in events if isinstance(e, ev.TokenIssued | ev.TokenRevoked)}
             for t in new:
-                log.warning("a token %s for %s was issued by %s", name_of(t), t.person, t.issued_by)
-                if self.told is not None and t.expires > self.clock() and t.revoked is None:
+                log.warning("a token %s for %s was issued by %s", t.name, t.person, t.issued_by)
+                if self.told is not None and t.good(self.clock()):
                     self.told(t)
             return
 
     async def run(self) -> None:
         """Brings into the record, until cancelled, what the host's command line does, and forgets what is over."""
         while True:
-            try:
+            with told(log, "cannot look at the tokens"):
                 await self.record()
                 await self.prune()
-            except Exception as e:
-                if not away(e):  # which the store tells
-                    log.warning("cannot look at the tokens: %s: %s", type(e).__name__, e)
             await asyncio.sleep(EVERY)
 
     async def prune(self) -> int:
         """Forgets the rows of those that are over for long; how many there were."""
         return await self.store.prune_tokens(self.clock() - KEEP)
-
-
-def name_of(token: Token) -> str:
-    """What a token is called where it is talked of: the beginning of its hash."""
-    return token.hash[:12]
 
 
 def _hash(token: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.cli.client import path
+from bot.cli.host import on_the_host
 from bot.cli.link import ONLY, bot, run_path
 from bot.cli.output import Code, End, note, os_user, plain, run_async, say
 from bot.cli.root import Remote, root
@@ -88,13 +89,10 @@ async def _alone(do: Callable[[Offline, Actor, str], Awaitable[_Told]], reason: 
     """On the bot's host, while no bot works on the database."""
     import asyncio
 
-    from bot import wiring
     from bot.lease import take
     from bot.policy import Actor
-    from bot.settings import read_settings
 
-    async with wiring.offline(read_settings()) as base:
-        await base.store.check_schema()
+    async with on_the_host() as base:
         lease = await asyncio.to_thread(take, base.settings.database_url, version="audit", ttl=base.settings.lease)
         try:
             if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:
@@ -174,18 +172,17 @@ async def _everything(output: Path | None) -> None:
 
 async def _past_the_bot(run: str | None, form: str) -> Any:
     from bot.audit import export_jsonl, export_markdown, html
-    from bot.blobs import FileBlobs
     from bot.settings import read_settings
     from bot.store import Store
     from bot.web.record import verified
-    from bot.wiring import keys_of
+    from bot.wiring import files_of, keys_of
 
     settings = read_settings()
     store = await Store.open(settings.database_url, keys=keys_of(settings))
     try:
         await store.check_schema()
         if form == "verify":
-            return await verified(store, FileBlobs(Path(settings.blobs_url.removeprefix("file:"))), run)
+            return await verified(store, files_of(settings), run)
         rows = await store.events(run or "")
         if not rows:
             raise End(Code.USAGE, "Export which run? `history` lists them; with --database it takes its whole id.")

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -21,11 +21,23 @@ if TYPE_CHECKING:
     from aiohttp.web import AppRunner
 
     from bot.settings import Settings
+    from bot.wiring import Offline
 
 _log = logging.getLogger(__name__)
 
 HOURS = 12
 """A token's life, as in bot.tokens."""
+
+
+@contextlib.asynccontextmanager
+async def on_the_host() -> AsyncIterator[Offline]:
+    """What a command works with that opens the database itself, which has this version's schema."""
+    from bot import wiring
+    from bot.settings import read_settings
+
+    async with wiring.offline(read_settings()) as base:
+        await base.store.check_schema()
+        yield base
 
 
 @root.command("serve")
@@ -95,9 +107,7 @@ async def _listen(runner: AppRunner, settings: Settings) -> Server:
               help="How long it is good for.")  # fmt: skip
 def token(name: str, hours: float) -> None:
     """A personal token for somebody in the catalogue, shown once. Works on the bot's host only."""
-    from bot.settings import read_settings
-
-    found = run_async(_token(read_settings(), name.removeprefix("@"), hours))
+    found = run_async(_token(name.removeprefix("@"), hours))
     if asked().json:
         say({"token": found, "person": name, "hours": hours}, "")
     else:
@@ -106,11 +116,8 @@ def token(name: str, hours: float) -> None:
         click.echo(found)
 
 
-async def _token(settings: Settings, name: str, hours: float) -> str:
-    from bot import wiring
-
-    async with wiring.offline(settings) as bot:
-        await bot.store.check_schema()
+async def _token(name: str, hours: float) -> str:
+    async with on_the_host() as bot:
         people = {p.id: p.name for p in await bot.people.everyone()}
         meant = [i for i, known in people.items() if name in (i, known)]
         if len(meant) != 1:

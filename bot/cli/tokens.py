@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bot.cli.host import on_the_host
 from bot.cli.output import Code, End, run_async, say
 from bot.cli.root import root
 
@@ -24,7 +25,7 @@ def tokens() -> None:
 def list_(every: bool) -> None:
     """Whom each stands for, who issued it, and until when it is good; never the token itself."""
     found, now = run_async(_all())
-    shown = [t for t in found if every or _good(t, now)]
+    shown = [t for t in found if every or t.good(now)]
     lines = [_line(t, now) for t in shown] or ["No token is good for anything now."]
     say({"tokens": [_plain(t, now) for t in shown]}, "\n".join(lines))
 
@@ -47,46 +48,30 @@ def prune() -> None:
 
 
 async def _all() -> tuple[list[Token], float]:
-    from bot import wiring
-    from bot.settings import read_settings
-
-    async with wiring.offline(read_settings()) as bot:
-        await bot.store.check_schema()
+    async with on_the_host() as bot:
         return await bot.store.tokens(), bot.clock()
 
 
 async def _revoked(whose: Sequence[str]) -> int:
-    from bot import wiring
-    from bot.settings import read_settings
-
-    async with wiring.offline(read_settings()) as bot:
-        await bot.store.check_schema()
+    async with on_the_host() as bot:
         people = {p.name: p.id for p in await bot.people.everyone()}
         return sum([await bot.store.revoke_tokens(people.get(w, w), bot.clock()) for w in whose])
 
 
 async def _pruned() -> int:
-    from bot import wiring
-    from bot.settings import read_settings
-
-    async with wiring.offline(read_settings()) as bot:
-        await bot.store.check_schema()
+    async with on_the_host() as bot:
         return await bot.tokens.prune()
-
-
-def _good(t: Token, now: float) -> bool:
-    return t.revoked is None and t.expires > now
 
 
 def _plain(t: Token, now: float) -> dict[str, Any]:
     return {
-        "id": t.hash[:12], "person": t.person, "issued_by": t.issued_by, "issued": t.issued_at, "expires": t.expires,
-        "revoked": t.revoked, "good": _good(t, now),
+        "id": t.name, "person": t.person, "issued_by": t.issued_by, "issued": t.issued_at, "expires": t.expires,
+        "revoked": t.revoked, "good": t.good(now),
     }  # fmt: skip
 
 
 def _line(t: Token, now: float) -> str:
     from bot.view import duration
 
-    left = f"good for {duration(t.expires - now)}" if _good(t, now) else "revoked" if t.revoked else "expired"
-    return f"{t.hash[:12]}  {t.person}  {left}; issued {duration(now - t.issued_at)} ago by {t.issued_by}"
+    left = f"good for {duration(t.expires - now)}" if t.good(now) else "revoked" if t.revoked else "expired"
+    return f"{t.name}  {t.person}  {left}; issued {duration(now - t.issued_at)} ago by {t.issued_by}"

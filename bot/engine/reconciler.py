@@ -40,7 +40,7 @@ from bot.run.moments import AHEAD
 from bot.run.rules import refused
 from bot.run.state import Run, Step
 from bot.steady import Steady
-from bot.store import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away
+from bot.store import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away, told
 
 log = logging.getLogger(__name__)
 
@@ -407,17 +407,14 @@ class Engine:
         self.clock.show(by)
 
     async def _look_where(self) -> None:
-        try:
+        with told(log, "cannot look where runs are worked on"):
             await self.places_changed()
-        except Exception as e:
-            if not away(e):  # which the store tells
-                log.warning("cannot look where runs are worked on: %s: %s", type(e).__name__, e)
 
     async def _look_for_parts(self) -> None:
         """Tells runs that what they go on without answers again. About every `LOOK_FOR` seconds."""
         if self.ping is None:
             return
-        try:
+        with told(log, "cannot look whether what runs go on without is back"):
             for head in await self.store.heads(open=True, limit=None):
                 run = await self.store.load(head.run)
                 looks = run.left_out and not run.over and run.id not in self._elsewhere
@@ -425,9 +422,6 @@ class Engine:
                 for part in run.left_out:
                     if faults.get(part) == "":
                         await self.submit(run.id, ev.PartBack(part))
-        except Exception as e:
-            if not away(e):  # which the store tells
-                log.warning("cannot look whether what runs go on without is back: %s: %s", type(e).__name__, e)
 
     async def reconcile(self, run_id: str) -> None:
         """Declares lost what will never report, then goes on with whatever is to be done."""

@@ -23,6 +23,10 @@ async def whole(ctx: ReadCtx, value: Value) -> Json:
     """The same, as it is written."""
     if not isinstance(value, Blob):
         return value
-    data = await ctx.ports.blobs.get(value)
+    return decoded(value, await ctx.ports.blobs.get(value))
+
+
+def decoded(value: Blob, data: bytes) -> Json:
+    """What a reference stands for, by what was put behind it."""
     found: Json = json.loads(data) if value.type == JSON else data.decode()
     return found

@@ -12,9 +12,8 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bot.run import events as ev
+from bot.run.replacing import replace
 from bot.run.state import Asked, Debt, Part, Review, Run, Step
 
 AHEAD = 30.0

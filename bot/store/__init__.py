@@ -37,6 +37,7 @@ from bot.store.database import (
     away_by,
     open_database,
     place,
+    told,
 )
 from bot.store.reading import (
     ITS_SIGNATURES,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Keys", "Known", "Notice", "Progress", "ReleaseRow",
     "SchemaMismatch", "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token", "Transaction",
-    "Unshown", "away", "away_by",
+    "Unshown", "away", "away_by", "told",
 ]  # fmt: skip
 
 CACHED = 256

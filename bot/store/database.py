@@ -349,6 +349,17 @@ def away(e: BaseException) -> str:
     return ""
 
 
+@contextlib.contextmanager
+def told(log: logging.Logger, what: str) -> Iterator[None]:
+    """What goes wrong with a look that is repeated is a line of the log, and over: "what: TimeoutError: ..."; nothing
+    where the database is away, which the store tells."""
+    try:
+        yield
+    except Exception as e:
+        if not away(e):
+            log.warning("%s: %s: %s", what, type(e).__name__, e)
+
+
 def away_by(text: str) -> str:
     """The same of an exception that was only logged, as SQLAlchemy words it: "(psycopg.errors.AdminShutdown) ..."."""
     found = _WORDED.search(text)

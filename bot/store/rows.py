@@ -98,6 +98,15 @@ class Token:
     issued_by: str
     revoked: float | None = None
 
+    @property
+    def name(self) -> str:
+        """What it is called where it is talked of: the beginning of its hash."""
+        return self.hash[:12]
+
+    def good(self, now: float) -> bool:
+        """Whether it stands for its person."""
+        return self.revoked is None and self.expires > now
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRow:
