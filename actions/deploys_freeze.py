@@ -35,7 +35,7 @@ from bot.contract import (
 )
 from bot.ports import Unreachable, told
 from bot.ports.kubernetes import Changed, Cluster, Denied, Place, Thing, standing
-from bot.trials import standing_since, until_let_in, until_refused
+from bot.workloads.trials import standing_since, until_let_in, until_refused
 
 LOST = "clusters not reached"
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from bot.contract import Action, Change, Ctx, Edit, Fatal, Json, Params, ReadCtx, Receipt, Retryable, ServiceName, Value
 from bot.ports import Unreachable
 from bot.ports.kubernetes import Changed, Denied, Place
-from bot.trials import until_let_in, until_refused
+from bot.workloads.trials import until_let_in, until_refused
 
 
 class DeploysThawParams(Params):

@@ -40,14 +40,14 @@ from bot.contract import (
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
-from bot.released import rolling
-from bot.released.ends import Ends, names
-from bot.released.left import by_hand, short, who
-from bot.released.record import WHOLE, alike, whole_templates
-from bot.released.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, unblocked
-from bot.released.survey import RIGHTS, Seen, survey, workloads
-from bot.released.survey import ends as ends_of
-from bot.released.unseen import Unseen, unseen
+from bot.workloads import rolling
+from bot.workloads.ends import Ends, names
+from bot.workloads.left import by_hand, short, who
+from bot.workloads.record import WHOLE, alike, whole_templates
+from bot.workloads.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, unblocked
+from bot.workloads.survey import RIGHTS, Seen, survey, workloads
+from bot.workloads.survey import ends as ends_of
+from bot.workloads.unseen import Unseen, unseen
 
 ORDERED = "OrderedReady"
 

@@ -33,7 +33,7 @@ from bot.contract import (
 )
 from bot.ports import Unreachable
 from bot.ports.kubernetes import Changed, Denied, Place, Thing, digest
-from bot.trials import until_let_in, until_refused
+from bot.workloads.trials import until_let_in, until_refused
 
 
 class ReleaseUnbanParams(Params):

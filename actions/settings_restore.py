@@ -30,9 +30,9 @@ from bot.contract import (
 )
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Place, Thing, digest, value_at
-from bot.released.large import kept, whole
-from bot.released.left import Left, by_hand, of_secret, short, who
-from bot.released.record import DATA, conceal, is_secret, without_secrets
+from bot.workloads.large import kept, whole
+from bot.workloads.left import Left, by_hand, of_secret, short, who
+from bot.workloads.record import DATA, conceal, is_secret, without_secrets
 
 _RIGHTS = "give the bot the right, or lift what forbids it; then try again"
 

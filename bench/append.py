@@ -21,7 +21,7 @@ from bot.playground.postgres import database, private_postgres
 from bot.policy import Actor
 from bot.run import events as ev
 from bot.run.state import Run, new_run
-from bot.store import Keys, Store
+from bot.store.log import Keys, Store
 from bot.store.signing import new_key
 
 BY = Actor.of(ANA, "bench")

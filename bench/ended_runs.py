@@ -17,12 +17,12 @@ import sqlalchemy as sa
 
 import migrations
 from bot.catalogue import Release
-from bot.releases import Releases
+from bot.releases.register import Releases
 from bot.run import events as ev
 from bot.run.events import encode
-from bot.store import Store
 from bot.store import tables as t
 from bot.store.chain import ZERO, event_hash
+from bot.store.log import Store
 from bot.store.rows import us
 from tests.run.harness import CHO, Play, act, check, gate, plan, undo
 

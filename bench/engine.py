@@ -33,20 +33,20 @@ import migrations
 from bench import median, report
 from bot import audit
 from bot.catalogue import Release
-from bot.commands import Approve
 from bot.contract import Action, Change, Ctx, Effect, Params, ReadCtx, Receipt, Value
 from bot.engine.executor import Executor
 from bot.engine.reconciler import Engine
-from bot.lease import take
+from bot.handlers.registry import Registry
 from bot.plan.model import Decision, Plan, StepSpec
 from bot.playground.postgres import database, private_postgres
 from bot.policy import Actor, Gate, Person, Refusal, Requirement
 from bot.ports import Ports, Record
-from bot.redact import Redactor
-from bot.registry import Registry
+from bot.redaction.redactor import Redactor
 from bot.run import events as ev
+from bot.run.commands import Approve
 from bot.run.state import Run
-from bot.store import Store
+from bot.store.lease import take
+from bot.store.log import Store
 
 ANA = Person("ana", "ana", frozenset({"commander"}))
 CHO = Person("cho", "cho", frozenset({"approver"}))

@@ -29,8 +29,8 @@ from pathlib import Path
 import aiohttp
 
 from bench import median, report
-from bot.nets import FORMS
-from bot.redact import Redactor
+from bot.redaction.forms import FORMS
+from bot.redaction.redactor import Redactor
 from tests.secret_forms import innocents, secrets
 
 HERE = Path(__file__).resolve().parent.parent

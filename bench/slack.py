@@ -36,14 +36,14 @@ from slack_bolt.authorization import AuthorizeResult
 
 import migrations
 from bench import median, report
-from bot.lease import FileLease
 from bot.playground.workspace import App, Clock, Post, Workspace
 from bot.playground.workspace.cast import Cast, standard_cast
 from bot.playground.workspace.people import Channel
 from bot.playground.workspace.signed import signature
-from bot.slack.app import PATH
-from bot.slack.post import Post as Wanted
-from bot.store import Store
+from bot.slack.draw.post import Post as Wanted
+from bot.slack.hear.app import PATH
+from bot.store.lease import FileLease
+from bot.store.log import Store
 from tests.slack.acting import BACKEND, START, process
 from tests.slack.conftest import HERE, HERE_ID, IDS, OPENING, Desk, desk_in
 from tests.slack.publishing import Board, decision, message, news, root

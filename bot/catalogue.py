@@ -63,7 +63,7 @@ _KNOWN_KEYS = ConfigDict(extra="forbid")
 class Release:
     """One released version of a service, as registered. `images`: workload -> image by digest; `frontend`:
     prefix of the build; `schema`: revision of the database schema; `migrations`: image or tree they live in;
-    `settings`: its record (`bot.released.record`), noted when it first served; `last`: the same as it served last,
+    `settings`: its record (`bot.workloads.record`), noted when it first served; `last`: the same as it served last,
     where others have changed it since."""
 
     version: str
@@ -219,22 +219,28 @@ class KubernetesTarget:
     ] = ()
 
 
-_KINDS = {"http": "HttpTarget", "kubernetes": "KubernetesTarget"}
-_ONE_KIND = "must say what it is: http or kubernetes"
+KINDS = {"http": "HttpTarget", "kubernetes": "KubernetesTarget"}
+"""Kinds of targets: the key that says the kind, and its class. A new kind is one more class, named here and below."""
+_ONE_KIND = f"must say what it is: {_either(KINDS)}"
 
 
 def _kind(target: object) -> str | None:
     """Which kind of target a mapping is to be."""
+    return KINDS.get(_kind_word(target))
+
+
+def _kind_word(target: object) -> str:
+    """The key that says its kind; "" where it has none, or several."""
     has = target.__contains__ if isinstance(target, Mapping) else partial(hasattr, target)
-    found = [name for key, name in _KINDS.items() if has(key)]
-    return found[0] if len(found) == 1 else None
+    found = [key for key in KINDS if has(key)]
+    return found[0] if len(found) == 1 else ""
 
 
 Target = Annotated[
     Annotated[HttpTarget, Tag("HttpTarget")] | Annotated[KubernetesTarget, Tag("KubernetesTarget")],
     Discriminator(_kind, custom_error_type=NEITHER, custom_error_message=_ONE_KIND),
 ]
-"""One thing that is read and changed; the key of its kind says which. A new kind is one more class here."""
+"""One thing that is read and changed; the key of its kind says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +267,11 @@ class Service:
     floor: str | None = None
     stable_after: float = STABLE_AFTER
     limits: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of its targets, each once: what `${service.has.<kind>}` asks."""
+        return tuple(sorted({kind for target in self.targets.values() if (kind := _kind_word(target))}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ from bot.contract import (
     Verdict,
     canonical,
 )
-from bot.handler_rules import of_class, of_source
-from bot.narrow import PORT_NAMES, narrow
+from bot.handlers.narrow import PORT_NAMES, narrow
+from bot.handlers.rules import of_class, of_source
 from bot.ports import Blob, Ports, ReadOnly, Record
 
 PortsFor = Callable[[Record], Ports]

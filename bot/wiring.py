@@ -21,42 +21,43 @@ from aiohttp import web
 
 import actions
 import checks
-from bot import held, journal
 from bot.adapters.registry import RegistryClient
-from bot.blobs import FileBlobs
 from bot.catalogue import NO_CATALOGUE, Catalogue, load_catalogue
 from bot.engine.foresight import Foresight
+from bot.engine.notices import StoredNotices
 from bot.engine.reconciler import Engine
 from bot.engine.staff import NoChannels, Staff
-from bot.eta import Estimates, Eta
-from bot.faults import Faults, cramped, folders
-from bot.lease import Lease, take
+from bot.handlers.registry import Registry
 from bot.located.yamltree import content
-from bot.lookout import Lookout
-from bot.metrics import Metrics
-from bot.notices import StoredNotices
-from bot.outside import ByHand, Outside, RecordCut
-from bot.paging import Pager, Paging
+from bot.node import journal
+from bot.node.faults import Faults, cramped, folders
+from bot.node.lookout import Lookout
+from bot.node.metrics import Metrics
+from bot.node.outside import ByHand, Outside, RecordCut
+from bot.node.paging import Pager, Paging
+from bot.node.reloading import InForce, Reloading
+from bot.opening.rollbacks import Rollbacks
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
 from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Secrets
 from bot.ports.kubernetes import Kubernetes
-from bot.reach import Reach
-from bot.redact import Redactor
-from bot.registry import Registry
-from bot.releases import Releases
-from bot.reloading import InForce, Reloading
-from bot.rollbacks import Rollbacks
+from bot.redaction import held
+from bot.redaction.redactor import Redactor
+from bot.releases.register import Releases
+from bot.releases.serving import Serving
 from bot.run.state import Run
-from bot.serving import Serving
 from bot.settings import Settings, SettingsError
-from bot.shared import Shared
-from bot.steady import Steady
-from bot.store import Keys, Store
+from bot.steady.clock import Steady
+from bot.store.blobs import FileBlobs
+from bot.store.lease import Lease, take
+from bot.store.log import Keys, Store
+from bot.store.shared import Shared
+from bot.store.tokens import Tokens
+from bot.store.vouching import KEYLESS, unfit
+from bot.targets import Reach
+from bot.telling.eta import Estimates, Eta
 from bot.tls import trust
-from bot.tokens import Tokens
-from bot.vouching import KEYLESS, unfit
 
 if TYPE_CHECKING:
     from bot.engine.executor import Executor
@@ -319,7 +320,11 @@ def _gauges(bot: Bot) -> None:
     gauge("rollback_runs_not_believed", "Runs in which nothing is done, as their record is not believed.",
           lambda: len(bot.engine.doubted))  # fmt: skip
     gauge("rollback_catalogue_refused", "1 while the catalogue's file is refused.", lambda: bool(bot.reloading.fault))
-    gauge("rollback_pager_away", "1 while the pager takes nothing.", lambda: bool(bot.paging and bot.paging.fault))
+    gauge(
+        "rollback_pager_away",
+        "1 while the pager takes nothing.",
+        lambda: bool(bot.paging and bot.paging.fault),
+    )
     gauge("rollback_publisher_faults", "Places of Slack where something is wrong.",
           lambda: sum(bool(fault) for fault in bot.slack.faults.values()) if bot.slack else 0)  # fmt: skip
 
@@ -328,7 +333,7 @@ def _last_known(settings: Settings, catalogue: Catalogue, store: Store, clock: C
     """Who there is, asked of nobody: the catalogue, or what Slack said last."""
     if settings.slack == "off":
         return CatalogueDirectory(catalogue)
-    from bot.slack.directory import SlackDirectory
+    from bot.slack.workspace.directory import SlackDirectory
 
     return SlackDirectory(catalogue, None, store, clock, team=settings.slack_team)
 

@@ -16,8 +16,8 @@ from bot.contract import Check, Fatal, Json, Outgoing, Output, Params, ReadCtx, 
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Thing, digest
 from bot.ports.registry import Refused
-from bot.released.left import by_hand
-from bot.released.survey import ends, survey
+from bot.workloads.left import by_hand
+from bot.workloads.survey import ends, survey
 
 EXPECTED = "every image by digest in its registry, and the settings as they were when it served"
 

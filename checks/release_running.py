@@ -13,9 +13,9 @@ from pydantic import Field
 from bot.contract import Check, Outgoing, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Blob, Unreachable, told
 from bot.ports.kubernetes import Denied, Pod, digest
-from bot.released.ends import Difference, Ends
-from bot.released.left import by_hand
-from bot.released.survey import Seen, ends, survey
+from bot.workloads.ends import Difference, Ends
+from bot.workloads.left import by_hand
+from bot.workloads.survey import Seen, ends, survey
 
 EXPECTED = "every pod runs it, in every cluster"
 

@@ -28,11 +28,11 @@ from bot.cli import root
 from bot.cli.output import MEANINGS
 from bot.cli.root import SECTIONS
 from bot.contract import Action, AnyAction, AnyCheck, Output, Params
+from bot.handlers.registry import Registry
 from bot.located.shapes import Shape
 from bot.plan.schema import DIALECT
 from bot.ports import Blob, Ports, Reply, kubernetes
-from bot.registry import Registry
-from bot.releases import ReleasePayload
+from bot.releases.register import ReleasePayload
 from bot.settings import Settings
 
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ from bot.playground.cluster import Cluster
 from bot.playground.workspace.clock import Clock
 from bot.ports import Blob, Json
 from bot.ports import kubernetes as port
-from bot.serving import configuration
+from bot.releases.serving import configuration
 from tests.fleet import NOON, Fleet, cron, image, images
 from tests.playground.cluster_world import config_map, connected, deployment, namespace
 
@@ -76,7 +76,7 @@ class Deployed(Fleet):
         return found
 
     async def configuration(self, release: Mapping[str, str] = BAD) -> Mapping[str, Json]:
-        """What the release of these images is configured with now, as `bot.serving` keeps it."""
+        """What the release of these images is configured with now, as `bot.releases.serving` keeps it."""
         kube = self.adapter
         seen = {c.name: [t for kind in port.WORKLOADS for t in await kube.list(c.name, kind)] for c in kube.clusters}
         maps = [t for c in kube.clusters for t in await kube.list(c.name, "configmap")]

@@ -22,7 +22,7 @@ from bot.playground.cluster.resources import PODS
 from bot.playground.workspace.clock import Clock
 from bot.ports import Json, Ports, Record
 from bot.ports import kubernetes as port
-from bot.redact import Redactor
+from bot.redaction.redactor import Redactor
 from bot.testing import MemoryBlobs, MemoryRegistry, PortsFor, ports
 from tests.playground.cluster_world import config_map, connected, deployment, namespace
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bot import wiring
 from bot.catalogue import Release
-from bot.commands import Admit, Agree, Approve
+from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster
 from bot.policy import Refusal
-from bot.rollbacks import Wanted
+from bot.run.commands import Admit, Agree, Approve
 from bot.run.state import Run
 from tests.actions.guarded import Paths, part
 from tests.cli.house import fill, upgraded

@@ -20,9 +20,10 @@ from bot.contract import Change, Edit, Effect, Receipt, Status, Verdict
 from bot.ports import Blob, Where
 from bot.run import events as ev
 from bot.run.state import new_run
-from bot.sentences import Names, details, sentence, who
-from bot.store import Store, StoreUnavailable, triggers
+from bot.store import triggers
 from bot.store.chain import Checkpoint, Stored, checkpoint_hash, event_hash
+from bot.store.log import Store, StoreUnavailable
+from bot.telling.sentences import Names, details, sentence, who
 from tests.store.conftest import ANA, Sample
 
 AT = 1_763_900_000.5

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.blobs import BlobsUnavailable, FileBlobs
 from bot.ports import Blob, Blobs
+from bot.store.blobs import BlobsUnavailable, FileBlobs
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.blobs import FileBlobs
-from bot.by_hand import by_hand, in_words
 from bot.contract import Change, Edit, Json
-from bot.outside import ByHand
+from bot.node.outside import ByHand
 from bot.plan.model import REF
 from bot.ports import Blob, Unreachable
 from bot.run.state import Step
+from bot.store.blobs import FileBlobs
+from bot.telling.by_hand import by_hand, in_words
 from tests.slack import scenes
 from tests.slack.scenes import Tape
 

@@ -18,9 +18,9 @@ import yaml
 from pydantic import SecretStr, TypeAdapter
 
 from bot.catalogue import Release
+from bot.opening.rollbacks import Wanted
 from bot.policy import Actor
-from bot.releases import ReleasePayload
-from bot.rollbacks import Wanted
+from bot.releases.register import ReleasePayload
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings

@@ -8,11 +8,11 @@ from typing import get_args
 
 import pytest
 
-from bot import commands as c
 from bot.catalogue import Release
-from bot.commands import COMMANDS, Answer, Asking, Command, answer
 from bot.policy import Actor, Person, Refusal, Why
+from bot.run import commands as c
 from bot.run import events as ev
+from bot.run.commands import COMMANDS, Answer, Asking, Command, answer
 from bot.run.fold import evolve
 from bot.run.state import new_run
 from tests.run.harness import ANA, BEN, CHO, GUS, KIM, PEOPLE, T0, ZED, Play, act, check, gate, plan

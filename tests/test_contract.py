@@ -21,9 +21,9 @@ import actions
 import checks
 from bot.adapters.http import HttpClient, HttpTarget
 from bot.contract import Action, Handler, Output, Params
-from bot.handler_rules import called, of_class, of_source
+from bot.handlers.registry import Registry
+from bot.handlers.rules import called, of_class, of_source
 from bot.playground.single import Shop
-from bot.registry import Registry
 from bot.testing import Broken, assert_contract, ports
 
 HOUSE = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.contract import Edit
-from bot.diff import diff, show
+from bot.telling.diff import diff, show
 
 
 def lines(*edits: Edit) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.seldom import Seldom, SeldomTheSame
+from bot.steady.seldom import Seldom, SeldomTheSame
 from bot.web import doors
 from bot.web.doors import Doors
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 import migrations
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Receipt, Status, Verdict
-from bot.eta import TOGETHER, UNMEASURED, Eta, StepKey, Until, WorkTimes, durations, estimate, history
 from bot.plan.model import Condition, Decision, Plan, StepSpec
 from bot.policy import ONE_APPROVER, Actor
 from bot.run import events as ev
 from bot.run.fold import evolve
 from bot.run.state import Run, new_run
-from bot.store import Store
+from bot.store.log import Store
+from bot.telling.eta import TOGETHER, UNMEASURED, Eta, StepKey, Until, WorkTimes, durations, estimate, history
 
 NOON = 1_763_899_200.0  # 12:00 UTC
 ANA = Actor("U1", "ana", ("commander",))
@@ -380,7 +380,7 @@ def test_a_step_known_to_have_nothing_to_do_takes_no_time() -> None:
      (60.0, 60.0, "about 1 min"), (3300.0, 5700.0, "about 55 min to 1 h 35 min"), (0.0, 7000.0, "up to 2 h")],
 )  # fmt: skip
 def test_ranges_are_rounded_outwards(low: float, high: float, text: str) -> None:
-    from bot.eta import _about
+    from bot.telling.eta import _about
 
     assert _about(low, high) == text
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import migrations
-from bot import faults
-from bot.blobs import BlobsUnavailable, FileBlobs
-from bot.faults import Faults, cramped, folders
+from bot.node import faults
+from bot.node.faults import Faults, cramped, folders
 from bot.run.state import new_run
-from bot.slack.render import screen
-from bot.store import Store
+from bot.slack.draw.screen import screen
+from bot.store.blobs import BlobsUnavailable, FileBlobs
+from bot.store.log import Store
 from tests.run.harness import T0, Play, act, plan
 from tests.slack.scenes import CHANNELS
 
@@ -33,7 +33,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 async def test_a_fault_is_told_once_and_its_end_once_in_the_log_and_in_the_threads_of_open_runs(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "bot.faults")
+    caplog.set_level(logging.WARNING, "bot.node.faults")
     play = Play(plan(act("one")))
     await store.append(new_run("r1"), [m.event for m in play.moments], T0)
     wrong = {"files": "", "disk": ""}

@@ -14,27 +14,28 @@ import pytest
 import actions
 import checks
 from actions.incident_announce import _words as announcement
-from bot import view, wiring
+from bot import wiring
 from bot.audit.markdown import export_markdown
 from bot.audit.timeline import html
-from bot.by_hand import by_hand, in_words
 from bot.catalogue import Release
-from bot.commands import Abort, Answer, Approve, Command
-from bot.ledger import Registered
+from bot.handlers.registry import Registry
+from bot.opening.rollbacks import Wanted
 from bot.plan.compile import compile_plan
 from bot.playground.single import Shop
 from bot.policy import Refusal, Why
 from bot.ports.notices import Topic
-from bot.registry import Registry
-from bot.rollbacks import Wanted
+from bot.releases.ledger import Registered
 from bot.run import events as ev
+from bot.run.commands import Abort, Answer, Approve, Command
 from bot.run.fold import evolve
 from bot.run.rules import moved
 from bot.run.state import Run, new_run
-from bot.slack import answers, modals
-from bot.slack.blocks import buttons_of
-from bot.slack.press import Press
+from bot.slack.draw.blocks import buttons_of
+from bot.slack.draw.press import Press
+from bot.slack.hear import modals, replies
 from bot.store.chain import Stored
+from bot.telling import view
+from bot.telling.by_hand import by_hand, in_words
 from tests.cli.house import House, fill, upgraded
 from tests.slack.scenes import SCENES, Tape, aborted, verified
 from tests.slack.test_render_any import shown
@@ -73,7 +74,7 @@ def said(run: Run, rows: list[Stored]) -> Iterator[str]:
     yield from (p.message.text for p in shown(run, run.at + 1000).posts)
     yield view.text(view.view(run, run.at + 5))
     yield by_hand(run, run.at, in_words)
-    yield from (answers.standing(run, run.at, None), answers.changes(run, run.at), answers.commands(run))
+    yield from (replies.standing(run, run.at, None), replies.changes(run, run.at), replies.commands(run))
     yield export_markdown(rows)
     yield html(rows)
     for do in ("retarget", "forward", "abort", "close"):

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from bot.catalogue import Release
-from bot.commands import Abort, Close, HandOver, Skip
-from bot.freezes import Admitted, Banned, Freeze, ban_is_over, bans, frozen_since
-from bot.ledger import Entry, Ledger, learned, marked, registered
 from bot.policy import Actor
+from bot.releases.freezes import Admitted, Banned, Freeze, ban_is_over, bans, frozen_since
+from bot.releases.ledger import Entry, Ledger, learned, marked, registered
 from bot.run import events as ev
+from bot.run.commands import Abort, Close, HandOver, Skip
 from tests.run.harness import ANA, CHO, T0, Play, act, ask, check, gate, plan, undo
 
 SHARED, GOOD, BAD, FIX = (f"sha256:{c * 64}" for c in "abcd")

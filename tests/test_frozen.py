@@ -10,14 +10,14 @@ import pytest
 
 import migrations
 from bot.catalogue import Release
-from bot.commands import Abort, HandOver
-from bot.freezes import FREEZE, THAW
-from bot.frozen import Frozen
-from bot.releases import Releases
+from bot.releases.freezes import FREEZE, THAW
+from bot.releases.frozen import Frozen
+from bot.releases.register import Releases
 from bot.run import events as ev
+from bot.run.commands import Abort, HandOver
 from bot.run.state import Run, new_run
-from bot.store import Store
-from bot.together import Together
+from bot.steady.together import Together
+from bot.store.log import Store
 from tests.run.harness import ANA, CHO, T0, Play, act, check, gate, plan, undo
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from bot import held
 from bot.catalogue import load_catalogue
-from bot.redact import Redactor
+from bot.redaction import held
+from bot.redaction.redactor import Redactor
 from bot.settings import Settings
 
 KUBECONFIG = {

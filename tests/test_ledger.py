@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.catalogue import STABLE_AFTER, Release
-from bot.ledger import Entry, Ledger, Registered, State, marked, rank, registered, serving, timed
+from bot.releases.ledger import Entry, Ledger, Registered, State, marked, rank, registered, serving, timed
 
 NOW, DAY = 1_763_900_000.0, 86400.0
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from bot import view, wiring
-from bot.left import Left
+from bot import wiring
+from bot.opening.orphans import Left
+from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster
 from bot.playground.single import Shop
 from bot.policy import Actor, Person
-from bot.rollbacks import Wanted
 from bot.run.state import Run
+from bot.telling import view
 from tests.actions.guarded import part
 from tests.cli.house import fill, upgraded
 from tests.playground.cluster_world import deployment, namespace

@@ -32,7 +32,7 @@ from bot.contract import (
     Value,
     Verdict,
 )
-from bot.narrow import UndeclaredPort
+from bot.handlers.narrow import UndeclaredPort
 from bot.playground.single import Shop
 from bot.ports import Ports, ReadOnly, Record
 from bot.testing import Broken, PortsFor, TestCtx, assert_lifecycle, ports, run_check

@@ -13,12 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 import migrations
-from bot import journal, log
-from bot.outage import SETTLE, Outage
+from bot.cli import logs
+from bot.node import journal
 from bot.playground.postgres import private_postgres, stopped
 from bot.playground.workspace.clock import Clock
-from bot.redact import Redactor
-from bot.store import StoreUnavailable, away_by
+from bot.redaction.redactor import Redactor
+from bot.steady.outage import SETTLE, Outage
+from bot.store.log import StoreUnavailable, away_by
 from tests.engine.conftest import desk
 from tests.engine.world import ANA, CHO, World, gate, plan, put, start
 
@@ -41,9 +42,9 @@ def lines(stream: io.StringIO) -> list[str]:
 
 def test_a_line_is_text_with_its_time_or_json_with_its_fields_and_never_holds_a_secret(written: io.StringIO) -> None:
     more = {"run": "shop-1", "seq": 7, "event": "aborted", "person": "ana"}
-    log.set_up("INFO", Redactor([SECRET]), to=written)
+    logs.set_up("INFO", Redactor([SECRET]), to=written)
     logging.getLogger("bot.x").warning("run shop-1 #7 aborted: %s", SECRET, extra=more)
-    log.set_up("INFO", Redactor([SECRET]), "json", written)
+    logs.set_up("INFO", Redactor([SECRET]), "json", written)
     logging.getLogger("bot.x").warning("run shop-1 #7 aborted: %s", SECRET, extra=more)
     text, as_json = lines(written)
     assert text[10] == "T" and text[19:] == "Z WARNING bot.x: run shop-1 #7 aborted: [redacted:secret]"
@@ -53,8 +54,8 @@ def test_a_line_is_text_with_its_time_or_json_with_its_fields_and_never_holds_a_
 
 
 def test_only_a_record_begins_at_the_margin_and_a_trace_is_one_json_line(written: io.StringIO) -> None:
-    for form in log.FORMS:
-        log.set_up("INFO", Redactor([SECRET]), form, written)
+    for form in logs.FORMS:
+        logs.set_up("INFO", Redactor([SECRET]), form, written)
         try:
             raise ValueError(f"it was {SECRET}")
         except ValueError:
@@ -71,7 +72,7 @@ async def test_each_event_of_a_run_is_one_line_with_its_run_whoever_caused_it(
     database_url: str, written: io.StringIO
 ) -> None:
     await asyncio.to_thread(migrations.upgrade, database_url)
-    log.set_up("INFO", Redactor(), "json", written)
+    logs.set_up("INFO", Redactor(), "json", written)
     async with desk(database_url, World()) as bot:
         bot.engine.watchers = (journal.watch,)
         run_id = await bot.open(plan(start(), put("a", after=["start"], decision="a"), decisions=[gate("a", "a")]))
@@ -117,14 +118,14 @@ def test_hearsay_behind_the_end_opens_no_new_outage_until_it_has_settled(caplog:
 
 
 def test_what_only_repeats_that_the_database_is_away_is_left_out_and_nothing_else(written: io.StringIO) -> None:
-    log.set_up("INFO", Redactor(), to=written)
+    logs.set_up("INFO", Redactor(), to=written)
     outage = Outage("The database", logging.getLogger("bot.store"))
-    log.fold(outage)
+    logs.fold(outage)
     gone = psycopg.OperationalError("connection is bad: no such file\n\tIs the server running?")
     wrapped = sa.exc.OperationalError("select 1", None, gone)
     wrapped.__cause__ = gone
     logging.getLogger("dbos").warning(f"Exception listing queues: {wrapped}")  # as DBOS says it
-    logging.getLogger("bot.lease").warning("no beat, %.1f s left: %s", 3.0, wrapped)
+    logging.getLogger("bot.store.lease").warning("no beat, %.1f s left: %s", 3.0, wrapped)
     logging.getLogger("bot.slack").error("the publisher rests: %s", StoreUnavailable("Cannot reach it."))
     try:
         raise RuntimeError("cannot look") from wrapped
@@ -151,11 +152,11 @@ def _of_a_run(line: str) -> bool:
 
 async def _outage(url: str, written: io.StringIO) -> None:
     await asyncio.to_thread(migrations.upgrade, url)
-    log.set_up("WARNING", Redactor(), to=written)
+    logs.set_up("WARNING", Redactor(), to=written)
     world = World()
     world.hold["a"] = asyncio.Event()
     async with desk(url, world) as bot:
-        log.fold(bot.store.db.outage)
+        logs.fold(bot.store.db.outage)
         runs = [await bot.open(plan(put(name)), service=name) for name in ("a", "b", "c")]
         await bot.until(runs[0], lambda r: world.entered["a"])
         down = stopped(url)

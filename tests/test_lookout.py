@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from bot import view, wiring
-from bot.lookout import EVERY, Lookout
-from bot.paging import alerts
+from bot import wiring
+from bot.node.lookout import EVERY, Lookout
+from bot.node.paging import alerts
+from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster, resources
 from bot.playground.single import Shop
-from bot.rollbacks import Wanted
 from bot.run import events as ev
 from bot.run.state import Debt, Run
+from bot.telling import view
 from bot.wiring import running
 from tests.actions.guarded import REPO, application, part
 from tests.actions.test_gitops_pause_flux import kustomization, repository

@@ -12,7 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 import migrations
-from bot.metrics import STATES, Metrics
+from bot.node.metrics import STATES, Metrics
 from bot.ports import Unreachable
 from tests.cli.conftest import bot, house
 from tests.cli.house import Running

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from bot.contract import Change, Edit, Effect, Scope
-from bot.narrow import PORT_NAMES, UndeclaredPort, narrow
+from bot.handlers.narrow import PORT_NAMES, UndeclaredPort, narrow
 from bot.ports import Page, Ports, Unreachable
 from bot.ports.kubernetes import Cluster, Kind, Place, Thing
 from bot.testing import MemoryBlobs, ports

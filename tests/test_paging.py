@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from bot import commands as c
 from bot import wiring
-from bot.paging import PAGER, NotTaken, Pager, Paging, alerts
+from bot.node.paging import PAGER, NotTaken, Pager, Paging, alerts
+from bot.opening.rollbacks import Wanted
 from bot.playground.single import Shop
-from bot.rollbacks import Wanted
+from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings

@@ -15,14 +15,14 @@ import yaml
 from bot.adapters.http import HttpTarget
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.catalogue import load_catalogue
+from bot.node.reloading import InForce
 from bot.ports import Unreachable, Where
 from bot.ports.kubernetes import Cluster
-from bot.reach import Reach
-from bot.redact import Redactor
-from bot.reloading import InForce
+from bot.redaction.redactor import Redactor
 from bot.run.state import Run, new_run
 from bot.settings import Settings
-from bot.store import Store
+from bot.store.log import Store
+from bot.targets import Reach
 from tests.databases import copy_to
 from tests.run.harness import T0, Play, act, plan
 

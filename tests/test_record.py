@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.contract import canonical
 from bot.ports.kubernetes import Place
-from bot.released.record import RECENT, Record
+from bot.workloads.record import RECENT, Record
 
 NAMES = st.sampled_from(["api", "api-canary", "api.v2", "a", "b"])
 FIELDS = st.sampled_from(["image/app", "env/app/A/B", "data/x", "whole", 'pod/"{}', "pod/\u00e9"])

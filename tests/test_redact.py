@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.contract import Change, Edit, Effect, Fact, Receipt, Status, Value, Verdict
-from bot.nets import spans
 from bot.policy import Actor
 from bot.ports import Blob
-from bot.redact import KEPT, PROSE, Redactor, SecretInChange
+from bot.redaction.forms import spans
+from bot.redaction.redactor import KEPT, PROSE, Redactor, SecretInChange
 from bot.run import events as ev
 from tests.secret_forms import innocents, secrets
 

@@ -14,7 +14,7 @@ import pytest
 import actions
 import checks
 from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
-from bot.registry import Registry, RegistryError
+from bot.handlers.registry import Registry, RegistryError
 
 HEAD = """\
 from bot.contract import Action, Check, Params, Verdict, Status

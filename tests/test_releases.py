@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 import migrations
 from bot.catalogue import Release
-from bot.ledger import REMOVED, Entry
 from bot.plan.model import Plan, StepSpec
 from bot.policy import Actor
 from bot.ports import Blob
-from bot.releases import (
+from bot.releases.ledger import REMOVED, Entry
+from bot.releases.register import (
     WINDOW,
     BadRelease,
     ReleaseConflict,
@@ -33,8 +33,8 @@ from bot.releases import (
 from bot.run import events as ev
 from bot.run.fold import evolve
 from bot.run.state import Run, new_run
-from bot.store import Store
 from bot.store import tables as t
+from bot.store.log import Store
 from bot.store.rows import ReleaseRow, to_row
 
 NOW = 1_763_900_000.0

@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 
 from bot.catalogue import Catalogue, load_catalogue
+from bot.node.reloading import InForce, Reloading
+from bot.opening.rollbacks import Wanted
 from bot.people import CatalogueDirectory
 from bot.policy import Person
-from bot.reloading import InForce, Reloading
-from bot.rollbacks import Wanted
 from tests.cli.conftest import bot, house
 from tests.cli.house import House, Running, catalogue
 

@@ -11,10 +11,10 @@ import pytest
 
 from bot import wiring
 from bot.catalogue import Release
-from bot.commands import Admit, Answer, Approve, Retarget
+from bot.opening.rollbacks import Wanted
 from bot.playground.single import Shop
 from bot.policy import Actor, Refusal, Why
-from bot.rollbacks import Wanted
+from bot.run.commands import Admit, Answer, Approve, Retarget
 from bot.run.events import Aborted
 from bot.run.rules import begun
 from bot.run.state import Run

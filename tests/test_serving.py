@@ -17,19 +17,19 @@ import pytest
 import migrations
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.adapters.registry import RegistryClient
-from bot.blobs import FileBlobs
 from bot.catalogue import Release
 from bot.plan.model import Plan, StepSpec
 from bot.playground.shop.shop import Shop
 from bot.policy import Actor
 from bot.ports import Json
 from bot.ports.kubernetes import Cluster, Kind, Place, Rollout, Thing
-from bot.redact import Redactor
-from bot.releases import ReleasePayload, Releases
+from bot.redaction.redactor import Redactor
+from bot.releases.register import ReleasePayload, Releases
+from bot.releases.serving import SETTLED, Serving, arriving, configuration, serving
 from bot.run import events as ev
 from bot.run.state import new_run
-from bot.serving import SETTLED, Serving, arriving, configuration, serving
-from bot.store import Store
+from bot.store.blobs import FileBlobs
+from bot.store.log import Store
 from tests.deployed import BAD, deployed
 
 NOW = 1_763_900_000.0

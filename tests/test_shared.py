@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import migrations
-from bot.blobs import FileBlobs
-from bot.lease import Lease, alive_nodes, take
-from bot.shared import FOLDER, NotShared, Shared, unshared
+from bot.store.blobs import FileBlobs
+from bot.store.lease import Lease, alive_nodes, take
+from bot.store.shared import FOLDER, NotShared, Shared, unshared
 
 
 @pytest.fixture

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 
 import migrations
 from bot.audit import export_jsonl, exported, line, verify
-from bot.blobs import FileBlobs
-from bot.outside import FOLDER, Outside
-from bot.releases import Releases
+from bot.node.outside import FOLDER, Outside
+from bot.releases.register import Releases
 from bot.run import events as ev
 from bot.run.state import new_run
-from bot.store import Keys, Store, Stored
+from bot.store.blobs import FileBlobs
 from bot.store.chain import ZERO, checkpoint_hash, event_hash
+from bot.store.log import Keys, Store, Stored
 from bot.store.signing import new_key
 from bot.web.record import verified
 from tests.store.conftest import ANA, Sample

@@ -19,7 +19,7 @@ import pytest
 from bot.playground.single import Shop
 from bot.run import events as ev
 from bot.run.state import Run
-from bot.store import Store
+from bot.store.log import Store
 from tests.cli.house import House, Running, shop_running, stocked
 
 WITHIN = 60.0
@@ -143,7 +143,7 @@ def test_only_the_approved_shop_is_touched_and_the_other_node_says_why_it_takes_
 
 async def relocated(house: House, run_id: str) -> ev.Relocated:
     """The event by which the run's places became others, once it is there."""
-    from bot.store import Store
+    from bot.store.log import Store
 
     store = await Store.open(house.database)
     try:

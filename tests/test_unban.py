@@ -11,10 +11,10 @@ import pytest
 
 from bot import wiring
 from bot.catalogue import Release
+from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster
 from bot.playground.single import Shop
 from bot.policy import Actor
-from bot.rollbacks import Wanted
 from bot.run.state import Run
 from bot.settings import Settings
 from tests.actions.guarded import part

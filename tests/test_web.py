@@ -20,8 +20,8 @@ from aiohttp import web
 
 from bot import wiring
 from bot.playground.single import Shop
-from bot.releases import sign
-from bot.store import TOKENS
+from bot.releases.register import sign
+from bot.store.log import TOKENS
 from bot.web import app
 from bot.web.answers import BODY_LIMIT
 from bot.web.doctors import key

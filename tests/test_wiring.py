@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bot.catalogue import load_catalogue
 from bot.ports.kubernetes import Cluster
-from bot.reach import adapters_of
 from bot.settings import Settings
+from bot.targets import adapters_of
 
 CATALOGUE = """\
 services:

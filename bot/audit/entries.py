@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from bot.policy import Actor
 from bot.run import events as ev
-from bot.sentences import Names, details, sentence, who
 from bot.store.chain import Stored
+from bot.telling.sentences import Names, details, sentence, who
 
 
 @dataclass(frozen=True, slots=True)

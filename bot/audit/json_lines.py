@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable
 
-from bot.store import Store
 from bot.store.chain import Stored
+from bot.store.log import Store
 from bot.store.signing import Signature
 
 

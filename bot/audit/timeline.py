@@ -16,10 +16,10 @@ from typing import Literal
 
 from bot.audit.entries import Entry, Record, actor_words, day, time_of_day, visible
 from bot.run import events as ev
-from bot.sentences import who
 from bot.store.chain import Stored
 from bot.store.signing import Keys, LogRow, believed
-from bot.view import duration, seat
+from bot.telling.sentences import who
+from bot.telling.view import duration, seat
 
 Mark = Literal["", "decision", "person", "trouble", "done"]
 

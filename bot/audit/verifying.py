@@ -15,8 +15,8 @@ from hashlib import sha256
 from typing import Literal
 
 from bot.run.events import CHECKPOINTED
-from bot.store import Keys, SealedRow, Store
 from bot.store.chain import ZERO, Checkpoint, checkpoint_hash
+from bot.store.log import Keys, SealedRow, Store
 from bot.store.reading import Entry
 from bot.store.signing import Seal
 

@@ -89,8 +89,8 @@ async def _alone(do: Callable[[Offline, Actor, str], Awaitable[_Told]], reason: 
     """On the bot's host, while no bot works on the database."""
     import asyncio
 
-    from bot.lease import take
     from bot.policy import Actor
+    from bot.store.lease import take
 
     async with on_the_host() as base:
         lease = await asyncio.to_thread(take, base.settings.database_url, version="audit", ttl=base.settings.lease)
@@ -107,7 +107,7 @@ async def _alone(do: Callable[[Offline, Actor, str], Awaitable[_Told]], reason: 
 
 async def _accepted(base: Offline, by: Actor, reason: str) -> _Told:
     from bot import wiring
-    from bot.outside import Outside
+    from bot.node.outside import Outside
 
     await wiring.keyed(base.store)
     head = await Outside(base.files, base.store, base.releases, base.clock).accept(by, reason)
@@ -117,8 +117,8 @@ async def _accepted(base: Offline, by: Actor, reason: str) -> _Told:
 
 async def _signed(base: Offline, by: Actor, reason: str) -> _Told:
     from bot.audit import verify
-    from bot.outside import Outside
-    from bot.vouching import vouch
+    from bot.node.outside import Outside
+    from bot.store.vouching import vouch
 
     outside = Outside(base.files, base.store, base.releases, base.clock)
     await outside.begin()
@@ -156,7 +156,7 @@ async def _everything(output: Path | None) -> None:
     """Line by line: it may be large."""
     from bot.audit import exported
     from bot.settings import read_settings
-    from bot.store import Store
+    from bot.store.log import Store
 
     store = await Store.open(read_settings().database_url)
     try:
@@ -173,7 +173,7 @@ async def _everything(output: Path | None) -> None:
 async def _past_the_bot(run: str | None, form: str) -> Any:
     from bot.audit import export_jsonl, export_markdown, html
     from bot.settings import read_settings
-    from bot.store import Store
+    from bot.store.log import Store
     from bot.web.record import verified
     from bot.wiring import files_of, keys_of
 

@@ -26,27 +26,27 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from bot import wiring
-from bot.blobs import FileBlobs
 from bot.catalogue import Catalogue
 from bot.cli.client import Client
 from bot.cli.output import Code, End, note, os_user
-from bot.commands import Answer, Command
 from bot.engine.reconciler import Engine
-from bot.eta import Estimates
-from bot.lease import take
-from bot.outside import Outside
+from bot.node.outside import Outside
+from bot.opening.rollbacks import Rollbacks
 from bot.people import Directory
 from bot.policy import Person, Refusal, Why
 from bot.ports import Ports, Record, Unreachable
-from bot.reach import Reach
-from bot.redact import Redactor
-from bot.releases import Releases
-from bot.rollbacks import Rollbacks
+from bot.redaction.redactor import Redactor
+from bot.releases.register import Releases
 from bot.run import events as ev
+from bot.run.commands import Answer, Command
 from bot.run.state import Run
 from bot.settings import Settings, read_settings
-from bot.store import Store
-from bot.tokens import PREFIX, Bearer
+from bot.store.blobs import FileBlobs
+from bot.store.lease import take
+from bot.store.log import Store
+from bot.store.tokens import PREFIX, Bearer
+from bot.targets import Reach
+from bot.telling.eta import Estimates
 from bot.web import app
 
 MIN_REASON = 4

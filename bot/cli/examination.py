@@ -18,35 +18,35 @@ from pydantic import SecretStr
 import actions
 import checks
 from bot import wiring
-from bot.blobs import BlobsUnavailable, FileBlobs
 from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
 from bot.engine.reconciler import impossible
-from bot.faults import cramped
-from bot.lease import alive_nodes
-from bot.left import left
+from bot.handlers.registry import Registry
 from bot.located import Faults
-from bot.outside import missing, no_copy
-from bot.owing import owed
+from bot.node.faults import cramped
+from bot.node.outside import missing, no_copy
+from bot.opening.orphans import left
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.compile import compile_plan
 from bot.plan.model import Plan
 from bot.plan.named import Plans
 from bot.policy import COMMANDER, Actor, Person
-from bot.reach import adapters_of
-from bot.registry import Registry
-from bot.releases import Releases
+from bot.releases.register import Releases
 from bot.run import events as ev
 from bot.run.where import otherwise
 from bot.settings import Settings, SettingsError, read_settings, strange
-from bot.shared import unshared
-from bot.slack.directory import SlackDirectory
 from bot.slack.doctor import Finding, Slack, examine
-from bot.slack.render import screen
+from bot.slack.draw.screen import screen
 from bot.slack.sample import stages
-from bot.store import SchemaMismatch, Store, StoreUnavailable
+from bot.slack.workspace.directory import SlackDirectory
+from bot.store.blobs import BlobsUnavailable, FileBlobs
 from bot.store.database import BadAddress
+from bot.store.lease import alive_nodes
+from bot.store.log import SchemaMismatch, Store, StoreUnavailable
+from bot.store.shared import unshared
+from bot.store.vouching import KEYLESS, unfit, unsigned
+from bot.targets import adapters_of
+from bot.telling.owing import owed
 from bot.tls import trust
-from bot.vouching import KEYLESS, unfit, unsigned
 from bot.web.doctors import key
 
 ASKED = 3.0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 HOURS = 12
-"""A token's life, as in bot.tokens."""
+"""A token's life, as in bot.store.tokens."""
 
 
 @contextlib.asynccontextmanager
@@ -59,17 +59,18 @@ async def _serve(settings: Settings) -> None:
 
     from aiohttp import web
 
-    from bot import log, wiring
+    from bot import wiring
+    from bot.cli import logs
     from bot.settings import strange
     from bot.web import app, doors
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    log.set_up(settings.log_level, wiring.redactor_of(settings), settings.log_format)
+    logs.set_up(settings.log_level, wiring.redactor_of(settings), settings.log_format)
     async with wiring.running(settings) as bot:
-        log.set_up(settings.log_level, bot.redactor, settings.log_format)  # it knows more secrets by now
-        log.fold(bot.store.db.outage)
+        logs.set_up(settings.log_level, bot.redactor, settings.log_format)  # it knows more secrets by now
+        logs.fold(bot.store.db.outage)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, bot.reloading.soon)
         for text in strange(os.environ):
             _log.warning("%s; nothing that it says is heeded", text)
@@ -180,7 +181,7 @@ def downgrade(revision: str, yes: bool) -> None:
 @contextlib.contextmanager
 def _nobody_on(url: str) -> Iterator[None]:
     """AlreadyRunning, or End, where a bot works on the database: its tables would go under its feet."""
-    from bot.lease import FileLease, alive_nodes
+    from bot.store.lease import FileLease, alive_nodes
 
     if url.startswith("sqlite"):
         with contextlib.closing(FileLease(url)):

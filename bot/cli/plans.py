@@ -13,11 +13,11 @@ from bot.cli.root import root
 
 if TYPE_CHECKING:
     from bot.catalogue import Catalogue, Service
+    from bot.handlers.registry import Registry
     from bot.located import Fault
     from bot.plan.compile import Compiled
     from bot.plan.model import Plan, StepSpec
     from bot.policy import Person
-    from bot.registry import Registry
     from bot.settings import Settings
 
 
@@ -98,8 +98,8 @@ class _Bench:
         return list(dict.fromkeys(f for faults in found for f in faults)) if users else min(found, key=len)
 
     def _faults(self, file: str, service: Service | None) -> list[Fault]:
+        from bot.handlers.narrow import PORT_NAMES
         from bot.located import Faults
-        from bot.narrow import PORT_NAMES
         from bot.plan.lint import lint as examine
 
         try:
@@ -173,7 +173,7 @@ class _Bench:
 def _registry() -> Registry:
     import actions
     import checks
-    from bot.registry import Registry
+    from bot.handlers.registry import Registry
 
     return Registry.discover(actions, checks)
 

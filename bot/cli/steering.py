@@ -1,4 +1,4 @@
-"""What people say to a run: one row a command of `bot/commands.py`, turned into its JSON and sent.
+"""What people say to a run: one row a command of `bot/run/commands.py`, turned into its JSON and sent.
 
 A test holds the rows to the dataclasses there: names, fields and help.
 """

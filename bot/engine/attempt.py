@@ -36,11 +36,11 @@ from bot.contract import (
     Verdict,
 )
 from bot.engine import bounded
-from bot.narrow import narrow
+from bot.handlers.narrow import narrow
+from bot.handlers.registry import Registry
 from bot.plan.model import StepSpec, resolve
 from bot.ports import Ports, ReadOnly, Record, Unreachable
-from bot.redact import SecretInChange
-from bot.registry import Registry
+from bot.redaction.redactor import SecretInChange
 from bot.run import events as ev
 from bot.run.decide import why_stop
 from bot.run.state import Run, Step, underneath

@@ -43,8 +43,8 @@ from dbos import (
 )
 
 from bot.engine.attempt_id import AttemptId
-from bot.lease import Lease
 from bot.store.database import Transaction, parse_url, private
+from bot.store.lease import Lease
 
 T = TypeVar("T")
 

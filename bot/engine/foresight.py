@@ -15,8 +15,8 @@ from types import MappingProxyType
 from bot.contract import Change
 from bot.engine.attempt import PortsOf
 from bot.engine.preview import foresee
-from bot.redact import Redactor, SecretInChange
-from bot.registry import Registry
+from bot.handlers.registry import Registry
+from bot.redaction.redactor import Redactor, SecretInChange
 from bot.run import events as ev
 from bot.run.state import Run, Step
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from bot.contract import Change, Fatal, Retryable, Verdict
 from bot.engine.attempt import Attempt, PortsOf
+from bot.handlers.registry import Registry
 from bot.plan.model import StepSpec
-from bot.registry import Registry
 from bot.run import events as ev
 from bot.run.fold import evolve
 from bot.run.state import Run, Step, new_run

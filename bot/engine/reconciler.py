@@ -23,24 +23,24 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from bot import policy
-from bot.commands import Answer, Asking, Command, answer
 from bot.engine.attempt import Attempt, PortsOf, Superseded
 from bot.engine.attempt_id import AttemptId
 from bot.engine.ground import Anywhere, Ground, Grounds
-from bot.outage import Outage
+from bot.handlers.registry import Registry
 from bot.plan.model import Plan
 from bot.policy import Person, Refusal, Why, unsatisfiable
 from bot.ports import Unreachable
-from bot.redact import Redactor
-from bot.registry import Registry
+from bot.redaction.redactor import Redactor
 from bot.run import events as ev
+from bot.run.commands import Answer, Asking, Command, answer
 from bot.run.decide import Decision, Start, decide
 from bot.run.fold import evolve
 from bot.run.moments import AHEAD
 from bot.run.rules import refused
 from bot.run.state import Run, Step
-from bot.steady import Steady
-from bot.store import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away, told
+from bot.steady.clock import Steady
+from bot.steady.outage import Outage
+from bot.store.log import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away, told
 
 log = logging.getLogger(__name__)
 

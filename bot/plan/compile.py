@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from bot.catalogue import Service
 from bot.contract import NAMES, Action, AnyAction, AnyCheck, Json, Params
+from bot.handlers.registry import Registry
 from bot.located import Document, Fault, Path, Report, dotted
 from bot.located.shapes import Shape
 from bot.located.strict import note
@@ -28,7 +29,6 @@ from bot.plan.model import REF, Choice, Condition, OnFail, Phase, Plan, StepSpec
 from bot.plan.order import circles, ordered
 from bot.plan.outline import Found, FoundChoice, Said, outline
 from bot.plan.refs import mappings, replaced, texts, whole
-from bot.registry import Registry
 
 CHECK_ONLY = ("within", "every", "passes")
 

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from bot.catalogue import Channels, Release, Service
+from bot.catalogue import KINDS, Channels, Release, Service
 from bot.contract import Action, AnyAction, AnyCheck, Json, Outgoing
+from bot.handlers.registry import Registry
 from bot.located import Path, Report, quoted
 from bot.located.shapes import Shape
 from bot.plan.file import Uses
 from bot.plan.outline import Found, Outline, Said
 from bot.plan.refs import ROOTS, compared, parse, whole
-from bot.registry import Registry
 
 RELEASE = Shape.of(TypeAdapter(Release).json_schema())
 CHANNELS = Shape.of(TypeAdapter(Channels).json_schema())
+_HAS = Shape({"properties": {kind: {"type": "boolean"} for kind in KINDS}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +205,14 @@ class Lookup:
         head, _, name = rest.partition(".")
         if head == "channels" and name:
             return self._field(full, name, "a service's channels", CHANNELS, said)
+        if head == "has" and name:
+            return self._field(full, name, "what a service may have", _HAS, said)
         if head != "limits" or not name:
-            what = "of a service there are only service.name, service.limits.<name> and service.channels.<use>"
-            self.report.add(said.path, what, word=rest, known=["name", "limits", "channels"])
+            what = (
+                "of a service there are only service.name, service.has.<kind>, service.limits.<name> and "
+                "service.channels.<use>"
+            )
+            self.report.add(said.path, what, word=rest, known=["name", "has", "limits", "channels"])
             return None
         if self.service is None:
             return full, None

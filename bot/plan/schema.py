@@ -11,9 +11,9 @@ from typing import Any
 
 from bot.catalogue import CatalogueFile
 from bot.contract import AnyAction, AnyCheck
+from bot.handlers.registry import Registry
 from bot.plan.compile import CHECK_ONLY
 from bot.plan.file import PlanFile
-from bot.registry import Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -84,6 +84,8 @@ class Created:
     workaround: str = ""
     barred: tuple[Actor, ...] = ()
     """Who had asked for, or commanded, the run whose place this one takes: they do not approve here either."""
+    kinds: tuple[str, ...] = ()
+    """The kinds of targets that the service had then ("http", "kubernetes"): what `${service.has.<kind>}` asks."""
     places: Mapping[str, Where] = field(default_factory=dict)
     """Target -> which place it is: approvals are for these. Empty in runs of versions that pinned none."""
 

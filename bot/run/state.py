@@ -476,6 +476,8 @@ class Run:
             return dict(found) if isinstance(found, Mapping) else found
         if rest[0] == "limits":
             return self.created.limits[rest[1]]
+        if rest[0] == "has":
+            return rest[1] in self.created.kinds
         if rest[0] == "channels":
             return list(getattr(self.created.channels, rest[1]))
         return self.created.service

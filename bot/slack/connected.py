@@ -17,29 +17,30 @@ from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.audit import export_markdown, html
-from bot.blobs import FileBlobs
 from bot.catalogue import Catalogue
-from bot.eta import Estimates
-from bot.lease import Lease
 from bot.ports import Blob
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings
-from bot.slack import answers, ends
-from bot.slack.answers import Tells
-from bot.slack.app import PATH, SlackApp
-from bot.slack.asks import Asks
-from bot.slack.calls import quiet_client
-from bot.slack.channels import BROKEN, SlackChannels, words
-from bot.slack.directory import SlackDirectory
-from bot.slack.looks import Looks
-from bot.slack.places import Places, SlackServes
-from bot.slack.post import Screen
-from bot.slack.publisher import Publisher
-from bot.slack.render import ROOT, screen
-from bot.slack.socket import Socket
-from bot.store import Store
+from bot.slack.draw import ends
+from bot.slack.draw.post import Screen
+from bot.slack.draw.screen import ROOT, screen
+from bot.slack.hear import replies
+from bot.slack.hear.app import PATH, SlackApp
+from bot.slack.hear.asks import Asks
+from bot.slack.hear.looks import Looks
+from bot.slack.hear.places import Places, SlackServes
+from bot.slack.hear.replies import Tells
+from bot.slack.hear.socket import Socket
+from bot.slack.publish.calls import quiet_client
+from bot.slack.publish.publisher import Publisher
+from bot.slack.workspace.channels import BROKEN, SlackChannels, words
+from bot.slack.workspace.directory import SlackDirectory
+from bot.store.blobs import FileBlobs
+from bot.store.lease import Lease
+from bot.store.log import Store
 from bot.store.rows import Token
+from bot.telling.eta import Estimates
 from bot.tls import trust
 
 log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class Slack:
 
     async def _tell(self, token: Token) -> None:
         """Once, as soon as Slack takes it; no later than it is good for."""
-        text, wait = str(answers.token_for_you(token.issued_by, token.expires)), 1.0
+        text, wait = str(replies.token_for_you(token.issued_by, token.expires)), 1.0
         while self.clock() < token.expires:
             try:
                 await self.client.chat_postMessage(channel=token.person, text=text, unfurl_links=False)

@@ -23,8 +23,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.catalogue import Catalogue, Channels
 from bot.ports import Trouble, Unreachable
-from bot.slack.channels import BROKEN, SlackChannels, words
 from bot.slack.manifest import EVENTS_PATH, scopes
+from bot.slack.workspace.channels import BROKEN, SlackChannels, words
 
 State = Literal["ok", "look", "fault"]
 PATIENCE = 10.0

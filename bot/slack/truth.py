@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from bot import view
 from bot.contract import Change, Value
-from bot.diff import show
 from bot.ports.kubernetes import Place, digest
 from bot.run.afterwards import Leftover
 from bot.run.state import Run, Step
-from bot.slack.blocks import Mrkdwn, code, cut, joined, mark
-from bot.slack.phrases import listed
+from bot.slack.draw.blocks import Mrkdwn, code, cut, joined, mark
+from bot.slack.draw.phrases import listed
+from bot.telling import view
+from bot.telling.diff import show
 
 OTHERS = 6
 """Values told as they are; the rest is counted."""

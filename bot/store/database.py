@@ -29,7 +29,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from bot.outage import Outage
+from bot.steady.outage import Outage
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -99,7 +99,8 @@ slot = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
 """Which Slack message shows what: (run, name) -> channel and ts, and the digest of what it shows; ts empty: it was
-to be posted at that moment, and nobody knows whether it was. Alerts at the pager are kept alike (`bot/paging.py`)."""
+to be posted at that moment, and nobody knows whether it was. Alerts at the pager are kept alike
+(`bot/node/paging.py`)."""
 
 notice = sa.Table(
     "notice",
@@ -110,7 +111,7 @@ notice = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
 )
-"""Posts that actions asked for (`bot/notices.py`)."""
+"""Posts that actions asked for (`bot/engine/notices.py`)."""
 
 inbox = sa.Table(
     "inbox",
@@ -133,7 +134,7 @@ release = sa.Table(
     sa.Column("served_from", sa.BigInteger),
     sa.Column("served_until", sa.BigInteger),
 )
-"""Releases as registered (`bot/releases.py`); body is JSON."""
+"""Releases as registered (`bot/releases/register.py`); body is JSON."""
 
 node = sa.Table(
     "node",
@@ -143,7 +144,7 @@ node = sa.Table(
     sa.Column("started", sa.BigInteger, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
 )
-"""Leases of running processes (`bot/lease.py`)."""
+"""Leases of running processes (`bot/store/lease.py`)."""
 
 progress = sa.Table(
     "progress",

@@ -10,13 +10,13 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.blobs import BlobsUnavailable
-from bot.ledger import ReleaseConflict
 from bot.located import Faults
 from bot.policy import Refusal, Why
-from bot.releases import BadRelease, UnknownRelease
+from bot.releases.ledger import ReleaseConflict
+from bot.releases.register import BadRelease, UnknownRelease
 from bot.run.events import BadEvent, TooLarge
-from bot.store import SchemaMismatch, StoreUnavailable
+from bot.store.blobs import BlobsUnavailable
+from bot.store.log import SchemaMismatch, StoreUnavailable
 from bot.web.incoming import Malformed
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 
-from bot.blobs import BlobsUnavailable, FileBlobs
+from bot.store.blobs import BlobsUnavailable, FileBlobs
 
 NAME = "doctor-key"
 """The small file, beside the by-hand files."""

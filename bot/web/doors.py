@@ -5,7 +5,7 @@ Invariants:
   its answer for `STUCK` is cut; bodies have a time of their own (`requests.BODY_TIME`);
 - at most `MOST` connections are served at once. Beyond them `RESERVE` more may ask `/healthz`, whatever floods the
   bot; everybody else gets a 503 there, and beyond both nobody is answered;
-- a flood costs a line of the log a minute (`bot/seldom.py`).
+- a flood costs a line of the log a minute (`bot/steady/seldom.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import cast
 
 from aiohttp import web
 
-from bot.seldom import Seldom
+from bot.steady.seldom import Seldom
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from bot.catalogue import Service
-from bot.freezes import Freeze
 from bot.policy import Actor, Refusal, Why
-from bot.releases import BadRelease
+from bot.releases.freezes import Freeze
+from bot.releases.register import BadRelease
 from bot.run import events as ev
 from bot.web.answers import No, as_json, written
 from bot.web.requests import PERSON, click_key, read_body, via, word_in_address

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.diff import edit, fact
 from bot.engine.preview import Forecast
+from bot.telling.diff import edit, fact
 
 
 def as_data(f: Forecast) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 from aiohttp import web
 
 from bot.audit import POLICY, Finding, export_jsonl, export_markdown, html, verify
-from bot.blobs import BlobsUnavailable, FileBlobs
-from bot.outside import kept, no_copy
+from bot.node.outside import kept, no_copy
 from bot.policy import Refusal
-from bot.store import Store
+from bot.store.blobs import BlobsUnavailable, FileBlobs
 from bot.store.chain import Checkpoint
+from bot.store.log import Store
 from bot.web.answers import No, as_json
 from bot.web.requests import in_query, one_of, word_in_address
 from bot.web.serves import Serves

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from bot.located import quoted
 from bot.policy import Person, Why
-from bot.tokens import Bearer
+from bot.store.tokens import Bearer
 from bot.web.answers import No
 from bot.web.incoming import Malformed, read_json
 

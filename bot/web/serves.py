@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from bot.blobs import FileBlobs
 from bot.catalogue import Catalogue
 from bot.engine.reconciler import Engine
-from bot.eta import Estimates
+from bot.opening.rollbacks import Rollbacks
 from bot.people import Directory
-from bot.redact import Redactor
-from bot.releases import Releases
-from bot.rollbacks import Rollbacks
+from bot.redaction.redactor import Redactor
+from bot.releases.register import Releases
 from bot.settings import Settings
-from bot.store import Store
-from bot.tokens import Bearer
+from bot.store.blobs import FileBlobs
+from bot.store.log import Store
+from bot.store.tokens import Bearer
+from bot.telling.eta import Estimates
 
 
 class Recognises(Protocol):

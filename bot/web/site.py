@@ -13,18 +13,18 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from bot import owing
-from bot.commands import COMMANDS
+from bot.opening.rollbacks import Wanted
 from bot.policy import Person, Refusal, Why, stranger
-from bot.rollbacks import Wanted
+from bot.run.commands import COMMANDS
 from bot.run.events import BadEvent, decode
 from bot.run.state import Run
-from bot.seldom import Seldom
-from bot.sentences import Names, sentence
-from bot.store import SchemaMismatch, StoreUnavailable
-from bot.together import Together
-from bot.tokens import PREFIX, NotBelieved
-from bot.view import decision_lines, status, text, title, view
+from bot.steady.seldom import Seldom
+from bot.steady.together import Together
+from bot.store.log import SchemaMismatch, StoreUnavailable
+from bot.store.tokens import PREFIX, NotBelieved
+from bot.telling import owing
+from bot.telling.sentences import Names, sentence
+from bot.telling.view import decision_lines, status, text, title, view
 from bot.web import preview
 from bot.web.answers import Handler, No, as_json
 from bot.web.doctors import knocks
@@ -288,7 +288,7 @@ class Site:
         return any(p.at > since for p in (await self.bot.store.progress(run_id)).values())
 
     async def command(self, request: web.Request) -> web.Response:
-        """What a person asks of a run: one of bot.commands."""
+        """What a person asks of a run: one of bot.run.commands."""
         command = await read_body(COMMANDS, request)
         run_id, person = await self._find(request), request[PERSON]
         via, key = self._via(request), click_key(request)

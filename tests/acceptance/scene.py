@@ -16,15 +16,15 @@ from importlib import resources
 from pathlib import Path
 
 import migrations
-from bot import commands as cmd
 from bot import wiring
 from bot.catalogue import Release
+from bot.opening.rollbacks import Wanted
 from bot.playground.demo import verdict
 from bot.playground.demo.stage import SHORT_WATCH, WATCH
 from bot.playground.shop.shop import Shop
 from bot.playground.shop.truth import Truth
 from bot.policy import Refusal
-from bot.rollbacks import Wanted
+from bot.run import commands as cmd
 from bot.run.state import Run
 from bot.settings import Settings
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bot import commands as cmd
 from bot.playground.cluster.faults import Fault
 from bot.playground.shop.hands import Hands
 from bot.playground.shop.manifests import NAMESPACE
+from bot.run import commands as cmd
 from tests.acceptance.scene import BAD, GOOD, Scene, scene
 
 THIRD = "2.3.9"

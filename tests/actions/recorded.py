@@ -15,7 +15,7 @@ from bot.playground.cluster import Cluster
 from bot.playground.workspace.clock import Clock
 from bot.ports import Blob
 from bot.ports import kubernetes as port
-from bot.serving import SNAPSHOT, configuration
+from bot.releases.serving import SNAPSHOT, configuration
 from bot.testing import TestCtx
 from tests.fleet import NOON, Fleet
 from tests.playground.cluster_world import client, connected, namespace
@@ -50,7 +50,7 @@ class Service(Fleet):
             await self.beat(1)
 
     async def record(self, digest: str) -> Blob:
-        """As `bot.serving` takes it."""
+        """As `bot.releases.serving` takes it."""
         kube = self.adapter
         seen = {c.name: [t for kind in port.WORKLOADS for t in await kube.list(c.name, kind)] for c in kube.clusters}
         maps = [t for c in kube.clusters for t in await kube.list(c.name, "configmap")]

@@ -15,8 +15,8 @@ from bot.contract import Change, Edit, Fatal, Json, NotYet, Outgoing, Receipt
 from bot.playground.cluster import Fault
 from bot.playground.cluster.resources import DEPLOYMENTS
 from bot.ports import Blob, Unreachable
-from bot.released.rolling import PATIENCE
 from bot.testing import TestCtx, assert_lifecycle
+from bot.workloads.rolling import PATIENCE
 from tests.deployed import BAD, GOOD, SHOP, Deployed, deployed
 from tests.fleet import image
 

@@ -17,8 +17,8 @@ from bot.playground.cluster.controllers.statefulsets import HASH
 from bot.playground.cluster.resources import PODS
 from bot.playground.workspace.clock import Clock
 from bot.ports import kubernetes as port
-from bot.released.rolling import PATIENCE, ROUNDS, UNBLOCK
 from bot.testing import TestCtx
+from bot.workloads.rolling import PATIENCE, ROUNDS, UNBLOCK
 from tests.field import case
 from tests.fleet import NOON, Fleet
 from tests.playground.cluster_world import namespace

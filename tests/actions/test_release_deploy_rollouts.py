@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.contract import NotYet
-from bot.released.rolling import PROMOTE
+from bot.workloads.rolling import PROMOTE
 from tests.actions.test_release_deploy_kinds import BAD, GOOD, apply, once, params, plan, pods, running
 from tests.field import case
 from tests.fleet import Fleet

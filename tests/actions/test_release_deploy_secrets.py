@@ -12,10 +12,10 @@ import pytest
 
 from actions.settings_restore import SettingsRestore, SettingsRestoreParams
 from bot.contract import Change, Outgoing, Status
-from bot.redact import Redactor
-from bot.released.record import conceal, differ
+from bot.redaction.redactor import Redactor
 from bot.run import events as ev
 from bot.testing import TestCtx, run_check
+from bot.workloads.record import conceal, differ
 from checks.artifacts_present import ArtifactsPresent, ArtifactsPresentParams
 from checks.release_running import ReleaseRunning, ReleaseRunningParams
 from tests.actions.recorded import BAD, GOOD, Service, deployment, service

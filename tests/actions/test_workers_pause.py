@@ -9,7 +9,7 @@ import pytest
 from actions.workers_pause import SETTLED, WorkersPause, WorkersPauseParams
 from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt, Retryable, Value
 from bot.playground.cluster import Fault
-from bot.playground.cluster.access import SYSTEM
+from bot.playground.cluster.gate.access import SYSTEM
 from bot.playground.cluster.resources import of
 from bot.ports.kubernetes import digest
 from bot.testing import TestCtx, assert_lifecycle

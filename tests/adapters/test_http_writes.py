@@ -18,13 +18,13 @@ from bot.adapters.http import HttpTarget
 from bot.adapters.registry import RegistryClient
 from bot.catalogue import load_catalogue
 from bot.located import Faults
-from bot.paging import Pager
+from bot.node.paging import Pager
 from bot.ports import Unreachable
-from bot.reach import adapters_of
-from bot.redact import Redactor
+from bot.redaction.redactor import Redactor
 from bot.settings import Settings, SettingsError
-from bot.slack.calls import Calls, Down, quiet_client
-from bot.slack.socket import Socket
+from bot.slack.hear.socket import Socket
+from bot.slack.publish.calls import Calls, Down, quiet_client
+from bot.targets import adapters_of
 from bot.tls import trust
 from tests.adapters.test_http import Commands, Reach, Serve, commands, reach, serve
 

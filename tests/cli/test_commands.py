@@ -16,11 +16,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bot import commands
 from bot.cli import root
 from bot.cli.output import Code
 from bot.cli.root import SECTIONS, URL, Remote
 from bot.cli.steering import SAYS, Says, body
+from bot.run import commands
 from bot.settings import Settings
 from bot.words import Unclear
 from tests.cli.house import Running, catalogue

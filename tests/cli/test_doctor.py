@@ -22,7 +22,7 @@ from bot.cli.output import Code
 from bot.playground.workspace import App, Workspace
 from bot.run.state import new_run
 from bot.slack.manifest import manifest
-from bot.store import Store
+from bot.store.log import Store
 from bot.store.signing import new_key
 from tests.cli.house import House, Running, upgraded
 from tests.pager import KEY, Incidents, pager

@@ -19,11 +19,11 @@ import migrations
 from bot import wiring
 from bot.cli import root
 from bot.cli.output import Code
-from bot.lease import RowLease
 from bot.run import events as ev
 from bot.settings import strange
+from bot.store.lease import RowLease
 from bot.store.rows import Token
-from bot.tokens import Bearer
+from bot.store.tokens import Bearer
 from tests.cli.house import OS_USER, PLAN, House, Running, shop_running, stocked, upgraded
 
 

@@ -14,15 +14,15 @@ import pytest
 import sqlalchemy as sa
 
 import migrations
-from bot.blobs import BlobsUnavailable, FileBlobs
 from bot.cli.output import Code
-from bot.outside import BEFORE, FOLDER, Outside, RecordCut, kept, no_copy
+from bot.node.outside import BEFORE, FOLDER, Outside, RecordCut, kept, no_copy
 from bot.policy import Actor
-from bot.releases import Releases
+from bot.releases.register import Releases
 from bot.run import events as ev
 from bot.run.state import Run, new_run
-from bot.sentences import Names, sentence
-from bot.store import Store, Stored
+from bot.store.blobs import BlobsUnavailable, FileBlobs
+from bot.store.log import Store, Stored
+from bot.telling.sentences import Names, sentence
 from tests.cli.house import OS_USER, House, Running
 from tests.store.conftest import Sample
 
@@ -170,7 +170,7 @@ async def test_a_node_that_is_behind_writes_over_nothing(there: Kept) -> None:
 
 
 async def test_of_links_long_past_some_go(there: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.outside.KEPT", 2)
+    monkeypatch.setattr("bot.node.outside.KEPT", 2)
     node = there.node()
     await node.begin()
     for n in range(4):

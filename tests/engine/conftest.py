@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from bot.catalogue import Release
-from bot.commands import Answer, Approve, Command
 from bot.engine.executor import Executor
 from bot.engine.reconciler import Engine, impossible
-from bot.lease import FileLease, RowLease
 from bot.plan.model import Plan
 from bot.policy import Actor, Person, Refusal
-from bot.redact import Redactor
+from bot.redaction.redactor import Redactor
 from bot.run import events as ev
+from bot.run.commands import Answer, Approve, Command
 from bot.run.state import Run, Step
-from bot.store import Keys, Store
+from bot.store.lease import FileLease, RowLease
+from bot.store.log import Keys, Store
 from tests.engine.world import ANA, CREW, Crew, World, registry
 
 SECRET = "correct-horse-battery-staple"

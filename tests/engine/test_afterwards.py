@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.commands import Abort, HandOver, Restore, Undo
-from bot.debts import Debts
-from bot.owing import lines
+from bot.opening.debts import Debts
 from bot.plan.model import StepSpec
 from bot.policy import Refusal
 from bot.ports import Unreachable
 from bot.run import events as ev
+from bot.run.commands import Abort, HandOver, Restore, Undo
 from bot.run.state import Run
+from bot.telling.owing import lines
 from tests.engine.conftest import Desk
 from tests.engine.world import ANA, BEN, CHO, World, gate, plan, put, undo
 

@@ -11,7 +11,7 @@ import migrations
 from bot.engine import reconciler
 from bot.run import events as ev
 from bot.run.events import decode
-from bot.steady import Steady
+from bot.steady.clock import Steady
 from tests.engine.conftest import desk
 from tests.engine.world import World, plan, put
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.commands import Adopt, Retry
 from bot.contract import Fatal
 from bot.policy import Refusal
 from bot.run import events as ev
+from bot.run.commands import Adopt, Retry
 from bot.run.events import decode
 from tests.engine.conftest import Desk
 from tests.engine.world import ANA, BEN, CHO, gate, plan, put, undo

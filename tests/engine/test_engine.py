@@ -10,13 +10,13 @@ import psycopg
 import pytest
 
 import migrations
-from bot.commands import Abort, Accept, Adopt, Agree, Approve, HandOver, Restore, Resume, Retry, Skip, Stop, Undo
 from bot.contract import Change, Edit, Fatal, Json, NotYet, ReadCtx, Retryable
+from bot.handlers.registry import Registry
 from bot.plan.model import REF
 from bot.policy import Refusal, Why
 from bot.ports import Unreachable
-from bot.registry import Registry
-from bot.store import Store
+from bot.run.commands import Abort, Accept, Adopt, Agree, Approve, HandOver, Restore, Resume, Retry, Skip, Stop, Undo
+from bot.store.log import Store
 from tests.engine.conftest import SECRET, Desk, desk
 from tests.engine.world import ANA, BEN, CHO, EVE, DocSet, SetParams, World, check, gate, plan, put, start, undo
 

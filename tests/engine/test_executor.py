@@ -23,9 +23,9 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
 from bot.engine.attempt_id import AttemptId
 from bot.engine.executor import GRACE, Executor, beside
-from bot.lease import Lease, take
 from bot.store import tables
 from bot.store.database import Transaction, open_database
+from bot.store.lease import Lease, take
 
 _runs = itertools.count(1)
 
@@ -332,7 +332,7 @@ def _forge(url: str, statement: str) -> None:
 _CRASHING = """
 import asyncio, sys
 from bot.engine.executor import AttemptId, Executor
-from bot.lease import take
+from bot.store.lease import take
 
 async def begun(a):
     print("begun", flush=True)

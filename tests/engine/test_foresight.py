@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.commands import Close
 from bot.contract import Edit
 from bot.engine.foresight import Foresight
-from bot.redact import Redactor
+from bot.redaction.redactor import Redactor
+from bot.run.commands import Close
 from bot.run.state import Run
 from tests.engine.conftest import SECRET, Desk
 from tests.engine.world import ANA, plan, put, start

@@ -10,16 +10,17 @@ import pytest
 import sqlalchemy as sa
 
 import migrations
-from bot import paging, view
 from bot.catalogue import Channels
+from bot.node import paging
 from bot.policy import Actor, Refusal, Why
 from bot.run import events as ev
 from bot.run.state import Run
-from bot.slack.render import screen
-from bot.store import Keys, Store
+from bot.slack.draw.screen import screen
 from bot.store import tables as t
 from bot.store.chain import event_hash
+from bot.store.log import Keys, Store
 from bot.store.signing import new_key
+from bot.telling import view
 from tests.engine.conftest import Desk, desk
 from tests.engine.world import CHO, World, gate, plan, put
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot.lease import FENCED, AlreadyRunning, FileLease, RowLease, take
 from bot.store import tables
 from bot.store.database import BadAddress
+from bot.store.lease import FENCED, AlreadyRunning, FileLease, RowLease, take
 
 TTL = 1.0
 """Seconds, where a test waits for beats; a process that really ends itself gets twice that."""
@@ -41,7 +41,7 @@ def process(url: str) -> Iterator[subprocess.Popen[str]]:
     """Another process with a lease of its own; prints its node's id."""
     code = f"""
 import time
-from bot.lease import take
+from bot.store.lease import take
 lease = take({url!r}, ttl={2 * TTL})
 print(lease.id, flush=True)
 time.sleep(60)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.commands import Agree, Without
 from bot.engine import reconciler
 from bot.ports import Unreachable
+from bot.run.commands import Agree, Without
 from tests.engine.conftest import Desk
 from tests.engine.world import ANA, BEN, gate, plan, put
 

@@ -21,14 +21,14 @@ import pytest
 
 import migrations
 from bot.catalogue import Release
-from bot.commands import COMMANDS, Approve, Command, Retry
+from bot.handlers.registry import Registry
 from bot.plan.compile import compile_plan
 from bot.plan.model import Plan
 from bot.policy import Actor, Person
-from bot.registry import Registry
 from bot.run import events as ev
+from bot.run.commands import COMMANDS, Approve, Command, Retry
 from bot.run.state import Run, Step
-from bot.store import Store
+from bot.store.log import Store
 from tests.torture import handlers, newer
 from tests.torture.audit import audit
 from tests.torture.crew import ANA, BEN, CHO, GUS

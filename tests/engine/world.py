@@ -34,10 +34,10 @@ from bot.contract import (
     Value,
     Verdict,
 )
+from bot.handlers.registry import Registry
 from bot.plan.model import Decision, Plan, StepSpec
 from bot.policy import Gate, Person, Requirement
 from bot.ports import Blob, Json, Ports, Record, Reply, Unreachable
-from bot.registry import Registry
 from bot.run.state import Run
 from bot.testing import ports
 

@@ -20,7 +20,7 @@ from bot.contract import (
     Value,
     Verdict,
 )
-from bot.registry import Registry
+from bot.handlers.registry import Registry
 
 
 class Nothing(Params):

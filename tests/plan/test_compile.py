@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from bot.catalogue import Service
 from bot.contract import Json
+from bot.handlers.registry import Registry
 from bot.located import Faults
 from bot.plan.compile import compile_file, compile_plan
 from bot.plan.model import Choice, Condition, Decision, Plan, StepSpec, resolve
 from bot.plan.order import circles, ordered
 from bot.policy import Gate, Requirement
-from bot.registry import Registry
 from checks.health_serving import HealthServing
 from checks.people_reachable import PeopleReachable
 from tests.plan.handlers import REGISTRY
@@ -227,6 +227,18 @@ tracks: {t: [{id: a, uses: release.deploy, with: {release: x, share: "${service.
     assert compile_plan(text, source="p", registry=REGISTRY, service=None, roles=None).steps[0].refs
     with pytest.raises(Faults, match="has no limit 'anything'"):
         compiled(text)
+
+
+def test_a_step_can_be_for_services_with_such_a_target_alone() -> None:
+    def plan(kind: str) -> Plan:
+        when = f"${{service.has.{kind}}} == true"
+        return compiled(
+            f'name: p\ntracks: {{t: [{{id: a, uses: release.deploy, with: {{release: x}}, when: "{when}"}}]}}'
+        )
+
+    assert plan("kubernetes").steps[0].when == Condition("service.has.kubernetes", equal=True, value=True)
+    with pytest.raises(Faults, match="did you mean 'kubernetes'"):
+        plan("kubernete")
 
 
 @pytest.mark.parametrize("service", [SHOP, None])

@@ -10,10 +10,10 @@ import pytest
 import actions
 import checks
 from bot.catalogue import load_catalogue
-from bot.narrow import PORT_NAMES
+from bot.handlers.narrow import PORT_NAMES
+from bot.handlers.registry import Registry
 from bot.plan.compile import compile_file
 from bot.plan.lint import lint
-from bot.registry import Registry
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "plans.md").read_text(encoding="utf-8")
 PLANS = [text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if text.startswith("name:")]

@@ -18,7 +18,7 @@ import yaml
 from kubernetes.aio.client.exceptions import ApiException
 
 from bot.playground.cluster import Cluster, Webhook, mirrored, verified
-from bot.playground.cluster.access import standard_roles
+from bot.playground.cluster.gate.access import standard_roles
 from bot.playground.shop.rights import rights as shop_rights
 from bot.playground.workspace.clock import Clock
 from tests.playground.cluster_world import client, config_map, connected, deployment, namespace

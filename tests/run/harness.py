@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from bot.catalogue import Release
-from bot.commands import Answer, Approve, Asking, Command, answer
 from bot.contract import Change, Edit, Effect, Fact, Json, Receipt, Scope, Status, Value, Verdict, within
 from bot.plan.model import Choice, Decision, Plan, StepSpec, resolve
 from bot.policy import Actor, Gate, Person, Refusal, Requirement
 from bot.ports import Blob, Unreachable, Where
 from bot.run import events as ev
+from bot.run.commands import Answer, Approve, Asking, Command, answer
 from bot.run.decide import Decision as Next
 from bot.run.decide import decide, why_stop
 from bot.run.fold import evolve

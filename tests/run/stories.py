@@ -14,12 +14,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bot import commands as c
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Json
 from bot.plan.model import REF, Choice, Condition, Decision, OnFail, Plan, StepSpec
 from bot.policy import Actor, Gate, Person, Refusal, Vote, may_vote
 from bot.ports import Blob, Where
+from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.decide import finished
 from bot.run.state import Asked, Debt, Run, Step

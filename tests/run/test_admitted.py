@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bot.catalogue import Release
-from bot.commands import Abort, Admit, Agree
 from bot.plan.model import REF
 from bot.policy import Actor
 from bot.ports.kubernetes import digest
 from bot.run import events as ev
+from bot.run.commands import Abort, Admit, Agree
 from bot.run.fold import evolve
 from bot.run.state import new_run
 from tests.run.harness import ANA, CHO, Play, act, ask, check, gate, plan, undo

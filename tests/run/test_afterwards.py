@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from bot.by_hand import by_hand, in_words
 from bot.catalogue import Release
-from bot.commands import (
+from bot.contract import Change, Edit
+from bot.plan.model import REF
+from bot.policy import Actor
+from bot.run import events as ev
+from bot.run.afterwards import leftovers
+from bot.run.commands import (
     Abort,
     Accept,
     Adopt,
@@ -19,12 +23,8 @@ from bot.commands import (
     Stop,
     Undo,
 )
-from bot.contract import Change, Edit
-from bot.plan.model import REF
-from bot.policy import Actor
-from bot.run import events as ev
-from bot.run.afterwards import leftovers
-from bot.view import status, text, view
+from bot.telling.by_hand import by_hand, in_words
+from bot.telling.view import status, text, view
 from tests.run.harness import ANA, BEN, CHO, DAN, KIM, Play, act, check, gate, plan, undo
 
 DAY = 86400.0

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from bot.catalogue import Release
-from bot.commands import (
+from bot.contract import Change, Edit
+from bot.plan.model import REF, Choice
+from bot.policy import Actor, Gate, Refusal, Requirement
+from bot.ports import Blob
+from bot.run import events as ev
+from bot.run.commands import (
     Agree,
     Answer,
     Approve,
@@ -17,12 +22,7 @@ from bot.commands import (
     Stop,
     answer,
 )
-from bot.contract import Change, Edit
-from bot.plan.model import REF, Choice
-from bot.policy import Actor, Gate, Refusal, Requirement
-from bot.ports import Blob
-from bot.run import events as ev
-from bot.view import text, view
+from bot.telling.view import text, view
 from tests.run.harness import (
     ANA,
     APPROVER,

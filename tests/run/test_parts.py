@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot.commands import Abort, Agree, Back, Close, HandOver, Retry, Skip, Without
 from bot.run import events as ev
-from bot.view import status, text, view
+from bot.run.commands import Abort, Agree, Back, Close, HandOver, Retry, Skip, Without
+from bot.telling.view import status, text, view
 from tests.run.harness import ANA, CHO, COMMANDER, DAN, Play, act, ask, check, gate, plan, undo
 
 OLD: Mapping[str, str] = {"eu/shop": "2.4.1", "us/shop": "2.4.1", "eu/work": "on", "us/work": "on"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot import commands as c
 from bot.catalogue import Release
+from bot.run import commands as c
 from tests.run import harness as h
 from tests.run.harness import ANA, BEN, CHO, DAN, KIM, Play, act, check, gate, plan, undo
 

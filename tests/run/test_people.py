@@ -5,11 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.catalogue import Release
-from bot.commands import Abort, Accept, Admit, Agree, Approve, Close, Offer, Resume, Retarget, Retry, Skip, Stop, Take
 from bot.contract import Receipt
 from bot.plan.model import REF, Choice
 from bot.policy import Actor, Gate, Refusal, Requirement, may_vote
 from bot.run import events as ev
+from bot.run.commands import (
+    Abort,
+    Accept,
+    Admit,
+    Agree,
+    Approve,
+    Close,
+    Offer,
+    Resume,
+    Retarget,
+    Retry,
+    Skip,
+    Stop,
+    Take,
+)
 from bot.run.fold import evolve
 from bot.run.state import new_run
 from tests.run.harness import (

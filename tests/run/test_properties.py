@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import commands as c
 from bot.contract import Change, Edit, Receipt, Status, Verdict
 from bot.policy import Actor, Refusal, Vote, satisfied
+from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.decide import decide, why_stop
 from bot.run.fold import evolve

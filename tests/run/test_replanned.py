@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.commands import Approve
 from bot.plan.model import Choice, Plan
 from bot.run import events as ev
+from bot.run.commands import Approve
 from tests.run.harness import CHO, DAN, TWO, Play, act, gate, plan
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.catalogue import Release
-from bot.commands import Admit, Agree, Approve, Command, Offer, Retarget, Skip, Take
 from bot.policy import Gate, Requirement, satisfied, seats
 from bot.run import events as ev
+from bot.run.commands import Admit, Agree, Approve, Command, Offer, Retarget, Skip, Take
 from tests.run.harness import BOTH, PEOPLE, TWO, Play, act, gate, plan
 
 GATES = (TWO, BOTH, Gate((Requirement("commander"), Requirement("approver"))), Gate((Requirement("commander", 2),)))

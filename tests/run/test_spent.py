@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.commands import Abort, Resume, Retry, Stop
-from bot.view import status, took
+from bot.run.commands import Abort, Resume, Retry, Stop
+from bot.telling.view import status, took
 from tests.run.harness import ANA, CHO, COMMANDER, Play, act, ask, check, gate, plan, watch
 from tests.run.stories import Story, moves, stories
 

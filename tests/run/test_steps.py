@@ -7,12 +7,12 @@ import re
 import pytest
 
 from bot.catalogue import Release
-from bot.commands import Accept, Adopt, Agree, Retry, Skip
 from bot.contract import Change, Receipt
 from bot.plan.model import REF, Condition
 from bot.policy import Actor
 from bot.run import events as ev
-from bot.view import text, view
+from bot.run.commands import Accept, Adopt, Agree, Retry, Skip
+from bot.telling.view import text, view
 from tests.run.harness import ANA, CHO, DAN, T0, Outcome, Play, act, ask, check, gate, plan, undo, watch
 
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.catalogue import Release
-from bot.commands import Abort, Accept, Adopt, Agree, Approve, Close, HandOver, Restore, Resume, Retry, Skip, Stop, Undo
 from bot.contract import Receipt, Status, Verdict
 from bot.plan.model import REF, Condition
 from bot.policy import Actor
 from bot.run import events as ev
+from bot.run.commands import (
+    Abort,
+    Accept,
+    Adopt,
+    Agree,
+    Approve,
+    Close,
+    HandOver,
+    Restore,
+    Resume,
+    Retry,
+    Skip,
+    Stop,
+    Undo,
+)
 from tests.run.harness import ANA, CHO, DAN, KIM, T0, TWO, Play, act, check, gate, plan, undo
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot.commands import Abort, Agree, Skip
 from bot.plan.model import Plan
 from bot.ports import Where
 from bot.run import events as ev
+from bot.run.commands import Abort, Agree, Skip
 from bot.run.where import changed, known, otherwise
 from tests.run.harness import ANA, CHO, Play, act, check, gate, plan
 

@@ -13,9 +13,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import commands as c
 from bot.plan.model import Plan
 from bot.policy import Refusal
+from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.decide import finished
 from tests.run import harness as h

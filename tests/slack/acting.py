@@ -14,9 +14,9 @@ import aiohttp
 
 from bot.playground.workspace import Outcome, Post
 from bot.run.state import Run
-from bot.slack.app import PATH
-from bot.slack.calls import EVENT_TYPE
-from bot.slack.press import Press, block_id
+from bot.slack.draw.press import Press, block_id
+from bot.slack.hear.app import PATH
+from bot.slack.publish.calls import EVENT_TYPE
 from tests.slack.conftest import IDS, OPENING, Desk
 
 START, BACKEND = "Start the rollback", "Bring the backend back"

@@ -37,7 +37,7 @@ from bot.playground.workspace import App, Modal, Outcome, Post, Workspace
 from bot.playground.workspace.app import EVENTS
 from bot.run.state import Run
 from bot.settings import Settings
-from bot.slack.app import PATH
+from bot.slack.hear.app import PATH
 from bot.web import app
 from tests.databases import copy_to
 

@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bot.catalogue import Release
-from bot.lease import Lease
 from bot.plan.model import Plan, StepSpec
 from bot.playground.workspace import Clock, Workspace
 from bot.policy import Actor
 from bot.run import events as ev
 from bot.run.state import Run, new_run
-from bot.slack.calls import EVENT_TYPE, quiet_client
-from bot.slack.post import Message, Post, Screen
-from bot.slack.publisher import Publisher
-from bot.store import Store
+from bot.slack.draw.post import Message, Post, Screen
+from bot.slack.publish.calls import EVENT_TYPE, quiet_client
+from bot.slack.publish.publisher import Publisher
+from bot.store.lease import Lease
+from bot.store.log import Store
 
 ANA = Actor("U0ANA00001", "ana", ("commander",), "slack")
 HERE = "inc-4211"

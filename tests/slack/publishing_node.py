@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from bot.lease import RowLease
 from bot.run.state import Run
-from bot.slack.calls import quiet_client
-from bot.slack.post import Screen
-from bot.slack.publisher import Publisher
-from bot.store import Store
+from bot.slack.draw.post import Screen
+from bot.slack.publish.calls import quiet_client
+from bot.slack.publish.publisher import Publisher
+from bot.store.lease import RowLease
+from bot.store.log import Store
 from tests.slack.publishing import contents, decision, news, root
 
 TTL = 6.0

@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot import commands as c
 from bot.catalogue import Channels, Crew, Release, Role
 from bot.contract import Change, Edit, Effect, Fact, Json, Receipt, Status, Verdict
-from bot.eta import Eta
 from bot.plan.model import REF, Choice, Decision, Plan, StepSpec
 from bot.policy import Actor, Gate, Person, Refusal, Requirement
+from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.state import new_run
-from bot.slack.post import Post, Screen
-from bot.slack.render import screen
+from bot.slack.draw.post import Post, Screen
+from bot.slack.draw.screen import screen
 from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
+from bot.telling.eta import Eta
 from tests.run.harness import Play
 
 T0 = 1_795_615_320.0

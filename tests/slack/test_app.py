@@ -15,14 +15,14 @@ import pytest
 
 from bot import wiring
 from bot.catalogue import Release
-from bot.commands import Approve
 from bot.playground.single import Fault as Broken
 from bot.playground.workspace import Fault, Post
 from bot.policy import Refusal
+from bot.run.commands import Approve
 from bot.settings import Settings
-from bot.slack.app import PATH
-from bot.slack.places import Places
-from bot.slack.press import Press
+from bot.slack.draw.press import Press
+from bot.slack.hear.app import PATH
+from bot.slack.hear.places import Places
 from tests.slack.acting import opened, press, started, told
 from tests.slack.conftest import HERE, HERE_ID, IDS, OPENING, Desk, both
 
@@ -96,7 +96,7 @@ async def test_a_form_delivered_twice_opens_one_run_and_is_answered_once(desk: D
 async def test_what_is_wrong_in_a_form_is_said_where_its_answer_comes_too_late(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.app.FORM", 0.0)
+    monkeypatch.setattr("bot.slack.hear.app.FORM", 0.0)
     await desk.slash("ana", "shop")
     await desk.form("ana", "Reason")
     seen = await desk.workspace.driver.submit("ana", {"Reason": "no"}, patience=5)

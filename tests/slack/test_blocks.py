@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from bot.contract import Json
 from bot.playground.workspace.blockkit import refuse_message
-from bot.slack import blocks as b
-from bot.slack.blocks import Mrkdwn, Piece, Refused, mark
-from bot.slack.post import Message
-from bot.slack.press import NotOurs, Press, carried, pressed
+from bot.slack.draw import blocks as b
+from bot.slack.draw.blocks import Mrkdwn, Piece, Refused, mark
+from bot.slack.draw.post import Message
+from bot.slack.draw.press import NotOurs, Press, carried, pressed
 
 PRESS = Press("approve", "r1", "backend", "0123456789ab")
 

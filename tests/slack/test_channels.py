@@ -10,7 +10,7 @@ import pytest
 from bot.playground.workspace import Channel, Clock, Fault, Workspace
 from bot.ports import Unreachable
 from bot.run.state import new_run
-from bot.slack.channels import KEPT, MISSING, SlackChannels
+from bot.slack.workspace.channels import KEPT, MISSING, SlackChannels
 from tests.playground.workspace_bot import HERE, client
 
 
@@ -72,7 +72,7 @@ async def test_an_invitation_is_noticed_soon(slack: Workspace, channels: SlackCh
 async def test_every_page_is_read_as_far_as_it_is_needed(
     slack: Workspace, channels: SlackChannels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.channels.PAGE", 2)
+    monkeypatch.setattr("bot.slack.workspace.channels.PAGE", 2)
     assert not await channels.trouble(["#inc-4211", "#inc-4212", "#status", "#shop-private"])
     assert len(slack.calls("conversations.list")) == 3, "the fourth page holds nothing that was asked for"
     assert await channels.find("#nowhere") is None

@@ -14,9 +14,9 @@ from bot.catalogue import load_catalogue
 from bot.playground.workspace import App, Fault, Workspace
 from bot.policy import Person
 from bot.ports import Unreachable
-from bot.slack.calls import quiet_client
-from bot.slack.directory import NAME, SlackDirectory
-from bot.store import Known, Store
+from bot.slack.publish.calls import quiet_client
+from bot.slack.workspace.directory import NAME, SlackDirectory
+from bot.store.log import Known, Store
 
 CATALOGUE = load_catalogue(
     """
@@ -228,7 +228,7 @@ async def test_a_slack_that_never_answered_knows_nobody_and_lets_nobody_in(slack
 async def test_a_click_does_not_wait_for_a_slack_that_is_slow(
     slack: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.directory.PATIENCE", 0.1)
+    monkeypatch.setattr("bot.slack.workspace.directory.PATIENCE", 0.1)
     people = directory(slack, store)
     await people.start()
     slack.faults.add(Fault("delay", hits="users.info", seconds=30))

@@ -21,9 +21,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bot.slack import payloads, slash
-from bot.slack.modals import Form
-from bot.slack.press import AT_ONCE, IN_MODAL, NotOurs, Press, block_id, pressed
+from bot.slack.draw.press import AT_ONCE, IN_MODAL, NotOurs, Press, block_id, pressed
+from bot.slack.hear import payloads, slash
+from bot.slack.hear.modals import Form
 from bot.words import Unclear
 from tests.slack.acting import BACKEND, opened, started
 from tests.slack.conftest import HERE_ID, IDS, Desk

@@ -14,7 +14,7 @@ from slack_sdk.errors import SlackApiError
 import bot.slack
 from bot.playground.workspace import App, Workspace
 from bot.playground.workspace.method import METHODS, Method
-from bot.slack import app
+from bot.slack.hear import app
 from bot.slack.manifest import manifest, scopes
 from tests.playground.workspace_bot import client
 

@@ -10,8 +10,8 @@ import pytest
 from bot.playground.workspace import Clock
 from bot.playground.workspace.rates import CHANNEL, POST, TIER_3, Rates
 from bot.playground.workspace.wire import SlackError
-from bot.slack.pacing import PENANCE, PER_MINUTE, POSTS_APART, UPDATES_APART, Ask, Pacer
-from bot.slack.publisher import CROWD, PROGRESS
+from bot.slack.publish.pacing import PENANCE, PER_MINUTE, POSTS_APART, UPDATES_APART, Ask, Pacer
+from bot.slack.publish.publisher import CROWD, PROGRESS
 
 TICK = 0.05
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slack import modals, payloads
-from bot.slack.modals import Form
-from bot.slack.press import NotOurs, Press
+from bot.slack.draw.press import NotOurs, Press
+from bot.slack.hear import modals, payloads
+from bot.slack.hear.modals import Form
 
 _KEYS = st.sampled_from([
     "id", "user", "team", "team_id", "user_id", "channel", "channel_id", "container", "message", "actions", "action_id",

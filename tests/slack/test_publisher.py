@@ -12,15 +12,15 @@ import sqlalchemy as sa
 from slack_sdk.web.async_client import AsyncWebClient
 
 import migrations
-from bot.lease import FileLease
 from bot.playground.workspace import App, Channel, Clock, Fault, Workspace
 from bot.playground.workspace.app import SCOPES
 from bot.run import events as ev
-from bot.slack.calls import EVENT_TYPE, LATE, Calls, quiet_client
-from bot.slack.post import Message, Post, Upload
-from bot.slack.publisher import CROWD, HISTORY
-from bot.slack.trouble import LONGEST, RETRY, SOON
-from bot.store import Notice, Slot, Store
+from bot.slack.draw.post import Message, Post, Upload
+from bot.slack.publish.calls import EVENT_TYPE, LATE, Calls, quiet_client
+from bot.slack.publish.publisher import CROWD, HISTORY
+from bot.slack.publish.trouble import LONGEST, RETRY, SOON
+from bot.store.lease import FileLease
+from bot.store.log import Notice, Slot, Store
 from tests.slack.publishing import ANA, HERE, ROOM, Board, at_work, decision, message, news, root, saying
 
 AT = 1_763_900_000.0
@@ -466,7 +466,7 @@ async def test_a_file_that_admins_forbid_holds_up_nothing_and_says_who_can_allow
 async def test_a_channel_of_a_large_workspace_is_found_at_the_pace_of_its_method(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.calls.PAGE", 2)  # pages are what counts, and these are quickly made
+    monkeypatch.setattr("bot.slack.publish.calls.PAGE", 2)  # pages are what counts, and these are quickly made
     own = dict(board.slack.state.channels)
     board.slack.state.channels.clear()
     for i in range(30):

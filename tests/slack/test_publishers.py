@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import migrations
 from bot.playground.workspace import Clock, Fault, Workspace
 from bot.run.state import new_run
-from bot.store import Store
+from bot.store.log import Store
 from tests.slack.publishing import HERE, claimed, created
 from tests.slack.publishing_node import TTL
 

@@ -11,22 +11,22 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from bot import commands as c
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Status, Verdict
-from bot.eta import Eta
-from bot.owing import owed
 from bot.plan.model import Choice, Decision, Plan, StepSpec
 from bot.playground.workspace.plaintext import plain
 from bot.policy import Actor
+from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.afterwards import Leftover
-from bot.slack import answers
-from bot.slack.blocks import buttons_of, section
-from bot.slack.phrases import sentence
+from bot.slack.draw.blocks import buttons_of, section
+from bot.slack.draw.phrases import sentence
+from bot.slack.hear import replies
 from bot.slack.truth import stays, true_now
 from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
+from bot.telling.eta import Eta
+from bot.telling.owing import owed
 from tests.slack import scenes
 from tests.slack.scenes import CHO, Tape
 
@@ -180,7 +180,7 @@ def test_what_stays_changed_is_told_in_words() -> None:
 
 
 def test_what_is_owed_is_told_with_mentions_and_with_what_is_typed_here() -> None:
-    said = answers.debts(owed([scenes.handed_over().run]), scenes.T0)
+    said = replies.debts(owed([scenes.handed_over().run]), scenes.T0)
     assert "<@UDEE> sees to it" in said and "@UDEE " not in said.replace("<@UDEE>", "")
     assert "rollback-bot" not in said and "`/rollback undo shop-1f deploy because ...`" in said
 
@@ -779,7 +779,7 @@ def test_a_halt_tells_in_words_which_release_runs_where() -> None:
 
 
 def test_who_has_to_give_something_back_is_named_in_a_status() -> None:
-    said = answers.standing(scenes.handed_over().run, scenes.T0, None)
+    said = replies.standing(scenes.handed_over().run, scenes.T0, None)
     assert "<@UDEE> sees to it" in said and "@UDEE " not in said.replace("<@UDEE>", "")
 
 

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 
 from bot.catalogue import Channels, Release, Role
 from bot.contract import Change, Edit, Effect, Fact, Json
-from bot.eta import Eta
 from bot.playground.workspace.blockkit import refuse_message
 from bot.policy import Actor
 from bot.run.state import Halt, Run
-from bot.slack import blocks
-from bot.slack.post import Message, Post, Screen
-from bot.slack.press import AT_ONCE, IN_MODAL, Press, pressed
-from bot.slack.render import screen
+from bot.slack.draw import blocks
+from bot.slack.draw.post import Message, Post, Screen
+from bot.slack.draw.press import AT_ONCE, IN_MODAL, Press, pressed
+from bot.slack.draw.screen import screen
 from bot.store.rows import Notice, Progress
+from bot.telling.eta import Eta
 from tests.run.harness import Play
 from tests.run.stories import Story, moves, stories
 from tests.slack.scenes import CHANNELS, ROLES, SCENES, Tape

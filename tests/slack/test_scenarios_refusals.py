@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bot.playground.workspace import Post
-from bot.slack.press import Press
+from bot.slack.draw.press import Press
 from tests.slack.acting import BACKEND, START, opened, press, shown, started, told
 from tests.slack.conftest import HERE, IDS, OPENING, Desk, both
 

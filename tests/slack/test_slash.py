@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slack.slash import Said, help_lines, person, said
+from bot.slack.hear.slash import Said, help_lines, person, said
 from bot.words import Unclear
 
 SERVICES = ("shop", "billing")

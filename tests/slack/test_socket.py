@@ -14,15 +14,15 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground.workspace import Clock, Fault, Workspace
-from bot.slack.socket import Socket
+from bot.slack.hear.socket import Socket
 
 HERE = "inc-4211"
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.slack.socket.FIRST", 0.02)
-    monkeypatch.setattr("bot.slack.socket.LOOK", 0.02)
+    monkeypatch.setattr("bot.slack.hear.socket.FIRST", 0.02)
+    monkeypatch.setattr("bot.slack.hear.socket.LOOK", 0.02)
 
 
 @pytest.fixture

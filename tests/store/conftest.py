@@ -12,7 +12,7 @@ from bot.contract import Change, Edit
 from bot.plan.model import Plan, StepSpec
 from bot.policy import Actor
 from bot.run import events as ev
-from bot.store import Store
+from bot.store.log import Store
 
 ANA = Actor("U1", "ana", ("commander",), "slack")
 

@@ -14,10 +14,10 @@ from bot.run import events as ev
 from bot.run.decide import decide
 from bot.run.fold import evolve
 from bot.run.state import new_run
-from bot.store import AlreadyOpen, Conflict, Duplicate, Store
 from bot.store import tables as t
 from bot.store.chain import ZERO
 from bot.store.database import Transaction
+from bot.store.log import AlreadyOpen, Conflict, Duplicate, Store
 
 AT = 1_763_900_000.123456
 
@@ -216,7 +216,7 @@ async def test_events_of_a_newer_version_are_kept_and_ignored(store: Store, samp
 async def test_memory_holds_a_limited_number_of_runs(
     store: Store, sample: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.store.CACHED", 3)
+    monkeypatch.setattr("bot.store.log.CACHED", 3)
     for n in range(5):
         await store.append(new_run(f"r{n}"), [sample.created(f"s{n}")], AT)
     assert len(store._runs) == 3

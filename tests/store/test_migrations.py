@@ -17,8 +17,8 @@ from alembic.migration import MigrationContext
 
 import migrations
 from bot.run.state import new_run
-from bot.store import Store
 from bot.store.database import SchemaMismatch, StoreUnavailable
+from bot.store.log import Store
 from bot.store.tables import metadata
 
 AT = 1_763_900_000.0

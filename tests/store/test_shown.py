@@ -9,13 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 import migrations
-from bot.notices import StoredNotices
+from bot.engine.notices import StoredNotices
 from bot.ports import ReadOnly
-from bot.redact import Redactor
+from bot.redaction.redactor import Redactor
 from bot.run import events as ev
 from bot.run.state import new_run
-from bot.store import Known, Notice, Slot, Store, Unshown
 from bot.store import tables as t
+from bot.store.log import Known, Notice, Slot, Store, Unshown
 
 AT = 1_763_900_000.25
 

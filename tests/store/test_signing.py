@@ -14,12 +14,12 @@ from bot.run import events as ev
 from bot.run.decide import Decision, decide
 from bot.run.rules import refused
 from bot.run.state import new_run
-from bot.store import TOKENS, Keys, Store
 from bot.store import tables as t
 from bot.store.chain import event_hash
+from bot.store.log import TOKENS, Keys, Store
 from bot.store.signing import BadKey, new_key
-from bot.tokens import NotBelieved, Tokens
-from bot.vouching import unfit, unsigned, vouch
+from bot.store.tokens import NotBelieved, Tokens
+from bot.store.vouching import unfit, unsigned, vouch
 from tests.store.conftest import ANA
 
 AT = 1_763_900_000.0

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from bot.store import Progress, ReleaseRow, Slot, Store, Token
 from bot.store import tables as t
+from bot.store.log import Progress, ReleaseRow, Slot, Store, Token
 from bot.store.rows import to_row
 
 AT = 1_763_900_000.25

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 import migrations
 from bot.run import events as ev
 from bot.run.state import new_run
-from bot.store import Store, StoreUnavailable
 from bot.store.database import Lite, Transaction
+from bot.store.log import Store, StoreUnavailable
 
 AT = 1_763_900_000.0
 

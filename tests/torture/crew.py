@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from bot import commands as c
 from bot.catalogue import Release
 from bot.contract import Json
 from bot.policy import Person, may_vote
+from bot.run import commands as c
 from bot.run.decide import finished
 from bot.run.state import Asked, Run, Step
 

@@ -18,7 +18,7 @@ from random import Random
 
 from bot.run.events import Event
 from bot.run.state import Run
-from bot.store import Store, Transaction
+from bot.store.log import Store, Transaction
 from tests.torture import handlers
 
 KINDS = (

@@ -29,8 +29,8 @@ from bot.contract import (
     Value,
     Verdict,
 )
+from bot.handlers.registry import Registry
 from bot.ports import Http, Json, Reply
-from bot.registry import Registry
 
 WORLD = "world"
 """The target that all of them ask."""

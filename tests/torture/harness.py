@@ -26,13 +26,13 @@ import aiohttp
 import migrations
 from bot.audit import verify
 from bot.catalogue import Release
-from bot.commands import COMMANDS, Command
 from bot.engine.reconciler import impossible
 from bot.plan.model import Plan
 from bot.policy import Actor, Person
 from bot.run import events as ev
+from bot.run.commands import COMMANDS, Command
 from bot.run.state import Run
-from bot.store import Store, StoreUnavailable
+from bot.store.log import Store, StoreUnavailable
 from tests.torture.audit import audit
 from tests.torture.crew import ANA, CREW, Crew
 from tests.torture.edges import sampled

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from bot.contract import Change, Edit, ReadCtx
 from bot.engine import attempt as attempts
-from bot.registry import Registry
+from bot.handlers.registry import Registry
 from bot.run import events as ev
 from bot.run import fold, rules
 from bot.run.state import Run

@@ -23,18 +23,18 @@ from typing import Any
 from aiohttp import web
 
 from bot.adapters.http import HttpClient, HttpTarget
-from bot.commands import COMMANDS
 from bot.engine import attempt as attempts
 from bot.engine.attempt_id import AttemptId
 from bot.engine.executor import Executor
 from bot.engine.reconciler import Engine
-from bot.lease import take
 from bot.policy import Refusal
 from bot.ports import Blob, Ports, Record
-from bot.redact import Redactor
+from bot.redaction.redactor import Redactor
 from bot.run import events as ev
+from bot.run.commands import COMMANDS
 from bot.run.state import Run
-from bot.store import AlreadyOpen, Duplicate
+from bot.store.lease import take
+from bot.store.log import AlreadyOpen, Duplicate
 from bot.testing import ports
 from tests.torture import edges, handlers
 from tests.torture.crew import PEOPLE, People

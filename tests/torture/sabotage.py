@@ -16,9 +16,9 @@ from bot.contract import Edit, Json
 from bot.engine import attempt as attempts
 from bot.engine.attempt_id import AttemptId
 from bot.engine.executor import Executor
-from bot.lease import Lease, RowLease
 from bot.run import fold, rules
 from bot.run import state as states
+from bot.store.lease import Lease, RowLease
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,15 +75,15 @@ is refused (415) but for Secrets and ConfigMaps. `kubectl get --raw` needs the p
 `python -m bot.playground.cluster` runs one for people.
 """
 
-from bot.playground.cluster.access import User
 from bot.playground.cluster.controllers.argocd import Git
 from bot.playground.cluster.controllers.autoscalers import Metrics
 from bot.playground.cluster.failures import ApiError
 from bot.playground.cluster.faults import Fault, Faults
-from bot.playground.cluster.images import Program, PullError, Registry
+from bot.playground.cluster.gate.access import User
+from bot.playground.cluster.gate.webhooks import Webhook, mirrored, verified
 from bot.playground.cluster.journal import Journal, Request
+from bot.playground.cluster.node.images import Program, PullError, Registry
 from bot.playground.cluster.server import Cluster, is_rolled_out
-from bot.playground.cluster.webhooks import Webhook, mirrored, verified
 
 __all__ = [
     "ApiError",

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from bot.playground.cluster.failures import ApiError
-from bot.playground.cluster.images import Registry
+from bot.playground.cluster.node.images import Registry
 from bot.playground.cluster.server import Cluster
 
 _HELLO = """

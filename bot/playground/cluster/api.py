@@ -16,16 +16,16 @@ import yaml
 from aiohttp import web
 
 from bot.playground.cluster import discovery, failures, openapi, patches, protobuf, resources, scale
-from bot.playground.cluster.access import Access, Attempt, User
 from bot.playground.cluster.core import Core, Delete
 from bot.playground.cluster.failures import ApiError
 from bot.playground.cluster.faults import Faults
+from bot.playground.cluster.gate.access import Access, Attempt, User
+from bot.playground.cluster.gate.reviews import review
 from bot.playground.cluster.journal import Journal, Request
 from bot.playground.cluster.objects import Json, name_of
 from bot.playground.cluster.ownership import MANAGER
 from bot.playground.cluster.reading import Pages, Scope, watch, watch_from
 from bot.playground.cluster.resources import Resource, by_path
-from bot.playground.cluster.reviews import review
 from bot.playground.cluster.tables import table
 
 _PATCHES: Mapping[str, Callable[[Json, Any], Json]] = {

@@ -14,11 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.playground.cluster import failures, ownership, podsecurity, quotas, resources
-from bot.playground.cluster.access import SYSTEM, User
-from bot.playground.cluster.admission import Admission, Asked
+from bot.playground.cluster import failures, ownership, resources
 from bot.playground.cluster.defaults import defaulted
 from bot.playground.cluster.fields import known
+from bot.playground.cluster.gate import podsecurity, quotas
+from bot.playground.cluster.gate.access import SYSTEM, User
+from bot.playground.cluster.gate.admission import Admission, Asked
+from bot.playground.cluster.gate.validation import problems
+from bot.playground.cluster.gate.webhooks import Webhooks
 from bot.playground.cluster.normal import written
 from bot.playground.cluster.objects import (
     Json,
@@ -38,8 +41,6 @@ from bot.playground.cluster.objects import (
 from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.selectors import selects
 from bot.playground.cluster.store import Store
-from bot.playground.cluster.validation import problems
-from bot.playground.cluster.webhooks import Webhooks
 from bot.playground.copied import copied
 from bot.playground.workspace.clock import Clock
 

@@ -9,12 +9,12 @@ from aiohttp import web
 
 from bot.playground.cluster import failures, resources
 from bot.playground.cluster.api import Target
-from bot.playground.cluster.containers import Container
 from bot.playground.cluster.core import Core
-from bot.playground.cluster.kubelet import Kubelet
-from bot.playground.cluster.network import Network
+from bot.playground.cluster.node.containers import Container
+from bot.playground.cluster.node.kubelet import Kubelet
+from bot.playground.cluster.node.network import Network
+from bot.playground.cluster.node.processes import Log, shown
 from bot.playground.cluster.objects import unstamp
-from bot.playground.cluster.processes import Log, shown
 
 
 class PodApi:

@@ -18,10 +18,7 @@ import yaml
 from aiohttp import web
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import SYSTEM, USERS, Access, User, standard_roles
-from bot.playground.cluster.admission import Admission
 from bot.playground.cluster.api import Api
-from bot.playground.cluster.containers import House
 from bot.playground.cluster.controllers.applicationsets import ApplicationSets
 from bot.playground.cluster.controllers.argocd import Applications, Git
 from bot.playground.cluster.controllers.autoscalers import Autoscalers, Metrics, ScaledJobs, ScaledObjects
@@ -38,15 +35,18 @@ from bot.playground.cluster.controllers.rollouts import Rollouts
 from bot.playground.cluster.controllers.statefulsets import StatefulSets
 from bot.playground.cluster.core import Core
 from bot.playground.cluster.faults import Faults
-from bot.playground.cluster.images import Registry
+from bot.playground.cluster.gate.access import SYSTEM, USERS, Access, User, standard_roles
+from bot.playground.cluster.gate.admission import Admission
+from bot.playground.cluster.gate.webhooks import Webhooks
 from bot.playground.cluster.journal import Journal
-from bot.playground.cluster.kubelet import NODE, Kubelet
-from bot.playground.cluster.network import Network
+from bot.playground.cluster.node.containers import House
+from bot.playground.cluster.node.images import Registry
+from bot.playground.cluster.node.kubelet import NODE, Kubelet
+from bot.playground.cluster.node.network import Network
 from bot.playground.cluster.objects import Json, name_of, namespace_of
 from bot.playground.cluster.podapi import PodApi
 from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.store import Store
-from bot.playground.cluster.webhooks import Webhooks
 from bot.playground.staged import Staged
 from bot.playground.workspace.clock import Clock
 

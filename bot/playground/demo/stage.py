@@ -178,7 +178,7 @@ class Stage(Staged):
     @property
     def log(self) -> Path:
         """What the bot writes."""
-        return self.folder / "bot.log"
+        return self.folder / "bot.cli.logs"
 
     def log_end(self, characters: int = 4000) -> str:
         """The end of the bot's log."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bot.slack.post import Block
+from bot.slack.draw.post import Block
 from tests.slack.scenes import SCENES
 
 HEAD = """// Written by tests/slack/types/payloads.py.

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.playground.cluster import ownership, resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.core import Core
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import Json, controller_of, dig, is_going, name_of, namespace_of
 from bot.playground.cluster.store import Change, Key
 from bot.playground.copied import copied

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.playground.cluster import patches, resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.core import Core, Delete
 from bot.playground.cluster.failures import ApiError
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import (
     Json,
     annotations_of,

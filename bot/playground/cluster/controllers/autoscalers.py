@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.core import Core
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import (
     Json,
     annotations_of,

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from bot import cron as schedules
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.controllers.jobs import is_finished
 from bot.playground.cluster.core import Core, Delete
 from bot.playground.cluster.failures import ApiError
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import (
     Json,
     created_at,

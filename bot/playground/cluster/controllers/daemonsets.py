@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.controllers.deployments import bound, template_hash
 from bot.playground.cluster.controllers.replicasets import end_pod, make_pod, pod_of
 from bot.playground.cluster.core import Core, pod_is_ready
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import Json, dig, is_going, labels_of, name_of
 from bot.playground.cluster.store import Change, Key
 

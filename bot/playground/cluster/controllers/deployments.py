@@ -16,8 +16,8 @@ import math
 from dataclasses import dataclass
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.core import Core
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import (
     Json,
     annotations_of,

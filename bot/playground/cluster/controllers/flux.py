@@ -22,10 +22,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bot.playground.cluster import ownership, resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.controllers.argocd import Git
 from bot.playground.cluster.core import Core
 from bot.playground.cluster.failures import ApiError
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import (
     Json,
     annotations_of,

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.core import FOREGROUND, Core, Delete
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import Json, is_going, name_of, namespace_of, uid_of
 from bot.playground.cluster.resources import Resource
 from bot.playground.cluster.store import Change

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.controllers.replicasets import end_pod, is_active, make_pod, pod_of
 from bot.playground.cluster.core import Core, Delete, pod_is_ready
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import (
     Json,
     dig,

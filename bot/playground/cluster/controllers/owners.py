@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bot.playground.cluster import ownership, resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.core import Core
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import Json, is_going
 from bot.playground.cluster.store import Key
 from bot.playground.copied import copied

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.core import Core, pod_is_ready
 from bot.playground.cluster.failures import ApiError
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import (
     Json,
     condition,

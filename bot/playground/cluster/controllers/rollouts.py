@@ -22,9 +22,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.controllers.deployments import template_hash
 from bot.playground.cluster.core import Core
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import (
     Json,
     dig,

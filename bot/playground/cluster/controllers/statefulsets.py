@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bot.playground.cluster import resources
-from bot.playground.cluster.access import User
 from bot.playground.cluster.controllers.deployments import template_hash
 from bot.playground.cluster.controllers.replicasets import available_at, end_pod, make_pod, pod_of
 from bot.playground.cluster.core import Core, pod_is_ready
+from bot.playground.cluster.gate.access import User
 from bot.playground.cluster.objects import Json, dig, is_going, labels_of, name_of, uid_of
 from bot.playground.copied import copied
 

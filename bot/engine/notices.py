@@ -1,0 +1,45 @@
+"""`bot.ports.Notices` on the database: a post is a row, which the publisher shows in Slack whenever it can.
+
+Invariants: written only through the attempt's record, so a preview posts nothing; prose is redacted before it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.ports import Record
+from bot.ports.notices import Topic
+from bot.redaction.redactor import Redactor
+from bot.run.state import Run
+from bot.store.log import Notice, Store
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNotices:
+    """The notices of one run. clock: seconds since the epoch; named: a channel's id -> what people call it."""
+
+    store: Store
+    redactor: Redactor
+    run: Run
+    record: Record
+    clock: Callable[[], float]
+    named: Callable[[str], str] = str
+
+    @property
+    def topic(self) -> Topic:
+        """What the run is about. LookupError for one that was never asked for."""
+        run, created = self.run, self.run.created
+        if created is None or run.target is None or run.commander is None:
+            raise LookupError(f"run {run.id} has not been created")
+        channel = created.channel or next(iter(created.channels.incident), "")
+        return Topic(
+            run.id, created.service, created.removed.version, run.target.version, created.reason, run.commander.name,
+            self.named(channel), created.purpose == "forward",
+        )  # fmt: skip
+
+    async def post(self, channel: str, name: str, text: str) -> None:
+        """Keeps the post. ReadOnly where nothing may be changed, StoreUnavailable."""
+        clean = self.redactor.text(text)
+        await self.record(f"post in {channel}: {clean}")
+        await self.store.put_notice(Notice(self.run.id, name, channel, clean, self.clock()))

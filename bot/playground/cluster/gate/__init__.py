@@ -1,0 +1,1 @@
+"""What lets a request through, or not: rights, admission, validation, quotas."""

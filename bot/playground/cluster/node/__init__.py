@@ -1,0 +1,1 @@
+"""What runs pods: images, processes, probes, network."""

@@ -1,0 +1,53 @@
+"""How a service stands for CI, from the record as it is now, in the same time however long that record has become.
+
+Pipelines ask often and many at once. So runs that have ended and left nothing are not looked at, the ledger is read
+again only when it is another one, and whoever asks while somebody looks shares the next look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bot.releases.freezes import Banned, Freeze, bans
+from bot.releases.register import Releases
+from bot.run.state import Run
+from bot.steady.together import Together
+from bot.store.log import Store
+
+
+@dataclass
+class Frozen:
+    """The services of one database. Its memory grows with their number alone."""
+
+    store: Store
+    releases: Releases
+    _bans: dict[str, tuple[tuple[int, ...], tuple[Banned, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._looks = Together(self._look)
+
+    async def of(self, service: str) -> Freeze:
+        """Whether it takes new releases now, and which not."""
+        return await self._looks.of(service)
+
+    async def bans(self, service: str) -> tuple[Banned, ...]:
+        """The releases that may not be deployed now, by the ledger."""
+        mark = await self.store.releases_mark(service)
+        known = self._bans.get(service)
+        if known is None or known[0] != mark:
+            found = bans({r.version: r for r in await self.releases.all(service)})
+            known = self._bans[service] = (mark, found)  # what was written after the mark has another one
+        return known[1]
+
+    async def runs(self, service: str) -> list[Run]:
+        """The runs that bear on it, newest first: those that are open or have left something, and the last thaw where
+        what it has lifted may not be settled yet."""
+        heads = await self.store.unended(service)
+        if any(h.closed is not None for h in heads):
+            heads = [*heads, *await self.store.last(service, "thaw")]
+            heads = sorted(dict.fromkeys(heads), key=lambda h: (h.created, h.run), reverse=True)
+        return [await self.store.load(h.run) for h in heads]
+
+    async def _look(self, service: str) -> Freeze:
+        runs = await self.runs(service)  # first: a run that ends meanwhile is in the ledger, or still open here
+        return Freeze.of(service, runs, await self.bans(service))

@@ -1,0 +1,1 @@
+"""From a run to messages: blocks, cards, posts. Pure."""

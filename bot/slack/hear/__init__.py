@@ -1,0 +1,1 @@
+"""From what people type and press in Slack to commands."""

@@ -1,0 +1,360 @@
+"""What people ask by Slack, carried out: the commands that are the same everywhere, by the same engine and policy.
+
+Invariants:
+- who asks is known and an active member of our team before anything else is looked at;
+- nothing is decided here: forms are shown only for what policy and the run's rules would let this person do now, and
+  they are asked again when the form comes back;
+- one act counts once: its key goes into the inbox with what it does; delivered again it says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.opening.rollbacks import Wanted
+from bot.policy import Person, Refusal, Why, stranger
+from bot.releases.ledger import Candidate
+from bot.run.commands import Answer, Asking, Command, answer
+from bot.run.state import Run
+from bot.slack.draw.blocks import Mrkdwn, escape, joined, mark
+from bot.slack.draw.press import NotOurs, Press
+from bot.slack.hear import modals, replies, slash
+from bot.slack.hear.looks import LOOKS, Looks
+from bot.slack.hear.modals import Draft, Form
+from bot.slack.hear.payloads import Act, Clicked, Picked, Submitted, Typed
+from bot.slack.hear.places import Places, SlackServes
+from bot.slack.workspace.channels import SHARED, words
+from bot.slack.workspace.directory import SlackDirectory
+from bot.telling.view import title
+from bot.words import Unclear, moment
+
+VIA = "slack"
+OPENS = ("forward", "replan")
+"""Asked of a run, and answered by another one."""
+NOT_OURS = (
+    "This is not from one of my messages, or from an older version of them; nothing was changed. "
+    "`/rollback status` shows where it stands."
+)
+
+_OUT_OF_DATE = (Why.STALE, Why.ALREADY, Why.NOT_NOW)
+"""Refusals of what may have been pressed on a card that is not drawn anew yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """Carries out what was read from payloads. hint: told of a run whose messages are to be drawn again."""
+
+    bot: SlackServes
+    people: SlackDirectory
+    client: AsyncWebClient
+    places: Places
+    looks: Looks
+    tells: replies.Tells
+    hint: Callable[[str], None]
+
+    # -- who asks --------------------------------------------------------------------------------------------------
+
+    async def who(self, act: Act) -> Person | Refusal:
+        """The person, or why they are refused before anything is looked at."""
+        person = await self.people.person(act.user)
+        if not self.people.at_home(act.user, act.team):
+            person = replace(person, kind="stranger")
+        return stranger(person) or person
+
+    async def tell(self, act: Act, said: str | Refusal | Answer) -> None:
+        """Tells them, with people as mentions; of a repeated delivery nothing."""
+        if isinstance(said, Refusal) and await self.bot.store.seen(act.key):
+            return
+        text = said if isinstance(said, str) else said.text
+        shown = text if isinstance(text, Mrkdwn) else replies.named(text, await self.people.everyone())
+        await self.tells.tell(act, shown)
+
+    # -- typed -----------------------------------------------------------------------------------------------------
+
+    async def typed(self, t: Typed, person: Person) -> None:
+        """A slash command."""
+        try:
+            said = slash.said(t.text, self.bot.catalogue.services)
+        except Unclear as e:
+            await self.tell(t.act, f"{e} Nothing was changed.")
+            return
+        if said.do == "open":
+            await self._open(t.act, said, person)
+        elif said.do in LOOKS:
+            await self.tell(t.act, await self.looks.look(t.act, said, person))
+        elif said.do in ("freeze", "thaw"):
+            await self.tell(t.act, await self._hold(t.act, said, person))
+        else:
+            await self._say(t.act, said, person)
+
+    async def _hold(self, act: Act, said: slash.Said, person: Person) -> str | Refusal:
+        """Freezes a service without a rollback, or lifts that."""
+        service = said.run or await self.places.service_of(act.channel)
+        if not service or not said.reason:
+            raise Unclear(f"Which service, and why? `{slash.COMMAND} {said.do} shop because ...`.")
+        place = await self.places.card_at(act.channel, self.bot.catalogue.services.get(service))
+        if isinstance(place, Refusal):
+            return place
+        rollbacks = self.bot.rollbacks
+        if said.do == "freeze":
+            held = await rollbacks.hold(service, said.reason, person, VIA, key=act.key, channel=place.id)
+            run_id = held.id if isinstance(held, Run) else held
+        else:
+            run_id = await rollbacks.thaw(service, said.reason, person, VIA, key=act.key, channel=place.id)
+        doing = "New releases of" if said.do == "freeze" else "The freeze of"
+        end = "are refused from now on" if said.do == "freeze" else "is being lifted"
+        return run_id if isinstance(run_id, Refusal) else mark("{} {} {}: `{}`.", doing, service, end, run_id)
+
+    async def _open(self, act: Act, said: slash.Said, person: Person) -> None:
+        if said.run and said.reason:
+            wanted = Wanted(said.run, said.reason, said.subject or None)
+            opened = await self.open(act, wanted, person)
+            if not (_stuck(opened) and await self._shown(act, await self._again(wanted, opened, act.channel))):
+                await self.tell(act, opened)
+            return
+        # Asked for without a reason nothing can be opened: this only says whether the person may.
+        may = await self.bot.rollbacks.open(Wanted(said.run, ""), person, VIA)
+        if isinstance(may, Refusal) and may.why is not Why.BAD_INPUT:
+            await self.tell(act, may)
+            return
+        try:
+            shown = await self.client.views_open(trigger_id=act.trigger, view=modals.loading())
+        except SlackApiError as e:
+            text = f"Slack did not open the form ({words(e)}). Type it instead: `{slash.EXAMPLE}`."
+            await self.tell(act, Mrkdwn(text))
+            return
+        service = said.run or await self.places.service_of(act.channel)
+        view = await self._form(Draft(service, said.subject, said.reason), act.channel)
+        await self._update(str(shown["view"]["id"]), view)
+
+    async def open(self, act: Act, wanted: Wanted, person: Person) -> str | Refusal:
+        """Opens a rollback; its card goes to the channel where it was asked for, or to the service's own."""
+        place = await self.places.card_at(act.channel, self.bot.catalogue.services.get(wanted.service))
+        if isinstance(place, Refusal):
+            return place
+        wanted = replace(wanted, channel=place.id)
+        run = await self.bot.rollbacks.open(wanted, person, VIA, key=act.key)
+        if isinstance(run, Refusal):
+            return run
+        where = "in this channel" if place.id == act.channel else f"in {place.id}"
+        where = Mrkdwn(f"in <#{place.id}>") if place.id[:1] in ("C", "G") and place.id != act.channel else escape(where)
+        told = [mark("{}, opened as `{}`. Its card is {}.", title(run), run.id, where)]
+        if place.trouble is SHARED:
+            told.append(escape("Careful: that channel is shared with another organisation; its people read along."))
+        return joined(told)
+
+    async def _say(self, act: Act, said: slash.Said, person: Person) -> None:
+        """A command of a run."""
+        found = await self.places.run(act.channel, said.run, ended=said.do == "forward")
+        if isinstance(found, Refusal):
+            await self.tell(act, found)
+            return
+        until = self._moment(said.until)
+        if not modals.complete(said.do, said.subject, reason=said.reason, to=said.to, until=said.until):
+            await self._ask(act, Form(Press(said.do, found, said.subject), act.channel), person, said.to)
+        elif said.do in OPENS:
+            await self.tell(act, await self._opens(act, said.do, found, said.subject, said.reason, person))
+        else:
+            command = modals.build(said.do, said.subject, reason=said.reason, to=self._id(said.to), until=until)
+            await self.carry_out(act, found, command, person)
+
+    async def carry_out(self, act: Act, run_id: str, command: Command, person: Person) -> Answer | Refusal:
+        """Sends a command to the engine, and tells what became of it."""
+        said = await self.bot.rollbacks.command(run_id, command, person, VIA, key=act.key)
+        await self.tell(act, said)
+        if isinstance(said, Refusal) and said.why in _OUT_OF_DATE:
+            self.hint(run_id)
+        return said
+
+    async def _opens(self, act: Act, do: str, run_id: str, plan: str, reason: str, person: Person) -> str | Refusal:
+        """What opens another run in place of, or after, one that there is."""
+        if do == "replan":
+            run = await self.bot.rollbacks.replan(run_id, plan, reason, person, VIA, key=act.key)
+        else:
+            run = await self.bot.rollbacks.forward(run_id, reason, person, VIA, key=act.key)
+        return run if isinstance(run, Refusal) else mark("{}, opened as `{}`.", title(run), run.id)
+
+    # -- clicked ---------------------------------------------------------------------------------------------------
+
+    async def clicked(self, c: Clicked, person: Person) -> None:
+        """A button or a menu of one of our messages."""
+        asks, press = c.press.do.startswith("ask-"), replace(c.press, do=c.press.do.removeprefix("ask-"))
+        run = await self.bot.store.load(press.run)
+        if run.created is None:
+            raise NotOurs(f"there is no run {press.run[:40]!r}")
+        if press.do in ("preview", "commands", "status", "steps"):
+            await self.tell(c.act, await self._looked(run, press))
+            return
+        if press.do == "skip-of":
+            if press.subject not in run.asked:
+                raise NotOurs(f"there is no decision {press.subject[:40]!r}")
+            press = Press("skip", press.run, "", press.subject)
+        asked = run.asked.get(press.subject)
+        typed = asked is not None and asked.spec.gate is not None and asked.spec.gate.typed_phrase
+        if asks or not modals.complete(press.do, press.subject, phrase="" if typed else "none"):
+            await self._ask(c.act, Form(press, c.act.channel, c.act.thread), person)
+            return
+        await self.carry_out(c.act, run.id, modals.build(press.do, press.subject, card=press.card), person)
+
+    async def _looked(self, run: Run, press: Press) -> Mrkdwn:
+        if press.do == "preview":
+            return await self.looks.changes(run, press.subject)
+        if press.do == "steps":
+            return replies.steps(run, self.bot.clock())
+        return replies.commands(run, press.subject) if press.do == "commands" else await self.looks.standing(run)
+
+    async def _ask(self, act: Act, form: Form, person: Person, to: str = "") -> None:
+        """Shows a form, if what it asks for could be done at all."""
+        run = await self.bot.store.load(form.press.run)
+        if no := await self._hopeless(form.press, run, person):
+            self.hint(run.id)
+            await self.tell(act, no)
+            return
+        releases = await self._releases(run.service) if form.press.do in ("retarget", "admit") else ()
+        plans = self._plans(run.service) if form.press.do == "replan" else ()
+        view = modals.ask(form, run, self.bot.clock(), releases=releases, plans=plans, to=self._id(to))
+        try:
+            await self.client.views_open(trigger_id=act.trigger, view=view)
+        except SlackApiError as e:
+            text = f"Slack did not open the form ({words(e)}). Press again, or type it: `/rollback help`."
+            await self.tell(act, Mrkdwn(text))
+
+    async def _hopeless(self, p: Press, run: Run, person: Person) -> Refusal | None:
+        """Why this person cannot do this now, whatever the form would say. Pure but for the directory."""
+        if p.do == "replan":
+            return await self.bot.rollbacks.may_replan(run, person, VIA)
+        if p.do == "forward" or not (p.subject or modals.complete(p.do, reason="x", to="x", until="x")):
+            return None
+        now, phrase = self.bot.clock(), run.phrase(p.subject) if p.subject in run.asked else ""
+        command = modals.build(p.do, p.subject, card=p.card, reason="asked in a form", phrase=phrase,
+                               to=person.id, until=now + 60)  # fmt: skip
+        said = answer(run, command, Asking(person, VIA, await self.people.everyone(), now, "form"))
+        open_to_change = (Why.BAD_INPUT, Why.UNKNOWN) if p.do in ("offer", "hand-over", "retarget", "admit") else ()
+        return said if isinstance(said, Refusal) and said.why not in open_to_change else None
+
+    # -- forms -----------------------------------------------------------------------------------------------------
+
+    async def picked(self, p: Picked) -> None:
+        """Another service was picked: its releases are shown."""
+        if p.action != modals.PICK_SERVICE or p.chosen not in self.bot.catalogue.services:
+            raise NotOurs("this form is none of ours")
+        await self._update(p.view, await self._form(Draft(p.chosen), p.metadata), p.hash)
+
+    async def submitted(self, s: Submitted, person: Person) -> Mapping[str, Any]:
+        """A form that was sent off. What Slack is to do with it: close it, or show what is wrong in it."""
+        if s.form == modals.ROLLBACK:
+            return await self._opened(s, person)
+        form, act = Form.of(s.metadata), self.answered_at(s)
+        do, values = form.press.do, s.values
+        command = None if do in OPENS else modals.command(form, values)
+        first = next(iter(modals.fields(form.press.do, form.press.subject)), "reason")
+        if command is None:
+            plan, reason = form.press.subject or values.get("plan", ""), values.get("reason", "")
+            said: Answer | Refusal | str = await self._opens(act, do, form.press.run, plan, reason, person)
+        else:
+            said = await self.bot.rollbacks.command(form.press.run, command, person, VIA, key=act.key)
+        if isinstance(said, Refusal):
+            return await self._refused(s, form, said, first)
+        await self.tell(act, said)
+        return {}
+
+    def answered_at(self, s: Submitted) -> Act:
+        """The act, where it is answered: there the form was asked for. NotOurs."""
+        if s.form == modals.ROLLBACK:
+            return replace(s.act, channel=s.metadata)
+        form = Form.of(s.metadata)
+        return replace(s.act, channel=form.channel, thread=form.thread)
+
+    async def _refused(self, s: Submitted, form: Form, no: Refusal, first: str) -> Mapping[str, Any]:
+        if await self.bot.store.seen(s.act.key):
+            return {}
+        self.hint(form.press.run)
+        field = "reason" if "reason" in no.text and "reason" in s.values else first
+        return {"response_action": "errors", "errors": {field: no.text[:2000]}}
+
+    async def _opened(self, s: Submitted, person: Person) -> Mapping[str, Any]:
+        values = s.values
+        service = values.get("service", "")
+        wanted = Wanted(service, values.get("reason", "").strip(), values.get(f"to.{service}"),
+                        values.get(f"plan.{service}"), despite=modals.DESPITE in values,
+                        impact=values.get("impact", "").strip(),
+                        workaround=values.get("workaround", "").strip())  # fmt: skip
+        act = self.answered_at(s)
+        said = await self.open(act, wanted, person)
+        if isinstance(said, Refusal):
+            if await self.bot.store.seen(act.key):
+                return {}
+            if _stuck(said):
+                return {"response_action": "update", "view": await self._again(wanted, said, act.channel)}
+            field = "reason" if said.why is Why.BAD_INPUT else "service"
+            return {"response_action": "errors", "errors": {field: said.text[:2000]}}
+        await self.tell(act, said)
+        return {}
+
+    async def _again(self, wanted: Wanted, no: str | Refusal, channel: str) -> modals.View:
+        """The form once more, which now asks whether to open it although nobody can pass some decision."""
+        why = no if isinstance(no, str) else no.text
+        draft = Draft(wanted.service, wanted.to or "", wanted.reason, plan=wanted.plan or "", stuck=why,
+                      impact=wanted.impact, workaround=wanted.workaround)  # fmt: skip
+        return await self._form(draft, channel)
+
+    async def _shown(self, act: Act, view: modals.View) -> bool:
+        """Whether Slack opened the form: too late after the words, it does not."""
+        try:
+            await self.client.views_open(trigger_id=act.trigger, view=view)
+        except SlackApiError:
+            return False
+        return True
+
+    async def _form(self, draft: Draft, channel: str) -> modals.View:
+        """The form that opens a rollback, with what is known of the service."""
+        service = self.bot.catalogue.services.get(draft.service)
+        if service is None:
+            return modals.rollback(self.bot.catalogue, replace(draft, service=""), channel)
+        removed = await self.bot.releases.current(service.name)
+        note = "" if removed is not None else "I do not know which release serves now."
+        draft = replace(draft, releases=await self._releases(service.name), plan=draft.plan or service.plan, note=note,
+                        plans=self._plans(service.name))  # fmt: skip
+        return modals.rollback(self.bot.catalogue, draft, channel)
+
+    def _plans(self, name: str) -> tuple[str, ...]:
+        service = self.bot.catalogue.services.get(name)
+        return tuple(self.bot.rollbacks.fitting(service)) if service is not None else ()
+
+    async def _update(self, view_id: str, view: modals.View, hash: str = "") -> None:
+        more = {"hash": hash} if hash else {}
+        try:
+            await self.client.views_update(view_id=view_id, view=view, **more)
+        except SlackApiError as e:
+            if words(e) not in ("not_found", "hash_conflict"):  # closed, or changed again meanwhile
+                raise
+
+    async def _releases(self, name: str) -> tuple[Candidate, ...]:
+        service = self.bot.catalogue.services.get(name)
+        removed = await self.bot.releases.current(name)
+        if service is None or removed is None:
+            return ()
+        return tuple(await self.bot.releases.candidates(
+            name, removed=removed.version, floor=service.floor, now=self.bot.clock(), stable_after=service.stable_after
+        ))  # fmt: skip
+
+    # -- words -----------------------------------------------------------------------------------------------------
+
+    def _moment(self, word: str) -> float:
+        if not word:
+            return 0.0
+        return moment(word, datetime.fromtimestamp(self.bot.clock(), UTC))
+
+    def _id(self, word: str) -> str:
+        """A person's id, from their name where it is not an id already."""
+        return self.people.id_of(word)
+
+
+def _stuck(said: object) -> bool:
+    return isinstance(said, Refusal) and said.why is Why.IMPOSSIBLE

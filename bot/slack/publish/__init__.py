@@ -1,0 +1,1 @@
+"""Makes Slack look like the record: calls, their pace, what goes wrong."""

@@ -1,0 +1,1 @@
+"""Who and where: the members, groups and channels of the workspace."""

@@ -1,0 +1,323 @@
+"""What reaches the targets: the adapters of every service, and whether they lead where a run was approved for.
+
+Invariants:
+- a run that has pinned its places is worked on there or nowhere: adapters that lead elsewhere are not handed out, and
+  of a catalogue that was edited since neither are those of which nobody can tell (a context that does not exist);
+- this node's catalogue is told to the others by the digests of its places, so that a run whose place nobody knows any
+  more can be told from one that only this node does not know;
+- what is said of a place holds no secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+
+from pydantic import TypeAdapter
+
+from bot.adapters.http import HttpClient
+from bot.adapters.http import HttpTarget as Endpoint
+from bot.adapters.kubernetes import Clusters, ClusterTarget
+from bot.catalogue import Catalogue, HttpTarget, KubernetesTarget, Service
+from bot.contract import Edit
+from bot.engine.ground import Ground
+from bot.node.reloading import InForce
+from bot.ports import Blob, Page, Unreachable, Where
+from bot.ports.kubernetes import Cluster, Kubernetes
+from bot.redaction import held
+from bot.redaction.redactor import Redactor
+from bot.run.state import Run
+from bot.run.where import otherwise, untold
+from bot.settings import Settings
+from bot.store.lease import Lease
+from bot.store.log import Store
+from bot.store.rows import Known
+from bot.telling.by_hand import in_words
+from bot.tls import trust
+
+PATIENCE = 3.0
+"""Seconds that finding out where a cluster is may take: a kubeconfig may run a program for its token."""
+HEARD = 2.0
+"""Seconds for which what other nodes say is not asked again."""
+TOLD = "places/"
+"""What the database keeps a node's places under, with its id."""
+KEEP = 3600.0
+"""Seconds for which what a node said is kept behind its end."""
+
+Places = Mapping[str, Mapping[str, Where]]
+"""Service -> target -> which place it is."""
+_SAID: TypeAdapter[Places] = TypeAdapter(dict[str, dict[str, Where]])
+
+
+_DOCUMENTS = {"release.switch": "release", "service.quiesce": ""}
+"""Handlers whose edits are a field of a JSON document: the field, or "" where the edit's target ends with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What reaches the targets of one service."""
+
+    http: HttpClient
+    kubernetes: Clusters
+
+    @property
+    def named(self) -> Mapping[str, Where]:
+        """Target -> which place it is, as far as the catalogue alone tells."""
+        clusters = {c.name: Where("not known", "", "kubernetes") for c in self.kubernetes.clusters}
+        return {**self.http.where(), **clusters}
+
+    async def ping(self) -> Mapping[str, str]:
+        """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
+        http, clusters = await asyncio.gather(self.http.ping(), self.kubernetes.ping())
+        return {**http, **clusters}
+
+    def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
+        """What a person types to make a handler's edits so; in words where no command is known."""
+        found: list[str] = []
+        clusters = {c.name for c in self.kubernetes.clusters}
+        for there, same in groupby(edits, key=lambda e: e.target.partition("/")[0] in clusters):
+            if there:
+                found += self.kubernetes.by_hand(list(same))
+                continue
+            for e in same:
+                target, _, path = e.target.partition("/")
+                document, _, field = path.rpartition("/")
+                if uses not in _DOCUMENTS or isinstance(e.after, Blob):
+                    found += in_words(uses, [e])
+                    continue
+                if _DOCUMENTS[uses]:
+                    document, field = path, _DOCUMENTS[uses]
+                found.append(self.http.by_hand(target, f"/{document}", field, e.after))
+        return found
+
+    async def where(self) -> Mapping[str, Where]:
+        """Target -> which place it is. Nothing is sent to any."""
+        clusters = self.kubernetes.clusters
+        try:
+            async with asyncio.timeout(PATIENCE):
+                known = await self.kubernetes.where()
+        except TimeoutError:
+            known = {c.name: Where("not known (its kubeconfig takes too long)", "", "kubernetes") for c in clusters}
+        return {**self.http.where(), **known}
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self.http.close()
+        await self.kubernetes.close()
+
+
+def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
+    """Service -> what reaches its targets; nothing is opened before the first call, all are to be closed. redactor:
+    learns what the targets' variables hold, and knows which bodies are recorded by their digest."""
+    knows = redactor or Redactor()
+    knows.learn(held.by_catalogue(catalogue))
+    trusted = trust(settings.ca_file)
+    return {name: _adapters(settings, service, knows, trusted) for name, service in catalogue.services.items()}
+
+
+def _adapters(settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext) -> Adapters:
+    http, clusters = {}, []
+    for name, target in service.targets.items():
+        match target:
+            case HttpTarget():
+                http[name] = _endpoint(target)
+            case KubernetesTarget():
+                cluster = Cluster(
+                    name, target.namespace, target.wave, target.workers, target.settings, target.applications,
+                    target.selector, target.break_glass, target.flux,
+                )  # fmt: skip
+                clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
+    client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
+    return Adapters(client, Clusters(clusters, settings.kubeconfig))
+
+
+def _endpoint(target: HttpTarget) -> Endpoint:
+    """With the values that the environment has for its headers."""
+    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
+    lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
+    if target.token:
+        values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
+    return Endpoint(
+        target.http, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking,
+        page=Page(target.health, target.errors, target.cluster or "") if target.health else None,
+    )  # fmt: skip
+
+
+class Nodes:
+    """What nodes tell each other of their places. lease: this node's, once it has one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.lease: Lease | None = None
+        self._told = ""
+        self._heard: tuple[float, Mapping[str, Places | None]] = (float("-inf"), {})
+
+    async def tell(self, places: Places) -> None:
+        """What this one's catalogue says: service -> target -> place."""
+        body = _SAID.dump_json(dict(places)).decode()
+        if self.lease is not None and body != self._told:
+            await self._store.put_known(Known(TOLD + self.lease.id, body, time.time()))
+            self._told = body
+
+    async def others(self) -> Mapping[str, Places | None]:
+        """Node -> what it says, of those that are alive; None where it has said nothing (yet)."""
+        at, known = self._heard
+        if self.lease is None or time.monotonic() - at < HEARD:
+            return known
+        if alive := await asyncio.to_thread(self.lease.alive_nodes) - {self.lease.id}:
+            rows = {k.name.removeprefix(TOLD): k for k in await self._store.all_known(TOLD)}
+            for node in rows.keys() - alive - {self.lease.id}:
+                if rows[node].at < time.time() - KEEP:
+                    await self._store.forget(TOLD + node)
+            known = {node: _said(rows[node].body) if node in rows else None for node in sorted(alive)}
+        else:
+            known = {}
+        self._heard = (time.monotonic(), known)
+        return known
+
+
+def _said(body: str) -> Places | None:
+    try:
+        return _SAID.validate_json(body)
+    except ValueError:  # of another version
+        return None
+
+
+def _opened_with(run: Run) -> str:
+    """The digest of the catalogue that the run was opened with; empty where nothing says."""
+    return run.created.digests.get("catalogue", "") if run.created is not None else ""
+
+
+class Reach:
+    """The adapters of every service, by the catalogue in force; and, while runs that have changed something through
+    them are under way, by an earlier one."""
+
+    def __init__(self, settings: Settings, store: Store, held: InForce, redactor: Redactor) -> None:
+        self._settings, self._store, self._held = settings, store, held
+        self._redactor = redactor
+        self.now = adapters_of(settings, held, redactor)
+        self._earlier: dict[str, Mapping[str, Adapters]] = {}
+        self._known: dict[Adapters, Mapping[str, Where]] = {}
+        self._digest = held.digest
+        self._nodes = Nodes(store)
+
+    async def join(self, lease: Lease) -> None:
+        """From here on the other nodes hear of this one's places, and it of theirs."""
+        self._nodes.lease = lease
+        await self.tell()
+
+    @property
+    def clusters(self) -> Mapping[str, Kubernetes]:
+        """Service -> its clusters."""
+        return {name: adapters.kubernetes for name, adapters in self.now.items()}
+
+    def of(self, run: Run) -> Adapters:
+        """Those that lead where the run is to be worked on, as far as this process knows them. Unreachable where there
+        are none."""
+        if not run.places:  # of an older version, which pinned nothing
+            there = self._earlier.get(_opened_with(run), self.now).get(run.service)
+            if there is None:
+                raise Unreachable(f"the catalogue has no service {run.service!r} any more; put it back to go on")
+            return there
+        found = self._fitting(run)
+        if found is None:
+            here = self.now.get(run.service)
+            why = "; ".join(untold(run.places, self._said(here))) if here is not None else ""
+            leads = f"this node's catalogue does not lead where {run.id} was approved for"
+            raise Unreachable(f"{leads}{f': {why}; correct the catalogue or the kubeconfig' if why else ''}")
+        found.kubernetes.hold(run.places)
+        return found
+
+    def _fitting(self, run: Run) -> Adapters | None:
+        """The adapters that lead where the run is pinned: those in force, or some of before. Where none is known to,
+        those of the catalogue that the run was opened with: they are held to its places once somebody can."""
+        opened = _opened_with(run)
+        catalogues = ((self._digest, self.now), *reversed(self._earlier.items()))
+        mine = [(digest, a) for digest, c in catalogues if (a := c.get(run.service)) and not self._otherwise(run, a)]
+        known = (a for _, a in mine if not untold(run.places, self._said(a)))
+        return next(chain(known, (a for digest, a in mine if digest == opened)), None)
+
+    def _otherwise(self, run: Run, adapters: Adapters) -> tuple[str, ...]:
+        return otherwise(run.places, self._said(adapters))
+
+    def _said(self, adapters: Adapters) -> Mapping[str, Where]:
+        """Target -> which place it is, as it was found last."""
+        return self._known.get(adapters) or adapters.named
+
+    async def places(self, service: str) -> Mapping[str, Where]:
+        """Target -> which place it is, by the catalogue in force. LookupError for a service that it has not."""
+        adapters = self.now[service]
+        if adapters.kubernetes.led_elsewhere:
+            await self._anew(service)
+            adapters = self.now[service]
+        found = await adapters.where()
+        self._known[adapters] = found
+        return found
+
+    async def pins(self, service: str) -> tuple[Mapping[str, Where], tuple[str, ...]]:
+        """What a new run of the service pins; and what other nodes' catalogues say otherwise, a line each."""
+        here = await self.places(service)
+        said = await self._nodes.others()
+        known = {node: theirs[service] for node, theirs in said.items() if theirs is not None and service in theirs}
+        told = ((node, otherwise(here, theirs)) for node, theirs in known.items())
+        lines = (f"node {node} has another catalogue and takes no part: {'; '.join(how)}" for node, how in told if how)
+        return here, tuple(lines)
+
+    async def ground(self, run: Run) -> Ground:
+        """How this node's catalogue, and the others', stand to where the run is pinned."""
+        if not run.places:
+            return Ground()
+        others = await self._nodes.others()
+        said = [(theirs or {}).get(run.service) for theirs in others.values()]
+        stand = [theirs is not None and not otherwise(run.places, theirs) for theirs in said]
+        surely = [stands and not untold(run.places, theirs or {}) for stands, theirs in zip(stand, said, strict=True)]
+        alone = not any(stand) and None not in others.values()
+        if run.service not in self.now:
+            why: tuple[str, ...] = (f"the catalogue has no service {run.service}",)
+            return Ground(why, self._fitting(run) is not None, alone, shared=False)
+        here = await self.places(run.service)
+        if why := otherwise(run.places, here):
+            return Ground(why, self._fitting(run) is not None, alone, here, shared=False)
+        if (why := untold(run.places, here)) and self._fitting(run) is None:
+            return Ground(why, alone=alone, shared=False)
+        return Ground(shared=all(surely))
+
+    async def tell(self) -> None:
+        """Tells the other nodes what this one's catalogue says."""
+        found = {service: await self.places(service) for service in self.now}
+        await self._nodes.tell(found)
+
+    async def renew(self) -> None:
+        """Another catalogue is in force. What no open run needs any more is closed."""
+        self._earlier[self._digest], self._digest = self.now, self._held.digest
+        self.now = adapters_of(self._settings, self._held, self._redactor)
+        runs = [await self._store.load(h.run) for h in await self._store.heads(open=True, limit=None)]
+        opened = {_opened_with(r) for r in runs}
+        pinned = [r for r in runs if r.places]
+        for digest, there in [*self._earlier.items()]:
+            fits = any((a := there.get(r.service)) and not self._otherwise(r, a) for r in pinned)
+            if digest not in opened and not fits:
+                await self._close(self._earlier.pop(digest))
+        await self.tell()
+
+    async def _anew(self, service: str) -> None:
+        """Reads the kubeconfig from the beginning: it leads elsewhere by now."""
+        before = self.now[service]
+        fresh = adapters_of(self._settings, self._held, self._redactor)
+        self.now = {**self.now, service: fresh.pop(service)}
+        await self._close({**fresh, service: before})
+
+    async def close(self) -> None:
+        """End every connection."""
+        for each in (self.now, *self._earlier.values()):
+            await self._close(each)
+
+    async def _close(self, adapters: Mapping[str, Adapters]) -> None:
+        for each in adapters.values():
+            self._known.pop(each, None)
+            await each.close()

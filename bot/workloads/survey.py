@@ -1,0 +1,143 @@
+"""Everything that a release is about, as it stands in the clusters now, each against its end. Reads only.
+
+Invariants:
+- a cluster that does not answer is named, never left out in silence;
+- a workload that holds an outgoing image belongs to it, whether or not it carries the service's label.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bot.contract import Edit, Fatal, Outgoing, ReadCtx
+from bot.ports import Blob, Secrets, Unreachable
+from bot.ports.kubernetes import WORKLOADS, Cluster, Denied, Kind, Place, Thing
+from bot.workloads.ends import Difference, Ends, Several, gone, made, writers
+from bot.workloads.images import resolved
+from bot.workloads.left import Left
+from bot.workloads.record import WHOLE, Fields, Record, without_secrets
+
+RIGHTS = "give the bot the right, or lift what forbids it; then try again"
+KEPT = 4
+"""Records that are held in memory."""
+_RECORDS: dict[str, tuple[Secrets, Record]] = {}
+_UNREAD = "look after what ROLLBACK_BLOBS_URL names, then try again"
+_CALLED = "name the workloads of the releases as they are called in the cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The workloads and ConfigMaps of the clusters that answered, each against its end. end: the same, with what images
+    are; gone: what is not there and should be; unlabelled: those without the service's label; lost: cluster -> why it
+    did not answer."""
+
+    end: Ends
+    workloads: Sequence[Difference]
+    settings: Sequence[Difference]
+    gone: Sequence[tuple[Place, Fields]]
+    unlabelled: Sequence[Place] = ()
+    lost: Mapping[str, str] | None = None
+
+    @property
+    def secrets(self) -> tuple[Left, ...]:
+        """Values that look like secrets and are not known to be the target's: they are left as they are."""
+        return tuple(left for d in (*self.settings, *self.workloads) for left in d.left if left.secret)
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Strange images first, then settings, then the rest."""
+        strange = [e for d in self.workloads for e in d.strange]
+        missing = ((place, made(self.end, fields)) for place, fields in self.gone)
+        back = [Edit(place.target(WHOLE), None, whole) for place, whole in missing if whole is not None]
+        return (*strange, *(e for d in (*self.settings, *self.workloads) for e in d.edits if e not in strange), *back)
+
+
+async def ends(
+    ctx: ReadCtx, images: Mapping[str, str], outgoing: Sequence[Outgoing], settings: Blob | None, last: Blob | None
+) -> Ends:
+    """The end that the target's record states. settings, last: its record as it came and as it served last. Fatal where
+    a record cannot be read."""
+    try:
+        to = await _record(ctx, last or settings)
+        was = [await _record(ctx, release.settings) for release in outgoing if release.settings is not None]
+    except (KeyError, ValueError) as error:
+        raise Fatal(f"the recorded settings of a release cannot be read: {error}", _UNREAD) from error
+    removed = [pair for release in outgoing for pair in release.images.items()]
+    return Ends(images, removed, to, was, unknown=any(release.settings is None for release in outgoing))
+
+
+async def _record(ctx: ReadCtx, blob: Blob | None) -> Record:
+    """Read once: each pass of a step asks for it again, and what a digest names never changes."""
+    if blob is None:
+        return Record()
+    secrets = ctx.ports.secrets
+    known = _RECORDS.get(blob.digest)
+    if known is None or known[0] is not secrets:
+        data = await ctx.ports.blobs.get(blob)
+        known = secrets, await asyncio.to_thread(lambda: Record.read(data).concealed(secrets))
+        _RECORDS[blob.digest] = known
+        while len(_RECORDS) > KEPT:
+            del _RECORDS[next(iter(_RECORDS))]
+    return known[1]
+
+
+async def survey(ctx: ReadCtx, end: Ends) -> Seen:
+    """All clusters of the catalogue. Fatal where one does not let us look, or an image cannot be told."""
+    clusters = ctx.ports.kubernetes.clusters
+    answers = await asyncio.gather(*(_look(ctx, cluster, end) for cluster in clusters))
+    lost = {c.name: a for c, a in zip(clusters, answers, strict=True) if isinstance(a, str)}
+    seen = [a for a in answers if not isinstance(a, str)]
+    asked = [t for a in seen for t in (*a.labelled, *a.others)]
+    end = replace(end, resolved=await resolved(ctx.ports.kubernetes, ctx.ports.registry, asked, end.every_image))
+    seen = [replace(a, others=[t for t in a.others if end.removes(t)]) for a in seen]
+    try:  # of thousands of workloads: in a thread, so that the loop goes on
+        return await asyncio.to_thread(_against, end, seen, [c.name for c in clusters if c.name not in lost], lost)
+    except Several as error:
+        raise Fatal(str(error), _CALLED) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    labelled: Sequence[Thing]
+    others: Sequence[Thing]
+    maps: Sequence[Thing]
+
+
+def _against(end: Ends, seen: Sequence[_Answer], there: Sequence[str], lost: Mapping[str, str]) -> Seen:
+    """Everything against its end. there: the clusters that answered. Several."""
+    things = [t for a in seen for t in (*a.labelled, *a.others)]
+    by = writers(end, things)
+    workloads = [end.workload(t, by.get(t.place.cluster, ())) for t in things]
+    settings = [end.settings(t, by.get(t.place.cluster, ())) for a in seen for t in a.maps]
+    missing = [*gone(end, things, there)]
+    return Seen(end, workloads, settings, missing, [t.place for a in seen for t in a.others], lost)
+
+
+async def _look(ctx: ReadCtx, cluster: Cluster, end: Ends) -> _Answer | str:
+    """One cluster, or why it does not answer."""
+    try:
+        things = await workloads(ctx, cluster.name)
+        every = await workloads(ctx, cluster.name, everywhere=True) if cluster.selector else []
+        maps = await workloads(ctx, cluster.name, ("configmap",)) if cluster.settings else []
+    except Unreachable as error:
+        return str(error).removeprefix(f"{cluster.name}: ")
+    secrets = ctx.ports.secrets
+    things, every, maps = await asyncio.to_thread(
+        lambda: [[without_secrets(t, secrets) for t in those] for those in (things, every, maps)]
+    )
+    known = {t.place for t in things}
+    return _Answer(things, [t for t in every if t.place not in known and end.may_remove(t)], maps)
+
+
+async def workloads(
+    ctx: ReadCtx, cluster: str, kinds: Iterable[Kind] = WORKLOADS, *, everywhere: bool = False
+) -> list[Thing]:
+    """All of these kinds in one cluster. Unreachable; Fatal where it does not let us look."""
+    try:
+        asked = (ctx.ports.kubernetes.list(cluster, kind, everywhere=everywhere) for kind in kinds)
+        found = await asyncio.gather(*asked)
+    except Denied as error:
+        raise Fatal(str(error), RIGHTS) from error
+    return [thing for things in found for thing in things]
