@@ -78,8 +78,9 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def pay(self, id: str, cents: int, release: str, cluster: str) -> bool:
-        """A payment that went through, with its job; False where it was there already."""
+    def pay(self, id: str, cents: int, release: str, cluster: str, customer: str = "") -> bool:
+        """A payment that went through, with its job; False where it was there already. customer: kept by the second
+        half alone."""
         with self._writing() as db:
             row = (id, cents, release, cluster, time.time())
             new = db.execute("insert or ignore into payments values (?, ?, ?, ?, ?)", row).rowcount == 1
@@ -105,8 +106,8 @@ class Database:
         """Whether it has."""
         return self._connection.execute("select 1 from expired where release = ?", (release,)).fetchone() is not None
 
-    def take(self) -> Job | None:
-        """The next job, for this worker alone; None while there is none."""
+    def take(self, release: str = "") -> Job | None:
+        """The next job, for this worker alone; None while there is none. release: all read all kinds."""
         now = time.time()
         with self._writing() as db:
             due = "state = 'queued' or (state = 'taken' and since < ?)"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bot.playground.cluster.objects import Json
 from bot.playground.shop.releases import SERVICE, VERSIONS
@@ -25,13 +24,15 @@ _PORT = 8080
 @dataclass(frozen=True)
 class Site:
     """One cluster as the shop uses it. settings_url: where pods read the ConfigMap; scaled: KEDA scales the worker;
-    schedule: when the cron runs."""
+    schedule: when the cron runs; database: a file, or the address of PostgreSQL with a login, kept in a Secret; cache:
+    Valkey's address, where the shop has its second half."""
 
     cluster: str
     settings_url: str
-    database: Path
+    database: str
     scaled: bool
     schedule: str
+    cache: str = ""
 
     @property
     def path(self) -> str:
@@ -47,7 +48,9 @@ def release(site: Site, version: str, images: Mapping[str, str]) -> list[Json]:
         _object("v1", "ConfigMap", SETTINGS, data=dict(VERSIONS[version].settings)),
         _deployment("shop-api-canary", "shop-api", "canary", 1, _pod(site, api, env, probe=True)),
         _deployment("shop-api", "shop-api", "stable", None, _pod(site, api, env, probe=True)),
-        _deployment("shop-worker", "shop-worker", "stable", None if site.scaled else 1, _pod(site, worker, {})),
+        _deployment(
+            "shop-worker", "shop-worker", "stable", None if site.scaled else 1, _pod(site, worker, {}, port=True)
+        ),
         _cron(site, settle),
     ]
 
@@ -61,7 +64,7 @@ def first_replicas(manifest: Json) -> Json:
 
 def around(site: Site) -> list[Json]:
     """What is there before the first release."""
-    secret = {"kind": "Secret", "apiVersion": "v1", "stringData": {"path": str(site.database)}}
+    secret = {"kind": "Secret", "apiVersion": "v1", "stringData": {"path": site.database}}
     secret["metadata"] = {"name": "shop-database", "namespace": NAMESPACE, "labels": _PART_OF}
     ports = [{"port": 80, "targetPort": _PORT}]
     found = [
@@ -99,14 +102,18 @@ def _deployment(name: str, app: str, track: str, replicas: int | None, pod: Json
     return _object("apps/v1", "Deployment", name, spec=spec | ({} if replicas is None else {"replicas": replicas}))
 
 
-def _pod(site: Site, image: str, env: Mapping[str, str], *, probe: bool = False) -> Json:
+def _pod(site: Site, image: str, env: Mapping[str, str], *, probe: bool = False, port: bool = False) -> Json:
     variables: list[Json] = [{"name": name, "value": value} for name, value in env.items()]
     variables += [
         {"name": "CLUSTER", "value": site.cluster},
         {"name": "SETTINGS_URL", "value": site.settings_url},
         {"name": "DATABASE", "valueFrom": {"secretKeyRef": {"name": "shop-database", "key": "path"}}},
     ]
+    if site.cache:
+        variables.append({"name": "CACHE", "value": site.cache})
     container: Json = {"name": "app", "image": image, "env": variables}
+    if port and site.cache:
+        container["ports"] = [{"containerPort": _PORT}]
     if probe:
         ready = {"httpGet": {"path": "/readyz", "port": _PORT}, "periodSeconds": 2, "timeoutSeconds": 5}
         container |= {"ports": [{"containerPort": _PORT}], "readinessProbe": ready}

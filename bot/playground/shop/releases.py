@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,30 +58,35 @@ VERSIONS: Mapping[str, Version] = {
                 "settle.batch": "5000",
             },
             {"PAYMENTS_FORMAT": "minor"},
+            "0042",
         ),
     )
 }
-"""What the shop has, oldest first; the last one is bad. All run on one schema."""
+"""What the shop has, oldest first; the last one is bad."""
 
 
-def push(registry: Registry, version: str) -> Mapping[str, str]:
-    """Build and push a release's images; image -> its reference by digest. The registry must be listening."""
+def push(registry: Registry, version: str, *, strict: bool = False) -> Mapping[str, str]:
+    """Build and push a release's images; image -> its reference by digest. The registry must be listening. strict: it
+    does not start on a schema that it was not written for."""
     home = str(Path(__file__).resolve().parents[3])
+    env = {"SHOP_RELEASE": version, "SHOP_PACKAGES": sysconfig.get_path("platlib")}
+    env |= {"SCHEMA": "strict"} if strict else {}
     found = {}
     for image, program in PROGRAMS.items():
         argv = [sys.executable, "-S", "-E", "-m", f"bot.playground.shop.{program}"]
         name = f"{registry.host}/{SERVICE}/{program}"
-        found[image] = registry.add(name, version, argv, {"SHOP_RELEASE": version}, home)
+        found[image] = registry.add(name, version, argv, env, home)
     return found
 
 
-def body(version: str, images: Mapping[str, str]) -> Json:
-    """The body of POST /v1/releases."""
+def body(version: str, images: Mapping[str, str], migrations: str = "") -> Json:
+    """The body of POST /v1/releases. migrations: its tree, where the shop has a database to migrate."""
     known = VERSIONS[version]
-    return {
+    found = {
         "service": SERVICE,
         "version": version,
         "commit": known.commit,
         "images": dict(images),
         "schema": known.schema,
     }
+    return found | ({"migrations": migrations} if migrations else {})

@@ -1,7 +1,7 @@
 """The shop's cron: settles the payments that are open, a batch a run, and ends.
 
 Release 2.4.1 waits for an answer of the bank that it never asked for: the job hangs until its deadline.
-Invariants: a batch is settled in one transaction, or not at all. Standard library only.
+Invariants: a batch is settled in one transaction, or not at all.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import signal
 import threading
 
 from bot.playground.shop import behaviour
-from bot.playground.shop.database import Database
 from bot.playground.shop.settings import Settings
+from bot.playground.shop.stores import opener
 from bot.playground.shop.web import log
 
 
@@ -26,7 +26,7 @@ def main() -> None:
         answered = threading.Event()
         log("INFO", "waiting for the bank")
         answered.wait()
-    with Database(os.environ["DATABASE"]) as db:
+    with opener()() as db:
         log("INFO", f"settled {db.settle(batch, release)} payments")
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +18,7 @@ import yaml
 from bot.playground.cluster import Cluster, Registry
 from bot.playground.cluster.objects import Json
 from bot.playground.shop import catalogue, database, manifests, releases
+from bot.playground.shop.data import Data
 from bot.playground.shop.hands import Hands, NotDone
 from bot.playground.shop.manifests import KILL_SWITCH, NAMESPACE, SETTINGS, Site
 from bot.playground.shop.rights import USERS, rights
@@ -34,8 +36,10 @@ class Shop(Staged):
     """`async with Shop(folder) as shop`. What it is for: see the package.
 
     clusters: names, the first one has KEDA for its worker; deployed: what CI deploys at the start, one after the
-    other; schedule: of the cron; clock: of the clusters. `clusters` maps names to `Cluster`s, so `await
-    shop.clusters["us-1"].disconnect()` makes one unreachable and `.connect()` brings it back.
+    other; schedule: of the cron; clock: of the clusters; second: with its second half, on PostgreSQL and Valkey
+    (`shop.data`; server: as `Data` takes it); strict: releases that do not start on a schema they were not made for.
+    `clusters` maps names to `Cluster`s, so `await shop.clusters["us-1"].disconnect()` makes one unreachable and
+    `.connect()` brings it back.
     """
 
     def __init__(
@@ -46,8 +50,13 @@ class Shop(Staged):
         deployed: Sequence[str] = ("2.4.0", "2.4.1"),
         schedule: str = "* * * * *",
         clock: Clock | None = None,
+        second: bool = False,
+        server: str = "",
+        strict: Collection[str] = (),
     ) -> None:
         self.folder, self.registry = folder, Registry()
+        self.data = Data(folder, server) if second else None
+        self._strict = strict
         self._deployed, self._schedule = deployed, schedule
         self.clusters = {
             name: Cluster(name, registry=self.registry, clock=clock, users=USERS, backoff=1.0) for name in clusters
@@ -60,9 +69,12 @@ class Shop(Staged):
 
     async def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        database.create(self.database)
+        if self.data is None:
+            database.create(self.database)
+        else:
+            await asyncio.to_thread(self._stack.enter_context, self.data)
         await self._stack.enter_async_context(self.registry)
-        self.images = {version: releases.push(self.registry, version) for version in releases.VERSIONS}
+        self.images = {v: releases.push(self.registry, v, strict=v in self._strict) for v in releases.VERSIONS}
         for cluster in self.clusters.values():
             await self._stack.enter_async_context(cluster)
             cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
@@ -80,13 +92,15 @@ class Shop(Staged):
     def _site(self, cluster: Cluster) -> Site:
         settings = f"{cluster.url}/as/shop/api/v1/namespaces/{NAMESPACE}/configmaps/{SETTINGS}"
         scaled = cluster.name == next(iter(self.clusters))
-        return Site(cluster.name, settings, self.database, scaled, self._schedule)
+        if self.data is None:
+            return Site(cluster.name, settings, str(self.database), scaled, self._schedule)
+        return Site(cluster.name, settings, self.data.dsn(), scaled, self._schedule, self.data.valkey)
 
     # -- what the bot is told ----------------------------------------------------------------------------------------
 
     @property
     def database(self) -> Path:
-        """Where payments and jobs are."""
+        """Where payments and jobs are, without the second half."""
         return self.folder / "shop.db"
 
     @property
@@ -103,7 +117,8 @@ class Shop(Staged):
     @property
     def releases(self) -> Mapping[str, Json]:
         """Version -> the body of POST /v1/releases."""
-        return {version: releases.body(version, images) for version, images in self.images.items()}
+        trees = {v: str(tree) for v, tree in self.data.trees.items()} if self.data is not None else {}
+        return {v: releases.body(v, images, trees.get(v, "")) for v, images in self.images.items()}
 
     def catalogue(
         self,
@@ -122,8 +137,10 @@ class Shop(Staged):
     # -- CI and Git --------------------------------------------------------------------------------------------------
 
     async def deploy(self, version: str, *, by: str = "ci") -> Mapping[str, str]:
-        """Deploy as the pipeline does: try it dry, push to Git, apply, wait. Cluster -> why not, in its own words; ""
-        where it was done. What the dry run refuses is not pushed."""
+        """Deploy as the pipeline does: migrate the database up, try it dry, push to Git, apply, wait. Cluster -> why
+        not, in its own words; "" where it was done. What the dry run refuses is not pushed."""
+        if self.data is not None:
+            await asyncio.to_thread(self.data.upgrade, releases.VERSIONS[version].schema)
         said = await asyncio.gather(*(self._deploy(cluster, version, by) for cluster in self.clusters.values()))
         return dict(zip(self.clusters, said, strict=True))
 
@@ -180,7 +197,7 @@ class Shop(Staged):
             with database.Database(self.database) as db:
                 db.expire(version)
 
-        await asyncio.to_thread(write)
+        await asyncio.to_thread(write if self.data is None else partial(self.data.expire, version))
 
     async def renew(self, version: str) -> None:
         """The provider takes the release's payments again."""
@@ -189,7 +206,7 @@ class Shop(Staged):
             with database.Database(self.database) as db:
                 db.renew(version)
 
-        await asyncio.to_thread(write)
+        await asyncio.to_thread(write if self.data is None else partial(self.data.renew, version))
 
     async def settle(self, cluster: str, name: str, *, by: str = "dee") -> None:
         """Somebody runs the cron now: `kubectl create job --from=cronjob/shop-settle <name>`. NotDone."""
@@ -224,6 +241,8 @@ class Shop(Staged):
         """How it really is, seen from inside. seconds: of traffic that are looked back on."""
 
         def books() -> database.Books:
+            if self.data is not None:
+                return self.data.books()
             with database.Database(self.database) as db:
                 return db.books()
 

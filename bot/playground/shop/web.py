@@ -13,26 +13,30 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from bot.playground.shop.metrics import TYPE, Metrics
 
 LIMIT = 65_536
 """Bytes of a request."""
 
 
 class Asked(NamedTuple):
-    """A request. body: None where it is no JSON object."""
+    """A request. body: None where it is no JSON object; headers: by their names in small letters."""
 
     method: str
     path: str
     body: dict[str, Any] | None
+    headers: Mapping[str, str] = {}
 
 
 class Answer(NamedTuple):
-    """status and a body for JSON."""
+    """status and a body: text as it is, anything else as JSON, None is no body."""
 
     status: int
     body: object
+    headers: Mapping[str, str] = {}
 
 
 def log(level: str, text: str) -> None:
@@ -42,16 +46,22 @@ def log(level: str, text: str) -> None:
     sys.stdout.flush()
 
 
+METRICS = Metrics()
+"""What this program counts."""
+
+
 def complain(doing: str, error: BaseException) -> None:
     """An exception in the log, with its traceback."""
     import traceback  # takes a while, and good releases never need it
 
+    METRICS.count("shop_exceptions_total", kind=type(error).__name__)
     log("ERROR", f"{doing}: {type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error)).rstrip())
 
 
 def serve(handle: Callable[[Asked], Answer]) -> None:
-    """Listen on $PORT until SIGTERM."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # threads that answer are joined on the way out
+    """Listen on $PORT until SIGTERM; that is seen to by whoever calls this from a thread."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # threads that answer are joined on the way out
     with socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=64) as listener:
         log("INFO", f"listening on {listener.getsockname()[1]}")
         while True:
@@ -87,7 +97,7 @@ def _read(connection: socket.socket) -> Asked | None:
         if not more:
             return None
         body += more
-    return Asked(method, path.partition("?")[0], _json(body))
+    return Asked(method, path.partition("?")[0], _json(body), headers)
 
 
 def _json(body: bytes) -> dict[str, Any] | None:
@@ -99,11 +109,20 @@ def _json(body: bytes) -> dict[str, Any] | None:
 
 
 def _reply(asked: Asked, handle: Callable[[Asked], Answer]) -> bytes:
+    began = time.monotonic()
     try:
-        status, body = handle(asked)
+        answer = handle(asked)
     except Exception as error:
         complain(f"{asked.method} {asked.path}", error)
-        status, body = 500, {"error": f"{type(error).__name__}: {error}"}
-    data = json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} .\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
-    return f"{head}Connection: close\r\n\r\n".encode() + data
+        answer = Answer(500, {"error": f"{type(error).__name__}: {error}"})
+    route = "/" + asked.path.split("/")[1]
+    METRICS.answered(route if answer.status != 404 else "other", answer.status, time.monotonic() - began)
+    return _bytes(answer)
+
+
+def _bytes(answer: Answer) -> bytes:
+    text = isinstance(answer.body, str)
+    data = b"" if answer.body is None else str(answer.body).encode() if text else json.dumps(answer.body).encode()
+    headers = {"Content-Type": TYPE if text else "application/json", "Content-Length": len(data), **answer.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {answer.status} .\r\n{lines}Connection: close\r\n\r\n".encode() + data
