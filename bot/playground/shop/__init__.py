@@ -24,7 +24,8 @@ Orders are then in PostgreSQL, under migrations of the shop's own (`schema`: a t
 cache in Valkey (`orders`), and the API has accounts, messages, disputes and a switch that closes it for writes
 (`tenants`). `data` alone, without clusters, serves tests of databases and queues.
 
-2.4.1 is bad: most payments fail, the worker throws and puts its jobs back, the cron hangs. With the second half it
-also migrates to 0042, writes coupons and discounted orders, and makes jobs and events that 2.4.0 cannot read. It also changed four
+2.4.1 is bad: most payments fail, the worker throws and puts its jobs back, the cron hangs. It also changed four
 settings and one environment variable, and 2.4.0 fails on those: it takes the code and its configuration to go back.
+With the second half it migrates to 0042 too, writes coupons and discounted orders, and makes jobs and events that 2.4.0
+cannot read.
 """

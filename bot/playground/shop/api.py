@@ -140,7 +140,8 @@ class Api:
     def _charge(self, order: Mapping[str, Any]) -> None:
         settings = self._settings.now()
         try:
-            behaviour.pay(self._release, settings, order, expired=self._expired())
+            provider = os.environ.get("PROVIDER", "")
+            behaviour.pay(self._release, settings, order, expired=self._expired(), provider=provider)
         except Exception:
             self._note(False)
             raise

@@ -25,7 +25,7 @@ _PORT = 8080
 class Site:
     """One cluster as the shop uses it. settings_url: where pods read the ConfigMap; scaled: KEDA scales the worker;
     schedule: when the cron runs; database: a file, or the address of PostgreSQL with a login, kept in a Secret; cache:
-    Valkey's address, where the shop has its second half."""
+    Valkey's address, and provider: of payments, where the shop has its second half."""
 
     cluster: str
     settings_url: str
@@ -33,6 +33,7 @@ class Site:
     scaled: bool
     schedule: str
     cache: str = ""
+    provider: str = ""
 
     @property
     def path(self) -> str:
@@ -110,7 +111,7 @@ def _pod(site: Site, image: str, env: Mapping[str, str], *, probe: bool = False,
         {"name": "DATABASE", "valueFrom": {"secretKeyRef": {"name": "shop-database", "key": "path"}}},
     ]
     if site.cache:
-        variables.append({"name": "CACHE", "value": site.cache})
+        variables += [{"name": "CACHE", "value": site.cache}, {"name": "PROVIDER", "value": site.provider}]
     container: Json = {"name": "app", "image": image, "env": variables}
     if port and site.cache:
         container["ports"] = [{"containerPort": _PORT}]

@@ -17,10 +17,12 @@ import yaml
 
 from bot.playground.cluster import Cluster, Registry
 from bot.playground.cluster.objects import Json
-from bot.playground.shop import catalogue, database, manifests, releases
+from bot.playground.prometheus import Monitoring, private_prometheus
+from bot.playground.shop import catalogue, database, manifests, monitoring, releases
 from bot.playground.shop.data import Data
 from bot.playground.shop.hands import Hands, NotDone
 from bot.playground.shop.manifests import KILL_SWITCH, NAMESPACE, SETTINGS, Site
+from bot.playground.shop.partner import Partner
 from bot.playground.shop.rights import USERS, rights
 from bot.playground.shop.traffic import Traffic
 from bot.playground.shop.truth import Truth, paused, running
@@ -37,7 +39,8 @@ class Shop(Staged):
 
     clusters: names, the first one has KEDA for its worker; deployed: what CI deploys at the start, one after the
     other; schedule: of the cron; clock: of the clusters; second: with its second half, on PostgreSQL and Valkey
-    (`shop.data`; server: as `Data` takes it); strict: releases that do not start on a schema they were not made for.
+    (`shop.data`; server: as `Data` takes it), with its payment provider (`shop.partner`); watched: with Prometheus too
+    (`shop.monitoring`); strict: releases that do not start on a schema that they were not made for.
     `clusters` maps names to `Cluster`s, so `await shop.clusters["us-1"].disconnect()` makes one unreachable and
     `.connect()` brings it back.
     """
@@ -52,10 +55,13 @@ class Shop(Staged):
         clock: Clock | None = None,
         second: bool = False,
         server: str = "",
+        watched: bool = False,
         strict: Collection[str] = (),
     ) -> None:
         self.folder, self.registry = folder, Registry()
         self.data = Data(folder, server) if second else None
+        self.partner, self._watched = Partner(), watched
+        self.monitoring: Monitoring | None = None
         self._strict = strict
         self._deployed, self._schedule = deployed, schedule
         self.clusters = {
@@ -73,6 +79,7 @@ class Shop(Staged):
             database.create(self.database)
         else:
             await asyncio.to_thread(self._stack.enter_context, self.data)
+            await self._stack.enter_async_context(self.partner)
         await self._stack.enter_async_context(self.registry)
         self.images = {v: releases.push(self.registry, v, strict=v in self._strict) for v in releases.VERSIONS}
         for cluster in self.clusters.values():
@@ -82,6 +89,8 @@ class Shop(Staged):
             cluster.apply(*rights(NAMESPACE), *manifests.around(site), manifests.application(site))
             for name in ("shop-api", "shop-worker"):
                 cluster.metrics.set(NAMESPACE, "Deployment", name, 1.0)
+        if self._watched:
+            await self._watch()
         self.kubeconfig.write_text(yaml.safe_dump(self.kubeconfig_of("bot")))
         self.kubeconfig.chmod(0o600)
         for version in self._deployed:
@@ -94,7 +103,21 @@ class Shop(Staged):
         scaled = cluster.name == next(iter(self.clusters))
         if self.data is None:
             return Site(cluster.name, settings, str(self.database), scaled, self._schedule)
-        return Site(cluster.name, settings, self.data.dsn(), scaled, self._schedule, self.data.valkey)
+        return Site(
+            cluster.name, settings, self.data.dsn(), scaled, self._schedule, self.data.valkey, self.partner.place
+        )
+
+    async def _watch(self) -> None:
+        watched = private_prometheus(self.folder / "prometheus", monitoring.RULES)
+        self.monitoring = await asyncio.to_thread(self._stack.enter_context, watched)
+        following = asyncio.create_task(monitoring.follow([*self.clusters.values()], self.monitoring))
+
+        async def end() -> None:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+
+        self._stack.push_async_callback(end)
 
     # -- what the bot is told ----------------------------------------------------------------------------------------
 
