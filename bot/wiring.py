@@ -254,7 +254,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
             {"bot": VERSION}, clock, serving.to_remove, lambda: reach.clusters, reach.pins,
         )  # fmt: skip
-        engine.watchers = (*engine.watchers, rollbacks.debts.watch)
+        engine.watchers = (*engine.watchers, rollbacks.debts.watch, rollbacks.following.watch)
 
         async def changed(old: Catalogue) -> None:
             await reach.renew()
@@ -277,6 +277,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         await engine.places_changed()
         await base.releases.catch_up()
         await rollbacks.debts.catch_up()
+        await rollbacks.following.catch_up()
         for service in base.catalogue.services:
             await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
         faults = Faults(lambda: own(base.files, shared, base.store), base.store, clock)

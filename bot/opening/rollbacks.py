@@ -21,6 +21,7 @@ from bot.handlers.narrow import PORT_NAMES
 from bot.handlers.registry import Registry
 from bot.located import Faults
 from bot.opening.debts import Debts
+from bot.opening.following import Following
 from bot.opening.orphans import Left, left, left_freeze
 from bot.people import Directory
 from bot.plan.compile import compile_file
@@ -45,7 +46,7 @@ from bot.store.log import AlreadyOpen, Duplicate, Store
 MIN_REASON = 4
 TYPED = frozenset({"reason", "note"})
 """Fields of commands in which people say something in their own words."""
-BESIDE = frozenset({"freeze", "thaw", "unban"})
+BESIDE = frozenset({"freeze", "thaw", "unban", "disown"})
 """Plans that bring no release back: what the bot and people do beside rollbacks."""
 OTHER_WAY = {"rollback": "forward", "forward": "rollback"}
 """Purpose of a run -> of the one that takes it back."""
@@ -99,6 +100,7 @@ class Rollbacks:
         self.careful: Callable[[], str] = str
         """What is wrong with this node itself, in words; empty where nothing is."""
         self.debts, self.frozen = Debts(store, engine), Frozen(store, releases)
+        self.following = Following(store, self.beside)
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -356,7 +358,7 @@ class Rollbacks:
             return no
         if (now := await self.freeze(service)).locked:
             return Refusal(Why.NOT_NOW, f"{service} is frozen already, by {now.run} (@{now.who}): {now.why}")
-        return await self._beside(service, "freeze", reason, Actor.of(person, via), key, channel)
+        return await self.beside(service, "freeze", reason, Actor.of(person, via), key, channel)
 
     async def thaw(
         self, service: str, reason: str, person: Person, via: str, *, key: str | None = None, channel: str = ""
@@ -370,7 +372,7 @@ class Rollbacks:
             return Refusal(Why.NOT_NOW, f"{service} is not frozen. Nothing was changed.")
         run = await self.store.load(now.run)
         if not run.open:
-            opened = await self._beside(service, "thaw", reason, Actor.of(person, via), key, channel)
+            opened = await self.beside(service, "thaw", reason, Actor.of(person, via), key, channel)
             return opened.id if isinstance(opened, Run) else opened
         if run.purpose != "freeze":
             text = f"{run.id} is open and lifts its freeze itself. To end it sooner: abort it, then restore the freeze."
@@ -380,8 +382,8 @@ class Rollbacks:
         )
         return found if isinstance(found, Refusal) else run.id
 
-    async def _beside(
-        self, service: str, purpose: str, reason: str, by: Actor, key: str | None, channel: str
+    async def beside(
+        self, service: str, purpose: str, reason: str, by: Actor, key: str | None, channel: str = ""
     ) -> Run | Refusal:
         """Opens a run that brings no release back; its plan is named like its purpose."""
         known = self.catalogue.services.get(service)

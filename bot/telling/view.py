@@ -149,6 +149,8 @@ def title(run: Run) -> str:
         return run.id
     if c.purpose == "unban":
         return f"End of the ban on {c.service} {c.removed.version}"
+    if c.purpose == "disown":
+        return f"Fields of {c.service} given back"
     if c.purpose in ("freeze", "thaw"):
         return f"{c.purpose.capitalize()} of {c.service}"
     word = {"rollback": "Rollback", "forward": "Roll forward"}.get(c.purpose, c.purpose.capitalize())

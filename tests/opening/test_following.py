@@ -1,0 +1,119 @@
+"""A run that was aborted lets go of the fields that it has written, so that the team's next apply meets no conflict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import wiring
+from bot.opening.rollbacks import Wanted
+from bot.playground.cluster import Cluster
+from bot.playground.single import Shop
+from bot.run import commands as cmd
+from bot.run.state import Run
+from tests.actions.guarded import part
+from tests.cli.house import fill, upgraded
+from tests.playground.cluster_world import namespace, template
+from tests.test_unban import Works, until
+
+PLAN = """\
+name: pausing
+tracks:
+  main:
+    - {id: pause, uses: workers.pause}
+    - {id: go, title: Go on, gate: {by: {approver: 1}}}
+    - {id: resume, undo: pause}
+    - {id: serves, uses: health.serving, phase: verify, with: {target: api, release: "${target.version}"}}
+"""
+
+ONCE = template("shop-settle:2.4.0", "settle")
+ONCE["spec"]["restartPolicy"] = "Never"
+SETTLE: dict[str, Any] = {
+    "apiVersion": "batch/v1",
+    "kind": "CronJob",
+    "metadata": {"name": "shop-settle", "namespace": "shop"},
+    "spec": {"schedule": "0 3 1 1 *", "jobTemplate": {"spec": {"template": ONCE}}},
+}
+
+
+@dataclass
+class Paused:
+    """A bot in whose run the workers stand paused."""
+
+    bot: wiring.Bot
+    cluster: Cluster
+    house: Works
+    run: Run
+
+    async def say(self, command: Any) -> None:
+        said = await self.bot.rollbacks.command(self.run.id, command, await self.bot.people.person("ana"), "test")
+        assert not hasattr(said, "why"), said
+
+    def owned(self) -> list[str]:
+        return [name for name, manager in self.managers() if manager.startswith("rollback")]
+
+    def managers(self) -> list[tuple[str, str]]:
+        found = self.cluster.all("CronJob")
+        return [(d["metadata"]["name"], m["manager"]) for d in found for m in d["metadata"].get("managedFields", ())]
+
+    async def first(self) -> str:
+        """The id of the run that gives them back, once there is one."""
+        async with asyncio.timeout(20):
+            while True:
+                if found := await self.disowning():
+                    return found[0].id
+                await asyncio.sleep(0.05)
+
+    async def disowning(self) -> list[Run]:
+        heads = [h for h in await self.bot.store.heads(limit=None) if h.kind == "disown"]
+        return [await self.bot.store.load(h.run) for h in heads]
+
+
+@pytest.fixture
+async def paused(tmp_path: Path) -> AsyncIterator[Paused]:
+    async with Shop("2.4.0", delay=0.1) as shop, Cluster("eu-1", kubelet=False) as cluster:
+        cluster.apply(namespace(), part("shop", SETTLE))
+        house = Works(tmp_path, shop.url, kubeconfig=str(cluster.kubeconfig("bot")))
+        house.in_cluster("pausing", PLAN, ", workers: [cronjob/shop-settle]")
+        await asyncio.to_thread(upgraded, house)
+        async with wiring.running(house.settings) as bot:
+            await fill(bot, house)
+            wanted = Wanted("shop", "payments fail", plan="pausing")
+            run = await bot.rollbacks.open(wanted, await bot.people.person("ana"), "test")
+            assert isinstance(run, Run), run
+            run = await until(bot, run.id, lambda r: bool(r.debts) and not r.steps["pause"].open)
+            yield Paused(bot, cluster, house, run)
+
+
+async def test_the_fields_are_given_back_by_a_run_of_its_own_once_nothing_is_owed(paused: Paused) -> None:
+    assert paused.owned() == ["shop-settle"]
+    await paused.say(cmd.Abort("a false alarm"))
+    await until(paused.bot, paused.run.id, lambda r: r.aborted is not None)
+    assert await paused.disowning() == []  # the workers are owed still: whoever resumes them has to find them
+    await paused.say(cmd.Restore("pause", "a false alarm"))
+    await until(paused.bot, paused.run.id, lambda r: r.closed is not None)
+    gives = await until(paused.bot, await paused.first(), lambda r: r.closed is not None)
+    assert paused.owned() == []
+    assert gives.created is not None and gives.closed is not None
+    assert (gives.created.reason, gives.created.by.id, gives.closed.outcome) == (
+        f"{paused.run.id} was aborted", "bot", "closed",
+    )  # fmt: skip
+    await paused.bot.rollbacks.following.catch_up()  # as after a crash: once is enough
+    assert len(await paused.disowning()) == 1
+
+
+async def test_what_a_dead_node_has_missed_is_caught_up_with(paused: Paused) -> None:
+    paused.bot.engine.watchers = ()
+    await paused.say(cmd.Abort("a false alarm"))
+    await paused.say(cmd.Restore("pause", "a false alarm"))
+    await until(paused.bot, paused.run.id, lambda r: r.closed is not None)
+    assert await paused.disowning() == []
+    await paused.bot.rollbacks.following.catch_up()
+    (gives,) = await paused.disowning()
+    await until(paused.bot, gives.id, lambda r: r.closed is not None)
+    assert paused.owned() == []
