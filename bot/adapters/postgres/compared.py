@@ -1,0 +1,70 @@
+"""A live schema against what a release's models say, beyond what Alembic's own comparison sees. Pure.
+
+Alembic compares tables, columns, types, defaults, indexes and foreign keys. It passes over primary keys, identities,
+generated columns, named checks, labels of enums, and whether an index or a constraint is valid at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bot.ports.databases import Shape
+
+
+def lines(said: Mapping[str, Any], shape: Shape) -> list[str]:
+    """What differs, a line each. said: of the models, as `alembic_child` tells."""
+    found = [*map(str, said["differs"]), *_of_tables(said["tables"], shape)]
+    found += _of_enums(said["enums"], shape)
+    found += unsound(shape)
+    return [*dict.fromkeys(found)]
+
+
+def unsound(shape: Shape) -> Iterator[str]:
+    """What stands in the catalog and does not work."""
+    for name, what in shape.items():
+        if what.endswith(", INVALID"):
+            yield f"{name} is invalid: it was not built to its end"
+        elif name.startswith("constraint ") and what.endswith(" NOT VALID"):
+            yield f"{name} was never validated: rows from before may break it"
+
+
+def _of_tables(tables: Mapping[str, Any], shape: Shape) -> Iterator[str]:
+    for table, wanted in tables.items():
+        if f"table {table}" not in shape:
+            continue  # Alembic has said so
+        keys = [w for n, w in shape.items() if n.startswith(f"constraint {table}.") and w.startswith("PRIMARY KEY")]
+        key = _columns(keys[0]) if keys else []
+        if key != wanted["key"]:
+            yield f"primary key of {table}: {_listed(key)} there, {_listed(wanted['key'])} in the models"
+        for kind, word in (("identity", " identity"), ("generated", " generated as ")):
+            for column in wanted[kind]:
+                if word not in shape.get(f"column {table}.{column}", word):
+                    yield f"column {table}.{column} is not {kind} there, and is in the models"
+        for check in wanted["checks"]:
+            if f"constraint {table}.{check}" not in shape:
+                yield f"check {table}.{check} is missing"
+
+
+def _of_enums(enums: Mapping[str, list[str]], shape: Shape) -> Iterator[str]:
+    for name, wanted in enums.items():
+        there = shape.get(f"type {name}")
+        if there is None:
+            yield f"type {name} is missing"
+            continue
+        labels = [label.replace("''", "'") for label in re.findall(r"'((?:[^']|'')*)'", there)]
+        if lacking := [label for label in wanted if label not in labels]:
+            yield f"type {name} lacks {', '.join(map(repr, lacking))}"
+        if more := [label for label in labels if label not in wanted]:
+            yield f"type {name} has {', '.join(map(repr, more))}, which the models do not know"
+
+
+def _columns(definition: str) -> list[str]:
+    """Of "PRIMARY KEY (a, b)"."""
+    inner = definition.partition("(")[2].partition(")")[0]
+    return [c.strip().strip('"') for c in inner.split(",")]
+
+
+def _listed(columns: list[str]) -> str:
+    return ", ".join(columns) or "none"
