@@ -15,19 +15,23 @@ import os
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, groupby
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import TypeAdapter
 
+from bot.adapters.absent import NoDatabases
 from bot.adapters.http import HttpClient
 from bot.adapters.http import HttpTarget as Endpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
-from bot.catalogue import Catalogue, HttpTarget, KubernetesTarget, Service
+from bot.catalogue import Catalogue, HttpTarget, KubernetesTarget, PostgresTarget, Service
 from bot.contract import Edit
 from bot.engine.ground import Ground
 from bot.node.reloading import InForce
 from bot.ports import Blob, Page, Unreachable, Where
+from bot.ports.databases import Database
 from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
@@ -40,8 +44,11 @@ from bot.store.rows import Known
 from bot.telling.by_hand import in_words
 from bot.tls import trust
 
+if TYPE_CHECKING:
+    from bot.adapters.postgres import Databases
+
 PATIENCE = 3.0
-"""Seconds that finding out where a cluster is may take: a kubeconfig may run a program for its token."""
+"""Seconds that finding out where a target is may take: a kubeconfig may run a program for its token."""
 HEARD = 2.0
 """Seconds for which what other nodes say is not asked again."""
 TOLD = "places/"
@@ -64,17 +71,18 @@ class Adapters:
 
     http: HttpClient
     kubernetes: Clusters
+    databases: Databases | NoDatabases = field(default_factory=NoDatabases)
 
     @property
     def named(self) -> Mapping[str, Where]:
         """Target -> which place it is, as far as the catalogue alone tells."""
         clusters = {c.name: Where("not known", "", "kubernetes") for c in self.kubernetes.clusters}
-        return {**self.http.where(), **clusters}
+        return {**self.http.where(), **clusters, **self.databases.named}
 
     async def ping(self) -> Mapping[str, str]:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
-        http, clusters = await asyncio.gather(self.http.ping(), self.kubernetes.ping())
-        return {**http, **clusters}
+        found = await asyncio.gather(self.http.ping(), self.kubernetes.ping(), self.databases.ping())
+        return {name: fault for each in found for name, fault in each.items()}
 
     def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
         """What a person types to make a handler's edits so; in words where no command is known."""
@@ -85,6 +93,9 @@ class Adapters:
                 found += self.kubernetes.by_hand(list(same))
                 continue
             for e in same:
+                if known := self.databases.by_hand([e]):
+                    found += known
+                    continue
                 target, _, path = e.target.partition("/")
                 document, _, field = path.rpartition("/")
                 if uses not in _DOCUMENTS or isinstance(e.after, Blob):
@@ -96,19 +107,25 @@ class Adapters:
         return found
 
     async def where(self) -> Mapping[str, Where]:
-        """Target -> which place it is. Nothing is sent to any."""
+        """Target -> which place it is. Of a database its server is asked, now and then; nothing is sent to others."""
         clusters = self.kubernetes.clusters
         try:
             async with asyncio.timeout(PATIENCE):
                 known = await self.kubernetes.where()
         except TimeoutError:
             known = {c.name: Where("not known (its kubeconfig takes too long)", "", "kubernetes") for c in clusters}
-        return {**self.http.where(), **known}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                databases = await self.databases.where()
+        except TimeoutError:
+            databases = self.databases.named
+        return {**self.http.where(), **known, **databases}
 
     async def close(self) -> None:
         """End every connection."""
         await self.http.close()
         await self.kubernetes.close()
+        await self.databases.close()
 
 
 def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
@@ -117,11 +134,15 @@ def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | N
     knows = redactor or Redactor()
     knows.learn(held.by_catalogue(catalogue))
     trusted = trust(settings.ca_file)
-    return {name: _adapters(settings, service, knows, trusted) for name, service in catalogue.services.items()}
+    return {
+        name: _adapters(settings, service, knows, trusted, catalogue) for name, service in catalogue.services.items()
+    }
 
 
-def _adapters(settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext) -> Adapters:
-    http, clusters = {}, []
+def _adapters(
+    settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext, catalogue: Catalogue
+) -> Adapters:
+    http, clusters, databases = {}, [], {}
     for name, target in service.targets.items():
         match target:
             case HttpTarget():
@@ -132,8 +153,50 @@ def _adapters(settings: Settings, service: Service, redactor: Redactor, trusted:
                     target.selector, target.break_glass, target.flux,
                 )  # fmt: skip
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
+            case PostgresTarget():
+                databases[name] = target
     client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
-    return Adapters(client, Clusters(clusters, settings.kubeconfig))
+    return Adapters(
+        client, Clusters(clusters, settings.kubeconfig), _databases(settings, databases, service, catalogue)
+    )
+
+
+def _databases(
+    settings: Settings, targets: Mapping[str, PostgresTarget], service: Service, catalogue: Catalogue
+) -> Databases | NoDatabases:
+    """Imported where there are any: the driver and the grammar take a while."""
+    if not targets:
+        return NoDatabases()
+    from bot.adapters.postgres import Databases, DatabaseTarget
+
+    own = _own(settings.database_url)
+    found = []
+    for name, t in targets.items():
+        host, port, database = t.parts
+        others = [s.name for s in catalogue.services.values() if s.name != service.name and _shares(s, t)]
+        at = Database(
+            name, database, t.schema, t.migrations is not None, t.rows, t.integrity,
+            {what: (u.since, u.query) for what, u in t.unreadable.items()}, tuple(others), t.parts == own,
+        )  # fmt: skip
+        target = DatabaseTarget(
+            at, host, port, t.login, t.admin or "", t.tls, str(settings.ca_file or ""), t.timeout, t.statement_timeout,
+            t.lock_timeout, t.migrations or "", t.python or "", t.url, t.driver, t.environment,
+        )  # fmt: skip
+        found.append(target)
+    return Databases(found)
+
+
+def _own(url: str) -> tuple[str, int, str] | None:
+    """Where the bot's own database is; None for one in a file."""
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("postgresql"):
+        return None
+    host = parse_qs(parts.query).get("host", [parts.hostname or "localhost"])[0]
+    return host, parts.port or 5432, parts.path.strip("/")
+
+
+def _shares(service: Service, target: PostgresTarget) -> bool:
+    return any(isinstance(t, PostgresTarget) and t.parts == target.parts for t in service.targets.values())
 
 
 def _endpoint(target: HttpTarget) -> Endpoint:
@@ -231,6 +294,7 @@ class Reach:
             leads = f"this node's catalogue does not lead where {run.id} was approved for"
             raise Unreachable(f"{leads}{f': {why}; correct the catalogue or the kubeconfig' if why else ''}")
         found.kubernetes.hold(run.places)
+        found.databases.hold(run.places)
         return found
 
     def _fitting(self, run: Run) -> Adapters | None:

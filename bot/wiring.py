@@ -41,6 +41,7 @@ from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
 from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Secrets
+from bot.ports.databases import Databases
 from bot.ports.kubernetes import Kubernetes
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
@@ -75,6 +76,7 @@ class Wired:
     blobs: Blobs
     http: Http
     kubernetes: Kubernetes
+    databases: Databases
     registry: ImageRegistry
     channels: Channels
     people: People
@@ -215,9 +217,11 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             notices = StoredNotices(base.store, base.redactor, run, record, clock, named)
             there = reach.of(run)
             http, kubernetes = there.http.bind(record), there.kubernetes.bind(record)
+            databases = there.databases.bind(record)
             return Wired(
                 base.files, metrics.counted("http", http), metrics.counted("kubernetes", kubernetes),
-                metrics.counted("registry", images), channels, staff, notices, base.redactor,
+                metrics.counted("databases", databases), metrics.counted("registry", images), channels, staff, notices,
+                base.redactor,
             )  # fmt: skip
 
         serving = Serving(

@@ -31,7 +31,7 @@ from bot.contract import Action, AnyAction, AnyCheck, Output, Params
 from bot.handlers.registry import Registry
 from bot.located.shapes import Shape
 from bot.plan.schema import DIALECT
-from bot.ports import Blob, Ports, Reply, kubernetes
+from bot.ports import Blob, Ports, Reply, databases, kubernetes
 from bot.releases.register import ReleasePayload
 from bot.settings import Settings
 
@@ -176,7 +176,7 @@ def ports() -> Iterator[str]:
     yield "What a handler may ask of the outside world: `ctx.ports.<name>`, for the names that it declares in `needs`."
     yield "A call that changes something is recorded first, and refused while something is only planned or"
     yield "checked (`ReadOnly`). `Unreachable`: no answer, so nothing is known about what it did."
-    there = {**vars(kubernetes), **vars(bot.ports)}
+    there = {**vars(kubernetes), **vars(databases), **vars(bot.ports)}
     found = {n: p.fget for n, p in vars(Ports).items() if isinstance(p, property) and p.fget is not None}
     hints = {name: get_type_hints(get, there)["return"] for name, get in found.items()}
     for name, protocol in hints.items():
@@ -186,7 +186,8 @@ def ports() -> Iterator[str]:
                 yield from ("", f"- `{method}`: {_flowing(inspect.getdoc(told) or '')}")
             elif inspect.isfunction(told) and not method.startswith("_"):
                 yield from ("", f"- `{method}{_signature(told)}`: {_flowing(inspect.getdoc(told) or '')}")
-    values = [Reply, Blob, *(v for v in vars(kubernetes).values() if is_dataclass(v) and isinstance(v, type))]
+    of_ports = (v for module in (kubernetes, databases) for v in vars(module).values())
+    values = [Reply, Blob, *(v for v in of_ports if is_dataclass(v) and isinstance(v, type))]
     yield from ("", "## Values", "")
     for value in dict.fromkeys(values):
         shown = ", ".join(f"`{f.name}: {f.type}`" for f in fields(value))

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from bot.contract import Scope
 from bot.ports import Http, Page, Ports, Unreachable
+from bot.ports.databases import Database, Databases
 from bot.ports.kubernetes import Cluster, Kind, Kubernetes, Place, Pod, Thing
 
 PORT_NAMES = frozenset(name for name, member in vars(Ports).items() if isinstance(member, property))
@@ -106,7 +107,21 @@ class _Pages:
         return {n: p for n, p in self._port.pages.items() if self._scope.sees(p.cluster or n)}
 
 
-_PARTED: Mapping[str, Any] = {"kubernetes": _Clusters, "http": _Pages}
+class _Databases:
+    """`bot.ports.Databases` without those that are out of the scope."""
+
+    def __init__(self, port: Databases, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def databases(self) -> Sequence[Database]:
+        return [d for d in self._port.databases if self._scope.sees(d.name)]
+
+
+_PARTED: Mapping[str, Any] = {"kubernetes": _Clusters, "http": _Pages, "databases": _Databases}
 """Ports behind which there are several places."""
 
 

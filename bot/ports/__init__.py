@@ -19,6 +19,7 @@ from bot.ports.people import Trouble as Trouble
 from bot.ports.registry import ImageRegistry as ImageRegistry
 
 if TYPE_CHECKING:
+    from bot.ports.databases import Databases
     from bot.ports.kubernetes import Kubernetes  # which needs what stands here
 
 Json = JsonValue
@@ -183,6 +184,9 @@ class Ports(Protocol):
 
     @property
     def kubernetes(self) -> Kubernetes: ...
+
+    @property
+    def databases(self) -> Databases: ...
 
     @property
     def registry(self) -> ImageRegistry: ...

@@ -189,7 +189,10 @@ async def test_a_cancelled_move_is_rolled_back_and_its_process_is_gone(shop: Pla
     [step] = (await databases.route("db", "2.4.1", "0041")).steps
     moving = asyncio.create_task(databases.migrate("db", "2.4.1", step, "down"))
     of_it = "FROM pg_stat_activity WHERE application_name = 'rollback-bot 0042'"
-    while shop.sql(f"SELECT count(*) {of_it} AND wait_event = 'PgSleep'") == [(0,)]:
+    asleep = f"SELECT count(*) {of_it} AND wait_event = 'PgSleep'"
+    for _ in range(400):
+        if shop.sql(asleep) != [(0,)]:
+            break
         await asyncio.sleep(0.05)
     moving.cancel()
     with pytest.raises(asyncio.CancelledError):

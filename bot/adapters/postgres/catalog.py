@@ -116,7 +116,7 @@ async def stamp(c: Connection, schema: str) -> tuple[str, ...] | None:
     [there] = await one(c, "SELECT to_regclass(%s) IS NOT NULL", f"{quoted(schema)}.{VERSIONS}")
     if not there:
         return None
-    found = await rows(c, f"SELECT version_num FROM {quoted(schema)}.{VERSIONS} ORDER BY 1")  # noqa: S608
+    found = await rows(c, f"SELECT version_num FROM {quoted(schema)}.{VERSIONS} ORDER BY 1")
     return tuple(str(row[0]) for row in found)
 
 

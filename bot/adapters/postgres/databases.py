@@ -145,7 +145,7 @@ class Databases:
         _one_select(query)
         async with self.servers[name].reading() as c:
             try:
-                found = await catalog.counted(c, f"SELECT count(*) FROM ({query.strip().rstrip(';')}) AS found")  # noqa: S608
+                found = await catalog.counted(c, f"SELECT count(*) FROM ({query.strip().rstrip(';')}) AS found")
             except errors.ProgrammingError as error:
                 raise ValueError(str(error.diag.message_primary or error)) from error
             return found[0] if found is not None else None

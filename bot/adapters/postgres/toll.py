@@ -132,7 +132,7 @@ async def _labelled(n: _Counting, label: Made) -> None:
     for table, column in await rows(n.c, _LABELLED, label.table, n.schema):
         said = f"{table}.{column} = '{label.name}'"
         value = label.name.replace("'", "''")
-        query = f"SELECT count(*) FROM {table} WHERE {quoted(column)} = '{value}'"  # noqa: S608
+        query = f"SELECT count(*) FROM {table} WHERE {quoted(column)} = '{value}'"
         found = await counted(n.c, query)
         if found is None or found[0]:
             n.foreign[said] = found[0] if found is not None else None
@@ -156,9 +156,9 @@ async def _table(n: _Counting, gone: Gone) -> None:
         n.unread[f"{gone} is dropped and not there now"] = None
         return
     _dependents(n, await rows(n.c, _OF_TABLE, place, place), gone)
-    found = await counted(n.c, f"SELECT count(*), pg_total_relation_size('{_literal(place)}') FROM {place}")  # noqa: S608
+    found = await counted(n.c, f"SELECT count(*), pg_total_relation_size('{_literal(place)}') FROM {place}")
     many, size = found if found is not None else (None, None)
-    n.losses.setdefault(str(gone), Loss(str(gone), many, size, f"SELECT * FROM {place}"))  # noqa: S608
+    n.losses.setdefault(str(gone), Loss(str(gone), many, size, f"SELECT * FROM {place}"))
 
 
 async def _column(n: _Counting, gone: Gone) -> None:
@@ -178,10 +178,10 @@ async def _column(n: _Counting, gone: Gone) -> None:
         written += f" AND {column}::text IS DISTINCT FROM '{_literal(missing)}'"
     elif default is not None and _constant(default):
         written += f" AND {column} IS DISTINCT FROM {default}"
-    sums = f"SELECT count(*), coalesce(sum(pg_column_size({column})), 0) FROM {place} WHERE {written}"  # noqa: S608
+    sums = f"SELECT count(*), coalesce(sum(pg_column_size({column})), 0) FROM {place} WHERE {written}"
     counts = await counted(n.c, sums)
     many, size = counts if counts is not None else (None, None)
-    export = f"SELECT {await _key(n, place)}{column} FROM {place} WHERE {written}"  # noqa: S608
+    export = f"SELECT {await _key(n, place)}{column} FROM {place} WHERE {written}"
     n.losses.setdefault(str(gone), Loss(str(gone), many, size, export))
 
 
@@ -211,13 +211,13 @@ async def _touched(n: _Counting, touched: Touched) -> None:
     if touched.table in n.gone:
         return
     try:
-        found = await counted(n.c, f"SELECT count(*) FROM {place}{where}")  # noqa: S608
+        found = await counted(n.c, f"SELECT count(*) FROM {place}{where}")
     except Error:
         n.unread[said] = None  # it speaks of what an earlier statement makes
         return
     if found is None or found[0]:
         many = found[0] if found is not None else None
-        n.losses.setdefault(said, Loss(said, many, None, f"SELECT * FROM {place}{where}"))  # noqa: S608
+        n.losses.setdefault(said, Loss(said, many, None, f"SELECT * FROM {place}{where}"))
 
 
 async def _rule(n: _Counting, rule: Rule) -> None:
@@ -226,7 +226,7 @@ async def _rule(n: _Counting, rule: Rule) -> None:
         return
     place = n.table(rule.table, rule.schema)
     try:
-        found = await counted(n.c, f"SELECT count(*) FROM {place} WHERE {rule.broken}")  # noqa: S608
+        found = await counted(n.c, f"SELECT count(*) FROM {place} WHERE {rule.broken}")
     except (errors.UndefinedColumn, errors.UndefinedTable, errors.UndefinedFunction):
         found = None
     if found is None or found[0]:
