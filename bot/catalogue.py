@@ -50,6 +50,7 @@ from bot.located.strict import NEITHER, Duration, Key, Slug, Strict, Text, Word,
 from bot.located.yamltree import read
 from bot.policy import APPROVER, COMMANDER
 from bot.ports import Blob
+from bot.ports.backup_names import NamePattern
 from bot.ports.kubernetes import FLUX, digest
 
 STABLE_AFTER = 24 * 3600.0
@@ -296,7 +297,60 @@ class PostgresTarget:
         return frozenset((self.login, *([self.admin] if self.admin else ())))
 
 
-KINDS = {"http": "HttpTarget", "kubernetes": "KubernetesTarget", "postgres": "PostgresTarget"}
+def _folder(path: str) -> str:
+    if "://" in path:
+        raise ValueError("must be a folder, like /var/backups/shop")
+    if not path.startswith("/") or any(part in (".", "..") for part in path.split("/")):
+        raise ValueError("must be a whole path, like /var/backups/shop: the bot may be started anywhere")
+    return path.rstrip("/") or "/"
+
+
+def _named_like(pattern: str) -> str:
+    NamePattern(pattern)
+    return pattern
+
+
+@dataclass(frozen=True, slots=True)
+class BackupsTarget:
+    """Backups of a database, as a job of yours leaves them: archives of pg_dump. The bot reads them, and never makes,
+    moves or deletes one."""
+
+    __pydantic_config__ = _KNOWN_KEYS
+
+    backups: Annotated[str, AfterValidator(_folder), Field(description="Folder in which they lie.")]
+    names: Annotated[
+        Text,
+        AfterValidator(_named_like),
+        Field(
+            description="What their names look like: * and ? stand for anything, %Y, %m, %d, %H, %M, %S, %s and %z for "
+            "the moment at which the dump began (UTC without %z). What was written after it is not in the backup; "
+            "without it the moment counts at which the file was written last."
+        ),
+    ] = "*"
+    of: Annotated[
+        Slug | None,
+        Field(description="The database (a target of the service) that they are of; left out: its only one."),
+    ] = None
+    max_age: Annotated[Duration, Field(gt=0, description="How old the newest may be.")] = 24 * 3600.0
+    least: Annotated[
+        float, Field(ge=0, le=1, description="Share of the size of the one before that the newest must have, 0 to 1.")
+    ] = 0.5
+    programs: Annotated[
+        str | None,
+        Field(
+            pattern="^/",
+            description="Folder of the pg_restore that reads and restores them; left out: the newest on the PATH or "
+            "where the system keeps its versions.",
+        ),
+    ] = None
+
+
+KINDS = {
+    "http": "HttpTarget",
+    "kubernetes": "KubernetesTarget",
+    "postgres": "PostgresTarget",
+    "backups": "BackupsTarget",
+}
 """Kinds of targets: the key that says the kind, and its class. A new kind is one more class, named here and below."""
 _ONE_KIND = f"must say what it is: {_either(KINDS)}"
 
@@ -316,7 +370,8 @@ def _kind_word(target: object) -> str:
 Target = Annotated[
     Annotated[HttpTarget, Tag("HttpTarget")]
     | Annotated[KubernetesTarget, Tag("KubernetesTarget")]
-    | Annotated[PostgresTarget, Tag("PostgresTarget")],
+    | Annotated[PostgresTarget, Tag("PostgresTarget")]
+    | Annotated[BackupsTarget, Tag("BackupsTarget")],
     Discriminator(_kind, custom_error_type=NEITHER, custom_error_message=_ONE_KIND),
 ]
 """One thing that is read and changed; the key of its kind says which."""

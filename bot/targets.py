@@ -17,20 +17,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import TypeAdapter
 
 from bot.adapters.absent import NoDatabases
+from bot.adapters.backups import FolderShelf, ServiceBackups, Shelved
 from bot.adapters.http import HttpClient
 from bot.adapters.http import HttpTarget as Endpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
-from bot.catalogue import Catalogue, HttpTarget, KubernetesTarget, PostgresTarget, Service
+from bot.catalogue import BackupsTarget, Catalogue, HttpTarget, KubernetesTarget, PostgresTarget, Service
 from bot.contract import Edit
 from bot.engine.ground import Ground
 from bot.node.reloading import InForce
 from bot.ports import Blob, Page, Unreachable, Where
+from bot.ports.backups import Rules
 from bot.ports.databases import Database
 from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.redaction import held
@@ -72,16 +75,19 @@ class Adapters:
     http: HttpClient
     kubernetes: Clusters
     databases: Databases | NoDatabases = field(default_factory=NoDatabases)
+    backups: ServiceBackups = field(default_factory=lambda: ServiceBackups({}))
 
     @property
     def named(self) -> Mapping[str, Where]:
         """Target -> which place it is, as far as the catalogue alone tells."""
         clusters = {c.name: Where("not known", "", "kubernetes") for c in self.kubernetes.clusters}
-        return {**self.http.where(), **clusters, **self.databases.named}
+        return {**self.http.where(), **clusters, **self.databases.named, **self.backups.where()}
 
     async def ping(self) -> Mapping[str, str]:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
-        found = await asyncio.gather(self.http.ping(), self.kubernetes.ping(), self.databases.ping())
+        found = await asyncio.gather(
+            self.http.ping(), self.kubernetes.ping(), self.databases.ping(), self.backups.ping()
+        )
         return {name: fault for each in found for name, fault in each.items()}
 
     def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
@@ -119,13 +125,14 @@ class Adapters:
                 databases = await self.databases.where()
         except TimeoutError:
             databases = self.databases.named
-        return {**self.http.where(), **known, **databases}
+        return {**self.http.where(), **known, **databases, **self.backups.where()}
 
     async def close(self) -> None:
         """End every connection."""
         await self.http.close()
         await self.kubernetes.close()
         await self.databases.close()
+        await self.backups.close()
 
 
 def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
@@ -142,7 +149,7 @@ def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | N
 def _adapters(
     settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext, catalogue: Catalogue
 ) -> Adapters:
-    http, clusters, databases = {}, [], {}
+    http, clusters, databases, shelves = {}, [], {}, {}
     for name, target in service.targets.items():
         match target:
             case HttpTarget():
@@ -155,10 +162,20 @@ def _adapters(
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
             case PostgresTarget():
                 databases[name] = target
+            case BackupsTarget():
+                shelves[name] = _shelved(target)
     client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
     return Adapters(
-        client, Clusters(clusters, settings.kubeconfig), _databases(settings, databases, service, catalogue)
+        client,
+        Clusters(clusters, settings.kubeconfig),
+        _databases(settings, databases, service, catalogue),
+        ServiceBackups(shelves),
     )
+
+
+def _shelved(target: BackupsTarget) -> Shelved:
+    rules = Rules(target.of or "", target.max_age, target.least)
+    return Shelved(FolderShelf(Path(target.backups), target.names), rules, target.programs or "")
 
 
 def _databases(

@@ -41,6 +41,7 @@ from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
 from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Secrets
+from bot.ports.backups import Backups
 from bot.ports.databases import Databases
 from bot.ports.kubernetes import Kubernetes
 from bot.redaction import held
@@ -53,6 +54,7 @@ from bot.steady.clock import Steady
 from bot.store.blobs import FileBlobs
 from bot.store.lease import Lease, take
 from bot.store.log import Keys, Store
+from bot.store.remembered import Remembered
 from bot.store.shared import Shared
 from bot.store.tokens import Tokens
 from bot.store.vouching import KEYLESS, unfit
@@ -82,6 +84,7 @@ class Wired:
     people: People
     notices: Notices
     secrets: Secrets
+    backups: Backups
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +221,11 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             there = reach.of(run)
             http, kubernetes = there.http.bind(record), there.kubernetes.bind(record)
             databases = there.databases.bind(record)
+            remembered = Remembered(base.store, clock)
             return Wired(
                 base.files, metrics.counted("http", http), metrics.counted("kubernetes", kubernetes),
                 metrics.counted("databases", databases), metrics.counted("registry", images), channels, staff, notices,
-                base.redactor,
+                base.redactor, metrics.counted("backups", there.backups.bind(record, remembered)),
             )  # fmt: skip
 
         serving = Serving(

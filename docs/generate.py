@@ -14,7 +14,9 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, get_type_hints
 
 import click
@@ -31,7 +33,7 @@ from bot.contract import Action, AnyAction, AnyCheck, Output, Params
 from bot.handlers.registry import Registry
 from bot.located.shapes import Shape
 from bot.plan.schema import DIALECT
-from bot.ports import Blob, Ports, Reply, databases, kubernetes
+from bot.ports import Blob, Ports, Reply
 from bot.releases.register import ReleasePayload
 from bot.settings import Settings
 
@@ -176,7 +178,8 @@ def ports() -> Iterator[str]:
     yield "What a handler may ask of the outside world: `ctx.ports.<name>`, for the names that it declares in `needs`."
     yield "A call that changes something is recorded first, and refused while something is only planned or"
     yield "checked (`ReadOnly`). `Unreachable`: no answer, so nothing is known about what it did."
-    there = {**vars(kubernetes), **vars(databases), **vars(bot.ports)}
+    modules = [import_module(f"bot.ports.{module.name}") for module in iter_modules(bot.ports.__path__)]
+    there = {name: value for module in (*modules, bot.ports) for name, value in vars(module).items()}
     found = {n: p.fget for n, p in vars(Ports).items() if isinstance(p, property) and p.fget is not None}
     hints = {name: get_type_hints(get, there)["return"] for name, get in found.items()}
     for name, protocol in hints.items():
@@ -186,7 +189,7 @@ def ports() -> Iterator[str]:
                 yield from ("", f"- `{method}`: {_flowing(inspect.getdoc(told) or '')}")
             elif inspect.isfunction(told) and not method.startswith("_"):
                 yield from ("", f"- `{method}{_signature(told)}`: {_flowing(inspect.getdoc(told) or '')}")
-    of_ports = (v for module in (kubernetes, databases) for v in vars(module).values())
+    of_ports = (v for m in modules for v in vars(m).values() if getattr(v, "__module__", "") == m.__name__)
     values = [Reply, Blob, *(v for v in of_ports if is_dataclass(v) and isinstance(v, type))]
     yield from ("", "## Values", "")
     for value in dict.fromkeys(values):

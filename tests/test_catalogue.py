@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.catalogue import Catalogue, Channels, Crew, HttpTarget, KubernetesTarget, Role, Service, load_catalogue
+from bot.catalogue import (
+    BackupsTarget,
+    Catalogue,
+    Channels,
+    Crew,
+    HttpTarget,
+    KubernetesTarget,
+    Role,
+    Service,
+    load_catalogue,
+)
 from bot.located import Faults
 
 GOOD = """
@@ -151,6 +161,28 @@ def test_any_text_raises_faults_or_is_a_catalogue(junk: str | bytes, line: str) 
         assert wrong.faults
 
 
+def test_backups_are_a_target_with_what_is_wanted_of_them() -> None:
+    text = "services: {a: {targets: {b: {backups: /backups/shop/, names: 's-%Y%m%d.dump', of: main, max_age: 30m}}}}"
+    assert load_catalogue(ROLES + text, "r").services["a"].targets == {
+        "b": BackupsTarget("/backups/shop", "s-%Y%m%d.dump", "main", 1800.0)
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        ("{backups: shop}", "backups: must be a whole path, like /var/backups/shop: the bot may be started anywhere"),
+        ("{backups: 'http://x'}", "backups: must be a folder, like /var/backups/shop"),
+        ("{backups: /b, names: 'a/b'}", "names: must be the name of a file, like shop-%Y-%m-%dT%H%MZ.dump or *.dump"),
+        ("{backups: /b, names: '%H'}", "names: a moment needs year, month and day: %Y, %m and %d"),
+    ],
+)
+def test_backups_that_cannot_be_are_refused(target: str, line: str) -> None:
+    assert [
+        words.partition("targets.t.")[2] for words in said(f"{ROLES}services: {{a: {{targets: {{t: {target}}}}}}}")
+    ] == [line]
+
+
 CLUSTERS = """\
 services:
   shop:
@@ -189,8 +221,8 @@ def test_a_cluster_is_a_target_beside_others() -> None:
         ),
         ("{kubernetes: eu, namespace: shop, applications: [shop]}", "must be namespace/name, like argocd/shop"),
         ("{kubernetes: eu, namespaces: shop}", "unknown key 'namespaces'; did you mean 'namespace'?"),
-        ("{kubernetes: eu, http: 'http://x', namespace: shop}", "must say what it is: http, "),
-        ("{namespace: shop}", "must say what it is: http, "),
+        ("{kubernetes: eu, http: 'http://x', namespace: shop}", "must say what it is: "),
+        ("{namespace: shop}", "must say what it is: "),
     ],
 )
 def test_a_cluster_that_does_not_fit_is_told(target: str, said: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from bot.contract import Scope
 from bot.ports import Http, Page, Ports, Unreachable
+from bot.ports.backups import Backups, Rules
 from bot.ports.databases import Database, Databases
 from bot.ports.kubernetes import Cluster, Kind, Kubernetes, Place, Pod, Thing
 
@@ -121,7 +122,26 @@ class _Databases:
         return [d for d in self._port.databases if self._scope.sees(d.name)]
 
 
-_PARTED: Mapping[str, Any] = {"kubernetes": _Clusters, "http": _Pages, "databases": _Databases}
+class _Shelves:
+    """`bot.ports.backups.Backups` without those that are out of the scope."""
+
+    def __init__(self, port: Backups, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def rules(self) -> Mapping[str, Rules]:
+        return {n: r for n, r in self._port.rules.items() if self._scope.sees(n)}
+
+
+_PARTED: Mapping[str, Any] = {
+    "kubernetes": _Clusters,
+    "http": _Pages,
+    "databases": _Databases,
+    "backups": _Shelves,
+}
 """Ports behind which there are several places."""
 
 

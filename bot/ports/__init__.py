@@ -19,8 +19,9 @@ from bot.ports.people import Trouble as Trouble
 from bot.ports.registry import ImageRegistry as ImageRegistry
 
 if TYPE_CHECKING:
+    from bot.ports.backups import Backups  # which need what stands here
     from bot.ports.databases import Databases
-    from bot.ports.kubernetes import Kubernetes  # which needs what stands here
+    from bot.ports.kubernetes import Kubernetes
 
 Json = JsonValue
 """Anything JSON can say."""
@@ -202,3 +203,6 @@ class Ports(Protocol):
 
     @property
     def secrets(self) -> Secrets: ...
+
+    @property
+    def backups(self) -> Backups: ...
