@@ -32,12 +32,13 @@ create table if not exists expired (release text primary key);
 
 
 class Job(NamedTuple):
-    """One thing for the worker. tries: how often it was taken, this time included."""
+    """One thing for the worker. tries: how often it was taken, this time included; told: as it stands in a queue."""
 
     id: int
     kind: str
     payment: str
     tries: int
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from bot.playground.shop.database import LEASE, Job
 
 JOBS, TAKEN = "shop:jobs", "shop:jobs:taken"
 """The queue, a list whose oldest is at its right end, and what workers have in hand. Each job is a JSON object:
-{"id", "kind", "order"}."""
+{"id", "kind", "order", "at"}; at: seconds of the epoch."""
 EVENTS, GROUP = "shop:events", "workers"
 """The stream, and its consumer group. Each event has the fields `kind` and `about`."""
 _OLD_JOBS, _OLD_EVENTS = frozenset({"receipt"}), frozenset({"order.paid", "message.sent"})
@@ -49,6 +49,9 @@ def reads(release: str) -> frozenset[str]:
 def understands(release: str) -> frozenset[str]:
     """Kinds of events that a release can read."""
     return _OLD_EVENTS | ({COUPON_EVENT} if release == NEW else set())
+
+
+_MADE = "(SELECT floor(extract(epoch FROM o.at))::bigint FROM orders o WHERE o.id = order_id)"
 
 
 class Unreadable(Exception):
@@ -141,8 +144,8 @@ class Orders:
             if release == NEW and cents >= COUPON_FROM:
                 self._discount(db, id)
                 kinds, event = [*kinds, COUPON_JOB], COUPON_EVENT
-            into = "INSERT INTO jobs (kind, order_id) VALUES (%s, %s) RETURNING id"
-            jobs = [_told(db.execute(into, (kind, id)).fetchone()[0], kind, id) for kind in kinds]
+            into = f"INSERT INTO jobs (kind, order_id) VALUES (%s, %s) RETURNING id, {_MADE}"  # noqa: S608 - ours
+            jobs = [_told(number, kind, id, at) for kind in kinds for number, at in db.execute(into, (kind, id))]
         with contextlib.suppress(OSError), Valkey(self._valkey) as valkey:  # else `_sweep` hands them over
             page = json.dumps({"id": id, "cents": cents, "coupon": COUPON_JOB in kinds})
             valkey.together(
@@ -210,7 +213,7 @@ class Orders:
                 with self.pool.transaction() as db:
                     row = db.execute(f"{taken} AND state <> 'done' RETURNING tries", (about["id"],)).fetchone()
                 if row is not None:
-                    return Job(int(about["id"]), str(about["kind"]), str(about["order"]), int(row[0]))
+                    return Job(int(about["id"]), str(about["kind"]), str(about["order"]), int(row[0]), told)
                 valkey.ask("LREM", TAKEN, 0, told)  # somebody has done it, or it is gone
             self._sweep(valkey, release)
         return None
@@ -224,7 +227,7 @@ class Orders:
                 db.execute("INSERT INTO receipts (order_id, release) VALUES (%s, %s)", (job.payment, release))
         if mine:
             with contextlib.suppress(OSError), Valkey(self._valkey) as valkey:
-                valkey.ask("LREM", TAKEN, 0, _told(job.id, job.kind, job.payment))
+                valkey.ask("LREM", TAKEN, 0, job.told)
         return bool(mine)
 
     def put_back(self, job: Job, why: str) -> None:
@@ -233,9 +236,8 @@ class Orders:
             again = "UPDATE jobs SET state = 'queued', why = %s WHERE id = %s AND state = 'taken' AND tries = %s"
             if db.execute(again, (why, job.id, job.tries)).rowcount == 0:
                 return
-        told = _told(job.id, job.kind, job.payment)
         with contextlib.suppress(OSError), Valkey(self._valkey) as valkey:
-            valkey.together(("MULTI",), ("LREM", TAKEN, 0, told), ("LPUSH", JOBS, told), ("EXEC",))
+            valkey.together(("MULTI",), ("LREM", TAKEN, 0, job.told), ("LPUSH", JOBS, job.told), ("EXEC",))
 
     def _sweep(self, valkey: Valkey, release: str) -> None:
         """Hand over again what was lost, now that nothing waits; at most once every few seconds."""
@@ -244,7 +246,7 @@ class Orders:
         self._swept = time.monotonic()
         lost = (
             "UPDATE jobs SET state = 'queued', since = now() WHERE state <> 'done' AND kind = ANY(%s)"
-            " AND since < now() - make_interval(secs => %s) RETURNING id, kind, order_id"
+            f" AND since < now() - make_interval(secs => %s) RETURNING id, kind, order_id, {_MADE}"  # noqa: S608 - ours
         )
         with self.pool.transaction() as db:
             jobs = [_told(*row) for row in db.execute(lost, (sorted(reads(release)), LEASE))]
@@ -293,6 +295,6 @@ def begin(valkey: str) -> None:
                 raise
 
 
-def _told(id: int, kind: str, order: str) -> str:
+def _told(id: int, kind: str, order: str, at: int) -> str:
     """A job as it stands in the queue: always the same bytes, so that it can be found there."""
-    return json.dumps({"id": id, "kind": kind, "order": order}, separators=(",", ":"))
+    return json.dumps({"id": id, "kind": kind, "order": order, "at": at}, separators=(",", ":"))
