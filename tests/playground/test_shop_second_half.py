@@ -17,9 +17,11 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from bot.catalogue import load_catalogue
 from bot.playground.postgres import database, tools
 from bot.playground.shop import schema
 from bot.playground.shop.cache import Refused, Valkey
+from bot.playground.shop.catalogue import NAMED
 from bot.playground.shop.data import Data, database_server
 from bot.playground.shop.orders import JOBS, TAKEN, Orders, ReadOnly, Unreadable
 from bot.playground.shop.schema.models import tables
@@ -198,6 +200,20 @@ async def test_a_closed_shop_sells_nothing_until_it_is_opened_and_late_writes_of
     data.rows(f'ALTER DATABASE "{data.name}" RESET default_transaction_read_only', database="postgres")
     data.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop_app'", database="postgres")
     assert (await ask(shop, "POST", "/pay", {**ORDER, "id": "z"}))[0] == 200
+
+
+async def test_the_catalogue_names_its_servers_and_holds_no_secret(tmp_path: Path, server: str) -> None:
+    async with Shop(tmp_path, ("eu-1",), deployed=(), second=True, server=server) as shop:
+        text, beside = shop.catalogue(), shop.beside
+        assert beside is not None
+        service = load_catalogue(text, "rollback.yaml").services["shop"]
+        assert set(NAMED) <= set(service.targets)
+        named = {v for target in service.targets.values() for v in getattr(target, "variables", ())}
+        assert named <= set(beside.variables)
+        for secret in beside.variables.values():
+            assert secret.rpartition(":")[2] not in text
+        assert shop.releases["2.4.1"]["migrations"] == "2.4.1"
+        assert (of(shop).migrations / "2.4.1" / "alembic.ini").exists()
 
 
 # -- without pods -----------------------------------------------------------------------------------------------------

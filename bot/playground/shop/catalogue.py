@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from bot.playground.shop.beside import Beside
 from bot.playground.shop.manifests import NAMESPACE, SETTINGS
 from bot.playground.shop.releases import SERVICE
 from bot.playground.shop.rights import BREAK_GLASS
 
+NAMED = ("db",)
+"""Targets of the second half that the catalogue names."""
 ROLES: Mapping[str, Sequence[str]] = {"commander": ["ana", "dee"], "approver": ["ben", "cho"]}
 CHANNELS: Mapping[str, Sequence[str]] = {"incident": ["#inc-4211"], "stakeholders": ["#status"]}
 
@@ -19,8 +22,10 @@ def text(
     roles: Mapping[str, Sequence[str]] = ROLES,
     people: Mapping[str, str] | None = None,
     channels: Mapping[str, Sequence[str]] = CHANNELS,
+    beside: Beside | None = None,
 ) -> str:
-    """rollback.yaml. doors: cluster -> host and port of the API there, the first one is target `api` as well."""
+    """rollback.yaml. doors: cluster -> host and port of the API there, the first one is target `api` as well; beside:
+    the second half."""
     known = {p: p.capitalize() for who in roles.values() for p in who} if people is None else dict(people)
     targets: dict[str, object] = {"api": {"http": f"http://{next(iter(doors.values()))}"}}
     for wave, (name, door) in enumerate(doors.items(), 1):
@@ -35,12 +40,14 @@ def text(
             "selector": f"app.kubernetes.io/part-of={SERVICE}",
             "break_glass": BREAK_GLASS,
         }
-    service = {
+    service: dict[str, object] = {
         "title": "Shop",
         "channels": {name: [*listed] for name, listed in channels.items()},
         "targets": targets,
         "floor": "2.3.0",
     }
+    if beside is not None:
+        targets |= {name: told for name, told in beside.targets().items() if name in NAMED}
     file: dict[str, object] = {"services": {SERVICE: service}}
     file["roles"] = {name: {"people": [*who]} for name, who in roles.items()}
     if known:

@@ -66,6 +66,11 @@ class Data:
         return f"127.0.0.1:{port_of(self.server)}/{self.name}"
 
     @property
+    def migrations(self) -> Path:
+        """The folder of the trees, one a release, called as it."""
+        return self.folder / "migrations"
+
+    @property
     def backups(self) -> Path:
         """The folder of the dumps, `shop-20260728T134500Z.dump`."""
         return self.folder / "backups"
@@ -91,7 +96,7 @@ class Data:
 
     def _start(self) -> None:
         self.backups.mkdir(parents=True, exist_ok=True)
-        self.trees = {v: schema.write(self.folder / "migrations" / v, VERSIONS[v].schema).parent for v in VERSIONS}
+        self.trees = {v: schema.write(self.migrations / v, VERSIONS[v].schema).parent for v in VERSIONS}
         self.valkey = self._stack.enter_context(private_valkey())
         begin(self.valkey)
         self.name = self.name or (f"{SERVICE}_{os.getpid()}_{next(_numbers)}" if self.server else SERVICE)

@@ -51,7 +51,11 @@ def understands(release: str) -> frozenset[str]:
     return _OLD_EVENTS | ({COUPON_EVENT} if release == NEW else set())
 
 
-_MADE = "(SELECT floor(extract(epoch FROM o.at))::bigint FROM orders o WHERE o.id = order_id)"
+_LOST = (
+    "UPDATE jobs SET state = 'queued', since = now() WHERE state <> 'done' AND kind = ANY(%s)"
+    " AND since < now() - make_interval(secs => %s) RETURNING id, kind, order_id,"
+    " (SELECT floor(extract(epoch FROM o.at))::bigint FROM orders o WHERE o.id = order_id)"
+)
 
 
 class Unreadable(Exception):
@@ -144,8 +148,8 @@ class Orders:
             if release == NEW and cents >= COUPON_FROM:
                 self._discount(db, id)
                 kinds, event = [*kinds, COUPON_JOB], COUPON_EVENT
-            into = f"INSERT INTO jobs (kind, order_id) VALUES (%s, %s) RETURNING id, {_MADE}"  # noqa: S608 - ours
-            jobs = [_told(number, kind, id, at) for kind in kinds for number, at in db.execute(into, (kind, id))]
+            into = "INSERT INTO jobs (kind, order_id) VALUES (%s, %s) RETURNING id, floor(extract(epoch FROM now()))"
+            jobs = [_told(number, kind, id, int(at)) for kind in kinds for number, at in db.execute(into, (kind, id))]
         with contextlib.suppress(OSError), Valkey(self._valkey) as valkey:  # else `_sweep` hands them over
             page = json.dumps({"id": id, "cents": cents, "coupon": COUPON_JOB in kinds})
             valkey.together(
@@ -244,12 +248,8 @@ class Orders:
         if time.monotonic() - self._swept < LEASE / 2:
             return
         self._swept = time.monotonic()
-        lost = (
-            "UPDATE jobs SET state = 'queued', since = now() WHERE state <> 'done' AND kind = ANY(%s)"
-            f" AND since < now() - make_interval(secs => %s) RETURNING id, kind, order_id, {_MADE}"  # noqa: S608 - ours
-        )
         with self.pool.transaction() as db:
-            jobs = [_told(*row) for row in db.execute(lost, (sorted(reads(release)), LEASE))]
+            jobs = [_told(*row) for row in db.execute(_LOST, (sorted(reads(release)), LEASE))]
         if jobs:
             valkey.together(*(c for job in jobs for c in (("LREM", TAKEN, 0, job), ("LPUSH", JOBS, job))))
 

@@ -80,7 +80,7 @@ def push(registry: Registry, version: str, *, strict: bool = False) -> Mapping[s
 
 
 def body(version: str, images: Mapping[str, str], migrations: str = "") -> Json:
-    """The body of POST /v1/releases. migrations: its tree, where the shop has a database to migrate."""
+    """The body of POST /v1/releases. migrations: the folder of its tree, where the shop has a database to migrate."""
     known = VERSIONS[version]
     found = {
         "service": SERVICE,

@@ -17,8 +17,10 @@ import yaml
 
 from bot.playground.cluster import Cluster, Registry
 from bot.playground.cluster.objects import Json
+from bot.playground.postgres import tools
 from bot.playground.prometheus import Monitoring, private_prometheus
 from bot.playground.shop import catalogue, database, manifests, monitoring, releases
+from bot.playground.shop.beside import Beside
 from bot.playground.shop.data import Data
 from bot.playground.shop.hands import Hands, NotDone
 from bot.playground.shop.manifests import KILL_SWITCH, NAMESPACE, SETTINGS, Site
@@ -140,7 +142,7 @@ class Shop(Staged):
     @property
     def releases(self) -> Mapping[str, Json]:
         """Version -> the body of POST /v1/releases."""
-        trees = {v: str(tree) for v, tree in self.data.trees.items()} if self.data is not None else {}
+        trees = {v: tree.name for v, tree in self.data.trees.items()} if self.data is not None else {}
         return {v: releases.body(v, images, trees.get(v, "")) for v, images in self.images.items()}
 
     def catalogue(
@@ -150,7 +152,16 @@ class Shop(Staged):
         channels: Mapping[str, Sequence[str]] = catalogue.CHANNELS,
     ) -> str:
         """rollback.yaml with the shop in it. people: id -> name, {} where the workspace knows them."""
-        return catalogue.text(self.doors, roles, people, channels)
+        return catalogue.text(self.doors, roles, people, channels, self.beside)
+
+    @property
+    def beside(self) -> Beside | None:
+        """What the catalogue says of the second half, and the variables that the bot needs for it."""
+        if self.data is None:
+            return None
+        doors = [f"api-{name}" for name in self.clusters]
+        watched = (self.monitoring.url, self.monitoring.alertmanager) if self.monitoring is not None else ("", "")
+        return Beside(self.data, self.partner.url, tools(), doors, *watched)
 
     @property
     def doors(self) -> Mapping[str, str]:
