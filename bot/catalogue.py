@@ -8,6 +8,7 @@ services:
       api: {http: "https://api.internal", timeout: 5s}
       eu-1: {kubernetes: eu-1, namespace: shop, wave: 1, workers: [deployment/shop-worker], settings: [shop-settings]}
       db: {postgres: "db.internal:5432/shop", login: SHOP_DB_LOGIN, admin: SHOP_DB_ADMIN, migrations: /srv/shop}
+      prom: {prometheus: "http://prometheus.internal:9090", series: {errors: {query: "sum(rate(errors_total[1m]))"}}}
     depends_on: [billing]
     floor: "2.3.0"
     stable_after: 6h
@@ -345,11 +346,81 @@ class BackupsTarget:
     ] = None
 
 
+def _query(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must be a query of Prometheus, like sum(rate(requests_total[1m]))")
+    return " ".join(text.split()) if "#" not in text else text.strip()
+
+
+Query = Annotated[str, Field(max_length=2000), AfterValidator(_query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A number over time that says whether the service is well, by queries of its monitor."""
+
+    __pydantic_config__ = _KNOWN_KEYS
+
+    query: Annotated[Query, Field(description="Gives the number at a moment, over about a minute: rate(x[1m]).")]
+    unit: Annotated[str, Field(max_length=20, description="Put behind the number: %, ms, orders/min.")] = ""
+    good: Annotated[
+        Literal["low", "high", "near"], Field(description="Well is: the lower, the higher, or near to what it was.")
+    ] = "low"
+    limit: Annotated[float | None, Field(description="Beyond it is never well, whatever it was before.")] = None
+    tolerance: Annotated[float, Field(gt=1, le=100, description="How many times what it was is still steady.")] = 1.5
+    noise: Annotated[float, Field(ge=0, description="A difference that does not matter, in its unit.")] = 0.0
+    samples: Annotated[
+        Query | Literal[""], Field(description="How many things it rests upon: sum(increase(requests_total[2m])).")
+    ] = ""
+    minimum: Annotated[float, Field(gt=0, description="Fewer of them say nothing.")] = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusTarget:
+    """A Prometheus (or what answers like one) that watches the service, and the Alertmanager that tells people."""
+
+    __pydantic_config__ = _KNOWN_KEYS
+
+    prometheus: Annotated[str, AfterValidator(_base_url), Field(description="Its address.")]
+    alertmanager: Annotated[
+        str | None,
+        AfterValidator(lambda url: url and _base_url(url)),
+        Field(description="Address of the Alertmanager that it tells; on another host it is asked without headers."),
+    ] = None
+    timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 5.0
+    token: Annotated[Variable | None, Field(description="Variable with a bearer token.")] = None
+    headers: Annotated[Mapping[Header, Variable], Field(description="Header -> variable with its whole value.")] = (
+        field(default_factory=dict)
+    )
+    cluster: Annotated[str | None, Field(description="The cluster (a target of the service) that it watches.")] = None
+    labels: Annotated[
+        Mapping[Word, Text], Field(description="What the service's targets and alerts carry, if it watches others too.")
+    ] = field(default_factory=dict)
+    groups: Annotated[
+        tuple[Text, ...], BeforeValidator(_several), Field(description="Rule groups of the service; none: all.")
+    ] = ()
+    jobs: Annotated[
+        Mapping[Text, int], Field(description="Job -> how many targets of it must be scraped at least.")
+    ] = field(default_factory=dict)
+    always: Annotated[
+        tuple[Text, ...], BeforeValidator(_several), Field(description="Alerts that fire while all is well: Watchdog.")
+    ] = ()
+    series: Annotated[Mapping[Key, Series], Field(description="Numbers that say whether the service is well.")] = field(
+        default_factory=dict
+    )
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Those that hold its secrets."""
+        return frozenset((*self.headers.values(), *([self.token] if self.token else ())))
+
+
 KINDS = {
     "http": "HttpTarget",
     "kubernetes": "KubernetesTarget",
     "postgres": "PostgresTarget",
     "backups": "BackupsTarget",
+    "prometheus": "PrometheusTarget",
 }
 """Kinds of targets: the key that says the kind, and its class. A new kind is one more class, named here and below."""
 _ONE_KIND = f"must say what it is: {_either(KINDS)}"
@@ -371,7 +442,8 @@ Target = Annotated[
     Annotated[HttpTarget, Tag("HttpTarget")]
     | Annotated[KubernetesTarget, Tag("KubernetesTarget")]
     | Annotated[PostgresTarget, Tag("PostgresTarget")]
-    | Annotated[BackupsTarget, Tag("BackupsTarget")],
+    | Annotated[BackupsTarget, Tag("BackupsTarget")]
+    | Annotated[PrometheusTarget, Tag("PrometheusTarget")],
     Discriminator(_kind, custom_error_type=NEITHER, custom_error_message=_ONE_KIND),
 ]
 """One thing that is read and changed; the key of its kind says which."""
@@ -545,9 +617,10 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
                 report.add(at, f"no service is named {other!r}", word=other, known=file.services)
         clusters = [n for n, target in service.targets.items() if isinstance(target, KubernetesTarget)]
         for target_name, target in service.targets.items():
-            if isinstance(target, HttpTarget) and target.cluster is not None and target.cluster not in clusters:
+            of = target.cluster if isinstance(target, HttpTarget | PrometheusTarget) else None
+            if of is not None and of not in clusters:
                 where = (*path, "targets", target_name, "cluster")
-                report.add(where, f"{name} has no cluster {target.cluster!r}", word=target.cluster, known=clusters)
+                report.add(where, f"{name} has no cluster {of!r}", word=of, known=clusters)
 
 
 def _check_roles(file: CatalogueFile, report: Report) -> None:

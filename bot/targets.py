@@ -15,7 +15,7 @@ import os
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,17 @@ from bot.adapters.backups import FolderShelf, ServiceBackups, Shelved
 from bot.adapters.http import HttpClient
 from bot.adapters.http import HttpTarget as Endpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
-from bot.catalogue import BackupsTarget, Catalogue, HttpTarget, KubernetesTarget, PostgresTarget, Service
+from bot.adapters.prometheus import Prometheus
+from bot.adapters.prometheus import PrometheusTarget as Watcher
+from bot.catalogue import (
+    BackupsTarget,
+    Catalogue,
+    HttpTarget,
+    KubernetesTarget,
+    PostgresTarget,
+    PrometheusTarget,
+    Service,
+)
 from bot.contract import Edit
 from bot.engine.ground import Ground
 from bot.node.reloading import InForce
@@ -36,6 +46,7 @@ from bot.ports import Blob, Page, Unreachable, Where
 from bot.ports.backups import Rules
 from bot.ports.databases import Database
 from bot.ports.kubernetes import Cluster, Kubernetes
+from bot.ports.metrics import Monitor, Watched
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
 from bot.run.state import Run
@@ -76,18 +87,18 @@ class Adapters:
     kubernetes: Clusters
     databases: Databases | NoDatabases = field(default_factory=NoDatabases)
     backups: ServiceBackups = field(default_factory=lambda: ServiceBackups({}))
+    metrics: Prometheus = field(default_factory=Prometheus)
 
     @property
     def named(self) -> Mapping[str, Where]:
         """Target -> which place it is, as far as the catalogue alone tells."""
         clusters = {c.name: Where("not known", "", "kubernetes") for c in self.kubernetes.clusters}
-        return {**self.http.where(), **clusters, **self.databases.named, **self.backups.where()}
+        return {**self.http.where(), **clusters, **self.databases.named, **self.backups.where(), **self.metrics.where()}
 
     async def ping(self) -> Mapping[str, str]:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
-        found = await asyncio.gather(
-            self.http.ping(), self.kubernetes.ping(), self.databases.ping(), self.backups.ping()
-        )
+        every = (self.http, self.kubernetes, self.databases, self.backups, self.metrics)
+        found = await asyncio.gather(*(each.ping() for each in every))
         return {name: fault for each in found for name, fault in each.items()}
 
     def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
@@ -125,7 +136,7 @@ class Adapters:
                 databases = await self.databases.where()
         except TimeoutError:
             databases = self.databases.named
-        return {**self.http.where(), **known, **databases, **self.backups.where()}
+        return {**self.http.where(), **known, **databases, **self.backups.where(), **self.metrics.where()}
 
     async def close(self) -> None:
         """End every connection."""
@@ -133,6 +144,7 @@ class Adapters:
         await self.kubernetes.close()
         await self.databases.close()
         await self.backups.close()
+        await self.metrics.close()
 
 
 def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
@@ -149,7 +161,7 @@ def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | N
 def _adapters(
     settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext, catalogue: Catalogue
 ) -> Adapters:
-    http, clusters, databases, shelves = {}, [], {}, {}
+    http, clusters, databases, shelves, watchers = {}, [], {}, {}, []
     for name, target in service.targets.items():
         match target:
             case HttpTarget():
@@ -160,6 +172,8 @@ def _adapters(
                     target.selector, target.break_glass, target.flux,
                 )  # fmt: skip
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
+            case PrometheusTarget():
+                watchers.append(_watcher(name, target))
             case PostgresTarget():
                 databases[name] = target
             case BackupsTarget():
@@ -170,6 +184,7 @@ def _adapters(
         Clusters(clusters, settings.kubeconfig),
         _databases(settings, databases, service, catalogue),
         ServiceBackups(shelves),
+        Prometheus(watchers, trust=trusted),
     )
 
 
@@ -217,15 +232,26 @@ def _shares(service: Service, target: PostgresTarget) -> bool:
 
 
 def _endpoint(target: HttpTarget) -> Endpoint:
+    page = Page(target.health, target.errors, target.cluster or "") if target.health else None
+    return replace(_reached(target.http, target), page=page)
+
+
+def _watcher(name: str, target: PrometheusTarget) -> Watcher:
+    series = {key: Watched(key, **asdict(each)) for key, each in target.series.items()}
+    monitor = Monitor(
+        name, series, target.cluster or "", target.labels, target.groups, target.jobs, target.always,
+        told=target.alertmanager is not None,
+    )  # fmt: skip
+    return Watcher(monitor, _reached(target.prometheus, target), target.alertmanager or "")
+
+
+def _reached(url: str, target: HttpTarget | PrometheusTarget) -> Endpoint:
     """With the values that the environment has for its headers."""
     values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
     lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
     if target.token:
         values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
-    return Endpoint(
-        target.http, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking,
-        page=Page(target.health, target.errors, target.cluster or "") if target.health else None,
-    )  # fmt: skip
+    return Endpoint(url, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking)
 
 
 class Nodes:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,6 +45,7 @@ from bot.contract import (
 from bot.handlers.narrow import PORT_NAMES, narrow
 from bot.handlers.rules import of_class, of_source
 from bot.ports import Blob, Ports, ReadOnly, Record
+from bot.ports.releases import Served
 
 PortsFor = Callable[[Record], Ports]
 """`record` -> ports whose changing calls go through it, as wiring makes them for each attempt."""
@@ -55,6 +56,8 @@ Deed = Callable[[], Awaitable[object]]
 
 T = TypeVar("T")
 
+NEW_YEAR = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""The moment of a test that names none."""
 LOOKS = 500
 """NotYets in a row after which nothing will come any more."""
 FAILURES = 3
@@ -86,6 +89,17 @@ class MemoryBlobs:
     async def get(self, blob: Blob) -> bytes:
         """The bytes; KeyError."""
         return self.data[blob.digest]
+
+
+class MemoryReleases:
+    """`ports.releases` in memory. spells: version -> when it served."""
+
+    def __init__(self, **spells: Sequence[Served]) -> None:
+        self.spells = dict(spells)
+
+    async def served(self, version: str) -> Sequence[Served]:
+        """When it served."""
+        return self.spells.get(version, ())
 
 
 class MemoryRegistry:
@@ -136,7 +150,7 @@ class TestCtx:
         acting: bool = False,
         key: str = "run-1/step/1",
         insisted: str = "",
-        now: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC),
+        now: datetime = NEW_YEAR,
         baseline: Mapping[str, Json] | None = None,
         memo: dict[str, Json] | None = None,
         dies_at: int | None = None,
@@ -186,10 +200,15 @@ async def briefly(seconds: float) -> None:
 
 
 async def run_check(
-    check: Check[P], ports_for: PortsFor, params: P, *, baseline: Mapping[str, Json] | None = None
+    check: Check[P],
+    ports_for: PortsFor,
+    params: P,
+    *,
+    baseline: Mapping[str, Json] | None = None,
+    now: datetime = NEW_YEAR,
 ) -> Verdict:
     """One look of a check, held to the rules: it reads only, says what it saw and wanted, and data fits Output."""
-    ctx = TestCtx(ports_for, check.needs, baseline=baseline)
+    ctx = TestCtx(ports_for, check.needs, baseline=baseline, now=now)
     verdict = await check.run(ctx, params)
     _rule(not ctx.commands, check, f"a check only reads; it tried: {_listed(ctx.commands)}")
     _rule(bool(verdict.observed and verdict.expected), check, "a verdict says what was observed and what expected")

@@ -44,10 +44,12 @@ from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Rec
 from bot.ports.backups import Backups
 from bot.ports.databases import Databases
 from bot.ports.kubernetes import Kubernetes
+from bot.ports.metrics import Metrics as MetricsPort
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
 from bot.releases.register import Releases
 from bot.releases.serving import Serving
+from bot.releases.spells import Spells
 from bot.run.state import Run
 from bot.settings import Settings, SettingsError
 from bot.steady.clock import Steady
@@ -85,6 +87,8 @@ class Wired:
     notices: Notices
     secrets: Secrets
     backups: Backups
+    metrics: MetricsPort
+    releases: Spells
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +230,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 base.files, metrics.counted("http", http), metrics.counted("kubernetes", kubernetes),
                 metrics.counted("databases", databases), metrics.counted("registry", images), channels, staff, notices,
                 base.redactor, metrics.counted("backups", there.backups.bind(record, remembered)),
+                metrics.counted("metrics", there.metrics), Spells(base.releases, run.service),
             )  # fmt: skip
 
         serving = Serving(

@@ -35,6 +35,8 @@ _numbers = itertools.count(1)
 TOGETHER = {
     "tests/acceptance/": "stories", "tests/torture/": "kills", "tests/slack/test_publishers.py": "kills",
     "tests/engine/test_versions.py": "kills", "tests/engine/test_executor.py": "executor",
+    "tests/checks/test_alerts_baseline.py": "alerts", "tests/checks/test_metrics_steady.py": "numbers",
+    "tests/adapters/test_prometheus.py": "numbers",
 }  # fmt: skip
 """What one worker runs, one test after the other, and what it is called: it fills the cores by itself, measures time,
 or shares what is dear to make."""

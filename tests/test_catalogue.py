@@ -15,7 +15,9 @@ from bot.catalogue import (
     Crew,
     HttpTarget,
     KubernetesTarget,
+    PrometheusTarget,
     Role,
+    Series,
     Service,
     load_catalogue,
 )
@@ -228,4 +230,58 @@ def test_a_cluster_is_a_target_beside_others() -> None:
 def test_a_cluster_that_does_not_fit_is_told(target: str, said: str) -> None:
     with pytest.raises(Faults) as wrong:
         load_catalogue(f"{ROLES}services: {{shop: {{targets: {{eu-1: {target}}}}}}}", "r")
+    assert said in str(wrong.value)
+
+
+PROMETHEUS = """
+services:
+  shop:
+    targets:
+      prom:
+        prometheus: https://prom.internal/
+        alertmanager: https://prom.internal:9093
+        token: PROM_TOKEN
+        headers: {X-Scope-OrgID: PROM_TENANT}
+        labels: {service: shop}
+        groups: shop
+        jobs: {shop-api: 2}
+        always: [Watchdog]
+        series:
+          errors:
+            query: |
+              100 * sum(rate(errors_total[1m]))
+                / sum(rate(requests_total[1m]))
+            unit: "%"
+            limit: 1
+            samples: sum(increase(requests_total[2m]))
+"""
+
+
+def test_a_monitor_says_what_it_measures_and_who_it_tells() -> None:
+    query = "100 * sum(rate(errors_total[1m])) / sum(rate(requests_total[1m]))"
+    target = load_catalogue(ROLES + PROMETHEUS, "r").services["shop"].targets["prom"]
+    assert target == PrometheusTarget(
+        "https://prom.internal", "https://prom.internal:9093", token="PROM_TOKEN",
+        headers={"X-Scope-OrgID": "PROM_TENANT"}, labels={"service": "shop"}, groups=("shop",), jobs={"shop-api": 2},
+        always=("Watchdog",),
+        series={"errors": Series(query, "%", limit=1.0, samples="sum(increase(requests_total[2m]))")},
+    )  # fmt: skip
+    assert target.variables == {"PROM_TOKEN", "PROM_TENANT"}
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("{prometheus: prom.internal}", "must be an address like"),
+        ("{prometheus: 'http://p', alertmanager: x}", "must be an address like"),
+        ("{prometheus: 'http://p', cluster: eu-2}", "shop has no cluster 'eu-2'"),
+        ("{prometheus: 'http://p', series: {e: {}}}", "'query' is missing"),
+        ("{prometheus: 'http://p', series: {e: {query: ' '}}}", "must be a query of Prometheus"),
+        ("{prometheus: 'http://p', series: {e: {query: x, good: up}}}", "must be 'low', 'high' or 'near'"),
+        ("{prometheus: 'http://p', series: {e: {query: x, tolerance: 1}}}", "must be more than 1.0, not 1"),
+    ],
+)
+def test_a_monitor_that_does_not_fit_is_told(target: str, said: str) -> None:
+    with pytest.raises(Faults) as wrong:
+        load_catalogue(f"{ROLES}services: {{shop: {{targets: {{prom: {target}}}}}}}", "r")
     assert said in str(wrong.value)

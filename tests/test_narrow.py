@@ -12,6 +12,7 @@ from bot.contract import Change, Edit, Effect, Scope
 from bot.handlers.narrow import PORT_NAMES, UndeclaredPort, narrow
 from bot.ports import Page, Ports, Unreachable
 from bot.ports.kubernetes import Cluster, Kind, Place, Thing
+from bot.ports.metrics import Monitor
 from bot.testing import MemoryBlobs, ports
 
 
@@ -119,3 +120,16 @@ def test_the_ways_into_a_cluster_that_is_left_out_are_not_asked_how_they_are() -
 
     port = narrow(ports(http=Web()), {"http"}, Scope(frozenset({"us-1"}))).http
     assert [*port.pages] == ["eu", "site"]
+
+
+def test_monitors_that_are_left_out_or_watch_what_is_are_not_there_and_are_still_catalogued() -> None:
+    class Watching:
+        catalogued = True
+        monitors: ClassVar = [Monitor("prom"), Monitor("eu", cluster="eu-1"), Monitor("us", cluster="us-1")]
+
+    def seen(scope: Scope) -> Any:
+        return narrow(ports(metrics=Watching()), {"metrics"}, scope).metrics
+
+    assert [m.name for m in seen(Scope(frozenset({"us-1"}))).monitors] == ["prom", "eu"]
+    assert [m.name for m in seen(Scope(frozenset({"prom", "eu"}))).monitors] == ["us"]
+    assert seen(Scope(frozenset({"prom", "eu", "us"}))).catalogued

@@ -15,6 +15,7 @@ from bot.ports import Http, Page, Ports, Unreachable
 from bot.ports.backups import Backups, Rules
 from bot.ports.databases import Database, Databases
 from bot.ports.kubernetes import Cluster, Kind, Kubernetes, Place, Pod, Thing
+from bot.ports.metrics import Metrics, Monitor
 
 PORT_NAMES = frozenset(name for name, member in vars(Ports).items() if isinstance(member, property))
 """Every port there is, by the name that `needs` uses."""
@@ -136,11 +137,26 @@ class _Shelves:
         return {n: r for n, r in self._port.rules.items() if self._scope.sees(n)}
 
 
+class _Monitors:
+    """`bot.ports.metrics.Metrics` without monitors that are out of the scope, or whose cluster is."""
+
+    def __init__(self, port: Metrics, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def monitors(self) -> Sequence[Monitor]:
+        return [m for m in self._port.monitors if all(map(self._scope.sees, filter(None, (m.name, m.cluster))))]
+
+
 _PARTED: Mapping[str, Any] = {
     "kubernetes": _Clusters,
     "http": _Pages,
     "databases": _Databases,
     "backups": _Shelves,
+    "metrics": _Monitors,
 }
 """Ports behind which there are several places."""
 

@@ -18,7 +18,7 @@ from bot.contract import NAMES, Action, Handler
 from bot.handlers.narrow import PORT_NAMES
 
 SHARED = Path(__file__).parent.parent / "workloads"
-OURS = {"bot.contract", "bot.ports", "bot.workloads"}
+OURS = {"bot.contract", "bot.observed", "bot.ports", "bot.workloads"}
 REACHING = {
     "builtins", "concurrent", "ctypes", "ftplib", "http", "imaplib", "importlib", "io", "multiprocessing", "os",
     "pathlib", "poplib", "random", "secrets", "select", "shutil", "signal", "smtplib", "socket", "socketserver",
@@ -78,7 +78,7 @@ def of_source(source: str, needs: frozenset[str], package: str = "") -> Iterator
     for module in _imported(tree):
         first = module.partition(".")[0]
         reaching = {module, first} & REACHING
-        ours = module in OURS or module.startswith(("bot.ports.", "bot.workloads."))
+        ours = module in OURS or module.startswith(("bot.observed.", "bot.ports.", "bot.workloads."))
         own = bool(package) and first == package
         if reaching or not (ours or own or first == "pydantic" or first in sys.stdlib_module_names):
             yield f"imports {module}; only bot.contract, bot.ports, pydantic and what reaches nowhere is allowed"

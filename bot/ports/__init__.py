@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from bot.ports.metrics import Metrics as Metrics
 from bot.ports.notices import Notices as Notices
 from bot.ports.people import Channels as Channels
 from bot.ports.people import People as People
 from bot.ports.people import Trouble as Trouble
 from bot.ports.registry import ImageRegistry as ImageRegistry
+from bot.ports.releases import Releases as Releases
 
 if TYPE_CHECKING:
     from bot.ports.backups import Backups  # which need what stands here
@@ -188,6 +190,12 @@ class Ports(Protocol):
 
     @property
     def databases(self) -> Databases: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    @property
+    def releases(self) -> Releases: ...
 
     @property
     def registry(self) -> ImageRegistry: ...

@@ -242,7 +242,7 @@ class Pod:
     """A pod. waiting: why a container does not run (`ImagePullBackOff: ...`), empty if it does; runs: image of a
     container -> what it really is, as the node says (`registry.example/shop/api@sha256:...`), where it has; owner: what
     made it (`replicaset/shop-api-5d8f`, `job/settle-1`), empty for one that somebody made by hand; running, ended:
-    names of its containers that run, and of those that have ended well."""
+    names of its containers that run, and of those that have ended well; started: when the node took it."""
 
     name: str
     images: tuple[str, ...]
@@ -254,6 +254,7 @@ class Pod:
     owner: str = ""
     running: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
+    started: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def read(body: Body) -> Pod:
         f"{str(owner['kind']).lower()}/{owner['name']}" if owner is not None else "",
         tuple(c["name"] for c in containers if "running" in (c.get("state") or {})),
         tuple(c["name"] for c in containers if (c.get("state") or {}).get("terminated", {}).get("exitCode") == 0),
+        _moment(status["startTime"]) if status.get("startTime") else None,
     )
 
 
