@@ -8,7 +8,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.contract import Edit
+from bot.contract import Edit, Value
 from bot.telling.diff import diff, show
 
 
@@ -33,8 +33,14 @@ def test_what_differs_in_a_value_or_in_two_parts_stays_apart() -> None:
     assert lines(Edit("a/x", True, 0), Edit("b/x", 1, 0)) == ["a/x: true → 0", "b/x: 1 → 0"]
 
 
-def test_an_absent_value_is_called_so() -> None:
-    assert show(None) == "absent"
+def test_values_are_told_as_people_say_them() -> None:
+    assert show(None) == "absent" and show(True) == "true"
+    assert show(["eu-1", "us-1"]) == "eu-1, us-1" and show([]) == "none"
+    assert show({"paused": True, "was": None}) == '{"paused":true,"was":null}'
+    guard: Value = {"service": "shop", "digests": [], "message": "shop is frozen while run shop-1 rolls it back"}
+    assert lines(Edit("eu-1/guard/freeze/rules", None, guard)) == [
+        'eu-1/guard/freeze/rules: absent → "shop is frozen while run shop-1 rolls it back"'
+    ]
 
 
 parts = st.sampled_from(["eu", "us", "api", "worker", "image"])

@@ -97,6 +97,9 @@ def init(wanted: str | None, namespace: str | None, service: str | None, api: st
     _write(file, text)
     written = [str(file)] + ([str(sample)] if _kept(sample, RELEASE.format(service=name, digest="0" * 64)) else [])
     where = f"context {context.name}, namespace {inside}" if context else "no kubeconfig found: no cluster in it yet"
+    others = [c.name for c in contexts if c is not context]
+    if others:
+        where += f"; other contexts are not in it: {', '.join(others)}"
     data = {"written": written, "service": name, "context": context.name if context else None, "namespace": inside}
     say(data, "\n".join([f"Wrote {' and '.join(written)}: service {name}, {where}.", *_next(file)]))
 

@@ -101,7 +101,7 @@ async def everything() -> AsyncIterator[Finding]:
             text = (
                 "no ROLLBACK_DIGEST_KEY: whether values that look like secrets have changed is not known in a rollback"
             )
-            yield Finding("secrets", "look", text, "set it, the same on every node: `openssl rand -hex 24` makes one")
+            yield Finding("secrets", "look", text, "set it, the same on every node: `rollback-bot key` makes one")
         slack = told(settings, running)
         compiled, found = _plans(plans, catalogue)
         found += await _people(catalogue, compiled, slack, store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -108,11 +109,14 @@ async def _listen(runner: AppRunner, settings: Settings) -> Server:
               help="How long it is good for.")  # fmt: skip
 def token(name: str, hours: float) -> None:
     """A personal token for somebody in the catalogue, shown once. Works on the bot's host only."""
+    from bot.settings import read_settings
+
     found = run_async(_token(name.removeprefix("@"), hours))
     if asked().json:
         say({"token": found, "person": name, "hours": hours}, "")
     else:
-        note(f"Good for {hours:g} h, for {name} alone, recorded as issued by {_by()}; in Slack {name} is told of it.")
+        told = f"; in Slack {name} is told of it" if read_settings().slack != "off" else ""
+        note(f"Good for {hours:g} h, for {name} alone, recorded as issued by {_by()}{told}.")
         note("Put it into ROLLBACK_TOKEN:")
         click.echo(found)
 
@@ -133,17 +137,20 @@ def _by() -> str:
 
 @root.command("key")
 def key() -> None:
-    """A new pair of keys, shown once: what a node signs its entries of the record with, and what others know it by."""
+    """New keys, shown once, as lines for the bot's environment: what a node signs its entries of the record with, and
+    what digests of values that look like secrets are made with. `rollback-bot key >> env`"""
     from bot.store.signing import new_key
 
     own, public = new_key()
+    digests = secrets.token_urlsafe(24)
     if asked().json:
-        say({"signing_key": own, "public": public}, "")
+        say({"signing_key": own, "public": public, "digest_key": digests}, "")
         return
-    note("ROLLBACK_SIGNING_KEY, a secret of the node (or of all nodes that share it):")
-    click.echo(own)
-    note("Its public key, for ROLLBACK_SIGNED_BY of other nodes, and for auditors:")
-    click.echo(public)
+    click.echo(f"ROLLBACK_SIGNING_KEY={own}\nROLLBACK_DIGEST_KEY={digests}")
+    note(
+        "Both are secret. ROLLBACK_DIGEST_KEY is to be the same on every node; each may have a signing key of its own."
+    )
+    note(f"The public key, for ROLLBACK_SIGNED_BY of other nodes and for auditors: {public}")
 
 
 @root.group("db")

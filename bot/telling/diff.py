@@ -95,5 +95,9 @@ def show(value: Value) -> str:
         return f"{value.digest[:19]}… ({value.size} bytes)"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = _DIGEST.sub(r"\1…", value if isinstance(value, str) else str(value))
+    if isinstance(value, dict) and isinstance(value.get("message"), str):  # a guard: what it says to those it refuses
+        value = f'"{value["message"]}"'
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = ", ".join(map(str, value)) or "none"
+    text = _DIGEST.sub(r"\1…", value if isinstance(value, str) else canonical(value))
     return text if len(text) <= 80 else text[:77] + "…"

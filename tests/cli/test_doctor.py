@@ -101,7 +101,7 @@ def test_with_clusters_it_says_what_a_bot_without_a_key_for_digests_cannot_tell(
     file.write_text(yaml.safe_dump(catalogue))
     nowhere = {"ROLLBACK_KUBECONFIG": str(house.folder / "none")}
     found = findings(house, **nowhere)["secrets"]
-    assert found["state"] == "look" and "ROLLBACK_DIGEST_KEY" in found["text"] and "openssl" in found["next"]
+    assert found["state"] == "look" and "ROLLBACK_DIGEST_KEY" in found["text"] and "rollback-bot key" in found["next"]
     assert "secrets" not in findings(house, ROLLBACK_DIGEST_KEY="k" * 16, **nowhere)
 
 

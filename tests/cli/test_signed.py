@@ -27,8 +27,10 @@ def test_a_pair_of_keys_is_made_and_fits(house: House) -> None:
     made = house.json("", "key")
     assert Keys(made["signing_key"]).own == made["public"]
     plain = house.say("", "key")
-    own, public = plain.stdout.split()
-    assert Keys(own).own == public and "ROLLBACK_SIGNING_KEY" in plain.stderr and own not in plain.stderr
+    env = dict(line.split("=", 1) for line in plain.stdout.splitlines())  # as it goes into an environment file
+    assert list(env) == ["ROLLBACK_SIGNING_KEY", "ROLLBACK_DIGEST_KEY"] and len(env["ROLLBACK_DIGEST_KEY"]) >= 16
+    assert Keys(env["ROLLBACK_SIGNING_KEY"]).own in plain.stderr and env["ROLLBACK_SIGNING_KEY"] not in plain.stderr
+    Settings(signing_key=SecretStr(env["ROLLBACK_SIGNING_KEY"]), digest_key=SecretStr(env["ROLLBACK_DIGEST_KEY"]))
 
 
 def test_signing_is_switched_on_by_a_person_and_no_bot_without_the_key_starts_afterwards(house: House) -> None:
