@@ -44,6 +44,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from bot.catalogued.journeys import JourneyFile, check_journeys, journeys_of
+from bot.catalogued.partners import PartnerFile, check_partners, partners_of
 from bot.contract import Json, canonical
 from bot.located import Path, Report
 from bot.located.shapes import Shape
@@ -52,7 +54,9 @@ from bot.located.yamltree import read
 from bot.policy import APPROVER, COMMANDER
 from bot.ports import Blob
 from bot.ports.backup_names import NamePattern
+from bot.ports.journeys import Journey
 from bot.ports.kubernetes import FLUX, digest
+from bot.ports.partners import Partner
 
 STABLE_AFTER = 24 * 3600.0
 """Seconds of serving without being marked bad that count as stable, where a service says nothing else."""
@@ -423,6 +427,8 @@ KINDS = {
     "prometheus": "PrometheusTarget",
 }
 """Kinds of targets: the key that says the kind, and its class. A new kind is one more class, named here and below."""
+BESIDE = ("journeys", "partners")
+"""What a service may have besides targets, and plans may ask for in the same way."""
 _ONE_KIND = f"must say what it is: {_either(KINDS)}"
 
 
@@ -462,7 +468,8 @@ class Channels:
 class Service:
     """One service. plan: name of its standard plan; targets: by the names that plans use; depends_on: services to
     warn about; floor: the oldest version that may be restored; stable_after: seconds of serving without being marked
-    bad after which a release counts as stable."""
+    bad after which a release counts as stable; journeys: what customers do, by name; partners: who serves it from
+    outside, by name."""
 
     name: str
     title: str
@@ -473,11 +480,14 @@ class Service:
     floor: str | None = None
     stable_after: float = STABLE_AFTER
     limits: Mapping[str, Json] = field(default_factory=dict)
+    journeys: Mapping[str, Journey] = field(default_factory=dict)
+    partners: Mapping[str, Partner] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of its targets, each once: what `${service.has.<kind>}` asks."""
-        return tuple(sorted({kind for target in self.targets.values() if (kind := _kind_word(target))}))
+        """The kinds of its targets, each once, and what else it has: what `${service.has.<kind>}` asks."""
+        known = {kind for target in self.targets.values() if (kind := _kind_word(target))}
+        return tuple(sorted(known | {what for what in BESIDE if getattr(self, what)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -552,6 +562,8 @@ class ServiceFile(Strict):
     floor: Word | None = Field(None, description="The oldest version that may be restored.")
     stable_after: Duration = Field(STABLE_AFTER, description="How long a release serves until it counts as stable.")
     limits: dict[Key, Limit] = Field({}, description="Values for plans: ${service.limits.x}.")
+    journeys: dict[Slug, JourneyFile] = Field({}, description="What customers do, walked by a synthetic one.")
+    partners: dict[Slug, PartnerFile] = Field({}, description="Who serves it from outside, and how that is asked.")
 
 
 class CrewFile(Strict):
@@ -615,6 +627,9 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
                 report.add(at, "a service does not depend on itself")
             elif other not in file.services:
                 report.add(at, f"no service is named {other!r}", word=other, known=file.services)
+        over_http = {n: isinstance(target, HttpTarget) for n, target in service.targets.items()}
+        check_journeys(service.journeys, (*path, "journeys"), over_http, report)
+        check_partners(service.partners, (*path, "partners"), over_http, report)
         clusters = [n for n, target in service.targets.items() if isinstance(target, KubernetesTarget)]
         for target_name, target in service.targets.items():
             of = target.cluster if isinstance(target, HttpTarget | PrometheusTarget) else None
@@ -643,6 +658,7 @@ def _check_roles(file: CatalogueFile, report: Report) -> None:
 
 def _service(name: str, file: ServiceFile) -> Service:
     channels = file.channels
+    ways = {n: t.cluster for n, t in file.targets.items() if isinstance(t, HttpTarget) and t.cluster is not None}
     return Service(
         name=name,
         title=file.title or name.replace("-", " ").capitalize(),
@@ -653,6 +669,8 @@ def _service(name: str, file: ServiceFile) -> Service:
         floor=file.floor,
         stable_after=file.stable_after,
         limits=dict(file.limits),
+        journeys=journeys_of(file.journeys, ways),
+        partners=partners_of(file.partners),
     )
 
 

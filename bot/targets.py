@@ -27,9 +27,11 @@ from bot.adapters.absent import NoDatabases
 from bot.adapters.backups import FolderShelf, ServiceBackups, Shelved
 from bot.adapters.http import HttpClient
 from bot.adapters.http import HttpTarget as Endpoint
+from bot.adapters.journeys import Walks
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.adapters.prometheus import Prometheus
 from bot.adapters.prometheus import PrometheusTarget as Watcher
+from bot.adapters.session import Session
 from bot.catalogue import (
     BackupsTarget,
     Catalogue,
@@ -47,6 +49,7 @@ from bot.ports.backups import Rules
 from bot.ports.databases import Database
 from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.ports.metrics import Monitor, Watched
+from bot.ports.partners import Listed
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
 from bot.run.state import Run
@@ -85,6 +88,8 @@ class Adapters:
 
     http: HttpClient
     kubernetes: Clusters
+    journeys: Walks = field(kw_only=True)
+    partners: Listed = field(kw_only=True)
     databases: Databases | NoDatabases = field(default_factory=NoDatabases)
     backups: ServiceBackups = field(default_factory=lambda: ServiceBackups({}))
     metrics: Prometheus = field(default_factory=Prometheus)
@@ -142,6 +147,7 @@ class Adapters:
         """End every connection."""
         await self.http.close()
         await self.kubernetes.close()
+        await self.journeys.close()
         await self.databases.close()
         await self.backups.close()
         await self.metrics.close()
@@ -185,7 +191,20 @@ def _adapters(
         _databases(settings, databases, service, catalogue),
         ServiceBackups(shelves),
         Prometheus(watchers, trust=trusted),
+        journeys=_walks(service, http, redactor, trusted),
+        partners=Listed(service.partners),
     )
+
+
+def _walks(service: Service, targets: Mapping[str, Endpoint], redactor: Redactor, trusted: ssl.SSLContext) -> Walks:
+    """With the values that the environment has for the journeys' variables."""
+    named = {name: journey.variables for name, journey in service.journeys.items()}
+    values = {n: {k: os.environ.get(variable, "") for k, variable in given.items()} for n, given in named.items()}
+    lacking = {n: sorted(v for v in given.values() if not os.environ.get(v)) for n, given in named.items()}
+    return Walks(
+        service.name, service.journeys, targets, Session(trusted), values, lacking,
+        lambda value: redactor.alters(value) is not None,
+    )  # fmt: skip
 
 
 def _shelved(target: BackupsTarget) -> Shelved:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +43,10 @@ from bot.policy import Actor
 from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Secrets
 from bot.ports.backups import Backups
 from bot.ports.databases import Databases
+from bot.ports.journeys import Journeys
 from bot.ports.kubernetes import Kubernetes
 from bot.ports.metrics import Metrics as MetricsPort
+from bot.ports.partners import Partners
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
 from bot.releases.register import Releases
@@ -53,6 +55,7 @@ from bot.releases.spells import Spells
 from bot.run.state import Run
 from bot.settings import Settings, SettingsError
 from bot.steady.clock import Steady
+from bot.store.begun import Begun
 from bot.store.blobs import FileBlobs
 from bot.store.lease import Lease, take
 from bot.store.log import Keys, Store
@@ -86,6 +89,8 @@ class Wired:
     people: People
     notices: Notices
     secrets: Secrets
+    journeys: Journeys = field(kw_only=True)
+    partners: Partners = field(kw_only=True)
     backups: Backups
     metrics: MetricsPort
     releases: Spells
@@ -231,6 +236,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 metrics.counted("databases", databases), metrics.counted("registry", images), channels, staff, notices,
                 base.redactor, metrics.counted("backups", there.backups.bind(record, remembered)),
                 metrics.counted("metrics", there.metrics), Spells(base.releases, run.service),
+                journeys=metrics.counted("journeys", there.journeys.bind(Begun(base.store, clock))),
+                partners=there.partners,
             )  # fmt: skip
 
         serving = Serving(

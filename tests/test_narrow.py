@@ -8,9 +8,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from bot.adapters.journeys import Walks
+from bot.adapters.session import Session
 from bot.contract import Change, Edit, Effect, Scope
 from bot.handlers.narrow import PORT_NAMES, UndeclaredPort, narrow
 from bot.ports import Page, Ports, Unreachable
+from bot.ports.journeys import Journey, Request
 from bot.ports.kubernetes import Cluster, Kind, Place, Thing
 from bot.ports.metrics import Monitor
 from bot.testing import MemoryBlobs, ports
@@ -112,6 +115,17 @@ async def test_what_is_done_for_a_part_alone_sees_that_part_alone() -> None:
     only = Scope(only=frozenset({"us-1/deployment/worker"})).of(change)
     assert [e.target for e in only.edits] == ["us-1/deployment/worker/replicas"]
     assert [e.what for e in only.effects] == ["us-1/deployment/worker is unblocked"]
+
+
+def test_a_journey_is_not_walked_on_the_ways_into_a_cluster_that_is_left_out() -> None:
+    get = (Request("GET", "/"),)
+    both = Journey("shelf", "Shelf", ("api-eu", "api-us"), get, ways={"api-eu": "eu-1", "api-us": "us-1"})
+    one = Journey("us", "Us", ("api-us",), get, ways={"api-us": "us-1"})
+    free = Journey("free", "Free", ("api",), get)
+    walks = Walks("shop", {j.name: j for j in (both, one, free)}, {}, Session())
+    seen = narrow(ports(journeys=walks), {"journeys"}, Scope(frozenset({"us-1"}))).journeys
+    assert {n: j.targets for n, j in seen.catalogued.items()} == {"shelf": ("api-eu",), "free": ("api",)}
+    assert narrow(ports(journeys=walks), {"journeys"}).journeys is walks
 
 
 def test_the_ways_into_a_cluster_that_is_left_out_are_not_asked_how_they_are() -> None:

@@ -211,23 +211,7 @@ class HttpClient:
         headers: Mapping[str, str],
         data: bytes | None = None,
     ) -> Reply:
-        data = data or None
-        unsure = "" if method == "GET" else "; whether it took the change is unknown"
-        try:
-            async with self._connection.opened.request(
-                method, url, data=data, headers=headers, allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=target.timeout), middlewares=(_once,),
-            ) as answer:  # fmt: skip
-                raw = await _read(answer.content)
-                if raw is None:
-                    raise Unreachable(f"{what}: answered {answer.status} with more than {ANSWER_LIMIT} bytes{unsure}")
-                return _reply(answer.status, answer.headers, raw, answer.charset)
-        except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f"{what}: no connection to {url.authority} ({_cause(error)})") from error
-        except TimeoutError as error:
-            raise Unreachable(f"{what}: no answer within {target.timeout:g} s{unsure}") from error
-        except (aiohttp.ClientError, _Broken) as error:
-            raise Unreachable(f"{what}: the connection broke before the answer was whole{unsure}") from error
+        return await exchange(self._connection.opened, what, method, url, headers, data, target.timeout)
 
     def by_hand(self, target: str, path: str, field: str, value: Json) -> str:
         """What a person types to set one field of a document, and leave the rest as it is. LookupError, ValueError."""
@@ -254,6 +238,35 @@ class HttpClient:
         near = difflib.get_close_matches(name, self._targets, 1)
         known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(self._targets)) or 'none'}"
         raise LookupError(f"the catalogue has no HTTP target {name!r}; {known}")
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    what: str,
+    method: str,
+    url: URL,
+    headers: Mapping[str, str],
+    data: bytes | None,
+    timeout: float,
+) -> Reply:
+    """One request, sent once, no redirect followed. what: how it is called in an error, which holds no header;
+    timeout: seconds. Unreachable."""
+    unsure = "" if method == "GET" else "; whether it took the change is unknown"
+    try:
+        async with session.request(
+            method, url, data=data or None, headers=headers, allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout), middlewares=(_once,),
+        ) as answer:  # fmt: skip
+            raw = await _read(answer.content)
+            if raw is None:
+                raise Unreachable(f"{what}: answered {answer.status} with more than {ANSWER_LIMIT} bytes{unsure}")
+            return _reply(answer.status, answer.headers, raw, answer.charset)
+    except aiohttp.ClientConnectorError as error:
+        raise Unreachable(f"{what}: no connection to {url.authority} ({_cause(error)})") from error
+    except TimeoutError as error:
+        raise Unreachable(f"{what}: no answer within {timeout:g} s{unsure}") from error
+    except (aiohttp.ClientError, _Broken) as error:
+        raise Unreachable(f"{what}: the connection broke before the answer was whole{unsure}") from error
 
 
 class _Broken(Exception):
@@ -313,4 +326,5 @@ def _curl(method: str, url: URL, headers: Mapping[str, str], target: HttpTarget,
 
 
 def _cause(error: aiohttp.ClientConnectorError) -> str:
-    return (error.os_error.strerror or str(error.os_error) or type(error).__name__).lower()
+    why = (error.os_error.strerror or str(error.os_error) or type(error).__name__).lower()
+    return "nothing answers there" if why.startswith("connect call failed") else why

@@ -8,12 +8,14 @@ engine and the test kit use the same function, so what a handler's test allows i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from bot.contract import Scope
 from bot.ports import Http, Page, Ports, Unreachable
 from bot.ports.backups import Backups, Rules
 from bot.ports.databases import Database, Databases
+from bot.ports.journeys import Journey, Journeys
 from bot.ports.kubernetes import Cluster, Kind, Kubernetes, Place, Pod, Thing
 from bot.ports.metrics import Metrics, Monitor
 
@@ -151,9 +153,28 @@ class _Monitors:
         return [m for m in self._port.monitors if all(map(self._scope.sees, filter(None, (m.name, m.cluster))))]
 
 
+class _Journeys:
+    """`bot.ports.journeys.Journeys` without the ways into what is out of the scope."""
+
+    def __init__(self, port: Journeys, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def catalogued(self) -> Mapping[str, Journey]:
+        seen = {
+            name: replace(j, targets=tuple(t for t in j.targets if self._scope.sees(j.ways.get(t, t))))
+            for name, j in self._port.catalogued.items()
+        }
+        return {name: j for name, j in seen.items() if j.targets}
+
+
 _PARTED: Mapping[str, Any] = {
     "kubernetes": _Clusters,
     "http": _Pages,
+    "journeys": _Journeys,
     "databases": _Databases,
     "backups": _Shelves,
     "metrics": _Monitors,

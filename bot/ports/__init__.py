@@ -23,7 +23,9 @@ from bot.ports.releases import Releases as Releases
 if TYPE_CHECKING:
     from bot.ports.backups import Backups  # which need what stands here
     from bot.ports.databases import Databases
+    from bot.ports.journeys import Journeys
     from bot.ports.kubernetes import Kubernetes
+    from bot.ports.partners import Partners
 
 Json = JsonValue
 """Anything JSON can say."""
@@ -196,6 +198,12 @@ class Ports(Protocol):
 
     @property
     def releases(self) -> Releases: ...
+
+    @property
+    def journeys(self) -> Journeys: ...
+
+    @property
+    def partners(self) -> Partners: ...
 
     @property
     def registry(self) -> ImageRegistry: ...

@@ -33,7 +33,7 @@ def by_settings(settings: Settings) -> list[str]:
 
 
 def by_catalogue(catalogue: Catalogue) -> list[str]:
-    """Those that the catalogue's targets name."""
+    """Those that the catalogue's targets and journeys name."""
     targets = [t for s in catalogue.services.values() for t in s.targets.values()]
     names = frozenset[str]().union(*(t.variables for t in targets if isinstance(t, HttpTarget | PrometheusTarget)))
     logins = frozenset[str]().union(*(t.variables for t in targets if isinstance(t, PostgresTarget)))

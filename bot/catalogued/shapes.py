@@ -1,0 +1,57 @@
+"""Scalars that what stands below a service shares: paths, pointers, patterns, statuses, names of variables."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from bot.located.strict import Word
+
+
+def _pointer(text: str) -> str:
+    if text and not text.startswith("/"):
+        raise ValueError(f"{text!r}: a JSON pointer begins with /, like /order/id")
+    return text
+
+
+def _source(text: str) -> str:
+    kind, colon, name = text.partition(":")
+    if colon and kind in ("header", "cookie") and name:
+        return text
+    return _pointer(text)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error.msg}") from None
+    return text
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or text.startswith("//"):
+        raise ValueError("a path starts with one /, and is put behind the target's address")
+    return text
+
+
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("must be the name of an environment variable, like SHOP_PASSWORD; its value stands there")
+    return name
+
+
+def one_or_more(value: object) -> object:
+    """One word or number stands for a list of it."""
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+Pointer = Annotated[str, AfterValidator(_pointer)]
+Source = Annotated[str, AfterValidator(_source)]
+"""Where in an answer a value stands: /pointer, header:name or cookie:name."""
+Pattern = Annotated[str, AfterValidator(_pattern)]
+UrlPath = Annotated[str, AfterValidator(_path), Field(max_length=2000)]
+Variable = Annotated[Word, AfterValidator(_variable)]
+Statuses = Annotated[list[Annotated[int, Field(ge=100, le=599)]], BeforeValidator(one_or_more), Field(min_length=1)]
