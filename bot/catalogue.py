@@ -9,6 +9,7 @@ services:
       eu-1: {kubernetes: eu-1, namespace: shop, wave: 1, workers: [deployment/shop-worker], settings: [shop-settings]}
       db: {postgres: "db.internal:5432/shop", login: SHOP_DB_LOGIN, admin: SHOP_DB_ADMIN, migrations: /srv/shop}
       prom: {prometheus: "http://prometheus.internal:9090", series: {errors: {query: "sum(rate(errors_total[1m]))"}}}
+      cache: {redis: "cache.internal:6379/0", password: SHOP_CACHE_PASSWORD, flush: ["shop:{release}:"]}
     depends_on: [billing]
     floor: "2.3.0"
     stable_after: 6h
@@ -46,6 +47,7 @@ from pydantic import (
 
 from bot.catalogued.journeys import JourneyFile, check_journeys, journeys_of
 from bot.catalogued.partners import PartnerFile, check_partners, partners_of
+from bot.catalogued.redis import RedisTarget
 from bot.contract import Json, canonical
 from bot.located import Path, Report
 from bot.located.shapes import Shape
@@ -425,6 +427,7 @@ KINDS = {
     "postgres": "PostgresTarget",
     "backups": "BackupsTarget",
     "prometheus": "PrometheusTarget",
+    "redis": "RedisTarget",
 }
 """Kinds of targets: the key that says the kind, and its class. A new kind is one more class, named here and below."""
 BESIDE = ("journeys", "partners")
@@ -449,7 +452,8 @@ Target = Annotated[
     | Annotated[KubernetesTarget, Tag("KubernetesTarget")]
     | Annotated[PostgresTarget, Tag("PostgresTarget")]
     | Annotated[BackupsTarget, Tag("BackupsTarget")]
-    | Annotated[PrometheusTarget, Tag("PrometheusTarget")],
+    | Annotated[PrometheusTarget, Tag("PrometheusTarget")]
+    | Annotated[RedisTarget, Tag("RedisTarget")],
     Discriminator(_kind, custom_error_type=NEITHER, custom_error_message=_ONE_KIND),
 ]
 """One thing that is read and changed; the key of its kind says which."""

@@ -49,6 +49,8 @@ that before anything runs."""
 
 HttpTarget = Annotated[str, Field(json_schema_extra={NAMES: "http"})]
 """Type of a parameter that names an HTTP target of the service."""
+RedisTarget = Annotated[str, Field(json_schema_extra={NAMES: "redis"})]
+"""Type of a parameter that names a Redis target of the service."""
 ServiceName = Annotated[str, Field(min_length=1, json_schema_extra={NAMES: "service"})]
 """Type of a parameter that names a service."""
 

@@ -31,6 +31,8 @@ from bot.adapters.journeys import Walks
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.adapters.prometheus import Prometheus
 from bot.adapters.prometheus import PrometheusTarget as Watcher
+from bot.adapters.redis import Pacing, RedisCaches, Server
+from bot.adapters.redis import RedisTarget as CacheTarget
 from bot.adapters.session import Session
 from bot.catalogue import (
     BackupsTarget,
@@ -41,6 +43,7 @@ from bot.catalogue import (
     PrometheusTarget,
     Service,
 )
+from bot.catalogued.redis import RedisTarget
 from bot.contract import Edit
 from bot.engine.ground import Ground
 from bot.node.reloading import InForce
@@ -91,6 +94,7 @@ class Adapters:
     journeys: Walks = field(kw_only=True)
     partners: Listed = field(kw_only=True)
     databases: Databases | NoDatabases = field(default_factory=NoDatabases)
+    caches: RedisCaches = field(default_factory=lambda: RedisCaches([]))
     backups: ServiceBackups = field(default_factory=lambda: ServiceBackups({}))
     metrics: Prometheus = field(default_factory=Prometheus)
 
@@ -98,11 +102,13 @@ class Adapters:
     def named(self) -> Mapping[str, Where]:
         """Target -> which place it is, as far as the catalogue alone tells."""
         clusters = {c.name: Where("not known", "", "kubernetes") for c in self.kubernetes.clusters}
-        return {**self.http.where(), **clusters, **self.databases.named, **self.backups.where(), **self.metrics.where()}
+        every = (self.http, self.backups, self.metrics, self.caches)
+        told = {name: place for each in every for name, place in each.where().items()}
+        return {**clusters, **self.databases.named, **told}
 
     async def ping(self) -> Mapping[str, str]:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
-        every = (self.http, self.kubernetes, self.databases, self.backups, self.metrics)
+        every = (self.http, self.kubernetes, self.databases, self.backups, self.metrics, self.caches)
         found = await asyncio.gather(*(each.ping() for each in every))
         return {name: fault for each in found for name, fault in each.items()}
 
@@ -115,7 +121,7 @@ class Adapters:
                 found += self.kubernetes.by_hand(list(same))
                 continue
             for e in same:
-                if known := self.databases.by_hand([e]):
+                if known := self.databases.by_hand([e]) or self.caches.by_hand([e]):
                     found += known
                     continue
                 target, _, path = e.target.partition("/")
@@ -141,7 +147,7 @@ class Adapters:
                 databases = await self.databases.where()
         except TimeoutError:
             databases = self.databases.named
-        return {**self.http.where(), **known, **databases, **self.backups.where(), **self.metrics.where()}
+        return {**self.named, **known, **databases}
 
     async def close(self) -> None:
         """End every connection."""
@@ -151,6 +157,7 @@ class Adapters:
         await self.databases.close()
         await self.backups.close()
         await self.metrics.close()
+        await self.caches.close()
 
 
 def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
@@ -167,7 +174,7 @@ def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | N
 def _adapters(
     settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext, catalogue: Catalogue
 ) -> Adapters:
-    http, clusters, databases, shelves, watchers = {}, [], {}, {}, []
+    http, clusters, databases, shelves, watchers, caches = {}, [], {}, {}, [], []
     for name, target in service.targets.items():
         match target:
             case HttpTarget():
@@ -182,6 +189,8 @@ def _adapters(
                 watchers.append(_watcher(name, target))
             case PostgresTarget():
                 databases[name] = target
+            case RedisTarget():
+                caches.append(_cache(name, target, trusted))
             case BackupsTarget():
                 shelves[name] = _shelved(target)
     client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
@@ -189,6 +198,7 @@ def _adapters(
         client,
         Clusters(clusters, settings.kubeconfig),
         _databases(settings, databases, service, catalogue),
+        RedisCaches(caches),
         ServiceBackups(shelves),
         Prometheus(watchers, trust=trusted),
         journeys=_walks(service, http, redactor, trusted),
@@ -248,6 +258,18 @@ def _own(url: str) -> tuple[str, int, str] | None:
 
 def _shares(service: Service, target: PostgresTarget) -> bool:
     return any(isinstance(t, PostgresTarget) and t.parts == target.parts for t in service.targets.values())
+
+
+def _cache(name: str, target: RedisTarget, trusted: ssl.SSLContext) -> CacheTarget:
+    """With the password that the environment has for it."""
+    host, port, number = target.parts
+    password = os.environ.get(target.password, "") if target.password else ""
+    lacking = (target.password,) if target.password and not password else ()
+    server = Server(
+        host, port, number, target.username or "", password, target.password or "", lacking, target.cluster,
+        target.timeout, trusted if target.tls else None,
+    )  # fmt: skip
+    return CacheTarget(target.cache(name), server, Pacing(target.latency, rate=target.rate))
 
 
 def _endpoint(target: HttpTarget) -> Endpoint:

@@ -42,6 +42,7 @@ from bot.plan.named import Plans
 from bot.policy import Actor
 from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Secrets
 from bot.ports.backups import Backups
+from bot.ports.caches import Caches
 from bot.ports.databases import Databases
 from bot.ports.journeys import Journeys
 from bot.ports.kubernetes import Kubernetes
@@ -84,6 +85,7 @@ class Wired:
     http: Http
     kubernetes: Kubernetes
     databases: Databases
+    caches: Caches
     registry: ImageRegistry
     channels: Channels
     people: People
@@ -233,7 +235,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             remembered = Remembered(base.store, clock)
             return Wired(
                 base.files, metrics.counted("http", http), metrics.counted("kubernetes", kubernetes),
-                metrics.counted("databases", databases), metrics.counted("registry", images), channels, staff, notices,
+                metrics.counted("databases", databases), metrics.counted("caches", there.caches.bind(record)),
+                metrics.counted("registry", images), channels, staff, notices,
                 base.redactor, metrics.counted("backups", there.backups.bind(record, remembered)),
                 metrics.counted("metrics", there.metrics), Spells(base.releases, run.service),
                 journeys=metrics.counted("journeys", there.journeys.bind(Begun(base.store, clock))),

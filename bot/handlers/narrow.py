@@ -14,6 +14,7 @@ from typing import Any, cast
 from bot.contract import Scope
 from bot.ports import Http, Page, Ports, Unreachable
 from bot.ports.backups import Backups, Rules
+from bot.ports.caches import Cache, Caches
 from bot.ports.databases import Database, Databases
 from bot.ports.journeys import Journey, Journeys
 from bot.ports.kubernetes import Cluster, Kind, Kubernetes, Place, Pod, Thing
@@ -171,6 +172,20 @@ class _Journeys:
         return {name: j for name, j in seen.items() if j.targets}
 
 
+class _Caches:
+    """`bot.ports.caches.Caches` without those that are out of the scope."""
+
+    def __init__(self, port: Caches, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def caches(self) -> Sequence[Cache]:
+        return [c for c in self._port.caches if self._scope.sees(c.name)]
+
+
 _PARTED: Mapping[str, Any] = {
     "kubernetes": _Clusters,
     "http": _Pages,
@@ -178,6 +193,7 @@ _PARTED: Mapping[str, Any] = {
     "databases": _Databases,
     "backups": _Shelves,
     "metrics": _Monitors,
+    "caches": _Caches,
 }
 """Ports behind which there are several places."""
 

@@ -22,6 +22,7 @@ from bot.ports.releases import Releases as Releases
 
 if TYPE_CHECKING:
     from bot.ports.backups import Backups  # which need what stands here
+    from bot.ports.caches import Caches
     from bot.ports.databases import Databases
     from bot.ports.journeys import Journeys
     from bot.ports.kubernetes import Kubernetes
@@ -204,6 +205,9 @@ class Ports(Protocol):
 
     @property
     def partners(self) -> Partners: ...
+
+    @property
+    def caches(self) -> Caches: ...
 
     @property
     def registry(self) -> ImageRegistry: ...

@@ -15,6 +15,7 @@ import yaml
 from pydantic import SecretStr
 
 from bot.catalogue import Catalogue, HttpTarget, PostgresTarget, PrometheusTarget
+from bot.catalogued.redis import RedisTarget
 from bot.redaction.redactor import WORD
 from bot.settings import Settings
 
@@ -35,7 +36,8 @@ def by_settings(settings: Settings) -> list[str]:
 def by_catalogue(catalogue: Catalogue) -> list[str]:
     """Those that the catalogue's targets and journeys name."""
     targets = [t for s in catalogue.services.values() for t in s.targets.values()]
-    names = frozenset[str]().union(*(t.variables for t in targets if isinstance(t, HttpTarget | PrometheusTarget)))
+    whole = [t for t in targets if isinstance(t, HttpTarget | PrometheusTarget | RedisTarget)]
+    names = frozenset[str]().union(*(t.variables for t in whole))
     logins = frozenset[str]().union(*(t.variables for t in targets if isinstance(t, PostgresTarget)))
     passwords = [os.environ.get(name, "").partition(":")[2] for name in logins]
     found = [os.environ.get(name, "") for name in names] + [p for p in passwords if not _is_word(p)]
