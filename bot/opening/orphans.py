@@ -24,11 +24,12 @@ from bot.run.state import Run
 @dataclass(frozen=True, slots=True)
 class Left:
     """freezes: target -> the rules that stand there; bans: version -> the same; owned: objects whose fields the bot has
-    set; lost: cluster -> why it could not be read."""
+    set; paused: those of them that stand still; lost: cluster -> why it could not be read."""
 
     freezes: Mapping[str, Json] = field(default_factory=dict)
     bans: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     owned: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
     lost: Mapping[str, str] = field(default_factory=dict)
 
     def freeze(self, service: str) -> Change | None:
@@ -49,12 +50,14 @@ class Left:
             where = ", ".join(dict.fromkeys(Place.of(t).cluster for t in guards))
             text = f"`rollback-bot release ban {service} {version}` takes it over, `release lift` then ends it"
             found.append((f"{where}: {version} is banned, by a run that this database does not know", text))
-        if self.owned:
-            shown = ", ".join(self.owned[:5]) + (f" and {len(self.owned) - 5} more" if len(self.owned) > 5 else "")
+        if self.paused:
+            text = "how many there were stands in the by-hand file of the run that is lost; start them by that"
+            found.append((f"stand still, set so in no run that this database knows: {_few(self.paused)}", text))
+        if moving := [t for t in self.owned if t not in self.paused]:
             text = (
                 "look whether they are as they should be; the next rollback's end gives the fields back to their tools"
             )
-            found.append((f"fields were set by the bot, in no run that this database knows: {shown}", text))
+            found.append((f"fields were set by the bot, in no run that this database knows: {_few(moving)}", text))
         return found
 
 
@@ -75,8 +78,13 @@ async def left(kube: Kubernetes, service: str, runs: Iterable[Run], ledger: Ledg
                 bans.setdefault(version, {})[target] = rules
     touched = {str(Place.of(e.target)) for run in known for s in run.steps.values() if s.made is not None
                for e in s.made.edits if _in_cluster(e.target)}  # fmt: skip
-    owned = [str(t.place) for t in things if t.facts.get("owned") and str(t.place) not in touched]
-    return Left(freezes, bans, tuple(owned), lost)
+    owned = [t for t in things if t.facts.get("owned") and str(t.place) not in touched]
+    paused = tuple(str(t.place) for t in owned if t.fields.get("replicas") == 0 or t.fields.get("suspend") is True)
+    return Left(freezes, bans, tuple(str(t.place) for t in owned), paused, lost)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 async def left_freeze(kube: Kubernetes, service: str, runs: Iterable[Run]) -> Change | None:

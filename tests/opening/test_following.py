@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,20 +75,40 @@ class Paused:
         return [await self.bot.store.load(h.run) for h in heads]
 
 
+def house_in(folder: Path, shop: str, cluster: Cluster) -> Works:
+    """Where a bot lives whose worker is a CronJob of the cluster."""
+    folder.mkdir()
+    house = Works(folder, shop, kubeconfig=str(cluster.kubeconfig("bot")))
+    house.in_cluster("pausing", PLAN, ", workers: [cronjob/shop-settle]")
+    upgraded(house)
+    return house
+
+
+@asynccontextmanager
+async def pausing(folder: Path, shop: str, cluster: Cluster) -> AsyncIterator[Paused]:
+    """A bot whose run has paused the worker."""
+    house = await asyncio.to_thread(house_in, folder, shop, cluster)
+    async with wiring.running(house.settings) as bot:
+        await fill(bot, house)
+        wanted = Wanted("shop", "payments fail", plan="pausing")
+        run = await bot.rollbacks.open(wanted, await bot.people.person("ana"), "test")
+        assert isinstance(run, Run), run
+        run = await until(bot, run.id, lambda r: bool(r.debts) and not r.steps["pause"].open)
+        yield Paused(bot, cluster, house, run)
+
+
 @pytest.fixture
-async def paused(tmp_path: Path) -> AsyncIterator[Paused]:
+async def place() -> AsyncIterator[tuple[str, Cluster]]:
+    """A shop's address, and the cluster that its worker is in."""
     async with Shop("2.4.0", delay=0.1) as shop, Cluster("eu-1", kubelet=False) as cluster:
         cluster.apply(namespace(), part("shop", SETTLE))
-        house = Works(tmp_path, shop.url, kubeconfig=str(cluster.kubeconfig("bot")))
-        house.in_cluster("pausing", PLAN, ", workers: [cronjob/shop-settle]")
-        await asyncio.to_thread(upgraded, house)
-        async with wiring.running(house.settings) as bot:
-            await fill(bot, house)
-            wanted = Wanted("shop", "payments fail", plan="pausing")
-            run = await bot.rollbacks.open(wanted, await bot.people.person("ana"), "test")
-            assert isinstance(run, Run), run
-            run = await until(bot, run.id, lambda r: bool(r.debts) and not r.steps["pause"].open)
-            yield Paused(bot, cluster, house, run)
+        yield shop.url, cluster
+
+
+@pytest.fixture
+async def paused(tmp_path: Path, place: tuple[str, Cluster]) -> AsyncIterator[Paused]:
+    async with pausing(tmp_path / "bot", *place) as begun:
+        yield begun
 
 
 async def test_the_fields_are_given_back_by_a_run_of_its_own_once_nothing_is_owed(paused: Paused) -> None:
@@ -117,3 +138,15 @@ async def test_what_a_dead_node_has_missed_is_caught_up_with(paused: Paused) -> 
     (gives,) = await paused.disowning()
     await until(paused.bot, gives.id, lambda r: r.closed is not None)
     assert paused.owned() == []
+
+
+async def test_a_fresh_bot_names_the_workers_that_a_lost_database_has_left_paused(
+    tmp_path: Path, place: tuple[str, Cluster]
+) -> None:
+    async with pausing(tmp_path / "lost", *place) as lost:
+        assert (await lost.bot.rollbacks.left("shop")).lines("shop") == []
+    house = await asyncio.to_thread(house_in, tmp_path / "fresh", *place)
+    async with wiring.running(house.settings) as fresh:
+        ((text, hint),) = (await fresh.rollbacks.left("shop")).lines("shop")
+        assert text == "stand still, set so in no run that this database knows: eu-1/cronjob/shop-settle"
+        assert "by-hand file" in hint
