@@ -24,7 +24,7 @@ async def play(name: str = "rollback") -> None:
     say("A Slack workspace, two Kubernetes clusters, a shop and the bot, on this machine; nothing else is touched.")
     watch = SHORT_WATCH.split(",")[0].removeprefix("for: ")
     say(f"The plan is the standard one, with a short watch ({watch}, not 15m).")
-    async with Stage() as stage:
+    async with Stage(second=story.second) as stage:
         try:
             async with Live(stage, say) as live:
                 say("")

@@ -26,6 +26,7 @@ import aiohttp
 import yaml
 
 from bot.playground.free_port import free_port
+from bot.playground.prometheus import installed
 from bot.playground.shop.shop import Shop
 from bot.playground.shop.traffic import Traffic
 from bot.playground.staged import Staged
@@ -43,6 +44,8 @@ ROLES: dict[str, dict[str, Any]] = {
 }
 CHANNELS = {"incident": [f"#{HERE}", "#shop-private"], "stakeholders": ["#status"]}
 WATCH = "for: 15m, every: 30s, passes: 20"
+OLDER, NEWEST = 6 * 3600.0, 900.0
+"""Ages in seconds of the backups that there are."""
 SHORT_WATCH = "for: 8s, every: 2s, passes: 3"
 _SECRET, _CI_TOKEN = "demo-webhook-secret", "demo-pipeline-token"
 _START = 60.0
@@ -55,9 +58,11 @@ class DemoFailed(Exception):
 
 @dataclass
 class Stage(Staged):
-    """`async with Stage() as stage`. watch: how long the standard plan watches here; per_second: payments."""
+    """`async with Stage() as stage`. watch: how long the standard plan watches here; per_second: payments; second: the
+    shop has its second half, watched by Prometheus where that is installed."""
 
     watch: str = SHORT_WATCH
+    second: bool = False
     per_second: float = 5.0
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rollback-demo-")))
     port: int = field(default_factory=free_port)
@@ -78,6 +83,11 @@ class Stage(Staged):
         return self._shop
 
     @property
+    def watched(self) -> bool:
+        """Whether Prometheus watches the shop."""
+        return self.second and installed()
+
+    @property
     def traffic(self) -> Traffic:
         """The customers. LookupError before the context is entered."""
         if self._traffic is None:
@@ -90,8 +100,12 @@ class Stage(Staged):
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         await self._stack.enter_async_context(self.workspace)
         self._shop = await self._stack.enter_async_context(
-            Shop(self.folder / "shop", deployed=("2.3.9",), schedule="*/5 * * * *")
-        )
+            Shop(self.folder / "shop", deployed=("2.3.9",), schedule="*/5 * * * *", second=self.second,
+                 watched=self.watched)
+        )  # fmt: skip
+        if self._shop.data is not None:
+            for age in (OLDER, NEWEST):
+                await asyncio.to_thread(self._shop.data.backup, age)
         self._traffic = await self._stack.enter_async_context(self._shop.traffic(self.per_second))
         told = yaml.safe_load(self._shop.catalogue(people={}))
         told["roles"] = ROLES
@@ -131,8 +145,9 @@ class Stage(Staged):
             "ROLLBACK_CI_TOKEN": _CI_TOKEN,
             "ROLLBACK_TICK": "0.5",
         }
+        beside = dict(self.shop.beside.variables) if self.shop.beside is not None else {}
         keep = {k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK_")}
-        return {**keep, **own, **({"ROLLBACK_TOKEN": token} if token else {})}
+        return {**keep, **own, **beside, **({"ROLLBACK_TOKEN": token} if token else {})}
 
     async def host(self, *words: str, token: str = "") -> str:
         """What `rollback-bot` says to somebody on the bot's host. DemoFailed unless it ends well."""

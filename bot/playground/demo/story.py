@@ -26,7 +26,7 @@ BAD = "2.4.1"
 class Story:
     """title: for people; serves: what runs at the end; tell: plays it, and returns when the run has ended; before: how
     it came to it; bad: the release that must stay out afterwards, empty where none; deploys: releases that the bot
-    puts into the clusters; runs: of the bot."""
+    puts into the clusters; runs: of the bot; second: the shop has its second half."""
 
     title: str
     serves: str
@@ -35,6 +35,7 @@ class Story:
     bad: str = BAD
     deploys: int = 1
     runs: int = 1
+    second: bool = False
 
 
 async def bad_release(stage: Stage, live: Live, look: float = 3.0) -> None:

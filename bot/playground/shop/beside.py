@@ -89,9 +89,9 @@ class Beside:
             "prometheus": self.prometheus,
             "alertmanager": self.alertmanager,
             "series": {
-                "payments failing": {"query": monitoring.ERRORS, "limit": 0.05, "noise": 0.02, "samples": enough},
+                "payments_failing": {"query": monitoring.ERRORS, "limit": 0.05, "noise": 0.02, "samples": enough},
                 "answers": {"query": monitoring.SLOWEST, "unit": "s", "limit": 2.0, "noise": 0.3, "samples": enough},
-                "jobs failing": {"query": monitoring.JOBS, "unit": "/s", "limit": 0.5, "noise": 0.2, "samples": enough},
+                "jobs_failing": {"query": monitoring.JOBS, "unit": "/s", "limit": 0.5, "noise": 0.2, "samples": enough},
             },
         }
 

@@ -11,7 +11,7 @@ from bot.playground.shop.manifests import NAMESPACE, SETTINGS
 from bot.playground.shop.releases import SERVICE
 from bot.playground.shop.rights import BREAK_GLASS
 
-NAMED = ("db",)
+NAMED = ("db", "backups", "monitor")
 """Targets of the second half that the catalogue names."""
 ROLES: Mapping[str, Sequence[str]] = {"commander": ["ana", "dee"], "approver": ["ben", "cho"]}
 CHANNELS: Mapping[str, Sequence[str]] = {"incident": ["#inc-4211"], "stakeholders": ["#status"]}

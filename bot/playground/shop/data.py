@@ -35,6 +35,8 @@ from bot.playground.shop.cache import Valkey
 from bot.playground.shop.database import Books
 from bot.playground.shop.orders import EVENTS, GROUP, JOBS, TAKEN, begin
 from bot.playground.shop.releases import SERVICE, VERSIONS
+from bot.playground.shop.tenants import MAINTENANCE
+from bot.playground.shop.truth import Second
 from bot.playground.valkey import private_valkey
 
 LOGINS = {"app": ("shop_app", "playground-app"), "owner": ("shop_owner", "playground-owner"), "admin": SUPERUSER}
@@ -202,6 +204,21 @@ class Data:
                 found.update(some)
                 if cursor == "0":
                     return sorted(found)
+
+    def second(self) -> Second:
+        """How all of it is."""
+        read_only = self.rows(
+            "SELECT 1 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = %s"
+            " AND 'default_transaction_read_only=on' = ANY(s.setconfig)", self.name, database="postgres",
+        )  # fmt: skip
+        try:
+            synthetic = int(self.rows("SELECT count(*) FROM tenants")[0][0])
+        except psycopg.errors.UndefinedTable:
+            synthetic = 0
+        with Valkey(self.valkey) as valkey:
+            switched = valkey.ask("HGET", MAINTENANCE, "read_only") == "1"
+        keys = {version: len(self.keys(f"{SERVICE}:{version}:")) for version in VERSIONS}
+        return Second(self.revision(), self.queue(), self.pending(), keys, synthetic, bool(read_only) or switched)
 
     # -- backups -----------------------------------------------------------------------------------------------------
 

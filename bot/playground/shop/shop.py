@@ -283,6 +283,7 @@ class Shop(Staged):
         names = {image.partition("@")[2]: v for v, images in self.images.items() for image in images.values()}
         thanked = {id for t in self._traffic for id in t.thanked}  # first: whoever pays meanwhile is not lost
         counted = await asyncio.to_thread(books)
+        second = await asyncio.to_thread(self.data.second) if self.data is not None else None
         late = [t.of_late(seconds) for t in self._traffic]
         tried = sum(s.total for s in late)
         unpaid = sum(s.failed + s.broken for s in late)
@@ -293,4 +294,5 @@ class Shop(Staged):
             queued=counted.queued,
             lost=(*counted.lost, *sorted(thanked - counted.payments)),
             doubled=counted.doubled,
+            second=second,
         )

@@ -13,11 +13,25 @@ _PAUSED = "autoscaling.keda.sh/paused-replicas"
 
 
 @dataclass(frozen=True, slots=True)
+class Second:
+    """The second half. revision: of the schema; kinds: of jobs in the queue or in hand, with their number; pending:
+    events that somebody took and did not finish; keys: release -> how many there are in the cache; synthetic: accounts
+    that a journey has left; closed: the shop, or its database, takes no writes."""
+
+    revision: str
+    kinds: Mapping[str, int]
+    pending: int
+    keys: Mapping[str, int]
+    synthetic: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
     """running: cluster -> workload -> versions in its template and its pods, the unknown ones as "?"; paused: what was
     stopped, `eu-1/deployment/shop-worker`; failing: share of payments (0 to 1), None where nobody paid; queued: jobs
     not done; lost: payments that were thanked for and are not there, or have no job or receipt; doubled: payments
-    with two receipts or settlements."""
+    with two receipts or settlements; second: None where the shop has no second half."""
 
     running: Mapping[str, Mapping[str, tuple[str, ...]]]
     paused: tuple[str, ...]
@@ -25,6 +39,7 @@ class Truth:
     queued: int
     lost: tuple[str, ...]
     doubled: tuple[str, ...]
+    second: Second | None = None
 
     def serves(self, version: str) -> bool:
         """Whether this version runs everywhere and nothing else does."""
