@@ -72,6 +72,7 @@ _KNOWN_KEYS = ConfigDict(extra="forbid")
 class Release:
     """One released version of a service, as registered. `images`: workload -> image by digest; `frontend`:
     prefix of the build; `schema`: revision of the database schema; `migrations`: image or tree they live in;
+    `compatible`: the oldest revision whose releases work on this one's schema as well, where it says so;
     `settings`: its record (`bot.workloads.record`), noted when it first served; `last`: the same as it served last,
     where others have changed it since."""
 
@@ -83,6 +84,7 @@ class Release:
     migrations: str | None = None
     settings: Blob | None = None
     last: Blob | None = None
+    compatible: str | None = None
 
     @property
     def digests(self) -> frozenset[str]:

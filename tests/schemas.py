@@ -19,6 +19,7 @@ import pytest
 from psycopg.rows import TupleRow
 
 from bot.adapters.postgres import Databases, DatabaseTarget
+from bot.contract import Json
 from bot.ports.databases import Database
 
 INI = """
@@ -229,3 +230,14 @@ def place(url: str, releases: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         folder=str(releases), lock=0.5, timeout=5.0,
     )  # fmt: skip
     yield Place(url, releases, target, {})
+
+
+async def world(place: Place) -> dict[str, Json]:
+    """All that a handler could touch there: every object, every row, the stamp."""
+    tables = [
+        str(row[0]) for row in place.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    ]
+    found: dict[str, Json] = {**await place.databases.shape("db")}
+    for table in tables:
+        found[f"rows of {table}"] = [str(row[0]) for row in place.sql(f"SELECT t::text FROM {table} t ORDER BY 1")]
+    return found

@@ -40,6 +40,7 @@ def list_(service: str) -> None:
 @click.option("--frontend", metavar="PREFIX", help="Prefix of the frontend build.")
 @click.option("--schema", metavar="REVISION", help="Revision of the database schema.")
 @click.option("--migrations", metavar="IMAGE", help="Image or tree that its migrations live in.")
+@click.option("--compatible", metavar="REVISION", help="Oldest revision whose releases work on its schema too.")
 @click.option("--serving-since", metavar="TIME", help="Since when it serves, where it does already.")
 @click.option("--file", "source", type=_FILE, help="All of it as JSON.")
 def record(

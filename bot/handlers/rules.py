@@ -17,8 +17,11 @@ from pydantic import BaseModel
 from bot.contract import NAMES, Action, Handler
 from bot.handlers.narrow import PORT_NAMES
 
-SHARED = Path(__file__).parent.parent / "workloads"
-OURS = {"bot.contract", "bot.observed", "bot.ports", "bot.workloads"}
+ROOMS = ("workloads", "schemas")
+"""Packages of the bot that hold what handlers share."""
+SHARED = Path(__file__).parent.parent
+SHARING = tuple(f"bot.{room}." for room in ROOMS)
+OURS = {"bot.contract", "bot.observed", "bot.ports", *(f"bot.{room}" for room in ROOMS)}
 REACHING = {
     "builtins", "concurrent", "ctypes", "ftplib", "http", "imaplib", "importlib", "io", "multiprocessing", "os",
     "pathlib", "poplib", "random", "secrets", "select", "shutil", "signal", "smtplib", "socket", "socketserver",
@@ -78,7 +81,7 @@ def of_source(source: str, needs: frozenset[str], package: str = "") -> Iterator
     for module in _imported(tree):
         first = module.partition(".")[0]
         reaching = {module, first} & REACHING
-        ours = module in OURS or module.startswith(("bot.observed.", "bot.ports.", "bot.workloads."))
+        ours = module in OURS or module.startswith(("bot.observed.", "bot.ports.", *SHARING))
         own = bool(package) and first == package
         if reaching or not (ours or own or first == "pydantic" or first in sys.stdlib_module_names):
             yield f"imports {module}; only bot.contract, bot.ports, pydantic and what reaches nowhere is allowed"
@@ -104,9 +107,9 @@ def _shared(tree: ast.AST) -> Iterator[ast.AST]:
     asked = [tree]
     while asked:
         for module in {*_imported(asked.pop())} - seen:
-            path = SHARED / f"{module.removeprefix('bot.workloads.')}.py"
+            path = SHARED / f"{module.removeprefix('bot.').replace('.', '/')}.py"
             seen.add(module)
-            if module.startswith("bot.workloads.") and path.exists():
+            if module.startswith(SHARING) and path.exists():
                 asked.append(found := ast.parse(path.read_text(encoding="utf-8")))
                 yield found
 
@@ -117,7 +120,8 @@ def _imported(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = node.module or "."
-            yield from (f"{module}.{a.name}" for a in node.names) if module in ("bot", "bot.workloads") else [module]
+            whole = module == "bot" or f"{module}." in SHARING
+            yield from (f"{module}.{a.name}" for a in node.names) if whole else [module]
 
 
 def called(tree: ast.AST) -> Iterator[str]:

@@ -118,8 +118,9 @@ class Loss:
 class Toll:
     """What a way costs. along: what goes without being named in a script; refused: what uses something that goes, so
     that the script fails; unread: what could not be read; stays: what the other direction made and this one leaves;
-    unfit: rule of the older schema -> rows that break it (None: not counted); idle: revisions whose script does nothing
-    although the other direction does something; foreign: value that the older release does not know -> rows with it."""
+    unfit: rule of the older schema -> rows that break it, so that the script fails (None: not counted); idle: revisions
+    whose script does nothing although the other direction does something; foreign: what the older release does not
+    know, a value or the breach of a rule -> rows with it (None: not counted)."""
 
     losses: tuple[Loss, ...] = ()
     along: tuple[str, ...] = ()
@@ -169,8 +170,9 @@ class Databases(Protocol):
         """The revisions from where its stamp is to `to`, by a release's migrations: what its record calls them."""
         ...
 
-    async def standing(self, name: str, scripts: str, revisions: Sequence[str]) -> Mapping[str, bool]:
-        """Which of these revisions are in force there, those that no row of the version table names included."""
+    async def standing(self, name: str, scripts: str, revisions: Sequence[str]) -> Mapping[str, str]:
+        """Revision -> itself where it is in force, also where no row of the version table names it; else the one below
+        it."""
         ...
 
     async def toll(self, name: str, route: Route) -> Toll:

@@ -334,6 +334,10 @@ class ReleasePayload(BaseModel):
     frontend: Annotated[str | None, Field(description="Prefix of the frontend build.")] = None
     schema_: Annotated[str | None, Field(alias="schema", description="Revision of the database schema.")] = None
     migrations: Annotated[str | None, Field(description="Image or tree that its migrations live in.")] = None
+    compatible: Annotated[
+        str | None,
+        Field(description="Oldest schema revision whose releases work on this one's schema too: keeping it is proven."),
+    ] = None
     serving_since: Annotated[
         AwareDatetime | None, Field(description="Since when it serves (RFC 3339), where it does already.")
     ] = None
@@ -341,7 +345,10 @@ class ReleasePayload(BaseModel):
     @property
     def release(self) -> Release:
         """What is registered; `faults` says whether it can be."""
-        return Release(self.version, self.commit, self.images, self.frontend, self.schema_, self.migrations)
+        return Release(
+            self.version, self.commit, self.images, self.frontend, self.schema_, self.migrations,
+            compatible=self.compatible,
+        )  # fmt: skip
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:

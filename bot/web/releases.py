@@ -50,6 +50,7 @@ def _free(p: ReleasePayload) -> Iterator[str]:
         p.frontend or "",
         p.schema_ or "",
         p.migrations or "",
+        p.compatible or "",
         *p.images,
         *p.images.values(),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from bot.adapters.http import HttpClient, HttpTarget
 from bot.playground.single import Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports
+from tests.schemas import SHOP, Place, place
 
 
 class Clock:
@@ -45,3 +47,18 @@ async def ports_for(shop: Shop) -> AsyncIterator[PortsFor]:
 
     yield bound
     await http.close()
+
+
+@pytest.fixture
+def database(pg_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A service's database, without tables yet."""
+    with place(pg_database, tmp_path / "releases", monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+async def migrated(database: Place) -> Place:
+    """At 0042, by the migrations of 2.4.1."""
+    database.release("2.4.1", *SHOP)
+    await database.upgrade("2.4.1", "0042")
+    return database

@@ -117,11 +117,12 @@ class _Scripts:
             })  # fmt: skip
         return {"steps": found, "inverse": inverse, "heads": sorted(self.script.get_heads())}
 
-    def do_standing(self, at: list[str], revisions: list[str]) -> dict[str, bool]:
-        """Which revisions are in force, where the version table holds `at`."""
+    def do_standing(self, at: list[str], revisions: list[str]) -> dict[str, str]:
+        """Revision -> itself where it is in force, else the one below; the version table holds `at`."""
         known = {r.revision for r in self.script.revision_map._get_ancestor_nodes(
             self.script.get_revisions(tuple(at)), include_dependencies=True, check=False)} if at else set()  # fmt: skip
-        return {r: r in known for r in revisions}
+        below = {r: "+".join(self.script.get_revision(r)._normalized_down_revisions) or "base" for r in revisions}
+        return {r: r if r in known else below[r] for r in revisions}
 
     def _sql(self, revision: Any, direction: str) -> tuple[str | None, str]:
         """What one revision sends; None and why where that cannot be told without a database."""

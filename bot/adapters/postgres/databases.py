@@ -120,7 +120,7 @@ class Databases:
         """See the port."""
         return await self._scripts[name].walk(scripts, await self._stamp(name), to)
 
-    async def standing(self, name: str, scripts: str, revisions: Sequence[str]) -> Mapping[str, bool]:
+    async def standing(self, name: str, scripts: str, revisions: Sequence[str]) -> Mapping[str, str]:
         """See the port."""
         return await self._scripts[name].standing(scripts, await self._stamp(name), revisions)
 

@@ -148,12 +148,12 @@ class Scripts:
             raise BadScripts(f"{scripts}: {odd[0]} is a merge, under which there are several heads: go down by hand")
         return Route(tuple(at), to, direction, tuple(steps), found["inverse"], digest)
 
-    async def standing(self, scripts: str, at: Sequence[str], revisions: Sequence[str]) -> dict[str, bool]:
-        """Which revisions are in force. BadScripts."""
+    async def standing(self, scripts: str, at: Sequence[str], revisions: Sequence[str]) -> dict[str, str]:
+        """Revision -> itself where it is in force, else the one below it. BadScripts."""
         folder = self.folder(scripts)
         digest = await asyncio.to_thread(_digest, folder)
         try:
-            found: dict[str, bool] = await self._asked(
+            found: dict[str, str] = await self._asked(
                 folder, digest, do="standing", at=sorted(at), revisions=[*revisions]
             )
         except ChildError as error:

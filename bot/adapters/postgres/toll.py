@@ -103,7 +103,10 @@ async def _step(n: _Counting, step: Step, route: Route) -> None:
         _stays(n, [d for d in made if isinstance(d, Made)], done)
         for label in (d for d in made if isinstance(d, Made) and d.kind == "label"):
             await _labelled(n, label)
+    touched: set[str] = set()
     for each in done:
+        if isinstance(each, Touched):
+            touched.add(each.table)
         match each:
             case Gone():
                 n.gone.add(each.name)
@@ -111,7 +114,7 @@ async def _step(n: _Counting, step: Step, route: Route) -> None:
             case Touched():
                 await _touched(n, each)
             case Rule():
-                await _rule(n, each)
+                await _rule(n, each, mended=each.table in touched)
             case Opaque():
                 n.unread[each.said] = None
             case Made():
@@ -201,7 +204,8 @@ def _dependents(n: _Counting, found: Iterable[tuple[object, ...]], gone: Gone) -
     for kind, said, name in found:
         if name in n.gone:
             continue
-        (n.along if kind == "a" or gone.cascade else n.refused)[f"{said}, with {gone}"] = None
+        what = str(said).removeprefix("rule _RETURN on ")
+        (n.along if kind == "a" or gone.cascade else n.refused)[f"{what}, with {gone}"] = None
 
 
 async def _touched(n: _Counting, touched: Touched) -> None:
@@ -220,9 +224,11 @@ async def _touched(n: _Counting, touched: Touched) -> None:
         n.losses.setdefault(said, Loss(said, many, None, f"SELECT * FROM {place}{where}"))
 
 
-async def _rule(n: _Counting, rule: Rule) -> None:
+async def _rule(n: _Counting, rule: Rule, *, mended: bool) -> None:
+    """mended: an earlier statement of the script writes to its table, and may make it hold."""
     if not rule.broken:
-        n.unfit[rule.said] = None
+        if not mended:
+            n.unfit[rule.said] = None
         return
     place = n.table(rule.table, rule.schema)
     try:
@@ -230,7 +236,9 @@ async def _rule(n: _Counting, rule: Rule) -> None:
     except (errors.UndefinedColumn, errors.UndefinedTable, errors.UndefinedFunction):
         found = None
     if found is None or found[0]:
-        n.unfit[rule.said] = found[0] if found is not None else None
+        n.foreign[rule.said] = found[0] if found is not None else None
+        if not mended:
+            n.unfit[rule.said] = n.foreign[rule.said]
 
 
 def _constant(default: str) -> bool:
