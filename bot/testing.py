@@ -262,6 +262,20 @@ async def assert_lifecycle(
     return change
 
 
+async def assert_idle(action: Action[P], ports_for: PortsFor, params: P, *, world: World) -> Change:
+    """Hold an action that only says something to the contract: whatever the world, there is nothing to do, it says why,
+    and applying it (people may have been asked all the same) changes nothing. Gives the change; Broken."""
+    life = _Life(action, ports_for, params, world, briefly)
+    start = dict(await world())
+    change, again = await life.plan(), await life.plan()
+    life.rule(change.is_noop and bool(change.summary), f"there is never anything to do, and it says why; {change}")
+    life.rule(change == again, "the same world gives the same change")
+    receipt, ctx = await life.apply(change)
+    life.rule(bool(receipt.detail) and not ctx.commands, f"apply changes nothing; it tried: {_listed(ctx.commands)}")
+    await life.same(start, "nothing is changed")
+    return change
+
+
 @dataclass
 class _Life(Generic[P]):
     """The action under test, and one method for each rule."""
