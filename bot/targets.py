@@ -85,7 +85,7 @@ _DOCUMENTS = {"release.switch": "release", "service.quiesce": ""}
 """Handlers whose edits are a field of a JSON document: the field, or "" where the edit's target ends with it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Adapters:
     """What reaches the targets of one service."""
 

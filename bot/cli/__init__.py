@@ -9,12 +9,25 @@ Invariants:
 
 from __future__ import annotations
 
-from bot.cli import auditing, beginning, deciding, doctoring, freezing, host, looking, plans, releases, steering, tokens
+from bot.cli import (
+    auditing,
+    beginning,
+    deciding,
+    doctoring,
+    freezing,
+    host,
+    looking,
+    plans,
+    releases,
+    reporting,
+    steering,
+    tokens,
+)
 from bot.cli.root import root
 
 __all__ = [
     "auditing", "beginning", "deciding", "doctoring", "freezing", "host", "looking", "main", "plans", "releases",
-    "root", "steering", "tokens",
+    "reporting", "root", "steering", "tokens",
 ]  # fmt: skip
 
 

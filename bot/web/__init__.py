@@ -19,6 +19,7 @@ from bot.web.answers import BODY_LIMIT, Handler, answered
 from bot.web.freezes import Freezes
 from bot.web.record import Records
 from bot.web.releases import Ledger
+from bot.web.reports import Reports
 from bot.web.serves import Serves
 from bot.web.site import Site
 
@@ -43,6 +44,7 @@ def app(
         web.post("/v1/previews", site.preview),
         web.get("/v1/runs", site.runs),
         web.get("/v1/debts", site.debts),
+        web.get("/v1/report", Reports(bot).show),
         web.get("/v1/runs/{run}", site.show),
         web.get("/v1/runs/{run}/events", site.events),
         web.post("/v1/runs/{run}/commands", site.command),

@@ -33,11 +33,11 @@ class Records:
         form = in_query(request, "format", one_of("verify", "jsonl", "markdown", "html"), "verify")
         run = await self._run(request)
         if form == "jsonl":
-            return _file(await export_jsonl(self.bot.store, run), "application/x-ndjson")
+            return file_of(await export_jsonl(self.bot.store, run), "application/x-ndjson")
         if form == "markdown":
-            return _file(await asyncio.to_thread(export_markdown, await self.bot.store.events(run)), "text/markdown")
+            return file_of(await asyncio.to_thread(export_markdown, await self.bot.store.events(run)), "text/markdown")
         if form == "html":
-            return _file(await asyncio.to_thread(html, await self.bot.store.events(run)), "text/html")
+            return file_of(await asyncio.to_thread(html, await self.bot.store.events(run)), "text/html")
         return as_json(await verified(self.bot.store, self.bot.files, run))
 
     async def _run(self, request: web.Request) -> str:
@@ -68,7 +68,7 @@ async def verified(store: Store, files: FileBlobs, run: str | None = None) -> di
     return {**asdict(found), "ok": found.ok, "text": found.text}
 
 
-def _file(text: str, kind: str) -> web.Response:
+def file_of(text: str, kind: str) -> web.Response:
     """What others wrote is in it: no browser may take it for anything else, or let it load or do anything."""
     headers = {
         "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
