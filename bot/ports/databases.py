@@ -149,6 +149,28 @@ Shape = Mapping[str, str]
 Two databases of one shape hold the same objects; rows, sizes and the order of columns are no part of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Between a schema and what is expected of it. more: something is there that nobody expects; it breaks nothing."""
+
+    said: str
+    more: bool = False
+
+    def __str__(self) -> str:
+        return self.said
+
+
+def unsound(shape: Shape) -> list[Difference]:
+    """What stands in a schema and does not work."""
+    found = []
+    for name, what in shape.items():
+        if what.endswith(", INVALID"):
+            found.append(Difference(f"{name} is invalid: it was not built to its end"))
+        elif name.startswith("constraint ") and what.endswith(" NOT VALID"):
+            found.append(Difference(f"{name} was never validated: rows from before may break it"))
+    return found
+
+
 class Databases(Protocol):
     """The databases of one service. Reading raises Unreachable (no answer: nothing is known), NotAllowed, LookupError
     for one that the catalogue does not name; what reads a release's scripts also BadScripts."""
@@ -183,8 +205,8 @@ class Databases(Protocol):
         """How many rows a query of the catalogue finds; None where it took too long. ValueError where it is none."""
         ...
 
-    async def differences(self, name: str, scripts: str) -> Sequence[str]:
-        """In which ways the schema is not what the release's models and migrations say, a line each."""
+    async def differences(self, name: str, scripts: str) -> Sequence[Difference] | None:
+        """In which ways the schema is not what the models say that a release's env.py names; None: it names none."""
         ...
 
     async def export(self, name: str, loss: Loss) -> bytes:

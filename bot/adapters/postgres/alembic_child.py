@@ -181,7 +181,7 @@ class _Scripts:
                 context.opts |= {"compare_type": True, "compare_server_default": True}
                 context._user_compare_type = context._user_compare_server_default = True
                 found["models"] = True
-                found["differs"] = [_difference(d) for d in compare_metadata(context, metadata)]
+                found["differs"] = [_difference(d) for d in _each(compare_metadata(context, metadata))]
                 found["tables"], found["enums"] = _expected(metadata)
             return []
 
@@ -190,10 +190,17 @@ class _Scripts:
         return found
 
 
-def _difference(found: Any) -> str:
-    """In words: ("add_table", Table) or [("modify_type", schema, table, column, ...)]."""
-    if isinstance(found, list):
-        return "; ".join(map(_difference, found))
+def _each(found: list[Any]) -> list[Any]:
+    """Those of one column come as a list of their own."""
+    return [d for each in found for d in (each if isinstance(each, list) else [each])]
+
+
+def _difference(found: Any) -> dict[str, Any]:
+    """Of ("add_table", Table), ("modify_type", schema, table, ...), in words; more: only the database has it."""
+    return {"said": _in_words(found), "more": str(found[0]).startswith("remove_")}
+
+
+def _in_words(found: Any) -> str:
     what, *rest = found
     if str(what).startswith("modify_"):
         return f"{what.removeprefix('modify_')} of {rest[1]}.{rest[2]}: {rest[-2]!r} there, {rest[-1]!r} in the models"

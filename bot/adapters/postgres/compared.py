@@ -10,24 +10,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bot.ports.databases import Shape
+from bot.ports.databases import Difference, Shape, unsound
 
 
-def lines(said: Mapping[str, Any], shape: Shape) -> list[str]:
-    """What differs, a line each. said: of the models, as `alembic_child` tells."""
-    found = [*map(str, said["differs"]), *_of_tables(said["tables"], shape)]
-    found += _of_enums(said["enums"], shape)
-    found += unsound(shape)
-    return [*dict.fromkeys(found)]
-
-
-def unsound(shape: Shape) -> Iterator[str]:
-    """What stands in the catalog and does not work."""
-    for name, what in shape.items():
-        if what.endswith(", INVALID"):
-            yield f"{name} is invalid: it was not built to its end"
-        elif name.startswith("constraint ") and what.endswith(" NOT VALID"):
-            yield f"{name} was never validated: rows from before may break it"
+def differences(said: Mapping[str, Any], shape: Shape) -> list[Difference]:
+    """What differs. said: of the models, as `alembic_child` tells."""
+    found = [Difference(d["said"], d["more"]) for d in said["differs"]]
+    found += [Difference(line) for line in (*_of_tables(said["tables"], shape), *_of_enums(said["enums"], shape))]
+    return [*dict.fromkeys([*found, *unsound(shape)])]
 
 
 def _of_tables(tables: Mapping[str, Any], shape: Shape) -> Iterator[str]:

@@ -17,6 +17,7 @@ from bot.ports.databases import (
     BadScripts,
     Blocked,
     Database,
+    Difference,
     Direction,
     Failed,
     Loss,
@@ -150,7 +151,7 @@ class Databases:
                 raise ValueError(str(error.diag.message_primary or error)) from error
             return found[0] if found is not None else None
 
-    async def differences(self, name: str, scripts: str) -> Sequence[str]:
+    async def differences(self, name: str, scripts: str) -> Sequence[Difference] | None:
         """See the port."""
         await self._stamp(name)
         folder = self._scripts[name].folder(scripts)
@@ -159,9 +160,7 @@ class Databases:
                 said = await child.ask(READING, do="compare")
             except ChildError as error:
                 raise BadScripts(f"{scripts}: its models cannot be compared ({error.kind}: {error})") from error
-        if not said["models"]:
-            raise BadScripts(f"{scripts}: its env.py names no models (target_metadata)")
-        return compared.lines(said, await self.shape(name))
+        return compared.differences(said, await self.shape(name)) if said["models"] else None
 
     async def export(self, name: str, loss: Loss) -> bytes:
         """See the port."""
