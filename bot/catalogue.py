@@ -74,7 +74,7 @@ class Release:
     prefix of the build; `schema`: revision of the database schema; `migrations`: image or tree they live in;
     `compatible`: the oldest revision whose releases work on this one's schema as well, where it says so;
     `settings`: its record (`bot.workloads.record`), noted when it first served; `last`: the same as it served last,
-    where others have changed it since."""
+    where others have changed it since; `jobs`: kinds of jobs that it reads, None where it does not say."""
 
     version: str
     commit: str = ""
@@ -85,6 +85,7 @@ class Release:
     settings: Blob | None = None
     last: Blob | None = None
     compatible: str | None = None
+    jobs: tuple[str, ...] | None = None
 
     @property
     def digests(self) -> frozenset[str]:

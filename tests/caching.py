@@ -115,7 +115,8 @@ async def _content(line: Any, key: bytes) -> Any:
     }  # fmt: skip
     answer = await line.ask(*ways[kind])
     if kind == "stream":  # a job that was moved has another id and nothing else
-        return [[f for f in entry[1] if not bytes(f).startswith(b"rollback-bot:id")] for entry in answer]
+        named = ([*zip(fields[::2], fields[1::2], strict=True)] for _, fields in answer)
+        return [[w for name, value in f if name != b"rollback-bot:id" for w in (name, value)] for f in named]
     return answer
 
 

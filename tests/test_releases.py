@@ -525,11 +525,14 @@ def test_the_payload_says_everything_that_a_release_has() -> None:
     sent = {
         "service": "shop", "version": "2.4.0", "commit": "c", "images": {"api": image("a")}, "frontend": "b/1",
         "schema": "0041", "migrations": image("b"), "serving_since": "2026-11-23T14:02:00Z",
+        "jobs": ["receipt"], "compatible": "0040",
     }  # fmt: skip
     noted = {"settings", "last"}  # when it serves, by the bot itself
     assert set(sent) - {"service", "serving_since"} == {f.name for f in fields(Release)} - noted
     found = ReleasePayload.model_validate(sent)
-    assert found.release == Release("2.4.0", "c", {"api": image("a")}, "b/1", "0041", image("b"))
+    assert found.release == Release(
+        "2.4.0", "c", {"api": image("a")}, "b/1", "0041", image("b"), jobs=("receipt",), compatible="0040"
+    )
     assert found.serving_since and found.serving_since.timestamp() == 1795442520.0
     assert set(ReleasePayload.model_json_schema()["properties"]) == set(sent)
 

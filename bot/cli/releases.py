@@ -41,10 +41,16 @@ def list_(service: str) -> None:
 @click.option("--schema", metavar="REVISION", help="Revision of the database schema.")
 @click.option("--migrations", metavar="IMAGE", help="Image or tree that its migrations live in.")
 @click.option("--compatible", metavar="REVISION", help="Oldest revision whose releases work on its schema too.")
+@click.option("--job", "jobs", multiple=True, metavar="KIND", help="A kind of job that it can read; once a kind.")
 @click.option("--serving-since", metavar="TIME", help="Since when it serves, where it does already.")
 @click.option("--file", "source", type=_FILE, help="All of it as JSON.")
 def record(
-    service: str | None, version: str | None, images: Sequence[str], source: Path | None, **rest: str | None
+    service: str | None,
+    version: str | None,
+    images: Sequence[str],
+    jobs: Sequence[str],
+    source: Path | None,
+    **rest: str | None,
 ) -> None:
     """Register a release; the same again is harmless."""
     body: dict[str, Any] = _from_file(source) if source is not None else {}
@@ -54,6 +60,8 @@ def record(
     body |= {k: v for k, v in named.items() if v is not None}
     if images:
         body["images"] = dict(_image(i) for i in images)
+    if jobs:
+        body["jobs"] = [*jobs]
     if not body.get("service") or not body.get("version"):
         raise click.UsageError("Which release? release record SERVICE VERSION, or --file.")
     found = bot().post(path("releases"), body)

@@ -338,6 +338,10 @@ class ReleasePayload(BaseModel):
         str | None,
         Field(description="Oldest schema revision whose releases work on this one's schema too: keeping it is proven."),
     ] = None
+    jobs: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] | None,
+        Field(max_length=500, description="Kinds of jobs that it can read; those of other kinds are set aside for it."),
+    ] = None
     serving_since: Annotated[
         AwareDatetime | None, Field(description="Since when it serves (RFC 3339), where it does already.")
     ] = None
@@ -347,7 +351,7 @@ class ReleasePayload(BaseModel):
         """What is registered; `faults` says whether it can be."""
         return Release(
             self.version, self.commit, self.images, self.frontend, self.schema_, self.migrations,
-            compatible=self.compatible,
+            compatible=self.compatible, jobs=self.jobs,
         )  # fmt: skip
 
 

@@ -91,6 +91,9 @@ for i = 1, #ARGV do
     n = n + 1
   end
 end
+if redis.call('XLEN', KEYS[1]) == 0 then
+  redis.call('UNLINK', KEYS[1])
+end
 return n
 """
 
