@@ -37,6 +37,7 @@ async def test_every_target_is_reached_by_the_adapter_of_its_kind() -> None:
         Cluster("eu-1", "shop", selector="app=shop"),
         Cluster("us-1", "shop", 2, workers=("deployment/worker",), break_glass=("sre",)),
     ]
+    assert hash(shop) != hash(adapters["other"]), "what is known of their places is kept by them"
     wrong = await shop.ping()
     assert wrong["us-1"] == "us-1: there is no kubeconfig at /nowhere"
     assert set(wrong) == {"api", "eu-1", "us-1"}

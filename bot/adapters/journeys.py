@@ -57,7 +57,7 @@ class Memory(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Walks:
     """Implements `bot.ports.journeys.Journeys` for one service.
 

@@ -58,7 +58,7 @@ class Partners(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Listed:
     """`Partners`: there is nothing to reach that `ports.http` does not."""
 

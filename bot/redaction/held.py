@@ -38,6 +38,8 @@ def by_catalogue(catalogue: Catalogue) -> list[str]:
     targets = [t for s in catalogue.services.values() for t in s.targets.values()]
     whole = [t for t in targets if isinstance(t, HttpTarget | PrometheusTarget | RedisTarget)]
     names = frozenset[str]().union(*(t.variables for t in whole))
+    journeys = (j.variables.values() for s in catalogue.services.values() for j in s.journeys.values())
+    names = names.union(*journeys)
     logins = frozenset[str]().union(*(t.variables for t in targets if isinstance(t, PostgresTarget)))
     passwords = [os.environ.get(name, "").partition(":")[2] for name in logins]
     found = [os.environ.get(name, "") for name in names] + [p for p in passwords if not _is_word(p)]
