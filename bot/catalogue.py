@@ -45,6 +45,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from bot.catalogued.frontend import EdgeTarget, SiteTarget, check_frontend
 from bot.catalogued.journeys import JourneyFile, check_journeys, journeys_of
 from bot.catalogued.partners import PartnerFile, check_partners, partners_of
 from bot.catalogued.redis import RedisTarget
@@ -71,7 +72,7 @@ _KNOWN_KEYS = ConfigDict(extra="forbid")
 @dataclass(frozen=True, slots=True)
 class Release:
     """One released version of a service, as registered. `images`: workload -> image by digest; `frontend`:
-    prefix of the build; `schema`: revision of the database schema; `migrations`: image or tree they live in;
+    build by digest; `schema`: revision of the database schema; `migrations`: image or tree they live in;
     `compatible`: the oldest revision whose releases work on this one's schema as well, where it says so;
     `settings`: its record (`bot.workloads.record`), noted when it first served; `last`: the same as it served last,
     where others have changed it since; `jobs`: kinds of jobs that it reads, None where it does not say."""
@@ -431,6 +432,8 @@ KINDS = {
     "backups": "BackupsTarget",
     "prometheus": "PrometheusTarget",
     "redis": "RedisTarget",
+    "site": "SiteTarget",
+    "edge": "EdgeTarget",
 }
 """Kinds of targets: the key that says the kind, and its class. A new kind is one more class, named here and below."""
 BESIDE = ("journeys", "partners")
@@ -456,7 +459,9 @@ Target = Annotated[
     | Annotated[PostgresTarget, Tag("PostgresTarget")]
     | Annotated[BackupsTarget, Tag("BackupsTarget")]
     | Annotated[PrometheusTarget, Tag("PrometheusTarget")]
-    | Annotated[RedisTarget, Tag("RedisTarget")],
+    | Annotated[RedisTarget, Tag("RedisTarget")]
+    | Annotated[SiteTarget, Tag("SiteTarget")]
+    | Annotated[EdgeTarget, Tag("EdgeTarget")],
     Discriminator(_kind, custom_error_type=NEITHER, custom_error_message=_ONE_KIND),
 ]
 """One thing that is read and changed; the key of its kind says which."""
@@ -635,6 +640,7 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
             elif other not in file.services:
                 report.add(at, f"no service is named {other!r}", word=other, known=file.services)
         over_http = {n: isinstance(target, HttpTarget) for n, target in service.targets.items()}
+        check_frontend(service.targets, (*path, "targets"), over_http, report)
         check_journeys(service.journeys, (*path, "journeys"), over_http, report)
         check_partners(service.partners, (*path, "partners"), over_http, report)
         clusters = [n for n, target in service.targets.items() if isinstance(target, KubernetesTarget)]

@@ -77,6 +77,7 @@ class Outgoing(BaseModel):
     commit: str = Field("", description="Commit it was built from.")
     images: dict[str, str] = Field({}, description="Its images by digest, by workload.")
     settings: Blob | None = Field(None, description="Its record, as it was when it came.")
+    frontend: str | None = Field(None, description="Its frontend build: prefix@sha256:….")
 
 
 @dataclass(frozen=True, slots=True)

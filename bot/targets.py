@@ -24,7 +24,13 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import TypeAdapter
 
 from bot.adapters.absent import NoDatabases
+from bot.adapters.aws.account import Access
+from bot.adapters.aws.buckets import Folder
+from bot.adapters.aws.sites import S3Sites
+from bot.adapters.aws.sites import SiteTarget as StoredSite
 from bot.adapters.backups import FolderShelf, ServiceBackups, Shelved
+from bot.adapters.edges import EdgesClient
+from bot.adapters.edges import EdgeTarget as Front
 from bot.adapters.http import HttpClient
 from bot.adapters.http import HttpTarget as Endpoint
 from bot.adapters.journeys import Walks
@@ -43,6 +49,7 @@ from bot.catalogue import (
     PrometheusTarget,
     Service,
 )
+from bot.catalogued.frontend import EdgeTarget, SiteTarget
 from bot.catalogued.redis import RedisTarget
 from bot.contract import Edit
 from bot.engine.ground import Ground
@@ -85,6 +92,10 @@ _DOCUMENTS = {"release.switch": "release", "service.quiesce": ""}
 """Handlers whose edits are a field of a JSON document: the field, or "" where the edit's target ends with it."""
 
 
+_PUBLISHING = frozenset({"frontend.publish", "edge.invalidate"})
+"""Handlers whose edits are objects of a site."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Adapters:
     """What reaches the targets of one service."""
@@ -92,6 +103,8 @@ class Adapters:
     http: HttpClient
     kubernetes: Clusters
     journeys: Walks = field(kw_only=True)
+    sites: S3Sites = field(default_factory=lambda: S3Sites({}), kw_only=True)
+    edges: EdgesClient = field(default_factory=lambda: EdgesClient({}), kw_only=True)
     partners: Listed = field(kw_only=True)
     databases: Databases | NoDatabases = field(default_factory=NoDatabases)
     caches: RedisCaches = field(default_factory=lambda: RedisCaches([]))
@@ -102,19 +115,31 @@ class Adapters:
     def named(self) -> Mapping[str, Where]:
         """Target -> which place it is, as far as the catalogue alone tells."""
         clusters = {c.name: Where("not known", "", "kubernetes") for c in self.kubernetes.clusters}
-        every = (self.http, self.backups, self.metrics, self.caches)
+        every = (self.http, self.backups, self.metrics, self.caches, self.sites, self.edges)
         told = {name: place for each in every for name, place in each.where().items()}
         return {**clusters, **self.databases.named, **told}
 
     async def ping(self) -> Mapping[str, str]:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
-        every = (self.http, self.kubernetes, self.databases, self.backups, self.metrics, self.caches)
+        every = (
+            self.http,
+            self.kubernetes,
+            self.databases,
+            self.backups,
+            self.metrics,
+            self.caches,
+            self.sites,
+            self.edges,
+        )
         found = await asyncio.gather(*(each.ping() for each in every))
         return {name: fault for each in found for name, fault in each.items()}
 
     def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
         """What a person types to make a handler's edits so; in words where no command is known."""
         found: list[str] = []
+        sites = {s.name for s in self.sites.sites}
+        if uses in _PUBLISHING and all(e.target.partition("/")[0] in sites for e in edits):
+            return self.sites.by_hand(list(edits))
         clusters = {c.name for c in self.kubernetes.clusters}
         for there, same in groupby(edits, key=lambda e: e.target.partition("/")[0] in clusters):
             if there:
@@ -154,6 +179,8 @@ class Adapters:
         await self.http.close()
         await self.kubernetes.close()
         await self.journeys.close()
+        await self.sites.close()
+        await self.edges.close()
         await self.databases.close()
         await self.backups.close()
         await self.metrics.close()
@@ -175,6 +202,8 @@ def _adapters(
     settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext, catalogue: Catalogue
 ) -> Adapters:
     http, clusters, databases, shelves, watchers, caches = {}, [], {}, {}, [], []
+    sites: dict[str, StoredSite] = {}
+    edges: dict[str, Front] = {}
     for name, target in service.targets.items():
         match target:
             case HttpTarget():
@@ -187,6 +216,10 @@ def _adapters(
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
             case PrometheusTarget():
                 watchers.append(_watcher(name, target))
+            case SiteTarget():
+                sites[name] = _site(target)
+            case EdgeTarget():
+                edges[name] = _edge(target)
             case PostgresTarget():
                 databases[name] = target
             case RedisTarget():
@@ -201,9 +234,32 @@ def _adapters(
         RedisCaches(caches),
         ServiceBackups(shelves),
         Prometheus(watchers, trust=trusted),
+        sites=S3Sites(sites, ca_file=settings.ca_file),
+        edges=EdgesClient(edges, trust=trusted, ca_file=settings.ca_file),
         journeys=_walks(service, http, redactor, trusted),
         partners=Listed(service.partners),
     )
+
+
+def _site(target: SiteTarget) -> StoredSite:
+    """Builds lie in the bucket of the site, where nothing else is said."""
+    at = Folder.of(target.site)
+    builds = Folder.of(target.builds) if target.builds else Folder(at.bucket)
+    access = Access(
+        target.region, target.endpoint, target.role, target.key or "", target.secret or "", target.timeout
+    )  # fmt: skip
+    return StoredSite(at, builds, access, target.acl, target.switch)
+
+
+def _edge(target: EdgeTarget) -> Front:
+    """With the values that the environment has for its headers."""
+    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
+    lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
+    access = Access(target.region, target.endpoint, target.role, timeout=target.timeout)
+    return Front(
+        target.edge, target.timeout, target.cloudfront, target.origin, access, target.purge, target.method, values,
+        target.headers, lacking, target.probes, target.backend, target.reports,
+    )  # fmt: skip
 
 
 def _walks(service: Service, targets: Mapping[str, Endpoint], redactor: Redactor, trusted: ssl.SSLContext) -> Walks:

@@ -44,10 +44,12 @@ from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Rec
 from bot.ports.backups import Backups
 from bot.ports.caches import Caches
 from bot.ports.databases import Databases
+from bot.ports.edges import Edges
 from bot.ports.journeys import Journeys
 from bot.ports.kubernetes import Kubernetes
 from bot.ports.metrics import Metrics as MetricsPort
 from bot.ports.partners import Partners
+from bot.ports.sites import Sites
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
 from bot.releases.register import Releases
@@ -91,6 +93,8 @@ class Wired:
     people: People
     notices: Notices
     secrets: Secrets
+    sites: Sites = field(kw_only=True)
+    edges: Edges = field(kw_only=True)
     journeys: Journeys = field(kw_only=True)
     partners: Partners = field(kw_only=True)
     backups: Backups
@@ -239,6 +243,8 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 metrics.counted("registry", images), channels, staff, notices,
                 base.redactor, metrics.counted("backups", there.backups.bind(record, remembered)),
                 metrics.counted("metrics", there.metrics), Spells(base.releases, run.service),
+                sites=metrics.counted("sites", there.sites.bind(record)),
+                edges=metrics.counted("edges", there.edges.bind(record)),
                 journeys=metrics.counted("journeys", there.journeys.bind(Begun(base.store, clock))),
                 partners=there.partners,
             )  # fmt: skip

@@ -42,12 +42,17 @@ HOUR, DAY = 3600.0, 86400.0
 ANA = Actor("U1", "ana", ("commander",))
 
 
+FRONT = f"b/1@sha256:{'f' * 64}"
+
+
 def image(letter: str) -> str:
     return f"registry.example/shop-api@sha256:{letter * 64}"
 
 
 def release(version: str, letter: str = "a") -> Release:
-    return Release(version, f"c-{version}", {"shop-api": image(letter)}, f"builds/{version}", "0041")
+    return Release(
+        version, f"c-{version}", {"shop-api": image(letter)}, f"builds/{version}@sha256:{letter * 64}", "0041"
+    )
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ def run_of(
 
 async def test_a_release_is_kept_as_it_was_registered(both: tuple[Releases, Releases]) -> None:
     releases, there = both
-    full = Release("2.4.0", "c1", {"api": image("a"), "worker": image("b")}, "builds/1", "0041", image("a"))
+    full = Release("2.4.0", "c1", {"api": image("a"), "worker": image("b")}, FRONT, "0041", image("a"))
     found = await releases.record("shop", full, by="ci", at=NOW - 5)
     assert found.new and found.registered.state == "candidate"
     kept = await there.get("shop", "2.4.0")
@@ -523,7 +528,7 @@ async def test_releases_that_only_a_run_knew_are_registered_by_it(releases: Rele
 
 def test_the_payload_says_everything_that_a_release_has() -> None:
     sent = {
-        "service": "shop", "version": "2.4.0", "commit": "c", "images": {"api": image("a")}, "frontend": "b/1",
+        "service": "shop", "version": "2.4.0", "commit": "c", "images": {"api": image("a")}, "frontend": FRONT,
         "schema": "0041", "migrations": image("b"), "serving_since": "2026-11-23T14:02:00Z",
         "jobs": ["receipt"], "compatible": "0040",
     }  # fmt: skip
@@ -531,7 +536,7 @@ def test_the_payload_says_everything_that_a_release_has() -> None:
     assert set(sent) - {"service", "serving_since"} == {f.name for f in fields(Release)} - noted
     found = ReleasePayload.model_validate(sent)
     assert found.release == Release(
-        "2.4.0", "c", {"api": image("a")}, "b/1", "0041", image("b"), jobs=("receipt",), compatible="0040"
+        "2.4.0", "c", {"api": image("a")}, FRONT, "0041", image("b"), jobs=("receipt",), compatible="0040"
     )
     assert found.serving_since and found.serving_since.timestamp() == 1795442520.0
     assert set(ReleasePayload.model_json_schema()["properties"]) == set(sent)
@@ -602,3 +607,12 @@ async def test_a_release_of_before_there_were_settings_is_read(releases: Release
     found = await releases.get("shop", "2.4.0")
     assert found is not None
     assert found.release.settings is None
+
+
+@pytest.mark.parametrize(
+    "frontend",
+    ["builds/2.4.0", "builds/2.4.0@sha256:abc", f"../x@sha256:{'0' * 64}", f"@sha256:{'0' * 64}"],
+)
+def test_a_frontend_is_pinned_by_the_digest_of_its_manifest(frontend: str) -> None:
+    found = faults(Release("2.4.0", "c", {"api": image("a")}, frontend))
+    assert len(found) == 1 and found[0].startswith("frontend: ")

@@ -15,6 +15,7 @@ from bot.cli import (
     deciding,
     doctoring,
     freezing,
+    frontends,
     host,
     looking,
     plans,
@@ -26,8 +27,8 @@ from bot.cli import (
 from bot.cli.root import root
 
 __all__ = [
-    "auditing", "beginning", "deciding", "doctoring", "freezing", "host", "looking", "main", "plans", "releases",
-    "reporting", "root", "steering", "tokens",
+    "auditing", "beginning", "deciding", "doctoring", "freezing", "frontends", "host", "looking", "main", "plans",
+    "releases", "reporting", "root", "steering", "tokens",
 ]  # fmt: skip
 
 

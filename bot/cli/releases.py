@@ -37,7 +37,7 @@ def list_(service: str) -> None:
 @click.argument("version", required=False)
 @click.option("--commit", metavar="SHA", help="Commit it was built from.")
 @click.option("--image", "images", multiple=True, metavar="WORKLOAD=IMAGE@DIGEST", help="Pinned; once a workload.")
-@click.option("--frontend", metavar="PREFIX", help="Prefix of the frontend build.")
+@click.option("--frontend", metavar="PREFIX@DIGEST", help="Its frontend build, as `frontend manifest` names it.")
 @click.option("--schema", metavar="REVISION", help="Revision of the database schema.")
 @click.option("--migrations", metavar="IMAGE", help="Image or tree that its migrations live in.")
 @click.option("--compatible", metavar="REVISION", help="Oldest revision whose releases work on its schema too.")

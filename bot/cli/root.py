@@ -23,7 +23,7 @@ SECTIONS = (
     ("Decide", "approve decline break-glass agree"),
     ("Steer", "stop resume abort retarget admit offer take close"),
     ("Steps", "retry skip accept undo restore hand-over adopt without back review"),
-    ("Record, releases, plans", "audit release plan"),
+    ("Record, releases, plans", "audit release frontend plan"),
     ("On the bot's host", "init serve db token tokens key doctor slack demo"),
     ("Help", "help"),
 )

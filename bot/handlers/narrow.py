@@ -16,9 +16,11 @@ from bot.ports import Http, Page, Ports, Unreachable
 from bot.ports.backups import Backups, Rules
 from bot.ports.caches import Cache, Caches
 from bot.ports.databases import Database, Databases
+from bot.ports.edges import Edge, Edges
 from bot.ports.journeys import Journey, Journeys
 from bot.ports.kubernetes import Cluster, Kind, Kubernetes, Place, Pod, Thing
 from bot.ports.metrics import Metrics, Monitor
+from bot.ports.sites import Site, Sites
 
 PORT_NAMES = frozenset(name for name, member in vars(Ports).items() if isinstance(member, property))
 """Every port there is, by the name that `needs` uses."""
@@ -186,7 +188,37 @@ class _Caches:
         return [c for c in self._port.caches if self._scope.sees(c.name)]
 
 
+class _Sites:
+    """`bot.ports.Sites` without those that are out of the scope."""
+
+    def __init__(self, port: Sites, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def sites(self) -> Sequence[Site]:
+        return [s for s in self._port.sites if self._scope.sees(s.name)]
+
+
+class _Edges:
+    """`bot.ports.Edges` without those that are out of the scope."""
+
+    def __init__(self, port: Edges, scope: Scope) -> None:
+        self._port, self._scope = port, scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def edges(self) -> Sequence[Edge]:
+        return [e for e in self._port.edges if self._scope.sees(e.name)]
+
+
 _PARTED: Mapping[str, Any] = {
+    "sites": _Sites,
+    "edges": _Edges,
     "kubernetes": _Clusters,
     "http": _Pages,
     "journeys": _Journeys,

@@ -21,7 +21,7 @@ ROOMS = ("workloads", "schemas")
 """Packages of the bot that hold what handlers share."""
 SHARED = Path(__file__).parent.parent
 SHARING = tuple(f"bot.{room}." for room in ROOMS)
-OURS = {"bot.contract", "bot.observed", "bot.ports", *(f"bot.{room}" for room in ROOMS)}
+OURS = {"bot.contract", "bot.frontends", "bot.observed", "bot.ports", *(f"bot.{room}" for room in ROOMS)}
 REACHING = {
     "builtins", "concurrent", "ctypes", "ftplib", "http", "imaplib", "importlib", "io", "multiprocessing", "os",
     "pathlib", "poplib", "random", "secrets", "select", "shutil", "signal", "smtplib", "socket", "socketserver",

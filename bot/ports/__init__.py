@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from bot.ports.backups import Backups  # which need what stands here
     from bot.ports.caches import Caches
     from bot.ports.databases import Databases
+    from bot.ports.edges import Edges
     from bot.ports.journeys import Journeys
     from bot.ports.kubernetes import Kubernetes
     from bot.ports.partners import Partners
+    from bot.ports.sites import Sites
 
 Json = JsonValue
 """Anything JSON can say."""
@@ -226,3 +228,9 @@ class Ports(Protocol):
 
     @property
     def backups(self) -> Backups: ...
+
+    @property
+    def sites(self) -> Sites: ...
+
+    @property
+    def edges(self) -> Edges: ...

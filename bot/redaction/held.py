@@ -15,6 +15,7 @@ import yaml
 from pydantic import SecretStr
 
 from bot.catalogue import Catalogue, HttpTarget, PostgresTarget, PrometheusTarget
+from bot.catalogued.frontend import EdgeTarget, SiteTarget
 from bot.catalogued.redis import RedisTarget
 from bot.redaction.redactor import WORD
 from bot.settings import Settings
@@ -36,7 +37,7 @@ def by_settings(settings: Settings) -> list[str]:
 def by_catalogue(catalogue: Catalogue) -> list[str]:
     """Those that the catalogue's targets and journeys name."""
     targets = [t for s in catalogue.services.values() for t in s.targets.values()]
-    whole = [t for t in targets if isinstance(t, HttpTarget | PrometheusTarget | RedisTarget)]
+    whole = [t for t in targets if isinstance(t, HttpTarget | PrometheusTarget | RedisTarget | SiteTarget | EdgeTarget)]
     names = frozenset[str]().union(*(t.variables for t in whole))
     journeys = (j.variables.values() for s in catalogue.services.values() for j in s.journeys.values())
     names = names.union(*journeys)

@@ -27,6 +27,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 from bot.catalogue import STABLE_AFTER, Release
 from bot.contract import canonical
 from bot.ports import Blob
+from bot.ports.builds import Build
 from bot.releases.ledger import (
     REMOVED,
     Candidate,
@@ -261,6 +262,11 @@ def faults(release: Release) -> list[str]:
             found.append(f"images: {workload!r} is no name of a workload")
         if not _IMAGE.fullmatch(image) or not image.isprintable():
             found.append(f"images.{workload}: {image!r} is not pinned; write <repository>@sha256:<64 hex digits>")
+    if release.frontend is not None:
+        try:
+            Build.of(release.frontend)
+        except ValueError as error:
+            found.append(f"frontend: {error}")
     rest = {f.name: getattr(release, f.name) for f in fields(Release) if f.name not in ("version", "images")}
     found += [f"{name}: holds a line break or another control character" for name, value in rest.items()
               if isinstance(value, str) and not value.isprintable()]  # fmt: skip
@@ -331,7 +337,10 @@ class ReleasePayload(BaseModel):
     images: Annotated[
         dict[str, str], Field(max_length=200, description="Workload -> image, as <repository>@sha256:<64 hex digits>.")
     ] = {}
-    frontend: Annotated[str | None, Field(description="Prefix of the frontend build.")] = None
+    frontend: Annotated[
+        str | None,
+        Field(description="Its frontend build: <prefix>@sha256:<digest of its manifest>."),
+    ] = None
     schema_: Annotated[str | None, Field(alias="schema", description="Revision of the database schema.")] = None
     migrations: Annotated[str | None, Field(description="Image or tree that its migrations live in.")] = None
     compatible: Annotated[

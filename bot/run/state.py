@@ -489,8 +489,8 @@ class Run:
             return [*self.let_through]
         if what == "banned":
             return {version: [*digests] for version, digests in self.kept_out.items()}
-        known = (Outgoing(version=r.version, commit=r.commit, images=dict(r.images), settings=r.settings)
-                 for r in self.outgoing)  # fmt: skip
+        known = (Outgoing(version=r.version, commit=r.commit, images=dict(r.images), settings=r.settings,
+                          frontend=r.frontend) for r in self.outgoing)  # fmt: skip
         return [r.model_dump(mode="json") for r in known]
 
 

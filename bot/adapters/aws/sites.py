@@ -1,0 +1,423 @@
+"""`ports.sites` in S3 and what speaks it: a build compared with what is published, and brought there.
+
+Invariants:
+- each changing request is recorded first, as the `aws` command that does it; one record may stand for a batch of new
+  files, never for two objects that are replaced;
+- what is replaced can be brought back: unless a known build has it, it is kept first, under its digest;
+- a small object is written over the very version that was looked at, so two publishers cannot undo each other's work;
+- what is known of an object's headers is forgotten with its version: ETag and time as listed, once these are old enough
+  that another change would show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shlex
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from bot.adapters.aws.account import Access, Account, Conflict, Unsupported
+from bot.adapters.aws.buckets import COPY_LIMIT, Folder, Listed, Objects, sent
+from bot.contract import Edit
+from bot.ports import Record, Unreachable, Where, unbound
+from bot.ports.builds import FOR_EVER, MANIFEST, MANIFEST_LIMIT, REMOVER, Build, File, Headers, Manifest, digest_of
+from bot.ports.sites import Held, Missing, Progress, Refused, Site
+
+KEPT = "rollback-kept"
+"""Folder beside the builds that holds, by digest, what was replaced and is in no known build."""
+SMALL = 1024 * 1024
+"""Bytes up to which an object is read and written instead of copied: only a write can be held to a version."""
+BATCH = 200
+"""New files that one record stands for."""
+NAMED = 20
+"""Of these, how many it names."""
+
+R = TypeVar("R")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTarget:
+    """A site of the catalogue. at: where it is published; builds: where builds lie; acl: canned one for what is
+    written, "" for the bucket's own rule; switch: see `bot.ports.sites.Site`."""
+
+    at: Folder
+    builds: Folder
+    access: Access = field(default_factory=Access)
+    acl: str = ""
+    switch: str = ""
+
+    @property
+    def where(self) -> Where:
+        """Which place it is, whatever credentials it is reached with."""
+        at = f"{self.at}{f' at {self.access.endpoint}' if self.access.endpoint else ''}"
+        identity = "\n".join((self.access.place, str(self.at), str(self.builds)))
+        return Where(at, hashlib.sha256(identity.encode()).hexdigest()[:32], "sites")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What an object was when its version was looked at last."""
+
+    version: tuple[str, float, int]
+    held: Held
+
+
+@dataclass
+class _Store:
+    """What all copies of an adapter share."""
+
+    accounts: dict[Access, Account] = field(default_factory=dict)
+    manifests: dict[tuple[str, str], Manifest] = field(default_factory=dict)
+    by_md5: dict[tuple[str, int], str] = field(default_factory=dict)
+    seen: dict[tuple[str, str, str], _Known] = field(default_factory=dict)
+
+
+class S3Sites:
+    """Implements `bot.ports.sites.Sites`; `bind` makes the copy that an attempt may write through."""
+
+    def __init__(
+        self,
+        targets: Mapping[str, SiteTarget],
+        record: Record = unbound,
+        *,
+        ca_file: Path | None = None,
+        _store: _Store | None = None,
+    ) -> None:
+        self._targets, self._record, self._ca_file = dict(targets), record, ca_file
+        self._store = _store or _Store()
+
+    def bind(self, record: Record) -> S3Sites:
+        """The same sites and connections, writing only after `record`."""
+        return S3Sites(self._targets, record, ca_file=self._ca_file, _store=self._store)
+
+    @property
+    def sites(self) -> Sequence[Site]:
+        """See the port."""
+        return [Site(name, str(t.at), str(t.builds), t.switch) for name, t in self._targets.items()]
+
+    def where(self) -> Mapping[str, Where]:
+        """Target -> which place it is."""
+        return {name: target.where for name, target in self._targets.items()}
+
+    async def ping(self) -> Mapping[str, str]:
+        """Target -> what is wrong with it; empty where it lets us list. Reads only."""
+        faults = await asyncio.gather(*(self._fault(t) for t in self._targets.values()))
+        return dict(zip(self._targets, faults, strict=True))
+
+    async def close(self) -> None:
+        """End every connection, those of the copies too. Harmless again."""
+        accounts = [*self._store.accounts.values()]
+        self._store.accounts.clear()
+        for account in accounts:
+            await account.close()
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def manifest(self, site: str, build: Build) -> Manifest:
+        """See the port."""
+        t, objects = self._there(site)
+        where = (t.access.place, str(build))
+        if (known := self._store.manifests.get(where)) is not None:
+            return known
+        folder = t.builds.below(build.prefix)
+        found = await objects.read(folder, MANIFEST, MANIFEST_LIMIT)
+        if found is None:
+            raise Missing(f"{folder} has no {MANIFEST}")
+        if digest_of(found[0]) != build.digest:
+            raise ValueError(f"{folder}/{MANIFEST} is another one than was registered ({build.digest[:19]}…)")
+        manifest = await asyncio.to_thread(Manifest.load, found[0])
+        self._store.manifests[where] = manifest
+        self._store.by_md5 |= {(f.md5, f.size): f.sha256 for f in manifest.files.values() if f.md5}
+        return manifest
+
+    async def incomplete(self, site: str, build: Build, manifest: Manifest) -> Mapping[str, str]:
+        """See the port."""
+        t, objects = self._there(site)
+        folder = t.builds.below(build.prefix)
+        return await _faults(objects, folder, await objects.listed(folder), [*manifest.files.values()])
+
+    async def differing(self, site: str, manifest: Manifest) -> Mapping[str, Held | None]:
+        """See the port."""
+        t, objects = self._there(site)
+        there = await objects.listed(t.at)
+        absent = dict.fromkeys(key for key in manifest.files if key not in there)
+        files = [f for key, f in manifest.files.items() if key in there]
+        now = await _each(lambda f: self._held(t, f.key, there[f.key]), files)
+        return absent | {f.key: held for f, held in zip(files, now, strict=True) if held is None or not held.is_(f)}
+
+    async def look(self, site: str, keys: Collection[str]) -> Mapping[str, Held | None]:
+        """See the port."""
+        t, _ = self._there(site)
+        names = list(keys)
+        return dict(zip(names, await _each(lambda key: self._held(t, key), names), strict=True))
+
+    async def read(self, site: str, key: str) -> bytes | None:
+        """See the port."""
+        t, objects = self._there(site)
+        found = await objects.read(t.at, key, SMALL)
+        return found[0] if found is not None else None
+
+    async def _held(self, t: SiteTarget, key: str, listed: Listed | None = None) -> Held | None:
+        """What the site holds there; its bytes are read only where nothing else tells what they are."""
+        objects, at = Objects(self._account(t)), (t.access.place, str(t.at), key)
+        known = self._store.seen.get(at)
+        version = (listed.etag, listed.modified, listed.size) if listed is not None else None
+        if known is not None and version is not None and known.version == version:
+            return known.held
+        head = await objects.head(t.at, key)
+        if head is None:
+            return None
+        plain = head.etag if "-" not in head.etag else ""
+        sha = self._store.by_md5.get((plain, head.size), "")
+        if not sha:
+            read = await objects.digest(t.at, key)
+            if read is None:
+                return None
+            head, sha = read
+        held = Held(head.size, sha, head.headers)
+        if listed is not None and version is not None and listed.settled and listed.etag == head.etag:
+            self._store.seen[at] = _Known(version, held)
+        return held
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def add(self, site: str, build: Build, files: Sequence[File], told: Progress) -> None:
+        """See the port."""
+        t, objects = self._there(site)
+        source = t.builds.below(build.prefix)
+        there = await objects.listed(source)
+        if lacking := await _faults(objects, source, there, files):
+            key, why = next(iter(lacking.items()))
+            rest = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+            raise Missing(f"{source}/{key}: {why}{rest}")
+
+        async def copy(f: File) -> None:
+            if f.size > COPY_LIMIT:
+                raise Refused(f"{f.key} has {f.size} bytes; one copy takes {COPY_LIMIT}")
+            etag = there[f.key].etag
+            try:
+                await objects.copy(source, f.key, etag, t.at, f.key, sent(f.headers, t.acl))
+            except Conflict as error:
+                raise Missing(f"{source}/{f.key} was changed while it was copied") from error
+
+        for first in range(0, len(files), BATCH):
+            batch = files[first : first + BATCH]
+            await self._record(_batch(source, t, batch))
+            await _each(copy, batch)
+            await told(first + len(batch))
+
+    async def replace(self, site: str, key: str, now: Held | None, then: Held, builds: Collection[Build]) -> None:
+        """See the port."""
+        t, objects = self._there(site)
+        source, name = await self._source(t, site, key, then, builds)
+        await self._keep(t, site, key, now, builds)
+        command = ["s3api", "copy-object", "--copy-source", f"{source.bucket}/{source.key(name)}"]
+        command += ["--metadata-directive", "REPLACE"]
+        if then.size <= SMALL:
+            found = await objects.read(source, name, SMALL)
+            if found is None or hashlib.sha256(found[0]).hexdigest() != then.sha256:
+                raise Missing(f"{source}/{name} does not hold what it should ({then.sha256[:12]}…)")
+            await self._write(t, key, now, found[0], then.headers, command)
+            return
+        head = await objects.head(source, name)
+        known = head is not None and self._store.by_md5.get((head.etag, head.size)) == then.sha256
+        if head is None or not (known or ((await objects.digest(source, name)) or (head, ""))[1] == then.sha256):
+            raise Missing(f"{source}/{name} does not hold what it should ({then.sha256[:12]}…)")
+        await self._record(_typed(t, command, t.at, key, then.headers))
+        await objects.copy(source, name, head.etag, t.at, key, sent(then.headers, t.acl))
+
+    async def write(self, site: str, key: str, now: Held | None, data: bytes, headers: Headers) -> None:
+        """See the port."""
+        t, _ = self._there(site)
+        await self._keep(t, site, key, now, ())
+        command = ["s3api", "put-object", "--body", key.rpartition("/")[2]]
+        await self._write(t, key, now, data, headers, command)
+
+    async def remove(self, site: str, key: str, now: Held) -> None:
+        """See the port."""
+        t, objects = self._there(site)
+        there = await self._held(t, key)
+        if there is None:
+            return
+        if there != now:
+            raise Refused(f"{t.at}/{key} holds something else by now: it is left")
+        await self._record(_aws(t, ["s3api", "delete-object", "--bucket", t.at.bucket, "--key", t.at.key(key)]))
+        await objects.delete(t.at, key)
+
+    async def _write(
+        self, t: SiteTarget, key: str, now: Held | None, data: bytes, headers: Headers, command: Sequence[str]
+    ) -> None:
+        """Over what was looked at, and nothing else. Unreachable where somebody else was quicker: look again."""
+        objects = Objects(self._account(t))
+        head = await objects.head(t.at, key)
+        there = await self._held(t, key) if head is not None else None
+        if there != now:
+            raise Unreachable(f"{t.at}/{key} was changed by somebody else just now")
+        await self._record(_typed(t, command, t.at, key, headers))
+        given = sent(headers, t.acl)
+        try:
+            await objects.put(t.at, key, data, given, head.etag if head is not None else None)
+        except Conflict as error:
+            raise Unreachable(f"{t.at}/{key} was changed by somebody else just now") from error
+        except Unsupported:  # a store that knows no conditions
+            await objects.put_any(t.at, key, data, given)
+
+    async def _keep(self, t: SiteTarget, site: str, key: str, now: Held | None, builds: Collection[Build]) -> None:
+        """So that it can be brought back; nothing where a known build has it."""
+        if now is None or await self._in(t, site, key, now, builds):
+            return
+        objects, kept = Objects(self._account(t)), t.builds.below(KEPT)
+        if await objects.head(kept, now.sha256) is not None:
+            return
+        head = await objects.head(t.at, key)
+        if head is None:
+            return
+        source = ["s3api", "copy-object", "--copy-source", f"{t.at.bucket}/{t.at.key(key)}"]
+        await self._record(_typed(t, source, kept, now.sha256, Headers("")))
+        private = {name: value for name, value in sent(now.headers).items() if name == "ContentType"}
+        await objects.copy(t.at, key, head.etag, kept, now.sha256, private)
+
+    async def _source(
+        self, t: SiteTarget, site: str, key: str, then: Held, builds: Collection[Build]
+    ) -> tuple[Folder, str]:
+        """Where that content lies: folder and name. Missing."""
+        if (build := await self._in(t, site, key, then, builds)) is not None:
+            return t.builds.below(build.prefix), key
+        kept = t.builds.below(KEPT)
+        if await Objects(self._account(t)).head(kept, then.sha256) is None:
+            raise Missing(f"neither a known build nor {kept} has what {key} held ({then.sha256[:12]}…)")
+        return kept, then.sha256
+
+    async def _in(self, t: SiteTarget, site: str, key: str, held: Held, builds: Collection[Build]) -> Build | None:
+        """A build that has this content under this key."""
+        for build in builds:
+            try:
+                f = (await self.manifest(site, build)).files.get(key)
+            except (Missing, ValueError):
+                continue
+            if f is None or (f.sha256, f.size) != (held.sha256, held.size):
+                continue
+            if (
+                head := await Objects(self._account(t)).head(t.builds.below(build.prefix), key)
+            ) and head.size == f.size:
+                return build
+        return None
+
+    # -- by hand ---------------------------------------------------------------------------------------------------
+
+    def by_hand(self, edits: Sequence[Edit]) -> Sequence[str]:
+        """What a person types to make these edits of objects so: files that pages name first."""
+        first, found = dict[str, None](), list[str]()
+        for e in edits:
+            site, _, key = e.target.partition("/")
+            t, _ = self._there(site)
+            if not isinstance(e.after, str) or not e.after.startswith("sha256:"):
+                remove = _aws(t, ["s3api", "delete-object", "--bucket", t.at.bucket, "--key", t.at.key(key)])
+                found.append(remove if e.after is None else f"# set {e.target} to {e.after}")
+                continue
+            then = Held.read(e.after)
+            if then.sha256 == hashlib.sha256(REMOVER).hexdigest():
+                script = shlex.quote(REMOVER.decode())
+                put = _typed(t, ["s3api", "put-object", "--body", "sw.js"], t.at, key, then.headers)
+                found.append(f"printf %s {script} > sw.js && {put}")
+                continue
+            known = next((b for b, m in self._known(t) if (f := m.files.get(key)) and f.sha256 == then.sha256), None)
+            source, name = (t.builds.below(known.prefix), key) if known else (t.builds.below(KEPT), then.sha256)
+            if known:
+                first[_whole(t, source, dict(self._known(t))[known])] = None
+            command = ["s3api", "copy-object", "--copy-source", f"{source.bucket}/{source.key(name)}"]
+            found.append(_typed(t, [*command, "--metadata-directive", "REPLACE"], t.at, key, then.headers))
+        return [*first, *found]
+
+    def _known(self, t: SiteTarget) -> list[tuple[Build, Manifest]]:
+        """Builds that were read, newest first."""
+        there = [(Build.of(b), m) for (place, b), m in self._store.manifests.items() if place == t.access.place]
+        return there[::-1]
+
+    # -- how -------------------------------------------------------------------------------------------------------
+
+    async def _fault(self, t: SiteTarget) -> str:
+        account = self._account(t)
+        try:
+            for folder in dict.fromkeys((t.at, t.builds)):
+                await account.call(
+                    "s3", f"list {folder}", "list_objects_v2", Bucket=folder.bucket, Prefix=folder.prefix, MaxKeys=1
+                )
+        except Exception as error:
+            return str(error)
+        return ""
+
+    def _account(self, t: SiteTarget) -> Account:
+        if t.access not in self._store.accounts:
+            self._store.accounts[t.access] = Account(t.access, self._ca_file)
+        return self._store.accounts[t.access]
+
+    def _there(self, site: str) -> tuple[SiteTarget, Objects]:
+        if site not in self._targets:
+            known = ", ".join(sorted(self._targets)) or "none"
+            raise LookupError(f"the catalogue has no site {site!r}; there are {known}")
+        t = self._targets[site]
+        return t, Objects(self._account(t))
+
+
+async def _each(work: Callable[[Item], Awaitable[R]], items: Sequence[Item]) -> list[R]:
+    """All at once, the first fault ends it; the pool bounds how many are under way."""
+    return list(await asyncio.gather(*map(work, items)))
+
+
+async def _faults(
+    objects: Objects, folder: Folder, there: Mapping[str, Listed], files: Sequence[File]
+) -> dict[str, str]:
+    """Key -> why it is not what it should be. Bytes are read only where the listing does not tell."""
+    found, unsure = {}, []
+    for f in files:
+        seen = there.get(f.key)
+        if seen is None:
+            found[f.key] = "missing"
+        elif seen.size != f.size:
+            found[f.key] = f"{seen.size} bytes, not {f.size}"
+        elif not f.md5 or seen.md5 != f.md5:
+            unsure.append(f)
+
+    async def differs(f: File) -> bool:
+        read = await objects.digest(folder, f.key)
+        return read is None or read[1] != f.sha256
+
+    differing = await _each(differs, unsure)
+    return found | {f.key: "other content than its manifest says" for f, d in zip(unsure, differing, strict=True) if d}
+
+
+def _typed(t: SiteTarget, command: Sequence[str], to: Folder, key: str, headers: Headers) -> str:
+    options = [
+        ("--content-type", headers.type),
+        ("--cache-control", headers.cache),
+        ("--content-encoding", headers.encoding),
+    ]
+    said = [part for name, value in options if value for part in (name, value)]
+    own = ["--acl", t.acl] if t.acl else []
+    return _aws(t, [*command, "--bucket", to.bucket, "--key", to.key(key), *said, *own])
+
+
+def _whole(t: SiteTarget, source: Folder, manifest: Manifest) -> str:
+    """One command for every file of a build that names no others; those kept for ever, as most are."""
+    excluded = [part for key in (MANIFEST, *manifest.fronts) for part in ("--exclude", key)]
+    command = ["s3", "cp", "--recursive", f"{source}/", f"{t.at}/", *excluded, "--cache-control", FOR_EVER]
+    return _aws(t, command)
+
+
+def _batch(source: Folder, t: SiteTarget, files: Sequence[File]) -> str:
+    """One command for new files; the rest is named by a digest of the list."""
+    names = [f.key for f in files]
+    includes = [part for name in names[:NAMED] for part in ("--include", name)]
+    command = ["s3", "cp", "--recursive", f"{source}/", f"{t.at}/", "--exclude", "*", *includes]
+    rest = f"  # and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    listed = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    return f"{_aws(t, command)}{rest}  # {len(names)} new files, each with the headers of its manifest; list {listed}"
+
+
+def _aws(t: SiteTarget, command: Iterable[str]) -> str:
+    return shlex.join(["aws", *t.access.options, *command])
