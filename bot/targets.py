@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import TypeAdapter
 
-from bot.adapters.absent import NoDatabases
+from bot.adapters.absent import NoDatabases, NoMaintenance
 from bot.adapters.aws.account import Access
 from bot.adapters.aws.buckets import Folder
 from bot.adapters.aws.sites import S3Sites
@@ -54,10 +54,11 @@ from bot.catalogued.redis import RedisTarget
 from bot.contract import Edit
 from bot.engine.ground import Ground
 from bot.node.reloading import InForce
-from bot.ports import Blob, Page, Unreachable, Where
-from bot.ports.backups import Rules
+from bot.ports import Blob, Page, Record, Unreachable, Where
+from bot.ports.backups import Memory, Rules
 from bot.ports.databases import Database
 from bot.ports.kubernetes import Cluster, Kubernetes
+from bot.ports.maintenance import Maintenance as Upkeep
 from bot.ports.metrics import Monitor, Watched
 from bot.ports.partners import Listed
 from bot.redaction import held
@@ -119,6 +120,14 @@ class Adapters:
         told = {name: place for each in every for name, place in each.where().items()}
         return {**clusters, **self.databases.named, **told}
 
+    def maintenance(self, record: Record, memory: Memory | None = None) -> Upkeep:
+        """What is done to whole databases, changing something only after `record`. memory: where proofs are kept."""
+        if isinstance(self.databases, NoDatabases):
+            return NoMaintenance().bind(record)
+        from bot.adapters.postgres.maintenance import Maintenance
+
+        return Maintenance(self.databases, self.backups.bind(record, memory), record)
+
     async def ping(self) -> Mapping[str, str]:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
         every = (
@@ -146,7 +155,7 @@ class Adapters:
                 found += self.kubernetes.by_hand(list(same))
                 continue
             for e in same:
-                if known := self.databases.by_hand([e]) or self.caches.by_hand([e]):
+                if known := self.databases.by_hand([e]) or self.caches.by_hand([e]) or self._upkeep_by_hand(e):
                     found += known
                     continue
                 target, _, path = e.target.partition("/")
@@ -158,6 +167,13 @@ class Adapters:
                     document, field = path, _DOCUMENTS[uses]
                 found.append(self.http.by_hand(target, f"/{document}", field, e.after))
         return found
+
+    def _upkeep_by_hand(self, edit: Edit) -> list[str]:
+        if isinstance(self.databases, NoDatabases):
+            return []
+        from bot.adapters.postgres.maintenance import Maintenance
+
+        return Maintenance(self.databases, self.backups).by_hand([edit])
 
     async def where(self) -> Mapping[str, Where]:
         """Target -> which place it is. Of a database its server is asked, now and then; nothing is sent to others."""

@@ -47,6 +47,7 @@ from bot.ports.databases import Databases
 from bot.ports.edges import Edges
 from bot.ports.journeys import Journeys
 from bot.ports.kubernetes import Kubernetes
+from bot.ports.maintenance import Maintenance
 from bot.ports.metrics import Metrics as MetricsPort
 from bot.ports.partners import Partners
 from bot.ports.sites import Sites
@@ -97,6 +98,7 @@ class Wired:
     edges: Edges = field(kw_only=True)
     journeys: Journeys = field(kw_only=True)
     partners: Partners = field(kw_only=True)
+    maintenance: Maintenance = field(kw_only=True)
     backups: Backups
     metrics: MetricsPort
     releases: Spells
@@ -247,6 +249,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 edges=metrics.counted("edges", there.edges.bind(record)),
                 journeys=metrics.counted("journeys", there.journeys.bind(Begun(base.store, clock))),
                 partners=there.partners,
+                maintenance=metrics.counted("maintenance", there.maintenance(record, remembered)),
             )  # fmt: skip
 
         serving = Serving(

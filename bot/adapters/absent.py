@@ -9,6 +9,24 @@ from bot.contract import Edit
 from bot.ports import Record, Where
 from bot.ports.databases import Database
 from bot.ports.databases import Databases as Port
+from bot.ports.maintenance import Maintenance as Upkeep
+
+
+class NoMaintenance:
+    """`bot.ports.maintenance.Maintenance` of a service without a database."""
+
+    def bind(self, record: Record) -> Upkeep:
+        """The same."""
+        return cast(Upkeep, self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(Upkeep, name):
+            raise AttributeError(name)
+        raise LookupError("the catalogue has no database for this service")
+
+    def by_hand(self, edits: Sequence[Edit]) -> list[str]:
+        """Nothing to type."""
+        return []
 
 
 class NoDatabases:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bot.ports.edges import Edges
     from bot.ports.journeys import Journeys
     from bot.ports.kubernetes import Kubernetes
+    from bot.ports.maintenance import Maintenance
     from bot.ports.partners import Partners
     from bot.ports.sites import Sites
 
@@ -234,3 +235,6 @@ class Ports(Protocol):
 
     @property
     def edges(self) -> Edges: ...
+
+    @property
+    def maintenance(self) -> Maintenance: ...

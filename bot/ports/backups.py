@@ -56,9 +56,10 @@ class Proof:
     folder: of its files' names and digests); noted: whether that is the one written down when it was made; checked:
     whether damage inside the data would have shown (compressed, or a digest that was noted); format: "custom",
     "directory", "tar" or "plain"; server, dumper: versions of the server and of the pg_dump that wrote it; rows: of
-    each table ("public.orders"), None where they could not be counted; sequences: where each stands; stamp: revisions
+    each table ("public.orders"), None where they could not be counted; sequences: where each stands, None where it was
+    never asked; stamp: revisions
     of its schema; extensions: names; items: entries of its table of contents; counted: whether rows, sequences and
-    stamp were looked for.
+    stamp were looked for; packed: whether gzip was put around it.
     """
 
     name: str
@@ -73,11 +74,12 @@ class Proof:
     server: str = ""
     dumper: str = ""
     rows: Mapping[str, int | None] = field(default_factory=dict)
-    sequences: Mapping[str, int] = field(default_factory=dict)
+    sequences: Mapping[str, int | None] = field(default_factory=dict)
     stamp: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
     items: int = 0
     counted: bool = False
+    packed: bool = False
 
     @property
     def whole(self) -> bool:

@@ -1,14 +1,25 @@
-"""`service.quiesce` against a real shop."""
+"""`service.quiesce` against a real shop, and a real database."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psycopg
 import pytest
 
 from actions.service_quiesce import ServiceQuiesce, ServiceQuiesceParams
-from bot.contract import Change, Edit, Fatal, Receipt, Retryable
+from bot.adapters.absent import NoDatabases, NoMaintenance
+from bot.adapters.backups import ServiceBackups
+from bot.adapters.postgres.maintenance import Maintenance
+from bot.contract import Change, Edit, Fatal, Json, Receipt, Retryable
 from bot.playground.single import Fault, Shop
-from bot.testing import PortsFor, TestCtx, assert_lifecycle
+from bot.ports import Ports, Record
+from bot.testing import PortsFor, TestCtx, assert_lifecycle, ports
+from tests.restores import Home, home
 
+_numbers = itertools.count(1)
 SHOP = ServiceQuiesceParams(target="shop")
 CHANGE = Change("shop: read-only, writes are refused", edits=(Edit("shop/maintenance/read_only", False, True),))
 
@@ -59,3 +70,73 @@ async def test_a_page_without_the_switch_is_fatal(shop: Shop, ports_for: PortsFo
 
 async def apply(ports_for: PortsFor) -> Receipt:
     return await ServiceQuiesce().apply(TestCtx(ports_for, {"http"}, acting=True), SHOP, CHANGE)
+
+
+# -- databases
+
+
+@pytest.fixture
+def db(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    monkeypatch.setenv("RES_LOGIN", "res_reader")
+    monkeypatch.setenv("RES_ADMIN", "res_admin")
+    with home(postgres_url, f"quiet_{next(_numbers)}", tmp_path) as found:
+        yield found
+
+
+def reaching(db: Home) -> PortsFor:
+    def bound(record: Record) -> Ports:
+        here = Maintenance(db.databases, ServiceBackups({}), record)
+        return ports(databases=db.databases, maintenance=here)
+
+    return bound
+
+
+async def test_every_database_refuses_writes_until_it_is_undone(db: Home) -> None:
+    async def world() -> Mapping[str, Json]:
+        settings = "SELECT coalesce(setconfig::text, '') FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM "
+        rows = db.sql(f"{settings} pg_database WHERE datname = current_database())", "postgres")
+        comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+        [[text]] = db.sql(comment, "postgres")
+        return {"settings": str(sorted(map(str, rows))), "comment": str(text).partition("\n")[0]}
+
+    async def drift() -> None:
+        db.sql(f"ALTER DATABASE {db.name} SET default_transaction_read_only = off", "postgres")
+
+    change = await assert_lifecycle(ServiceQuiesce(), reaching(db), ServiceQuiesceParams(), world=world, drift=drift)
+    assert change == Change("db refuses writes, its sessions begin anew", edits=(Edit("db/read_only", None, "on"),))
+
+
+async def test_a_database_that_others_made_read_only_is_left_to_them(db: Home) -> None:
+    db.sql(f"ALTER DATABASE {db.name} SET default_transaction_read_only = on", "postgres")
+    change = await ServiceQuiesce().plan(TestCtx(reaching(db), ServiceQuiesce.needs), ServiceQuiesceParams())
+    assert change == Change("db refuses writes already, which is not ours to lift")
+
+
+async def test_the_bots_own_statements_pass_while_the_services_are_refused(db: Home) -> None:
+    ctx = TestCtx(reaching(db), ServiceQuiesce.needs, acting=True)
+    change = await ServiceQuiesce().plan(TestCtx(reaching(db), ServiceQuiesce.needs), ServiceQuiesceParams())
+    await ServiceQuiesce().apply(ctx, ServiceQuiesceParams(), change)
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        db.sql("DELETE FROM orders", "res_app")
+    async with db.databases.servers["db"].changing() as c:
+        await c.execute(b"DELETE FROM orders WHERE id = 1")
+    assert ctx.commands[0].endswith(f"""-c 'ALTER DATABASE "{db.name}" SET default_transaction_read_only = on'""")
+
+
+async def test_a_session_that_writes_all_the_same_keeps_the_step_from_being_done(db: Home) -> None:
+    change = await ServiceQuiesce().plan(TestCtx(reaching(db), ServiceQuiesce.needs), ServiceQuiesceParams())
+    ctx = TestCtx(reaching(db), ServiceQuiesce.needs, acting=True)
+    await ServiceQuiesce().apply(ctx, ServiceQuiesceParams(), change)
+    with db.connect() as stubborn:
+        stubborn.execute("BEGIN READ WRITE")
+        stubborn.execute("DELETE FROM orders WHERE id = 1")
+        with pytest.raises(Retryable, match=r"of res_app .* is writing, as it asks for that"):
+            await ServiceQuiesce().apply(ctx, ServiceQuiesceParams(), change)
+
+
+async def test_a_service_without_databases_has_none_to_make_read_only() -> None:
+    def none(record: Record) -> Ports:
+        return ports(databases=NoDatabases(), maintenance=NoMaintenance())
+
+    change = await ServiceQuiesce().plan(TestCtx(none, ServiceQuiesce.needs), ServiceQuiesceParams())
+    assert change == Change("this service has no database to make read-only")

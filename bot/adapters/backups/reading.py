@@ -54,12 +54,13 @@ class NoProgram(Exception):
 @dataclass
 class Read:
     """What was found. checked: whether damage inside the data would have shown by itself; counted: whether the script
-    holds rows, not only what the table of contents says."""
+    holds rows, not only what the table of contents says; packed: whether gzip was put around it."""
 
     format: str = ""
     checked: bool = False
     digest: str = ""
     counted: bool = False
+    packed: bool = False
     script: Script = field(default_factory=lambda: Script(STAMP))
 
 
@@ -127,7 +128,7 @@ class Reader:
             self._restored(_fitting(first, self.programs), [], whole, opened, found)
         elif first.startswith(b"\x1f\x8b"):
             self._any(_unzipped(whole), lambda: _unzipped(opened()), found)
-            found.checked = True  # gzip has a checksum of its own
+            found.checked = found.packed = True  # gzip has a checksum of its own
         elif first[257:262] == b"ustar":
             found.format = "tar"
             self._restored(_newest(self.programs), ["--format=tar"], _walked(whole), opened, found)

@@ -31,7 +31,7 @@ class Script:
     server: str = ""
     dumper: str = ""
     rows: dict[str, int | None] = field(default_factory=dict)
-    sequences: dict[str, int] = field(default_factory=dict)
+    sequences: dict[str, int | None] = field(default_factory=dict)
     extensions: list[str] = field(default_factory=list)
     stamp: list[str] = field(default_factory=list)
     items: int = 0
@@ -116,7 +116,7 @@ class Script:
         elif line.startswith(b"INSERT INTO ") and self._item[1] == "TABLE DATA":
             self.rows[self._table] = None  # a value may hold line breaks
         elif self._item[1] == "SEQUENCE SET" and (found := _SET.fullmatch(line)):
-            self.sequences[self._table] = int(found[2])
+            self.sequences[self._table] = int(found[2]) if found[3] == b"true" else None
 
     @property
     def _table(self) -> str:

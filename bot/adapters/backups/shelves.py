@@ -193,7 +193,7 @@ class ServiceBackups:
             backup.name, backup.identity, found.digest, self._now(), noted=noted, checked=found.checked or noted,
             format=found.format, server=script.server, dumper=script.dumper, rows=script.rows,
             sequences=script.sequences, stamp=tuple(script.stamp), extensions=tuple(script.extensions),
-            items=script.items, counted=found.counted,
+            items=script.items, counted=found.counted, packed=found.packed,
         )  # fmt: skip
         if backup.noted and not noted:
             return replace(proof, fault=OTHER.format(name=backup.name), hint="make a new backup, or take an older one")
