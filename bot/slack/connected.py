@@ -28,6 +28,7 @@ from bot.slack.draw.screen import ROOT, screen
 from bot.slack.hear import replies
 from bot.slack.hear.app import PATH, SlackApp
 from bot.slack.hear.asks import Asks
+from bot.slack.hear.home import Homes
 from bot.slack.hear.looks import Looks
 from bot.slack.hear.places import Places, SlackServes
 from bot.slack.hear.replies import Tells
@@ -80,7 +81,8 @@ class Slack:
         )
         places = Places(bot, self.channels)
         looks = Looks(bot, places, self.client)
-        asks = Asks(bot, self.people, self.client, places, looks, Tells(self.client), self.publisher.hint)
+        asks = Asks(bot, self.people, self.client, places, looks, Tells(self.client), Homes(bot, looks, self.client),
+                    self.publisher.hint)  # fmt: skip
         secret = self.settings.slack_signing_secret
         self.app = SlackApp(asks, secret.get_secret_value() if secret else "")
         self._begin("people", self.people.run())

@@ -64,7 +64,10 @@ def test_every_call_of_ours_has_its_scope_and_none_is_superfluous() -> None:
 
 
 def test_every_event_of_the_manifest_is_heard_and_no_other() -> None:
-    assert set(read()["settings"]["event_subscriptions"]["bot_events"]) == set(app._OF_PEOPLE)
+    assert set(read()["settings"]["event_subscriptions"]["bot_events"]) == {*app._OF_PEOPLE, app._AT_HOME}
+    (shortcut,) = read()["features"]["shortcuts"]
+    assert (shortcut["type"], shortcut["callback_id"]) == ("message", app.SHORTCUT)
+    assert len(shortcut["name"]) <= 24
 
 
 def test_every_scope_and_event_says_what_it_is_for() -> None:

@@ -61,6 +61,9 @@ class App:
     events: frozenset[str] = frozenset(
         {"app_home_opened", "app_mention", "member_joined_channel", "subteam_updated", "user_change"}
     )
+    shortcuts: frozenset[str] = frozenset({"rollback-of-message"})
+    """Callback ids of message shortcuts."""
+    home_tab: bool = True
     messages_tab: bool = True
     """Whether people may be written to directly."""
 
@@ -75,5 +78,7 @@ class App:
             scopes=frozenset(manifest.get("oauth_config", {}).get("scopes", {}).get("bot", [])),
             commands=frozenset(c["command"] for c in features.get("slash_commands", [])),
             events=frozenset(heard),
+            shortcuts=frozenset(s["callback_id"] for s in features.get("shortcuts", []) if s["type"] == "message"),
+            home_tab=bool(features.get("app_home", {}).get("home_tab_enabled", False)),
             messages_tab=bool(features.get("app_home", {}).get("messages_tab_enabled", False)),
         )

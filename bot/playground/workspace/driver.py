@@ -129,6 +129,13 @@ class Driver(Reader):
         heard = await self._acts.close(self._view(person, None), person, everything=everything)
         return await self._outcome(heard, person, start, 0, lambda _: False)
 
+    async def shortcut(self, user: str, post: Post, callback: str, *, patience: float = PATIENCE) -> Outcome:
+        """Take a message shortcut from a message's menu."""
+        person, place = self._present(user, post.channel_id)
+        start = len(self._state.journal)
+        heard = await self._acts.shortcut(self._state.messages[place.id][post.ts], place, person, callback)
+        return await self._outcome(heard, person, start, patience, lambda _: False)
+
     async def home(self, user: str, *, patience: float = PATIENCE) -> Modal | None:
         """Open the app's home tab."""
         person = self._state.user(user)
@@ -136,7 +143,11 @@ class Driver(Reader):
         direct = self._state.direct(self._state.app.bot_user, person.id)
         self._core.events.home_opened(person.id, direct.id)
         await self._outcome(Heard(), person, start, patience, lambda _: False)
-        view = self._state.view(self._state.homes.get(person.id))
+        return self.home_of(user)
+
+    def home_of(self, user: str) -> Modal | None:
+        """Their home tab as it stands, without opening it."""
+        view = self._state.view(self._state.homes.get(self._state.user(user).id))
         return modal_of(self._state, view) if view else None
 
     def react(self, user: str, post: Post, emoji: str, *, on: bool = True) -> None:

@@ -73,6 +73,21 @@ class Interactions:
         )
         return Heard((await self._delivery.ask("interactive", payload)).error)
 
+    async def shortcut(self, message: Message, channel: Channel, user: User, callback: str) -> Heard:
+        """Take a shortcut on a message."""
+        if callback not in self._state.app.shortcuts:
+            return Heard("unknown_shortcut")
+        payload = payloads.shortcut(
+            self._state,
+            message,
+            channel,
+            user,
+            callback,
+            response_url=responses.new(self._core, channel.id, user.id),
+            trigger=self._trigger(user),
+        )
+        return Heard((await self._delivery.ask("interactive", payload)).error)
+
     async def on_view(self, view: View, user: User, control: Control, entry: Entry) -> Heard:
         """Press or pick something in a modal or a home tab."""
         if control.stateful:

@@ -77,6 +77,23 @@ def view_action(state: State, view: View, user: User, action: Json, *, trigger: 
     }
 
 
+def shortcut(
+    state: State, message: Message, channel: Channel, user: User, callback: str, *, response_url: str, trigger: str
+) -> Json:
+    """message_action: somebody took a shortcut on a message."""
+    return {
+        "type": "message_action",
+        **_who(state, user),
+        "callback_id": callback,
+        "trigger_id": trigger,
+        "response_url": response_url,
+        "action_ts": state.new_ts(),
+        "message_ts": message.ts,
+        "channel": {"id": channel.id, "name": _spoken(channel)},
+        "message": message_json(state, message),
+    }
+
+
 def view_submission(state: State, view: View, user: User, *, trigger: str) -> Json:
     """A modal was submitted."""
     body = {"type": "view_submission", **_who(state, user), "trigger_id": trigger}

@@ -28,6 +28,7 @@ AT_ONCE: Mapping[str, str] = {
 }
 """What is done at the click: do -> what its subject is (empty: the run)."""
 IN_MODAL: Mapping[str, str] = {
+    "ask-open": "none: it opens the form for a rollback",
     "ask-approve": "a decision that wants its phrase typed, with the card that was looked at",
     "ask-break-glass": "a decision, with the card that was looked at",
     "ask-skip": "a step",

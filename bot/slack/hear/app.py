@@ -55,6 +55,9 @@ LONGEST = 120.0
 REMEMBERED = 4096
 """Keys of acts that were answered, kept to say nothing twice."""
 
+SHORTCUT = "rollback-of-message"
+"""The message shortcut that opens the form with the message as reason."""
+_AT_HOME = "app_home_opened"
 _OF_PEOPLE = ("subteam_members_changed", "subteam_updated", "user_change")
 _ALL = re.compile(r".*", re.DOTALL)
 
@@ -89,6 +92,7 @@ class SlackApp:
         app.action(_ALL)(self._action)
         app.view(_ALL)(self._view)
         app.event(_ALL)(self._event)
+        app.message_shortcut(SHORTCUT)(self._shortcut)
         for hear in (app.view_closed, app.shortcut, app.options):
             hear(_ALL)(self._noted)
         return app
@@ -112,7 +116,9 @@ class SlackApp:
         await ack()
         if payloads.is_link(body):
             return
-        if isinstance(body.get("view"), Mapping):
+        if payloads.at_home(body):
+            self._take(body, payloads.clicked, self.asks.from_home)
+        elif isinstance(body.get("view"), Mapping):
             self._take(body, payloads.picked, lambda p, _: self.asks.picked(p))
         else:
             self._take(body, payloads.clicked, self.asks.clicked)
@@ -123,6 +129,12 @@ class SlackApp:
         if isinstance(event, Mapping) and event.get("type") in _OF_PEOPLE:
             user = event.get("user")
             self.asks.people.changed(str(user["id"]) if isinstance(user, Mapping) and "id" in user else "")
+        elif isinstance(event, Mapping) and (event.get("type"), event.get("tab")) == (_AT_HOME, "home"):
+            self._begin("home", self.asks.home(Act(str(event.get("user", "")), str(body.get("team_id") or ""))))
+
+    async def _shortcut(self, ack: Any, body: Body) -> None:
+        await ack()
+        self._take(body, payloads.pointed, self.asks.pointed)
 
     async def _noted(self, ack: Any) -> None:
         await ack()

@@ -25,9 +25,10 @@ from bot.run.state import Run
 from bot.slack.draw.blocks import Mrkdwn, escape, joined, mark
 from bot.slack.draw.press import NotOurs, Press
 from bot.slack.hear import modals, replies, slash
+from bot.slack.hear.home import Homes
 from bot.slack.hear.looks import LOOKS, Looks
 from bot.slack.hear.modals import Draft, Form
-from bot.slack.hear.payloads import Act, Clicked, Picked, Submitted, Typed
+from bot.slack.hear.payloads import Act, Clicked, Picked, Pointed, Submitted, Typed
 from bot.slack.hear.places import Places, SlackServes
 from bot.slack.workspace.channels import SHARED, words
 from bot.slack.workspace.directory import SlackDirectory
@@ -56,6 +57,7 @@ class Asks:
     places: Places
     looks: Looks
     tells: replies.Tells
+    homes: Homes
     hint: Callable[[str], None]
 
     # -- who asks --------------------------------------------------------------------------------------------------
@@ -111,7 +113,8 @@ class Asks:
         end = "are refused from now on" if said.do == "freeze" else "is being lifted"
         return run_id if isinstance(run_id, Refusal) else mark("{} {} {}: `{}`.", doing, service, end, run_id)
 
-    async def _open(self, act: Act, said: slash.Said, person: Person) -> None:
+    async def _open(self, act: Act, said: slash.Said, person: Person, draft: str = "") -> None:
+        """A rollback, or the form for one. draft: a reason to begin with in the form."""
         if said.run and said.reason:
             wanted = Wanted(said.run, said.reason, said.subject or None)
             opened = await self.open(act, wanted, person)
@@ -130,7 +133,7 @@ class Asks:
             await self.tell(act, Mrkdwn(text))
             return
         service = said.run or await self.places.service_of(act.channel)
-        view = await self._form(Draft(service, said.subject, said.reason), act.channel)
+        view = await self._form(Draft(service, said.subject, said.reason or draft), act.channel)
         await self._update(str(shown["view"]["id"]), view)
 
     async def open(self, act: Act, wanted: Wanted, person: Person) -> str | Refusal:
@@ -179,6 +182,25 @@ class Asks:
         else:
             run = await self.bot.rollbacks.forward(run_id, reason, person, VIA, key=act.key)
         return run if isinstance(run, Refusal) else mark("{}, opened as `{}`.", title(run), run.id)
+
+    # -- the home tab, and a message that was pointed at -------------------------------------------------------------
+
+    async def home(self, act: Act) -> None:
+        """Somebody looks at the app's home tab."""
+        person = await self.who(act)
+        await self.homes.show(act.user, person if isinstance(person, Refusal) else None)
+
+    async def from_home(self, c: Clicked, person: Person) -> None:
+        """The button there: the form of a rollback."""
+        if c.press.do != "ask-open":
+            raise NotOurs(f"nothing on the home tab is called {c.press.do[:40]!r}")
+        await self._open(c.act, slash.Said("open"), person)
+
+    async def pointed(self, p: Pointed, person: Person) -> None:
+        """A message, an alert mostly: the form of a rollback, with its words as the reason."""
+        words = set(p.text.lower().replace(":", " ").replace(",", " ").split())
+        named = [name for name in self.bot.catalogue.services if name.lower() in words]
+        await self._open(p.act, slash.Said("open", named[0] if len(named) == 1 else ""), person, p.text)
 
     # -- clicked ---------------------------------------------------------------------------------------------------
 

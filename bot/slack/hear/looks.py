@@ -96,9 +96,9 @@ class Looks:
         return Mrkdwn(self.bot.redactor.text(text))
 
     async def standing(self, run: Run) -> Mrkdwn:
-        return replies.standing(run, self.bot.clock(), await self.bot.eta(run), await self._link(run.id))
+        return replies.standing(run, self.bot.clock(), await self.bot.eta(run), await self.link(run.id))
 
-    async def _link(self, run_id: str) -> str:
+    async def link(self, run_id: str) -> str:
         """Where the run's card is, empty where there is none or Slack does not say."""
         root = (await self.bot.store.slots(run_id)).get("root")
         if root is None or not root.ts:

@@ -7,6 +7,7 @@ another act of the same person another.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,12 @@ from bot.slack.draw.press import NotOurs, Press, pressed
 
 Body = Mapping[str, Any]
 
+_MARKED = re.compile(r"<(?:[^|<>]*\|)?([^<>]*)>")
+"""A link or a mention in Slack's own notation: what is seen of it."""
 _KEPT = "\n\t\r\u200c\u200d\u2028"
 """Line ends, and the joiners of emoji and of some scripts."""
+REASON = 300
+"""Characters of a message that are taken over as the reason of a rollback, to be worded by whoever sends the form."""
 LONGEST = 2000
 """Characters of one text; what is longer is refused, because nobody knows which half was meant."""
 
@@ -107,6 +112,44 @@ def clicked(body: Body) -> Clicked:
     chosen = _part(action, "selected_option", {})
     value = _text(chosen, "value", "") or _text(action, "value")
     return Clicked(acted(body), pressed(value, _text(action, "block_id")))
+
+
+def at_home(body: Body) -> bool:
+    """Whether something was pressed on the app's home tab."""
+    view = body.get("view")
+    return isinstance(view, Mapping) and view.get("type") == "home"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """The message shortcut: text: what the message says, as far as it has words."""
+
+    act: Act
+    text: str
+
+
+def pointed(body: Body) -> Pointed:
+    """A message that somebody took the shortcut on. NotOurs."""
+    user, channel = _part(body, "user"), _part(body, "channel", {})
+    who, team = _text(user, "id"), _text(user, "team_id", "") or _text(_part(body, "team", {}), "id", "")
+    trigger = _text(body, "trigger_id")
+    act = Act(
+        who, team, _text(channel, "id", ""), "", trigger, _text(body, "response_url", ""), f"shortcut:{trigger}"
+    )  # fmt: skip
+    return Pointed(act, _words(_part(body, "message", {})))
+
+
+def _words(message: Body) -> str:
+    """Its text, or what its first attachment says (alerts often have nothing else); cut, and as others see it."""
+    attached = message.get("attachments")
+    first = attached[0] if isinstance(attached, list) and attached and isinstance(attached[0], Mapping) else {}
+    parts = (message.get("text"), *(first.get(name) for name in ("title", "text", "fallback")))
+    said = next((p for p in parts if isinstance(p, str) and p.strip()), "")
+    shown = _MARKED.sub(lambda m: m[1], said)
+    for mark, sign in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        shown = shown.replace(mark, sign)
+    legible = "".join(c for c in map(_legible, " ".join(shown.split())) if c.isprintable())
+    return legible if len(legible) <= REASON else legible[: REASON - 1] + "…"
 
 
 def picked(body: Body) -> Picked:
