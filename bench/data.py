@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from bench import median, report
+from bench.schema import downgrade
 from bot.adapters.redis import RedisCaches, RedisTarget, Server
 from bot.adapters.redis.line import opened
 from bot.adapters.redis.sweep import UNPACED
@@ -135,7 +136,7 @@ def _medians(mine: Sequence[tuple[float, float]], yours: Sequence[tuple[float, f
     return median([m[of] for m in mine]), median([y[of] for y in yours])
 
 
-PARTS: dict[str, Callable[[], Awaitable[None]]] = {"flush": flush}
+PARTS: dict[str, Callable[[], Awaitable[None]]] = {"flush": flush, "downgrade": downgrade}
 
 if __name__ == "__main__":
     asked = sys.argv[1:]
