@@ -230,6 +230,11 @@ class KubernetesTarget:
         BeforeValidator(_several),
         Field(description="What of Flux is suspended: kustomization/…, helmrelease/… or imageupdateautomation/…."),
     ] = ()
+    noise: Annotated[
+        tuple[Text, ...],
+        BeforeValidator(_several),
+        Field(description="Exceptions in the logs that are always there, each by a part of its first line."),
+    ] = ()
 
 
 def _database(address: str) -> str:

@@ -227,7 +227,7 @@ def _adapters(
             case KubernetesTarget():
                 cluster = Cluster(
                     name, target.namespace, target.wave, target.workers, target.settings, target.applications,
-                    target.selector, target.break_glass, target.flux,
+                    target.selector, target.break_glass, target.flux, target.noise,
                 )  # fmt: skip
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
             case PrometheusTarget():

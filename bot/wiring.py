@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from aiohttp import web
 
 import actions
 import checks
+from bot.adapters.plots import PillowPlots
 from bot.adapters.registry import RegistryClient
 from bot.catalogue import NO_CATALOGUE, Catalogue, load_catalogue
 from bot.engine.foresight import Foresight
@@ -40,7 +42,7 @@ from bot.opening.rollbacks import Rollbacks
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
-from bot.ports import Blobs, Channels, Http, ImageRegistry, Notices, People, Record, Secrets
+from bot.ports import Blobs, Channels, Evidence, Http, ImageRegistry, Notices, People, Plots, Record, Secrets
 from bot.ports.backups import Backups
 from bot.ports.caches import Caches
 from bot.ports.databases import Databases
@@ -61,6 +63,8 @@ from bot.settings import Settings, SettingsError
 from bot.steady.clock import Steady
 from bot.store.begun import Begun
 from bot.store.blobs import FileBlobs
+from bot.store.database import told
+from bot.store.evidence import KeptEvidence
 from bot.store.lease import Lease, take
 from bot.store.log import Keys, Store
 from bot.store.remembered import Remembered
@@ -102,6 +106,8 @@ class Wired:
     backups: Backups
     metrics: MetricsPort
     releases: Spells
+    evidence: Evidence
+    plots: Plots
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +233,9 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(shared.leave)
 
         metrics = Metrics(base.store, clock)
+        kept = KeptEvidence(base.files, base.redactor.text)
+        pruning = asyncio.create_task(_pruned(kept, clock))
+        stack.push_async_callback(_end, pruning)
         images = RegistryClient(trust=trust(settings.ca_file))
         stack.push_async_callback(images.close)
 
@@ -250,6 +259,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 journeys=metrics.counted("journeys", there.journeys.bind(Begun(base.store, clock))),
                 partners=there.partners,
                 maintenance=metrics.counted("maintenance", there.maintenance(record, remembered)),
+                evidence=kept, plots=PillowPlots(),
             )  # fmt: skip
 
         serving = Serving(
@@ -426,6 +436,14 @@ async def _fault(question: Awaitable[str | None]) -> str:
         return await question or ""
     except Exception as e:
         return str(e)
+
+
+async def _pruned(kept: KeptEvidence, clock: Callable[[], float]) -> None:
+    """Deletes evidence whose time is past, once an hour, until cancelled."""
+    while True:
+        with told(log, "evidence whose time is past cannot be deleted"):
+            await asyncio.to_thread(kept.prune, datetime.fromtimestamp(clock(), UTC))
+        await asyncio.sleep(3600)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

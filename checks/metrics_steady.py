@@ -95,7 +95,8 @@ async def _serving_since(ctx: ReadCtx, p: MetricsSteadyParams) -> datetime | str
             pods = await ctx.ports.kubernetes.every_pod(cluster.name)
         except (Unreachable, Denied) as error:
             return f"since when the release serves is not known: {error}"
-        began += [pod.started for pod in pods if pod.started and ours & {*map(digest, pod.images)}]
+        serving = (pod for pod in pods if not pod.owner.startswith("job/"))
+        began += [pod.started for pod in serving if pod.started and ours & {*map(digest, pod.images)}]
     return max(began, default=None)
 
 

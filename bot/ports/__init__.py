@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from bot.ports.evidence import Evidence as Evidence
 from bot.ports.metrics import Metrics as Metrics
 from bot.ports.notices import Notices as Notices
 from bot.ports.people import Channels as Channels
 from bot.ports.people import People as People
 from bot.ports.people import Trouble as Trouble
+from bot.ports.plots import Plots as Plots
 from bot.ports.registry import ImageRegistry as ImageRegistry
 from bot.ports.releases import Releases as Releases
 
@@ -211,6 +213,12 @@ class Ports(Protocol):
 
     @property
     def caches(self) -> Caches: ...
+
+    @property
+    def evidence(self) -> Evidence: ...
+
+    @property
+    def plots(self) -> Plots: ...
 
     @property
     def registry(self) -> ImageRegistry: ...

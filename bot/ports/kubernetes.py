@@ -64,7 +64,8 @@ class Cluster:
     """A target of the catalogue. workers: `deployment/shop-worker`, what may mutate data; settings: names of the
     ConfigMaps that belong to the service; applications: `argocd/shop`; flux: `kustomization/flux-system/shop`; wave:
     rolled one wave after another; selector: of the labels that the service's workloads have, "" where the namespace
-    holds nothing else; break_glass: groups of the cluster that no guard refuses."""
+    holds nothing else; break_glass: groups of the cluster that no guard refuses;
+    noise: parts of the titles of exceptions that are always there."""
 
     name: str
     namespace: str
@@ -75,6 +76,7 @@ class Cluster:
     selector: str = ""
     break_glass: tuple[str, ...] = ()
     flux: tuple[str, ...] = ()
+    noise: tuple[str, ...] = ()
 
     def deployers(self, kind: Kind) -> Mapping[str, str] | None:
         """Name -> namespace of the applications, or of Flux's objects of a kind, that deploy the service; None for
@@ -379,8 +381,11 @@ class Kubernetes(Protocol):
         """Events of the namespace, newest first; about: only of objects whose names begin so."""
         ...
 
-    async def logs(self, cluster: str, pod: str, *, previous: bool = False, since: float = 3600) -> str:
-        """What a pod's containers wrote, at most 1 MiB; since: seconds back."""
+    async def logs(
+        self, cluster: str, pod: str, *, previous: bool = False, since: float = 3600, stamps: bool = False
+    ) -> str:
+        """What a pod's containers wrote, the newest 1 MiB at most; since: seconds back; stamps: each line begins with
+        the moment at which the cluster had it. "" where there is none, or the pod is gone."""
         ...
 
     async def missing_rights(self, cluster: str) -> Sequence[str]:

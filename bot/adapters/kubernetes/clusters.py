@@ -228,7 +228,9 @@ class Clusters:
         said = [pods.said(e) for e in found if not starts or e["involvedObject"].get("name", "").startswith(starts)]
         return sorted(said, key=lambda s: s.at, reverse=True)
 
-    async def logs(self, cluster: str, pod: str, *, previous: bool = False, since: float = 3600) -> str:
+    async def logs(
+        self, cluster: str, pod: str, *, previous: bool = False, since: float = 3600, stamps: bool = False
+    ) -> str:
         """See the port."""
         path = resources.PODS.path(self._target(cluster).cluster.namespace, pod)
         body = await self._connection(cluster).find(path)
@@ -236,10 +238,9 @@ class Clusters:
         parts = []
         for name in names:
             query = [("container", name), ("sinceSeconds", str(max(1, int(since)))), ("tailLines", LOG_LINES)]
+            flags = [(flag, "true") for flag, on in (("previous", previous), ("timestamps", stamps)) if on]
             try:
-                text = await self._connection(cluster).text(
-                    "GET", f"{path}/log", query=[*query, *([("previous", "true")] if previous else [])]
-                )
+                text = await self._connection(cluster).text("GET", f"{path}/log", query=[*query, *flags])
             except Refused as error:
                 if error.status not in (400, 404):  # 400: it has not started, or there is no previous one
                     raise self._connection(cluster).failure(error) from error

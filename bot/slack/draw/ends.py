@@ -32,6 +32,8 @@ from bot.slack.draw.press import Press
 from bot.slack.truth import stays
 from bot.telling import view
 
+ALT = 1000
+"""Characters of what a picture shows, at most."""
 BY_HAND = "by-hand.md"
 """What the by-hand text is called, and the content of its upload."""
 
@@ -81,16 +83,17 @@ def _data(data: Mapping[str, Json]) -> str:
 
 
 def kept(run: Run) -> Iterator[tuple[Step, tuple[Upload, ...]]]:
-    """Steps that kept files as evidence, with the files."""
+    """Steps that kept evidence, with those of its files that are to be seen by all: what is named by its digest alone
+    stays where it is."""
     for s in run.steps.values():
         if s.receipt is None or s.end not in ("done", "adopted"):
             continue
         files = tuple(
-            Upload(name, f"{s.spec.title}: {name}", str(v["digest"]))
+            Upload(name, f"{s.spec.title}: {name}", str(v["digest"]), str(v.get("alt", ""))[:ALT])
             for name, v in s.receipt.evidence.items()
             if isinstance(v, dict) and str(v.get("digest", "")).startswith("sha256:")
         )
-        if files:
+        if s.receipt.evidence:
             yield s, files
 
 
@@ -99,7 +102,7 @@ def evidence(scene: Scene, s: Step, files: tuple[Upload, ...]) -> Message:
     said = s.receipt.detail if s.receipt is not None else ""
     links = "; ".join(f"{text}: {url}" for text, url in s.receipt.links) if s.receipt is not None else ""
     text = mark("*{}* kept{}: {}", s.spec.title, worked(s), sentence(cut(said, 800)))
-    names = mark("Files: {}.", ", ".join(f.name for f in files))
+    names = mark("Files: {}.", ", ".join(f.name for f in files)) if files else mark("")
     return message(section(joined([text, fit(names, 600), cut(links, 600)])))
 
 

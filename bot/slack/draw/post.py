@@ -29,11 +29,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to be attached in the thread. what: which content (`audit.md`, `timeline.html`, a blob's digest)."""
+    """A file to be attached in the thread. what: which content (`audit.md`, `timeline.html`, a blob's digest); alt:
+    what a picture shows, for whoever does not see it."""
 
     name: str
     title: str
     what: str
+    alt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,9 +113,10 @@ class Calls:
                 return True
         return False
 
-    async def upload(self, name: str, data: bytes) -> str:
-        """Sends bytes, and returns the file's id; nobody sees it before it is shared."""
-        asked = await self._call("files.getUploadURLExternal", params={"filename": name, "length": len(data)})
+    async def upload(self, name: str, data: bytes, alt: str = "") -> str:
+        """Sends bytes, and returns the file's id; nobody sees it before it is shared. alt: what a picture shows."""
+        params: dict[str, str | int] = {"filename": name, "length": len(data)}
+        asked = await self._call("files.getUploadURLExternal", params={**params, **({"alt_txt": alt} if alt else {})})
         try:
             async with (
                 asyncio.timeout(self._patience * 3),

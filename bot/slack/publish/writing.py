@@ -146,7 +146,7 @@ class Writer:
     async def _upload(self, slots: Slots, op: Op, upload: Upload) -> None:
         data = await self._contents(op.slot.run, upload.what) or b"\n"
         try:
-            file = await self._calls.upload(upload.name, data)
+            file = await self._calls.upload(upload.name, data, upload.alt)
         except Unsure as e:  # nobody can see it: another one does no harm
             raise Down(str(e)) from e
 
