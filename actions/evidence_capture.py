@@ -42,7 +42,7 @@ class EvidenceCaptureParams(Params):
     outgoing: list[Outgoing] = Field(
         [], description="The releases that have to go; their pods' exceptions count as theirs."
     )
-    target: str = Field("", description="The version that is gone back to.")
+    back_to: str = Field("", description="The version that is gone back to.")
     minutes: float = Field(60.0, gt=0, le=1440, description="How far back.")
     within: float = Field(90.0, gt=0, le=1800, description="Seconds after which it goes without what is not there yet.")
     megabytes: float = Field(64.0, gt=0, le=1024, description="Size of all logs together, before they are compressed.")
@@ -297,7 +297,7 @@ def _finite(lines: Sequence[Line]) -> Sequence[Line]:
 async def _zones(work: _Capture) -> list[Zone]:
     removed = work.p.outgoing[-1].version if work.p.outgoing else ""
     served = {removed: await work.ctx.ports.releases.served(removed)} if removed else {}
-    return zones(work.window, work.p.target or "before", removed, served, None)
+    return zones(work.window, work.p.back_to or "before", removed, served, None)
 
 
 async def _draw(work: _Capture) -> None:

@@ -98,8 +98,9 @@ def _normal(name: str) -> str:
 
 def test_whatever_is_imported_at_run_time_is_a_dependency() -> None:
     project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
-    needed = project["dependencies"]
-    assert _lacking(["bot", "actions", "checks", "migrations"], needed) == {}
+    needed, plots = project["dependencies"], project["optional-dependencies"]["plots"]
+    assert _lacking(["bot", "actions", "checks", "migrations"], needed + plots) == {}
+    assert _lacking(["bot"], needed) == {"PIL": {"bot/adapters/plots.py"}}, "what works without its extra"
     assert _lacking(["bot/playground"], needed + project["optional-dependencies"]["playground"]) == {}
     without = [d for d in needed if not d.startswith("aiohttp")]
     assert "bot/wiring.py" in _lacking(["bot"], without)["aiohttp"]

@@ -14,6 +14,7 @@ from bot.cli import (
     beginning,
     deciding,
     doctoring,
+    evidence,
     freezing,
     frontends,
     host,
@@ -27,8 +28,8 @@ from bot.cli import (
 from bot.cli.root import root
 
 __all__ = [
-    "auditing", "beginning", "deciding", "doctoring", "freezing", "frontends", "host", "looking", "main", "plans",
-    "releases", "reporting", "root", "steering", "tokens",
+    "auditing", "beginning", "deciding", "doctoring", "evidence", "freezing", "frontends", "host", "looking", "main",
+    "plans", "releases", "reporting", "root", "steering", "tokens",
 ]  # fmt: skip
 
 

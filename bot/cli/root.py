@@ -24,7 +24,7 @@ SECTIONS = (
     ("Steer", "stop resume abort retarget admit offer take close"),
     ("Steps", "retry skip accept undo restore hand-over adopt without back review"),
     ("Record, releases, plans", "audit release frontend plan"),
-    ("On the bot's host", "init serve db token tokens key doctor slack demo"),
+    ("On the bot's host", "init serve db token tokens key evidence doctor slack demo"),
     ("Help", "help"),
 )
 

@@ -54,6 +54,15 @@ class KeptEvidence:
                     raise ValueError(f"{path} (kept until {day}) is damaged") from error
         return None
 
+    def kept(self) -> list[tuple[date, str, int]]:
+        """What there is, blocking: until when, digest, bytes."""
+        return [
+            (day, f"sha256:{path.parent.name}{path.name}", path.stat().st_size)
+            for day, folder in self._days()
+            for path in sorted((folder / "sha256").glob("??/*"))
+            if not path.name.startswith(".")
+        ]
+
     def prune(self, now: datetime) -> int:
         """Deletes, blocking, what was to be kept until a day that is past; how many days of it."""
         past = [folder for day, folder in self._days() if day < now.astimezone(UTC).date()]

@@ -69,7 +69,7 @@ class World:
     def params(self) -> EvidenceCaptureParams:
         images = {"api": self.shop.images["api 2.4.1"]}
         outgoing = [Outgoing(version="2.4.1", commit="", images=images, settings=None)]
-        return EvidenceCaptureParams(outgoing=outgoing, target="2.4.0", minutes=50.0)
+        return EvidenceCaptureParams(outgoing=outgoing, back_to="2.4.0", minutes=50.0)
 
     @property
     def ports_for(self) -> PortsFor:

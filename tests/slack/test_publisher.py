@@ -157,7 +157,7 @@ async def test_a_closed_run_is_shown_to_its_end_and_history_is_left_alone(board:
 
 
 async def test_files_are_uploaded_once_in_the_thread(board: Board) -> None:
-    files = (Upload("audit.md", "Record", "audit.md"), Upload("timeline.html", "Timeline", "timeline.html"))
+    files = (Upload("audit.md", "Record", "audit.md"), Upload("timeline.html", "Timeline", "timeline.html", "a line"))
     end = replace(news("end", "done"), files=files)
     await board.open("r1", root(), end)
     await board.after(5)
@@ -165,6 +165,7 @@ async def test_files_are_uploaded_once_in_the_thread(board: Board) -> None:
     assert [(p.files, p.is_reply) for p in posted if p.files] == [(("Record",), True), (("Timeline",), True)]
     assert {p.thread_ts for p in posted if p.files} == {posted[1].ts}
     assert [f.data for f in board.slack.state.files.values()] == [b"audit.md of r1", b"timeline.html of r1"]
+    assert [f.alt for f in board.slack.state.files.values()] == ["", "a line"]
     await board.happen("r1")
     board.publisher = board.another()
     await board.after(5)

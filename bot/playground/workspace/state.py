@@ -55,7 +55,8 @@ class Message:
 
 @dataclass
 class File:
-    """An upload; complete once completeUploadExternal was called. shared: (channel, ts) of its messages."""
+    """An upload; complete once completeUploadExternal was called. alt: what it shows, for whoever does not see it;
+    shared: (channel, ts) of its messages."""
 
     id: str
     name: str
@@ -65,6 +66,7 @@ class File:
     created: int
     ticket: str
     snippet: str = ""
+    alt: str = ""
     data: bytes | None = None
     complete: bool = False
     shared: list[tuple[str, str]] = field(default_factory=list)

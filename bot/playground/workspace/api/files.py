@@ -32,7 +32,7 @@ def get_upload_url(call: Call) -> Json:
         raise SlackError("snippet_too_large")
     state, name = call.state, call.text("filename")
     made = int(state.clock.time())
-    file = File(state.new_id("F"), name, length, name, call.me, made, uuid.uuid4().hex, snippet)
+    file = File(state.new_id("F"), name, length, name, call.me, made, uuid.uuid4().hex, snippet, call.text("alt_txt"))
     state.files[file.id] = file
     return {"upload_url": f"{state.base_url}/upload/v1/{file.ticket}", "file_id": file.id}
 
