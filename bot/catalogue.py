@@ -48,6 +48,7 @@ from pydantic import (
 from bot.catalogued.frontend import EdgeTarget, SiteTarget, check_frontend
 from bot.catalogued.journeys import JourneyFile, check_journeys, journeys_of
 from bot.catalogued.partners import PartnerFile, check_partners, partners_of
+from bot.catalogued.postmortem import PostmortemFile, arrangement_of, check_postmortem
 from bot.catalogued.redis import RedisTarget
 from bot.contract import Json, canonical
 from bot.located import Path, Report
@@ -57,6 +58,7 @@ from bot.located.yamltree import read
 from bot.policy import APPROVER, COMMANDER
 from bot.ports import Blob
 from bot.ports.backup_names import NamePattern
+from bot.ports.history import Arrangement
 from bot.ports.journeys import Journey
 from bot.ports.kubernetes import FLUX, digest
 from bot.ports.partners import Partner
@@ -486,7 +488,7 @@ class Service:
     """One service. plan: name of its standard plan; targets: by the names that plans use; depends_on: services to
     warn about; floor: the oldest version that may be restored; stable_after: seconds of serving without being marked
     bad after which a release counts as stable; journeys: what customers do, by name; partners: who serves it from
-    outside, by name."""
+    outside, by name; postmortem: how those of the service are held."""
 
     name: str
     title: str
@@ -499,6 +501,7 @@ class Service:
     limits: Mapping[str, Json] = field(default_factory=dict)
     journeys: Mapping[str, Journey] = field(default_factory=dict)
     partners: Mapping[str, Partner] = field(default_factory=dict)
+    postmortem: Arrangement = field(default_factory=Arrangement)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -581,6 +584,7 @@ class ServiceFile(Strict):
     limits: dict[Key, Limit] = Field({}, description="Values for plans: ${service.limits.x}.")
     journeys: dict[Slug, JourneyFile] = Field({}, description="What customers do, walked by a synthetic one.")
     partners: dict[Slug, PartnerFile] = Field({}, description="Who serves it from outside, and how that is asked.")
+    postmortem: PostmortemFile = Field(PostmortemFile(), description="When and how its postmortems are held.")
 
 
 class CrewFile(Strict):
@@ -648,6 +652,7 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
         check_frontend(service.targets, (*path, "targets"), over_http, report)
         check_journeys(service.journeys, (*path, "journeys"), over_http, report)
         check_partners(service.partners, (*path, "partners"), over_http, report)
+        check_postmortem(service.postmortem, (*path, "postmortem"), over_http, report)
         clusters = [n for n, target in service.targets.items() if isinstance(target, KubernetesTarget)]
         for target_name, target in service.targets.items():
             of = target.cluster if isinstance(target, HttpTarget | PrometheusTarget) else None
@@ -689,6 +694,7 @@ def _service(name: str, file: ServiceFile) -> Service:
         limits=dict(file.limits),
         journeys=journeys_of(file.journeys, ways),
         partners=partners_of(file.partners),
+        postmortem=arrangement_of(file.postmortem),
     )
 
 

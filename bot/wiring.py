@@ -24,6 +24,7 @@ import actions
 import checks
 from bot.adapters.plots import PillowPlots
 from bot.adapters.registry import RegistryClient
+from bot.audit.history import StoredHistory
 from bot.catalogue import NO_CATALOGUE, Catalogue, load_catalogue
 from bot.engine.foresight import Foresight
 from bot.engine.notices import StoredNotices
@@ -47,6 +48,7 @@ from bot.ports.backups import Backups
 from bot.ports.caches import Caches
 from bot.ports.databases import Databases
 from bot.ports.edges import Edges
+from bot.ports.history import History
 from bot.ports.journeys import Journeys
 from bot.ports.kubernetes import Kubernetes
 from bot.ports.maintenance import Maintenance
@@ -102,6 +104,7 @@ class Wired:
     edges: Edges = field(kw_only=True)
     journeys: Journeys = field(kw_only=True)
     partners: Partners = field(kw_only=True)
+    history: History = field(kw_only=True)
     maintenance: Maintenance = field(kw_only=True)
     backups: Backups
     metrics: MetricsPort
@@ -258,6 +261,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 edges=metrics.counted("edges", there.edges.bind(record)),
                 journeys=metrics.counted("journeys", there.journeys.bind(Begun(base.store, clock))),
                 partners=there.partners,
+                history=StoredHistory(base.store, run, base.catalogue, lambda: notices.topic),
                 maintenance=metrics.counted("maintenance", there.maintenance(record, remembered)),
                 evidence=kept, plots=PillowPlots(),
             )  # fmt: skip

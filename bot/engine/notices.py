@@ -5,8 +5,9 @@ Invariants: written only through the attempt's record, so a preview posts nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from bot.ports import Record
 from bot.ports.notices import Topic
@@ -38,8 +39,13 @@ class StoredNotices:
             self.named(channel), created.purpose == "forward",
         )  # fmt: skip
 
-    async def post(self, channel: str, name: str, text: str) -> None:
+    async def post(
+        self, channel: str, name: str, text: str, *, at: datetime | None = None, people: Collection[str] = ()
+    ) -> None:
         """Keeps the post. ReadOnly where nothing may be changed, StoreUnavailable."""
         clean = self.redactor.text(text)
-        await self.record(f"post in {channel}: {clean}")
-        await self.store.put_notice(Notice(self.run.id, name, channel, clean, self.clock()))
+        when = f" at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at is not None else ""
+        await self.record(f"post in {channel}{when}: {clean}")
+        due = at.timestamp() if at is not None else None
+        mentioned = " ".join(dict.fromkeys(people))
+        await self.store.put_notice(Notice(self.run.id, name, channel, clean, self.clock(), due, mentioned))

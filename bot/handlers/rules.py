@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from bot.contract import NAMES, Action, Handler
 from bot.handlers.narrow import PORT_NAMES
 
-ROOMS = ("workloads", "schemas")
+ROOMS = ("postmortem", "workloads", "schemas")
 """Packages of the bot that hold what handlers share."""
 SHARED = Path(__file__).parent.parent
 SHARING = tuple(f"bot.{room}." for room in ROOMS)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bot.ports.caches import Caches
     from bot.ports.databases import Databases
     from bot.ports.edges import Edges
+    from bot.ports.history import History
     from bot.ports.journeys import Journeys
     from bot.ports.kubernetes import Kubernetes
     from bot.ports.maintenance import Maintenance
@@ -210,6 +211,9 @@ class Ports(Protocol):
 
     @property
     def partners(self) -> Partners: ...
+
+    @property
+    def history(self) -> History: ...
 
     @property
     def caches(self) -> Caches: ...

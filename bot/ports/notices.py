@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -29,9 +31,12 @@ class Notices(Protocol):
         """What the run is about."""
         ...
 
-    async def post(self, channel: str, name: str, text: str) -> None:
+    async def post(
+        self, channel: str, name: str, text: str, *, at: datetime | None = None, people: Collection[str] = ()
+    ) -> None:
         """Tell the channel (as catalogued) this. It is written down and posted by and by: it never waits for Slack.
 
-        name: of the post in this run; again is harmless, the first text stays.
+        name: of the post in this run; again is harmless, the first text stays. at: not before this moment (aware);
+        people: ids of those whom it is to reach, who are mentioned.
         """
         ...

@@ -57,13 +57,16 @@ class Unshown:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A post that an action asked for. channel: as catalogued; empty where the bot tells of itself, in the thread."""
+    """A post that an action asked for. channel: as catalogued; empty where the bot tells of itself, in the thread;
+    due: not to be posted before, None: at once; people: ids of whom it mentions, with blanks between."""
 
     run: str
     name: str
     channel: str
     text: str
     at: float
+    due: float | None = None
+    people: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,8 +110,10 @@ notice = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("due", sa.BigInteger),
+    sa.Column("people", sa.Text, nullable=False, server_default=sa.text("''")),
 )
-"""Posts that actions asked for (`bot/engine/notices.py`)."""
+"""Posts that actions asked for (`bot/engine/notices.py`); due: not to be posted before, null: at once."""
 
 inbox = sa.Table(
     "inbox",

@@ -124,7 +124,7 @@ def test_a_revision_that_is_not_there_is_answered_with_those_that_are(tmp_path: 
     found = house.say("", "db", word, "9999", *(["--yes"] if word == "downgrade" else []))
     assert found.exit_code == Code.USAGE
     assert (
-        f"no revision '9999'; it has 0001, 0002, 0003, 0004, or {'head' if word == 'upgrade' else 'base'}"
+        f"no revision '9999'; it has 0001, 0002, 0003, 0004, 0005, or {'head' if word == 'upgrade' else 'base'}"
         in found.stderr
     )
     assert house.json("", "db", "current")["revision"] == migrations.head()

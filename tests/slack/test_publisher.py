@@ -145,6 +145,27 @@ async def test_a_screen_says_when_it_will_look_different_by_itself(board: Board)
     assert board.texts() == ["root", "a minute later"]
 
 
+async def test_a_reminder_of_a_run_that_has_ended_comes_at_its_time_after_a_restart_too(board: Board) -> None:
+    due = AT + 2 * HISTORY
+    await board.open("r1", root())
+    board.draw("r1", root(), again=due)
+    await board.happen("r1", event=ev.Closed("closed", ANA), hint=False)
+    board.draw("r1", root(), again=due)
+    await board.after(5)
+    board.clock.advance(HISTORY + 60)
+    board.publisher = board.another()
+    await board.after(5)
+    assert board.texts() == ["root"] and [u.run for u in await board.store.unshown()] == ["r1"]
+    drawn = board.drawn["r1"]
+    await board.after(60, 5)
+    assert board.drawn["r1"] - drawn <= 1, "it is not drawn again and again meanwhile"
+    board.draw("r1", root(), news("notice.remind", "it begins"))
+    board.clock.advance(due - board.clock.time())
+    await board.after(5)
+    assert board.texts() == ["root", "it begins"]
+    assert await board.store.unshown() == []
+
+
 async def test_a_closed_run_is_shown_to_its_end_and_history_is_left_alone(board: Board) -> None:
     for run in ("old", "new"):
         await board.open(run, root(f"{run} root"), news("end", f"{run} end"))

@@ -744,6 +744,22 @@ def test_channels_that_were_told_of_the_start_are_told_of_the_end() -> None:
     assert read(tape, "end.#payments") == snapshot("Rollback of shop: 2.4.1 → 2.4.0 has ended: verified.")
 
 
+def test_a_reminder_is_shown_when_it_is_due_and_mentions_people() -> None:
+    tape = scenes.verified()
+    due = tape.now + 3600
+    tape.notices = [Notice(tape.run.id, "remind", "#inc-4211", "It <begins>", tape.now, due, "U0ANA00001 cho")]
+    slots = [p.slot for p in tape.screen().posts]
+    assert "notice.remind" not in slots and "end.#inc-4211" not in slots
+    assert tape.screen().again == due
+    tape.now = due
+    assert tape.screen().again is None
+    post = tape.post("notice.remind")
+    assert (post.channel, post.under, post.fixed) == ("#inc-4211", "", True)
+    assert "<@U0ANA00001> @cho" in str(post.message.blocks) and "It &lt;begins&gt;" in str(post.message.blocks)
+    tape.notices = [Notice(tape.run.id, "remind", "#other", "later", tape.now, tape.now + 5)]
+    assert "end.#other" not in [p.slot for p in tape.screen().posts], "nobody there was told of the beginning"
+
+
 def test_checks_that_still_run_do_not_read_as_a_failure() -> None:
     tape = scenes.schema_asked()
     tape.now += 33

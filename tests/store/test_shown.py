@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -53,6 +54,9 @@ async def test_the_first_text_of_a_notice_stays_and_they_come_in_order(store: St
     for notice in (second, first, Notice("r1", "b", "#status", "changed", AT + 2), Notice("r2", "b", "#x", "y", AT)):
         await store.put_notice(notice)
     assert await store.notices("r1") == [first, second]
+    later = Notice("r1", "c", "#status", "it begins", AT + 3, AT + 7200.25, "U1 U2")
+    await store.put_notice(later)
+    assert (await store.notices("r1"))[-1] == later
 
 
 async def test_a_handler_posts_through_its_record_and_without_secrets(store: Store) -> None:
@@ -72,6 +76,11 @@ async def test_a_handler_posts_through_its_record_and_without_secrets(store: Sto
     with pytest.raises(ReadOnly):
         await StoredNotices(store, redactor, new_run("r1"), refuse, lambda: AT).post("#status", "two", "x")
     assert len(await store.notices("r1")) == 1
+    at = datetime(2026, 12, 1, 9, tzinfo=timezone(timedelta(hours=1)))
+    await notices.post("#status", "later", "it begins", at=at, people=["U1", "U2", "U1"])
+    (later,) = [n for n in await store.notices("r1") if n.name == "later"]
+    assert (later.due, later.people) == (at.timestamp(), "U1 U2")
+    assert said[-1] == "post in #status at 2026-12-01 08:00 UTC: it begins"
 
 
 async def test_what_was_known_is_replaced(store: Store) -> None:

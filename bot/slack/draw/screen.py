@@ -1,7 +1,7 @@
 """Everything that Slack shows of a run, from its state alone: `screen`. Pure.
 
 Invariants:
-- the same run gives the same screen; time alone changes it only at `again` (a promised update);
+- the same run gives the same screen; time alone changes it only at `again` (a promised update, a reminder);
 - a slot's name never means something else later, and a card that people can answer stays on the screen, without
   buttons, once it is answered;
 - calls that mention people are posted once (`fixed`); nothing that is redrawn would have to notify anybody.
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from bot.catalogue import Channels, Role
 from bot.run.state import Run
 from bot.slack.draw import cards, decisions, ends, stakeholders
-from bot.slack.draw.blocks import cut, escape, fit, message, section
-from bot.slack.draw.phrases import Scene
+from bot.slack.draw.blocks import cut, escape, fit, joined, message, person, section
+from bot.slack.draw.phrases import MENTIONED, Scene
 from bot.slack.draw.post import Message, Post, Screen
 from bot.slack.draw.root import root
 from bot.store.chain import Checkpoint
@@ -53,11 +53,12 @@ def screen(
     held = [c for c in called if _unlinked(scene, c, now)]
     posts = [Post(ROOT, channel, root(scene)), *_thread(scene, channel), *told]
     posts += [c.post for c in called if c not in held]
-    posts += [_notice(n, channel) for n in notices]
-    posts += _ends(scene, channel, dict.fromkeys(n.channel for n in notices if n.channel))
+    later = [n.due for n in notices if n.due is not None and n.due > now]
+    posts += [_notice(n, channel) for n in notices if n.due is None or n.due <= now]
+    posts += _ends(scene, channel, dict.fromkeys(n.channel for n in notices if n.channel and n.due is None))
     posts += _reminders(scene, channel)
     soon = [now] if held else []
-    return Screen(tuple(posts), min([*soon, *([again] if again is not None else [])], default=None))
+    return Screen(tuple(posts), min([*soon, *later, *([again] if again is not None else [])], default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,8 @@ def _notice(n: Notice, channel: str) -> Post:
     """What an action had to say, in a channel of its own choice; or the bot of itself, in the run's thread."""
     said = cut(n.text.strip(), 4 * NOTICE) or "(an empty notice)"
     parts = [escape(said[i : i + NOTICE]) for i in range(0, len(said), NOTICE)][:4]
-    shown = message(*(section(fit(p, NOTICE)) for p in parts if p.strip()))
+    called = [joined([person(id) for id in n.people.split()[:MENTIONED]], " ")] if n.people else []
+    shown = message(*(section(fit(p, NOTICE)) for p in [*called, *parts] if p.strip()))
     under = "" if n.channel else ROOT
     return Post(f"notice.{n.name}", n.channel or channel, shown, under, urgency="news", fixed=True)
 
