@@ -58,6 +58,8 @@ T = TypeVar("T")
 
 NEW_YEAR = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """The moment of a test that names none."""
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""What time it is in a test that says nothing else."""
 LOOKS = 500
 """NotYets in a row after which nothing will come any more."""
 FAILURES = 3

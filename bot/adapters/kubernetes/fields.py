@@ -381,6 +381,7 @@ _FACTS: Mapping[Kind, Mapping[str, Path]] = {
         "concurrency": ("spec", "concurrencyPolicy"),
         "last_schedule": ("status", "lastScheduleTime"),
         "last_success": ("status", "lastSuccessfulTime"),
+        "created": ("metadata", "creationTimestamp"),
     },
     "hpa": {
         "min": ("spec", "minReplicas"),
@@ -449,7 +450,14 @@ def _job(body: Body) -> dict[str, Json]:
         "owners": [f"{o['kind'].lower()}/{o['name']}" for o in body["metadata"].get("ownerReferences") or ()],
         "images": [c["image"] for group in _LISTS[:2] for c in template.get(group) or ()],
         "running": not over and not _at(body, ("spec", "suspend")),
+        "started": _at(body, ("status", "startTime")),
+        "failed": next((_said(c) for c in conditions if c["type"] == "Failed" and c["status"] == "True"), None),
     }
+
+
+def _said(condition: Body) -> str:
+    """Why, in the cluster's words."""
+    return ": ".join(filter(None, (condition.get("reason"), condition.get("message")))) or "Failed"
 
 
 def controller(body: Body) -> str | None:

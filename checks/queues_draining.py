@@ -1,0 +1,184 @@
+"""V4: the job queues of the service are worked on, and what waits in them becomes less or is little.
+
+Each queue of each Redis target is looked at several times within a few seconds. Little that waits is not enough: an
+empty queue whose name is wrong looks the same, so somebody must be seen to take jobs. What is not known is unknown: a
+server that does not answer, a stream or group that is not there, a lag that nobody can tell, too few looks, and workers
+of before the rollback that have not asked for jobs since.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pydantic import Field
+
+from bot.contract import Check, Output, Params, ReadCtx, RedisTarget, Status, Verdict
+from bot.ports import Unreachable, told
+from bot.ports.caches import Cache, Depth, Queue, Refused
+
+EXPECTED = "every queue is worked on, and what waits there is little or becomes less"
+LEAST = 3
+"""Looks that tell anything."""
+SHORTEST = 0.5
+"""Seconds between the first and the last of them that tell anything."""
+
+
+class QueuesDrainingParams(Params):
+    """How long to look."""
+
+    seconds: float = Field(3.0, ge=0.1, le=30, description="Seconds within which each queue is looked at.")
+    looks: int = Field(4, ge=2, le=30, description="How often it is, in these seconds.")
+    target: RedisTarget = Field("", description="Redis target of the catalogue; empty: all of the service's.")
+
+
+class QueuesDrainingOutput(Output):
+    """How they stand."""
+
+    waiting: dict[str, int] = Field(description="Queue -> jobs that wait.")
+    dead: dict[str, int] = Field(description="Queue -> jobs that failed for good.")
+    faults: dict[str, str] = Field(description="Queue -> what is wrong; empty where nothing is.")
+    unknown: dict[str, str] = Field(description="Cache or queue -> why nothing is known of it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known of one queue, and what is to be said of it."""
+
+    status: Status
+    words: str
+    last: Depth | None = None
+
+
+class QueuesDraining(Check[QueuesDrainingParams]):
+    """Passes when every job queue is worked on, and what waits there is little or becomes less."""
+
+    name = "queues.draining"
+    needs = frozenset({"caches"})
+    Params = QueuesDrainingParams
+    Output = QueuesDrainingOutput
+
+    async def run(self, ctx: ReadCtx, p: QueuesDrainingParams) -> Verdict:
+        caches = [c for c in ctx.ports.caches.caches if c.queues and (not p.target or c.name == p.target)]
+        if not caches:
+            return Verdict(Status.PASS, "there are no job queues in the catalogue", EXPECTED, _output({}).model_dump())
+        before = _dead(ctx.baseline)
+        answers = await asyncio.gather(*(_of(ctx, p, c, q, before) for c in caches for q in c.queues))
+        judged = dict(zip((f"{c.name}/{q.name}" for c in caches for q in c.queues), answers, strict=True))
+        worst = next((s for s in _ORDER if any(j.status is s for j in judged.values())), Status.PASS)
+        shown = {name: j.words for name, j in judged.items() if worst.good or not j.status.good}
+        return Verdict(worst, told(shown), EXPECTED, _output(judged).model_dump())
+
+
+_ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN)
+
+
+async def _of(ctx: ReadCtx, p: QueuesDrainingParams, cache: Cache, queue: Queue, before: dict[str, int]) -> Judged:
+    try:
+        seen = await ctx.ports.caches.watch(cache.name, queue.name, p.looks, p.seconds)
+    except (Unreachable, Refused) as error:
+        return Judged(Status.UNKNOWN, str(error))
+    return judge(queue, seen, before.get(f"{cache.name}/{queue.name}"))
+
+
+def judge(queue: Queue, seen: Sequence[Depth], before: int | None) -> Judged:
+    """What several looks at a queue tell. before: jobs that had failed for good by the baseline, None without one."""
+    first, last = seen[0], seen[-1]
+    if len(seen) < LEAST or last.at - first.at < SHORTEST:
+        return Judged(Status.UNKNOWN, f"{len(seen)} looks in {last.at - first.at:.1f} s tell nothing", last)
+    if queue.stream and not last.there:
+        return Judged(Status.UNKNOWN, f"there is no stream {queue.key} with a group {queue.group}", last)
+    if last.waiting is None or first.waiting is None:
+        return Judged(
+            Status.UNKNOWN, "how many wait is not known: too many to count, and the group's lag is null", last
+        )
+    found = _depth(queue, seen)
+    dead = _failed(first, last, before)
+    if dead is None or _rank(found) <= _rank(dead):
+        return Judged(found.status, f"{found.words}; {dead.words}" if dead is not None else found.words, last)
+    return Judged(dead.status, f"{dead.words}; {found.words}", last)
+
+
+def _rank(judged: Judged) -> int:
+    return (*_ORDER, Status.PASS).index(judged.status)
+
+
+def _depth(queue: Queue, seen: Sequence[Depth]) -> Judged:
+    """By what waits, and whether anybody takes it."""
+    first, last = seen[0], seen[-1]
+    waits, was = last.waiting or 0, first.waiting or 0
+    taken = f", {last.taken} in hand" if last.taken else ""
+    age = f", the oldest for {_span(last.oldest)}" if last.oldest is not None else ""
+    said = f"{waits:,} wait{taken}{age}" if waits or last.taken else "empty"
+    worked = _worked(seen)
+    limit = queue.oldest or (2 * queue.claim if queue.stream and last.taken else 0.0)
+    if waits > queue.depth:
+        if waits >= was:
+            return Judged(Status.FAIL, f"{said}, and it does not become less (limit {queue.depth:,})")
+        pace = (was - waits) / (last.at - first.at)
+        return Judged(Status.PASS, f"{said}, {pace:,.0f} fewer each second")
+    if limit and last.oldest is not None and last.oldest > limit:
+        status = Status.WARN if waits < was else Status.FAIL
+        return Judged(status, f"{said} (limit {_span(limit)})")
+    if not waits and not last.taken:
+        if worked or last.takers:
+            return Judged(Status.PASS, f"empty, {worked or f'{last.takers} wait for jobs'}")
+        return Judged(Status.UNKNOWN, f"empty, and nobody is seen to take from {queue.key}")
+    if worked:
+        return Judged(Status.PASS, f"{said}, {worked}")
+    if last.oldest is not None and queue.oldest:
+        return Judged(Status.PASS, said)
+    span = f"{last.at - first.at:.0f} s"
+    if last.oldest is not None and last.oldest > 10 * (last.at - first.at):
+        return Judged(Status.FAIL, f"{said}, and nothing was taken for {span}")
+    return Judged(Status.UNKNOWN, f"{said}, nothing was taken for {span}, and nobody says how long one may wait")
+
+
+def _worked(seen: Sequence[Depth]) -> str:
+    """How it shows that jobs are done; "" where it does not."""
+    first, last = seen[0], seen[-1]
+    if first.done is not None and last.done is not None and last.done > first.done:
+        return f"{last.done - first.done:,} done in {last.at - first.at:.0f} s"
+    if any((now.waiting or 0) < (was.waiting or 0) for was, now in pairwise(seen)):
+        return "jobs are taken"
+    heads = [d.head for d in seen if d.head]
+    if len({*heads}) > 1:
+        return "jobs are taken"
+    if first.takes is not None and last.takes is not None and last.takes > first.takes and not last.waiting:
+        return f"{last.takes - first.takes:,} looks for jobs in {last.at - first.at:.0f} s"
+    return ""
+
+
+def _failed(first: Depth, last: Depth, before: int | None) -> Judged | None:
+    """By the jobs that failed for good; None where none did, or nobody says."""
+    if last.dead is None or not last.dead:
+        return None
+    if first.dead is not None and last.dead > first.dead:
+        return Judged(Status.FAIL, f"{last.dead - first.dead} failed for good just now, {last.dead:,} in all")
+    if before is not None:
+        more = last.dead - before
+        return Judged(Status.FAIL, f"{more:,} have failed for good since") if more > 0 else None
+    return Judged(Status.WARN, f"{last.dead:,} have failed for good, since when is not known")
+
+
+def _dead(baseline: object) -> dict[str, int]:
+    """Queue -> dead jobs of an earlier look."""
+    known = baseline.get("dead") if isinstance(baseline, dict) else None
+    return {str(k): int(v) for k, v in known.items() if isinstance(v, int)} if isinstance(known, dict) else {}
+
+
+def _output(judged: dict[str, Judged]) -> QueuesDrainingOutput:
+    known = {name: j.last for name, j in judged.items() if j.last is not None}
+    return QueuesDrainingOutput(
+        waiting={name: d.waiting for name, d in known.items() if d.waiting is not None},
+        dead={name: d.dead for name, d in known.items() if d.dead is not None},
+        faults={name: j.words for name, j in judged.items() if j.status is Status.FAIL},
+        unknown={name: j.words for name, j in judged.items() if j.status is Status.UNKNOWN},
+    )
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
