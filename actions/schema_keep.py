@@ -34,8 +34,7 @@ class SchemaKeep(Action[SchemaKeepParams]):
             f"{at}: nothing is lost, 0 min. {word}: {known.why}",
             facts=(Fact("rows lost", 0, "rows"),),
             warnings=tuple(
-                f"{w.at.name}: {'an unknown number of' if n is None else n} rows that {p.version or 'the release'} "
-                f"does not know: {what}"
+                f"{w.at.name}: {ways.rows(n)} that {p.version or 'the release'} does not know: {what}"
                 for w, what, n in foreign
             ),
         )

@@ -72,12 +72,14 @@ def _down(way: Way) -> str:
     toll = way.toll
     if toll is None:
         return "not known"
-    rows = "an unknown number of rows" if toll.rows is None else f"{toll.rows:,} rows"
     more = [f"{len(toll.along)} more objects go along"] if toll.along else []
     more += ["parts cannot be read, so nothing says that it is safe"] if toll.unread else []
+    more += ways.obstacles(way)
     more += [f"refused: {why}" for why, _ in ways.refusals(way, "down")]
     low, high = ways.lasts([way])
-    return "; ".join([f"{ways.drops(way)}, {rows}, about {low / 60:.0f}-{max(high / 60, 1):.0f} min", *more])
+    return "; ".join(
+        [f"{ways.drops(way)}, {ways.rows(toll.rows)}, about {low / 60:.0f}-{max(high / 60, 1):.0f} min", *more]
+    )
 
 
 def _verdict(status: Status, observed: str, expected: str, found: Sequence[Way], known: Proof) -> Verdict:

@@ -3,7 +3,8 @@ and why it may not be done. Reads only.
 
 Invariants:
 - every database of the catalogue that has migrations is part of it, and one that could not be looked at is named;
-- a way is refused where others would lose by it, where it would fail, and where it would do nothing and look done;
+- a way is refused where others would lose by it, and where it would do nothing and look done. What only looks as if it
+  would fail is a warning: the server knows better, and undoes what fails;
 - what is not known is said as not known.
 """
 
@@ -127,15 +128,18 @@ def refusals(way: Way, direction: Direction) -> Iterator[tuple[str, str]]:
     if route.direction != direction:
         verb = {"down": "downgrade", "up": "upgrade"}[route.direction]
         yield f"{name} is at {way.stamp}: {route.to} is {route.direction} from there", f"use schema.{verb}, or wait"
-    if toll.refused:
-        yield f"{name}: the script would fail: {'; '.join(toll.refused)}", "take these away first, or keep the schema"
-    if broken := [f"{rule}: {n} rows break it" for rule, n in toll.unfit.items() if n]:
-        yield f"{name}: the script would fail: {'; '.join(broken)}", "put these rows right first, or keep the schema"
     if toll.idle and direction == "down":
         yield (
             f"{name}: the script of {', '.join(toll.idle)} does nothing, and would only set the stamp",
             "keep the schema, or restore a backup; a stamp that is not true breaks the next migration",
         )
+
+
+def obstacles(way: Way) -> Iterator[str]:
+    """Why the script would fail, as far as can be seen without trying."""
+    if way.toll is not None:
+        yield from (f"the script would fail, {what} stands in its way" for what in way.toll.refused)
+        yield from (f"the script would fail, {rows(n)} against {rule}" for rule, n in way.toll.unfit.items() if n)
 
 
 def facts(found: Sequence[Way], direction: Direction) -> Iterator[Fact]:
@@ -158,16 +162,18 @@ def warnings(found: Sequence[Way]) -> Iterator[str]:
         if way.there or way.toll is None or way.state is None:
             continue
         name, toll = way.at.name, way.toll
+        yield from (f"{name}: {line}" for line in obstacles(way))
         yield from (f"{name}: goes along: {what}" for what in toll.along)
         yield from (f"{name}: cannot be read, may take anything: {what}" for what in toll.unread)
         yield from (f"{name}: {what} stays behind" for what in toll.stays)
         yield from (f"{name}: whether rows break {rule} is not known" for rule, n in toll.unfit.items() if n is None)
-        yield from (f"{name}: {_rows(n)} that the older release does not know: {w}" for w, n in way.foreign.items())
+        yield from (f"{name}: {rows(n)} that the older release does not know: {w}" for w, n in way.foreign.items())
         yield from (f"{name}: {held}; a lock may have to wait for it" for held in way.state.holds)
 
 
-def _rows(n: int | None) -> str:
-    return "an unknown number of rows" if n is None else f"{n} row{'s' * (n != 1)}"
+def rows(n: int | None) -> str:
+    """ "1 row", "312 rows"."""
+    return "an unknown number of rows" if n is None else f"{n:,} row{'s' * (n != 1)}"
 
 
 def lasts(found: Sequence[Way]) -> tuple[float, float]:

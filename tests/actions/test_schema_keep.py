@@ -56,7 +56,7 @@ async def test_rows_that_the_older_release_cannot_read_take_the_proof_away(migra
     unreadable = {"orders with a coupon": ("0042", "SELECT id FROM orders WHERE coupon_id IS NOT NULL")}
     change = await plan(migrated.like(at={"unreadable": unreadable}), compatible="0041")
     assert "Not proven: there are rows in db that 2.4.0 cannot read (orders with a coupon: 1)" in change.summary
-    assert change.warnings == ("db: 1 rows that 2.4.0 does not know: orders with a coupon",)
+    assert change.warnings == ("db: 1 row that 2.4.0 does not know: orders with a coupon",)
     older = {"old": ("0041", "SELECT id FROM orders")}
     assert "Proven" in (await plan(migrated.like(at={"unreadable": older}), compatible="0041")).summary
 

@@ -104,6 +104,12 @@ async def test_a_table_that_others_refer_to_stands_in_the_way(shop: Place) -> No
     assert any("constraint used on table orders" in line for line in toll.refused)
 
 
+async def test_what_goes_along_with_a_column_stands_in_no_ones_way_afterwards(shop: Place) -> None:
+    up = ["ALTER TABLE orders ADD CONSTRAINT used FOREIGN KEY (coupon_id) REFERENCES coupons"]
+    toll = await toll_of(shop, "ALTER TABLE orders DROP COLUMN coupon_id", "DROP TABLE coupons", up=up)
+    assert (toll.refused, ["constraint used" in line for line in toll.along]) == ((), [True])
+
+
 async def test_what_is_left_behind_is_named(shop: Place) -> None:
     up = ["CREATE TYPE mood AS ENUM ('good')", "CREATE TABLE notes (m mood)"]
     toll = await toll_of(shop, "DROP TABLE notes", up=up)

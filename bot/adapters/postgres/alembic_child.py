@@ -54,7 +54,9 @@ def _hear(commands: queue.Queue[str]) -> None:
 
 
 def _said(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).strip()[:1000]
+    """In one line, without the server's advice: it is CASCADE as a rule."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return "; ".join(line.strip() for line in lines if line.strip() and not line.startswith("HINT:"))[:1000]
 
 
 def _state(error: BaseException) -> str:

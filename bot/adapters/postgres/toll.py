@@ -205,7 +205,10 @@ def _dependents(n: _Counting, found: Iterable[tuple[object, ...]], gone: Gone) -
         if name in n.gone:
             continue
         what = str(said).removeprefix("rule _RETURN on ")
-        (n.along if kind == "a" or gone.cascade else n.refused)[f"{what}, with {gone}"] = None
+        goes = kind == "a" or gone.cascade
+        (n.along if goes else n.refused)[f"{what}, with {gone}"] = None
+        if goes:
+            n.gone.add(str(name))
 
 
 async def _touched(n: _Counting, touched: Touched) -> None:
