@@ -141,6 +141,9 @@ class HttpTarget:
     health: Annotated[
         str | None, Field(pattern="^/", description="Path of its health page: it is asked whether the release serves.")
     ] = None
+    entry: Annotated[
+        str | None, Field(pattern="^/", description="Path of the page that visitors open: it must answer with HTML.")
+    ] = None
     errors: Annotated[
         float, Field(ge=0, lt=1, description="Share of failing requests, 0 to 1, up to which it is well.")
     ] = 0.01

@@ -346,7 +346,8 @@ def _cache(name: str, target: RedisTarget, trusted: ssl.SSLContext) -> CacheTarg
 
 def _endpoint(target: HttpTarget) -> Endpoint:
     page = Page(target.health, target.errors, target.cluster or "") if target.health else None
-    return replace(_reached(target.http, target), page=page)
+    entry = Page(target.entry, cluster=target.cluster or "") if target.entry else None
+    return replace(_reached(target.http, target), page=page, entry=entry)
 
 
 def _watcher(name: str, target: PrometheusTarget) -> Watcher:

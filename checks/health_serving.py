@@ -1,8 +1,9 @@
 """V1: the service says that it is healthy, and that the release which is meant to serve does, at every way into it.
 
 Asked are all HTTP targets of the catalogue that have a health page, so that no region is taken for well because another
-one is. Only a page that answers can pass: no answer, or one that says nothing about health, is unknown. A share of
-failing requests above the target's limit is a failure, whatever the status.
+one is; and each that has an entry page, which is what visitors open. Only a page that answers can pass: no answer, or
+one that says nothing about health, is unknown. A share of failing requests above the target's limit is a failure,
+whatever the status; so is an entry page that is missing, empty, or no page.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from bot.contract import Check, HttpTarget, Output, Params, ReadCtx, Status, Verdict, release_named
+from bot.contract import Check, HttpTarget, Json, Output, Params, ReadCtx, Status, Verdict, release_named
 from bot.ports import Page, Reply, Unreachable
 
 
@@ -31,7 +32,8 @@ class HealthServingOutput(Output):
 
 
 class HealthServing(Check[HealthServingParams]):
-    """Passes when every health page answers 200, names the expected release and counts few errors."""
+    """Passes when every health page answers 200, names the expected release and counts few errors, and every entry page
+    is there."""
 
     name = "health.serving"
     needs = frozenset({"http", "kubernetes"})
@@ -44,17 +46,37 @@ class HealthServing(Check[HealthServingParams]):
         if not pages:
             words = f"{p.target} is the way into a cluster that takes no part, and there is no other health page"
             return Verdict(Status.UNKNOWN, words, expected)
-        seen = await asyncio.gather(*(_look(ctx, name, page) for name, page in pages.items()))
-        answers = dict(zip(pages, seen, strict=True))
-        judged = {name: _judge(answer, p.release, pages[name]) for name, answer in answers.items()}
-        worst = max(judged, key=lambda name: _ORDER.index(judged[name]))
-        bad = [name for name in judged if judged[name] is not Status.PASS]
-        told = bad or [worst]
-        words = "; ".join(f"{f'{name}: ' if len(pages) > 1 else ''}{_words(answers[name])}" for name in told)
-        also = f" ({len(pages)} of {len(pages)} targets)" if not bad and len(pages) > 1 else ""
-        answer = answers[worst]
-        data = answer.model_dump() if isinstance(answer, HealthServingOutput) else {}
-        return Verdict(judged[worst], f"{words}{also}", expected, data)
+        served, entered = await asyncio.gather(_served(ctx, p, pages), _entered(ctx))
+        status, words, data = served
+        front, told = entered
+        if told:
+            expected += ", and HTML where visitors enter"
+        said = [told, words] if _ORDER.index(front) > _ORDER.index(status) else [words, told]
+        return Verdict(max(status, front, key=_ORDER.index), "; ".join(filter(None, said)), expected, data)
+
+
+async def _served(
+    ctx: ReadCtx, p: HealthServingParams, pages: Mapping[str, Page]
+) -> tuple[Status, str, Mapping[str, Json]]:
+    """What the health pages say: the worst of them, what is not well in words, and the data of the worst."""
+    seen = await asyncio.gather(*(_look(ctx, name, page) for name, page in pages.items()))
+    answers = dict(zip(pages, seen, strict=True))
+    judged = {name: _judge(answer, p.release, pages[name]) for name, answer in answers.items()}
+    worst = max(judged, key=lambda name: _ORDER.index(judged[name]))
+    bad = [name for name in judged if judged[name] is not Status.PASS]
+    words = "; ".join(f"{f'{name}: ' if len(pages) > 1 else ''}{_words(answers[name])}" for name in bad or [worst])
+    also = f" ({len(pages)} of {len(pages)} targets)" if not bad and len(pages) > 1 else ""
+    answer = answers[worst]
+    return judged[worst], f"{words}{also}", answer.model_dump() if isinstance(answer, HealthServingOutput) else {}
+
+
+async def _entered(ctx: ReadCtx) -> tuple[Status, str]:
+    """How the entry pages are: the worst, and what is not well in words; "" where there are none."""
+    pages = _entries(ctx)
+    seen = await asyncio.gather(*(_enter(ctx, name, page) for name, page in pages.items()))
+    bad = [words for status, words in seen if status is not Status.PASS]
+    good = f"{len(pages)} entry page{'s' if len(pages) > 1 else ''} there" if pages else ""
+    return max((status for status, _ in seen), key=_ORDER.index, default=Status.PASS), "; ".join(bad) or good
 
 
 _ORDER = (Status.PASS, Status.WARN, Status.UNKNOWN, Status.FAIL)
@@ -66,6 +88,32 @@ def _pages(ctx: ReadCtx, p: HealthServingParams) -> Mapping[str, Page]:
     every = ctx.ports.http.pages
     pages = {name: page for name, page in every.items() if not page.cluster or page.cluster in clusters}
     return pages if p.target in every else {p.target: Page(p.path), **pages}
+
+
+def _entries(ctx: ReadCtx) -> Mapping[str, Page]:
+    """The pages that visitors open, of clusters that take part and of none."""
+    clusters = {c.name for c in ctx.ports.kubernetes.clusters}
+    every = ctx.ports.http.entries
+    return {name: page for name, page in every.items() if not page.cluster or page.cluster in clusters}
+
+
+async def _enter(ctx: ReadCtx, target: str, page: Page) -> tuple[Status, str]:
+    """How the page is that visitors open, and in words."""
+    where = f"{target}{page.path}"
+    try:
+        reply = await ctx.ports.http.get(target, page.path)
+    except Unreachable as error:
+        return Status.UNKNOWN, str(error)
+    type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if reply.status in (404, 410) or reply.status >= 500:
+        return Status.FAIL, f"{where}: visitors get {reply.status}"
+    if reply.status != 200:
+        return Status.UNKNOWN, f"{where}: answers {reply.status}, which says nothing of the page"
+    if type not in ("text/html", "application/xhtml+xml"):
+        return Status.FAIL, f"{where}: visitors get {type or 'something without a type'}, no page"
+    if not reply.text.strip():
+        return Status.FAIL, f"{where}: visitors get an empty page"
+    return Status.PASS, f"{where}: 200"
 
 
 async def _look(ctx: ReadCtx, target: str, page: Page) -> HealthServingOutput | str:

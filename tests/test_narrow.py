@@ -131,9 +131,10 @@ def test_a_journey_is_not_walked_on_the_ways_into_a_cluster_that_is_left_out() -
 def test_the_ways_into_a_cluster_that_is_left_out_are_not_asked_how_they_are() -> None:
     class Web:
         pages: ClassVar = {n: Page("/healthz", cluster=c) for n, c in (("eu", "eu-1"), ("us", "us-1"), ("site", ""))}
+        entries = pages
 
     port = narrow(ports(http=Web()), {"http"}, Scope(frozenset({"us-1"}))).http
-    assert [*port.pages] == ["eu", "site"]
+    assert [*port.pages] == [*port.entries] == ["eu", "site"]
 
 
 def test_monitors_that_are_left_out_or_watch_what_is_are_not_there_and_are_still_catalogued() -> None:

@@ -44,7 +44,7 @@ class HttpTarget:
     url: where it lies, path included; timeout: seconds for a whole request; headers: sent along, never shown;
     ping: the path that `ping` reads; variables: header -> the environment variable that it comes from, which is what a
     recorded command shows; token: of a bearer token, alike; lacking: those of them that are not set; page: its
-    health page, where it has one. ValueError where the URL is none.
+    health page, entry: the page that visitors open, where it has one. ValueError where the URL is none.
     """
 
     url: str
@@ -55,6 +55,7 @@ class HttpTarget:
     token: str = ""
     lacking: tuple[str, ...] = ()
     page: Page | None = None
+    entry: Page | None = None
 
     def sent(self) -> dict[str, str]:
         """The headers to send. Unreachable where a value for one is missing."""
@@ -136,6 +137,11 @@ class HttpClient:
     def pages(self) -> Mapping[str, Page]:
         """See the port."""
         return {name: target.page for name, target in self._targets.items() if target.page is not None}
+
+    @property
+    def entries(self) -> Mapping[str, Page]:
+        """See the port."""
+        return {name: target.entry for name, target in self._targets.items() if target.entry is not None}
 
     def where(self) -> Mapping[str, Where]:
         """Target -> which place it is."""

@@ -111,7 +111,14 @@ class _Pages:
 
     @property
     def pages(self) -> Mapping[str, Page]:
-        return {n: p for n, p in self._port.pages.items() if self._scope.sees(p.cluster or n)}
+        return self._seen(self._port.pages)
+
+    @property
+    def entries(self) -> Mapping[str, Page]:
+        return self._seen(self._port.entries)
+
+    def _seen(self, pages: Mapping[str, Page]) -> Mapping[str, Page]:
+        return {n: p for n, p in pages.items() if self._scope.sees(p.cluster or n)}
 
 
 class _Databases:

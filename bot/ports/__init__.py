@@ -148,6 +148,11 @@ class Http(Protocol):
         """Target -> its health page, for those that have one."""
         ...
 
+    @property
+    def entries(self) -> Mapping[str, Page]:
+        """Target -> the page that visitors open there, for those that have one."""
+        ...
+
     async def get(self, target: str, path: str) -> Reply:
         """Read. Raises Unreachable after the target's timeout, LookupError for a target not catalogued."""
         ...

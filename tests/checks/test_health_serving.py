@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from bot.adapters.http import HttpClient, HttpTarget
 from bot.adapters.kubernetes import Clusters, ClusterTarget
@@ -114,6 +115,57 @@ async def test_errors_up_to_the_limit_of_the_catalogue_pass() -> None:
         assert (verdict.status, verdict.observed) == (
             Status.PASS, "shop: 200, from release 2.4.0, 0.0% errors (3 of 3 targets)"
         )  # fmt: skip
+
+
+@asynccontextmanager
+async def front(answer: web.StreamResponse | None) -> AsyncIterator[PortsFor]:
+    """A backend that is well, and a page that visitors open; answer None: nobody listens there."""
+    app = web.Application()
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        assert answer is not None
+        return answer
+
+    app.router.add_get("/shop/", page)
+    async with Shop() as shop:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}" if answer is not None else "http://127.0.0.1:9"
+        http = HttpClient({"shop": HttpTarget(shop.url), "web": HttpTarget(url, entry=Page("/shop/"))})
+        try:
+            yield lambda record: ports(http=http.bind(record), kubernetes=Clusters([]))
+        finally:
+            await http.close()
+            await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (lambda: web.Response(text="<html>", content_type="text/html"), Status.PASS,
+         "200, from release 2.4.0, 0.0% errors; 1 entry page there"),
+        (lambda: web.Response(status=404), Status.FAIL,
+         "web/shop/: visitors get 404; 200, from release 2.4.0, 0.0% errors"),
+        (lambda: web.Response(status=502), Status.FAIL,
+         "web/shop/: visitors get 502; 200, from release 2.4.0, 0.0% errors"),
+        (lambda: web.Response(text=" ", content_type="text/html"), Status.FAIL,
+         "web/shop/: visitors get an empty page; 200, from release 2.4.0, 0.0% errors"),
+        (lambda: web.json_response({}), Status.FAIL,
+         "web/shop/: visitors get application/json, no page; 200, from release 2.4.0, 0.0% errors"),
+        (lambda: web.Response(status=401), Status.UNKNOWN,
+         "web/shop/: answers 401, which says nothing of the page; 200, from release 2.4.0, 0.0% errors"),
+        (lambda: None, Status.UNKNOWN,
+         "GET web/shop/: no connection to 127.0.0.1:9 (nothing answers there); 200, from release 2.4.0, 0.0% errors"),
+    ],
+)  # fmt: skip
+async def test_what_visitors_open_has_to_be_there_too(
+    answer: Callable[[], web.StreamResponse | None], status: Status, said: str
+) -> None:
+    async with front(answer()) as ports_for:
+        verdict = await look(ports_for)
+        assert (verdict.status, verdict.observed) == (status, said)
+        assert verdict.expected == "200 from release 2.4.0, and HTML where visitors enter"
 
 
 @pytest.mark.parametrize("name", ["x" * 40_000, "2.4.0\x1b[2J", ""])
