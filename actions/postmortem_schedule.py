@@ -98,7 +98,8 @@ class PostmortemSchedule(Action[PostmortemScheduleParams]):
             said, filed = await _ticket(ctx, how.ticket, story, how, begins)
         asked, _ = _guests(how, story)
         told = [dates.words(begins, how.zone), "draft and invitation below"]
-        told += [f"{len(asked)} people invited"] if how.organizer and asked else ["nobody is invited by mail"]
+        invited = f"{len(asked)} {'person' if len(asked) == 1 else 'people'} invited"
+        told += [invited if how.organizer and asked else "nobody is invited by mail"]
         told += [f"reminder in {_channel(how, story)} {_before(how.remind)} before"] if remind else []
         return Receipt(
             f"postmortem of {story.topic.service}: {', '.join([*told, *([said] if said else [])])}",
