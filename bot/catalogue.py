@@ -651,6 +651,12 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
                 report.add(at, "a service does not depend on itself")
             elif other not in file.services:
                 report.add(at, f"no service is named {other!r}", word=other, known=file.services)
+        bases = [n for n, target in service.targets.items() if isinstance(target, PostgresTarget)]
+        for target_name, target in service.targets.items():
+            if isinstance(target, RedisTarget) and target.database is not None and target.database not in bases:
+                where = (*path, "targets", target_name, "database")
+                what = f"{name} has no PostgreSQL target {target.database!r}"
+                report.add(where, what, word=target.database, known=bases)
         over_http = {n: isinstance(target, HttpTarget) for n, target in service.targets.items()}
         check_frontend(service.targets, (*path, "targets"), over_http, report)
         check_journeys(service.journeys, (*path, "journeys"), over_http, report)

@@ -14,7 +14,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -37,7 +37,7 @@ from bot.adapters.journeys import Walks
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.adapters.prometheus import Prometheus
 from bot.adapters.prometheus import PrometheusTarget as Watcher
-from bot.adapters.redis import Pacing, RedisCaches, Server
+from bot.adapters.redis import Behind, Pacing, RedisCaches, Server
 from bot.adapters.redis import RedisTarget as CacheTarget
 from bot.adapters.session import Session
 from bot.catalogue import (
@@ -56,7 +56,7 @@ from bot.engine.ground import Ground
 from bot.node.reloading import InForce
 from bot.ports import Blob, Page, Record, Unreachable, Where
 from bot.ports.backups import Memory, Rules
-from bot.ports.databases import Database
+from bot.ports.databases import Database, NotAllowed
 from bot.ports.kubernetes import Cluster, Kubernetes
 from bot.ports.maintenance import Maintenance as Upkeep
 from bot.ports.metrics import Monitor, Watched
@@ -217,7 +217,7 @@ def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | N
 def _adapters(
     settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext, catalogue: Catalogue
 ) -> Adapters:
-    http, clusters, databases, shelves, watchers, caches = {}, [], {}, {}, [], []
+    http, clusters, databases, shelves, watchers, caches = {}, [], {}, {}, [], {}
     sites: dict[str, StoredSite] = {}
     edges: dict[str, Front] = {}
     for name, target in service.targets.items():
@@ -239,15 +239,16 @@ def _adapters(
             case PostgresTarget():
                 databases[name] = target
             case RedisTarget():
-                caches.append(_cache(name, target, trusted))
+                caches[name] = target
             case BackupsTarget():
                 shelves[name] = _shelved(target)
+    bases = _databases(settings, databases, service, catalogue)
     client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
     return Adapters(
         client,
         Clusters(clusters, settings.kubeconfig),
-        _databases(settings, databases, service, catalogue),
-        RedisCaches(caches),
+        bases,
+        RedisCaches([_cache(n, t, trusted, bases) for n, t in caches.items()]),
         ServiceBackups(shelves),
         Prometheus(watchers, trust=trusted),
         sites=S3Sites(sites, ca_file=settings.ca_file),
@@ -332,8 +333,8 @@ def _shares(service: Service, target: PostgresTarget) -> bool:
     return any(isinstance(t, PostgresTarget) and t.parts == target.parts for t in service.targets.values())
 
 
-def _cache(name: str, target: RedisTarget, trusted: ssl.SSLContext) -> CacheTarget:
-    """With the password that the environment has for it."""
+def _cache(name: str, target: RedisTarget, trusted: ssl.SSLContext, bases: Databases | NoDatabases) -> CacheTarget:
+    """With the password that the environment has for it, and what asks the database behind it."""
     host, port, number = target.parts
     password = os.environ.get(target.password, "") if target.password else ""
     lacking = (target.password,) if target.password and not password else ()
@@ -341,7 +342,25 @@ def _cache(name: str, target: RedisTarget, trusted: ssl.SSLContext) -> CacheTarg
         host, port, number, target.username or "", password, target.password or "", lacking, target.cluster,
         target.timeout, trusted if target.tls else None,
     )  # fmt: skip
-    return CacheTarget(target.cache(name), server, Pacing(target.latency, rate=target.rate))
+    behind = _behind(target.database, target.sessions, bases) if target.database else None
+    return CacheTarget(target.cache(name), server, Pacing(target.latency, rate=target.rate, behind=behind))
+
+
+def _behind(database: str, most: int, bases: Databases | NoDatabases) -> Callable[[], Awaitable[Behind]]:
+    """Asks the database behind a cache. most: sessions at work above which it can bear no more misses."""
+
+    async def ask() -> Behind:
+        if isinstance(bases, NoDatabases):
+            return Behind()
+        try:
+            at_work, hidden = await bases.at_work(database)
+        except (Unreachable, NotAllowed) as error:
+            return Behind(f"{database}, which answers what the cache does not, cannot be asked: {error}", hold=True)
+        if at_work > most:
+            return Behind(f"{database} has {at_work} sessions at work, above {most}", hold=True)
+        return Behind(f"whether {hidden} sessions of {database} are at work is not shown to us" if hidden else "")
+
+    return ask
 
 
 def _endpoint(target: HttpTarget) -> Endpoint:

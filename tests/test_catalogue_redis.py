@@ -84,6 +84,7 @@ async def test_adapters_lead_there_and_are_left_out_by_name(monkeypatch: pytest.
         ("queues: {jobs: {list: a, kind: kind}}", "a JSON pointer begins with /"),
         ("queues: {jobs: {list: a, take: top}}", "left"),
         ("password: not-a-variable", "environment variable"),
+        ("database: db", "shop has no PostgreSQL target 'db'"),
         ("flsh: [a]", "flush"),
         ("latency: quick", "duration"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 import bot
 from actions.caches_flush import CachesFlush, CachesFlushParams
-from bot.adapters.redis import Pacing
+from bot.adapters.redis import Behind, Pacing
 from bot.contract import Change, Effect, Fatal, Json, Outgoing, Receipt, Retryable
 from bot.ports import Unreachable
 from bot.ports.caches import Cache
@@ -192,11 +192,11 @@ async def test_nothing_catalogued_is_nothing_to_do(shop: Served) -> None:
 
 
 async def test_a_busy_database_behind_the_cache_holds_the_flush_and_says_so(shop: Served) -> None:
-    busy = ["the database behind has 40 active sessions, above 30", ""]
+    stands = [Behind("db has 40 sessions at work, above 30", hold=True), Behind()]
 
-    async def load() -> str:
-        return busy.pop(0) if len(busy) > 1 else busy[0]
+    async def behind() -> Behind:
+        return stands.pop(0) if len(stands) > 1 else stands[0]
 
-    shop.pacing = Pacing(busy=load)
+    shop.pacing = Pacing(behind=behind)
     _, ctx = await apply(shop, await plan(shop))
-    assert any("slowed down: the database behind has 40 active sessions" in line for line in ctx.reports)
+    assert any("slowed down: db has 40 sessions at work, above 30" in line for line in ctx.reports)

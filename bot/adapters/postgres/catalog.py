@@ -14,6 +14,11 @@ from bot.ports.databases import Shape, State
 
 VERSIONS = "alembic_version"
 """The table that Alembic keeps its stamp in."""
+_AT_WORK = """
+SELECT count(*) FILTER (WHERE state IN ('active', 'fastpath function call')), count(*) FILTER (WHERE state IS NULL)
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND coalesce(backend_type, '') IN ('client backend', '')
+"""
 LONG = 60
 """Seconds after which an open transaction is worth naming."""
 
@@ -30,7 +35,7 @@ _HOLDS = """
 SELECT pid, coalesce(usename, '?'), coalesce(nullif(application_name, ''), 'no name'), state,
        extract(epoch FROM clock_timestamp() - xact_start)::int
 FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND coalesce(backend_type, '') IN ('client backend', '')
   AND xact_start < clock_timestamp() - make_interval(secs => %s)
 ORDER BY xact_start
 """
@@ -153,3 +158,10 @@ def _session(row: tuple[object, ...]) -> str:
     pid, user, app, state, age = row
     since = f"{age} s" if age is not None else "an unknown time"
     return f"session {pid} of {user} ({app}), {state or 'state not shown to us'}, in a transaction for {since}"
+
+
+async def at_work(c: Connection) -> tuple[int, int]:
+    """Sessions of others in this database that are at work, and those of which we are not shown whether they are (other
+    users', without pg_read_all_stats)."""
+    [(busy, hidden)] = await rows(c, _AT_WORK)
+    return int(str(busy)), int(str(hidden))

@@ -111,6 +111,13 @@ class Databases:
         async with self.servers[name].reading() as c:
             return await catalog.state(c, target.at.schema)
 
+    async def at_work(self, name: str) -> tuple[int, int]:
+        """Sessions of others in the database that are at work, and those of which the server does not show us whether
+        they are. Unreachable, NotAllowed."""
+        self._target(name)
+        async with self.servers[name].reading() as c:
+            return await catalog.at_work(c)
+
     async def shape(self, name: str) -> Shape:
         """See the port."""
         target = self._target(name)

@@ -19,12 +19,12 @@ from hashlib import sha256
 
 from bot.adapters.redis import depths, jobs, sweep
 from bot.adapters.redis.line import Line, Server, reached
-from bot.adapters.redis.sweep import Pacing
+from bot.adapters.redis.sweep import Behind, Pacing
 from bot.contract import Edit, canonical
 from bot.ports import Record, Unreachable, Where, unbound
 from bot.ports.caches import Cache, Depth, Kinds, Moved, Parked, Queue, Refused, Swept, TooMany, unfit
 
-__all__ = ["Pacing", "RedisCaches", "RedisTarget", "Server"]
+__all__ = ["Behind", "Pacing", "RedisCaches", "RedisTarget", "Server"]
 
 PORT = "caches"
 

@@ -32,19 +32,30 @@ SLOWEST = 64.0
 HELD = 0.5
 """Seconds for which nothing is removed while the database behind is busy."""
 
-Busy = Callable[[], Awaitable[str]]
-"""Why the database behind the cache can bear no more misses; "" where it can."""
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """How the database behind a cache stands. words: why the flush is slower than it could be, "" where nothing of it
+    makes it so; hold: whether it can bear no more misses for now."""
+
+    words: str = ""
+    hold: bool = False
+
+
+Behold = Callable[[], Awaitable[Behind]]
+"""Asks it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
     """How much of the server a flush may take. latency: seconds that an answer to others may take; share: of the time
-    in which the server works for us at most, 0 to 1; rate: keys a second, 0 for any; busy: of the database behind."""
+    in which the server works for us at most, 0 to 1; rate: keys a second, 0 for any; behind: asks the database that
+    answers what the cache does not, None where none is named."""
 
     latency: float = 0.02
     share: float = 0.5
     rate: float = 0.0
-    busy: Busy | None = None
+    behind: Behold | None = None
 
 
 UNPACED = Pacing(latency=float("inf"), share=1.0)
@@ -65,14 +76,14 @@ class Pace:
         self.factor = self._base
         self.why = ""
 
-    def saw(self, answered: float, busy: str) -> None:
-        """An answer to a PING took this many seconds; busy: what is wrong behind."""
+    def saw(self, answered: float, behind: str) -> None:
+        """An answer to a PING took this many seconds; behind: what is to be said of the database there."""
         slow = answered > self._pacing.latency
         if slow:
             self.factor = min(SLOWEST, max(1.0, self.factor * 2))
         else:
             self.factor = max(self._base, self.factor / 2) if self.factor > self._base else self._base
-        self.why = busy or (f"the server takes {answered * 1000:.0f} ms to answer" if slow else "")
+        self.why = behind or (f"the server takes {answered * 1000:.0f} ms to answer" if slow else "")
 
     def wait(self, took: float, removed: int) -> float:
         """Seconds to wait behind a batch that took so long and removed so many."""
@@ -106,8 +117,8 @@ async def flush(
     looked = recorded = float("-inf")
     while cursor is not None or keys:
         if time.monotonic() - looked >= OFTEN:
-            while busy := await _look(line, pace, pacing):
-                yield Swept(removed, busy, min(1.0, walked / size))
+            while await _look(line, pace, pacing):
+                yield Swept(removed, pace.why, min(1.0, walked / size))
                 await asyncio.sleep(HELD)
             yield Swept(removed, pace.why, min(1.0, walked / size))
             looked = time.monotonic()
@@ -136,11 +147,11 @@ def _unlinks(keys: Sequence[bytes], together: bool) -> list[Sequence[Word]]:
     return [("UNLINK", key) for key in keys]
 
 
-async def _look(line: Line, pace: Pace, pacing: Pacing) -> str:
-    """Sets the pace by how the server answers now; why the database behind can bear nothing, "" where it can."""
+async def _look(line: Line, pace: Pace, pacing: Pacing) -> bool:
+    """Sets the pace by how the server answers now; whether the database behind can bear nothing."""
     began = time.monotonic()
     await line.ask("PING")
     answered = time.monotonic() - began
-    busy = await pacing.busy() if pacing.busy is not None else ""
-    pace.saw(answered, busy)
-    return busy
+    behind = await pacing.behind() if pacing.behind is not None else Behind()
+    pace.saw(answered, behind.words)
+    return behind.hold
