@@ -27,7 +27,7 @@ from bot.adapters.registry import RegistryClient
 from bot.audit.history import StoredHistory
 from bot.catalogue import NO_CATALOGUE, Catalogue, load_catalogue
 from bot.engine.foresight import Foresight
-from bot.engine.notices import StoredNotices
+from bot.engine.notices import StoredNotices, topic_of
 from bot.engine.reconciler import Engine
 from bot.engine.staff import NoChannels, Staff
 from bot.handlers.registry import Registry
@@ -261,7 +261,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 edges=metrics.counted("edges", there.edges.bind(record)),
                 journeys=metrics.counted("journeys", there.journeys.bind(Begun(base.store, clock))),
                 partners=there.partners,
-                history=StoredHistory(base.store, run, base.catalogue, lambda: notices.topic),
+                history=StoredHistory(base.store, run, base.catalogue, lambda about: topic_of(about, named)),
                 maintenance=metrics.counted("maintenance", there.maintenance(record, remembered)),
                 evidence=kept, plots=PillowPlots(),
             )  # fmt: skip

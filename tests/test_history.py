@@ -101,9 +101,9 @@ async def test_a_stored_run_is_told_by_the_catalogue_in_force(store: Store) -> N
 services: {shop: {title: The shop, postmortem: {zone: Asia/Tokyo}}}
 roles: {commander: {people: [U1]}, approver: {people: [U2]}}
 """
-    history = StoredHistory(store, run, load_catalogue(text, "r"), lambda: TOPIC)
+    history = StoredHistory(store, run, load_catalogue(text, "r"), lambda _: TOPIC)
     assert history.arranged == Arrangement("Asia/Tokyo")
     s = await history.story()
     assert (s.title, s.asked) == ("The shop", datetime(2026, 11, 25, 14, 2, tzinfo=UTC))
-    gone = StoredHistory(store, run, load_catalogue(text.replace("{shop:", "{other:"), "r"), lambda: TOPIC)
+    gone = StoredHistory(store, run, load_catalogue(text.replace("{shop:", "{other:"), "r"), lambda _: TOPIC)
     assert gone.arranged == Arrangement() and (await gone.story()).title == "shop"

@@ -46,12 +46,13 @@ _DID = {
 
 @dataclass(frozen=True, slots=True)
 class StoredHistory:
-    """The history of one run. topic: what it is about."""
+    """The history of one run; of one that is there for the postmortem of another run, that one's. topic: what a run
+    is about."""
 
     store: Store
     run: Run
     catalogue: Catalogue
-    topic: Callable[[], Topic]
+    topic: Callable[[Run], Topic]
 
     @property
     def arranged(self) -> Arrangement:
@@ -61,10 +62,12 @@ class StoredHistory:
 
     async def story(self) -> Story:
         """See the port. LookupError for a run that was never asked for, StoreUnavailable."""
-        run = await self.store.load(self.run.id)
+        created = self.run.created
+        about = created.follows if created is not None and created.purpose == "postmortem" else ""
+        run = await self.store.load(about or self.run.id)
         service = self.catalogue.services.get(run.service)
         title = service.title if service is not None else run.service
-        return story(run, await self.store.events(run.id), self.topic(), title)
+        return story(run, await self.store.events(run.id), self.topic(run), title)
 
 
 def story(run: Run, rows: Sequence[Stored], topic: Topic, title: str) -> Story:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from bot.audit.entries import Entry, Record, actor_words, day, time_of_day, visible
 from bot.run import events as ev
+from bot.run.decide import RELEASING
 from bot.store.chain import Stored
 from bot.store.signing import Keys, LogRow, believed
 from bot.telling.sentences import who
@@ -92,7 +93,7 @@ def _header(record: Record) -> Iterator[str]:
         yield _fact("Why", c.reason)
         yield _fact("Asked for by", actor_words(c.by))
         if c.follows:
-            yield _fact("Takes back", f"run {c.follows}")
+            yield _fact("Takes back" if c.purpose in RELEASING else "About", f"run {c.follows}")
         steps = len(c.plan.steps)
         yield _fact("Plan", f"{c.plan.name}, {steps} {'step' if steps == 1 else 'steps'}")
     yield _fact("From", f"{day(first.at)} {time_of_day(first.at)} UTC")

@@ -30,14 +30,7 @@ class StoredNotices:
     @property
     def topic(self) -> Topic:
         """What the run is about. LookupError for one that was never asked for."""
-        run, created = self.run, self.run.created
-        if created is None or run.target is None or run.commander is None:
-            raise LookupError(f"run {run.id} has not been created")
-        channel = created.channel or next(iter(created.channels.incident), "")
-        return Topic(
-            run.id, created.service, created.removed.version, run.target.version, created.reason, run.commander.name,
-            self.named(channel), created.purpose == "forward",
-        )  # fmt: skip
+        return topic_of(self.run, self.named)
 
     async def post(
         self, channel: str, name: str, text: str, *, at: datetime | None = None, people: Collection[str] = ()
@@ -49,3 +42,15 @@ class StoredNotices:
         due = at.timestamp() if at is not None else None
         mentioned = " ".join(dict.fromkeys(people))
         await self.store.put_notice(Notice(self.run.id, name, channel, clean, self.clock(), due, mentioned))
+
+
+def topic_of(run: Run, named: Callable[[str], str] = str) -> Topic:
+    """What a run is about. named: a channel's id -> what people call it. LookupError where it was never asked for."""
+    created = run.created
+    if created is None or run.target is None or run.commander is None:
+        raise LookupError(f"run {run.id} has not been created")
+    channel = created.channel or next(iter(created.channels.incident), "")
+    return Topic(
+        run.id, created.service, created.removed.version, run.target.version, created.reason, run.commander.name,
+        named(channel), created.purpose == "forward",
+    )  # fmt: skip

@@ -46,7 +46,7 @@ from bot.store.log import AlreadyOpen, Duplicate, Store
 MIN_REASON = 4
 TYPED = frozenset({"reason", "note"})
 """Fields of commands in which people say something in their own words."""
-BESIDE = frozenset({"freeze", "thaw", "unban", "disown"})
+BESIDE = frozenset({"freeze", "thaw", "unban", "disown", "postmortem"})
 """Plans that bring no release back: what the bot and people do beside rollbacks."""
 OTHER_WAY = {"rollback": "forward", "forward": "rollback"}
 """Purpose of a run -> of the one that takes it back."""
@@ -383,9 +383,9 @@ class Rollbacks:
         return found if isinstance(found, Refusal) else run.id
 
     async def beside(
-        self, service: str, purpose: str, reason: str, by: Actor, key: str | None, channel: str = ""
+        self, service: str, purpose: str, reason: str, by: Actor, key: str | None, channel: str = "", follows: str = ""
     ) -> Run | Refusal:
-        """Opens a run that brings no release back; its plan is named like its purpose."""
+        """Opens a run that brings no release back; its plan is named like its purpose. follows: what it is about."""
         known = self.catalogue.services.get(service)
         if known is None:
             return Refusal(Why.UNKNOWN, f"There is no service {service!r} in the catalogue.")
@@ -393,7 +393,7 @@ class Rollbacks:
         runs = await self.releases.current(service) or Release("unknown")
         created = ev.Created(
             service, plan, plan.digest, runs, runs, reason, by, purpose=purpose, digests=self.digests, channel=channel,
-            channels=known.channels,
+            channels=known.channels, kinds=known.kinds, follows=follows,
         )  # fmt: skip
         return _secret(created, self.engine.redactor) or await self._create(created, key)
 

@@ -226,10 +226,12 @@ def _created(event: ev.Created) -> str:
         "forward": f"asked to roll {event.service} forward again {versions}",
         "freeze": f"asked to freeze deployments of {event.service}",
         "thaw": f"asked to lift the freeze of {event.service}",
+        "postmortem": f"schedule the postmortem of {event.follows}",
         "disown": f"let go of the fields of {event.service} that the bot has written",
         "unban": f"let {event.service} {event.removed.version} be deployed again, after {event.target.version}",
     }.get(event.purpose, f"asked for {event.purpose} of {event.service} {versions}")
-    follows = f", taking back run {event.follows}" if event.follows else ""
+    takes_back = event.follows and event.purpose in ("rollback", "forward")
+    follows = f", taking back run {event.follows}" if takes_back else ""
     return f"{wish} by plan {event.plan.name}{follows}" + _because(event.reason)
 
 

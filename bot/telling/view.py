@@ -151,6 +151,8 @@ def title(run: Run) -> str:
         return f"End of the ban on {c.service} {c.removed.version}"
     if c.purpose == "disown":
         return f"Fields of {c.service} given back"
+    if c.purpose == "postmortem":
+        return f"Postmortem of {c.service}, after {c.follows}"
     if c.purpose in ("freeze", "thaw"):
         return f"{c.purpose.capitalize()} of {c.service}"
     word = {"rollback": "Rollback", "forward": "Roll forward"}.get(c.purpose, c.purpose.capitalize())

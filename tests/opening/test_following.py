@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from bot import wiring
+from bot.opening.following import holds_fields, unlearnt
 from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster
 from bot.playground.single import Shop
+from bot.ports import Blob
 from bot.run import commands as cmd
+from bot.run import events as ev
 from bot.run.state import Run
+from bot.telling import view
 from tests.actions.guarded import part
 from tests.cli.house import fill, upgraded
 from tests.playground.cluster_world import namespace, template
@@ -29,6 +34,7 @@ tracks:
     - {id: pause, uses: workers.pause}
     - {id: go, title: Go on, gate: {by: {approver: 1}}}
     - {id: resume, undo: pause}
+    - {id: learn, uses: postmortem.schedule, on_fail: continue}
     - {id: serves, uses: health.serving, phase: verify, with: {target: api, release: "${target.version}"}}
 """
 
@@ -62,16 +68,19 @@ class Paused:
         found = self.cluster.all("CronJob")
         return [(d["metadata"]["name"], m["manager"]) for d in found for m in d["metadata"].get("managedFields", ())]
 
-    async def first(self) -> str:
-        """The id of the run that gives them back, once there is one."""
+    async def first(self, purpose: str = "disown") -> str:
+        """The id of the run that follows, once there is one."""
         async with asyncio.timeout(20):
             while True:
-                if found := await self.disowning():
+                if found := await self.following(purpose):
                     return found[0].id
                 await asyncio.sleep(0.05)
 
     async def disowning(self) -> list[Run]:
-        heads = [h for h in await self.bot.store.heads(limit=None) if h.kind == "disown"]
+        return await self.following("disown")
+
+    async def following(self, purpose: str) -> list[Run]:
+        heads = [h for h in await self.bot.store.heads(limit=None) if h.kind == purpose]
         return [await self.bot.store.load(h.run) for h in heads]
 
 
@@ -126,6 +135,28 @@ async def test_the_fields_are_given_back_by_a_run_of_its_own_once_nothing_is_owe
     )  # fmt: skip
     await paused.bot.rollbacks.following.catch_up()  # as after a crash: once is enough
     assert len(await paused.disowning()) == 1
+
+
+async def test_an_aborted_run_that_had_done_something_gets_the_postmortem_that_its_plan_would_have_scheduled(
+    paused: Paused,
+) -> None:
+    await paused.say(cmd.Abort("a false alarm"))
+    await paused.say(cmd.Restore("pause", "a false alarm"))
+    run = await until(paused.bot, await paused.first("postmortem"), lambda r: r.closed is not None)
+    assert run.created is not None and run.created.follows == paused.run.id
+    receipt = run.steps["postmortem"].receipt
+    assert receipt is not None and set(receipt.evidence) == {"postmortem.md", "postmortem.ics"}
+    kept = TypeAdapter(Blob).validate_python(receipt.evidence["postmortem.md"])
+    text = (await paused.bot.files.get(kept)).decode()
+    assert "a false alarm" in text and "payments fail" in text and paused.run.id in text and run.id not in text
+    assert view.title(run) == f"Postmortem of shop, after {paused.run.id}"
+    await paused.bot.rollbacks.following.catch_up()
+    assert len(await paused.following("postmortem")) == 1
+
+
+async def test_a_run_that_was_aborted_before_anything_was_done_has_nothing_to_learn_from(paused: Paused) -> None:
+    nothing = replace(paused.run, steps={}, closed=ev.Closed("aborted"), aborted=paused.run.commander)
+    assert not unlearnt(nothing) and not holds_fields(nothing)
 
 
 async def test_what_a_dead_node_has_missed_is_caught_up_with(paused: Paused) -> None:
