@@ -45,7 +45,7 @@ class EvidenceCaptureParams(Params):
     back_to: str = Field("", description="The version that is gone back to.")
     minutes: float = Field(60.0, gt=0, le=1440, description="How far back.")
     within: float = Field(90.0, gt=0, le=1800, description="Seconds after which it goes without what is not there yet.")
-    megabytes: float = Field(64.0, gt=0, le=1024, description="Size of all logs together, before they are compressed.")
+    megabytes: float = Field(32.0, gt=0, le=1024, description="Size of all logs together, before they are compressed.")
     days: int = Field(30, ge=1, le=3650, description="Days for which it is kept; the files are deleted then.")
     step: float = Field(15.0, ge=1, le=300, description="Seconds between two points of a number.")
 

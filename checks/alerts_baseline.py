@@ -23,6 +23,8 @@ UNREAD = 300.0
 """Seconds after which what was scraped last is an old measurement."""
 COMPARED = 1800.0
 """Seconds of a good time that are compared with."""
+TOLD = 90.0
+"""Seconds after which an alert that fires has reached whoever tells people."""
 NAMED = 6
 """Alerts, targets or rules that are named in one sentence."""
 
@@ -138,7 +140,7 @@ async def _look(ctx: ReadCtx, m: Monitor, since: datetime, windows: Sequence[Win
         if not receivers:
             found.add(Status.FAIL, "it tells its alerts to no Alertmanager")
         _silences(m, silences, rules, targets, since, found)
-    _always(m, raised, held, found)
+    _always(m, raised, held, now, found)
     active = {(a.name, *sorted(_own(a.labels).items())) for a in raised}
     for alert in fired:
         if (alert.name, *sorted(alert.labels.items())) not in active and alert.name not in m.always:
@@ -201,13 +203,17 @@ def _raised(m: Monitor, raised: Sequence[Raised], before: set[str], found: Found
             found.add(Status.WARN, f"{_named(a)} is about to fire{since}")
 
 
-def _always(m: Monitor, raised: Sequence[Raised], held: Sequence[Held], found: Found) -> None:
+def _always(m: Monitor, raised: Sequence[Raised], held: Sequence[Held], now: datetime, found: Found) -> None:
     """Does what always fires do so, and arrive?"""
     for name in m.always:
-        if not any(a.name == name and a.state == "firing" for a in raised):
+        firing = next((a for a in raised if a.name == name and a.state == "firing"), None)
+        if firing is None:
             found.add(Status.FAIL, f"{name} does not fire, and always should")
         elif m.told and not any(h.name == name for h in held):
-            found.add(Status.FAIL, f"{name} fires and the Alertmanager does not have it: nobody would be told")
+            if (now - firing.since).total_seconds() < TOLD:
+                found.add(Status.UNKNOWN, f"{name} has just begun to fire, and the Alertmanager does not have it yet")
+            else:
+                found.add(Status.FAIL, f"{name} fires and the Alertmanager does not have it: nobody would be told")
 
 
 def _silences(
