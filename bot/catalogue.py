@@ -31,7 +31,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -49,7 +48,9 @@ from bot.catalogued.frontend import EdgeTarget, SiteTarget, check_frontend
 from bot.catalogued.journeys import JourneyFile, check_journeys, journeys_of
 from bot.catalogued.partners import PartnerFile, check_partners, partners_of
 from bot.catalogued.postmortem import PostmortemFile, arrangement_of, check_postmortem
+from bot.catalogued.prometheus import PrometheusTarget
 from bot.catalogued.redis import RedisTarget
+from bot.catalogued.shapes import Header, base_url, several
 from bot.contract import Json, canonical
 from bot.located import Path, Report
 from bot.located.shapes import Shape
@@ -96,34 +97,13 @@ class Release:
         return frozenset(map(digest, self.images.values())) - {""}
 
 
-def _base_url(url: str) -> str:
-    parts = urlsplit(url)  # ValueError where it is no URL at all
-    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in url):
-        raise ValueError("must be an address like https://api.internal:8080/base")
-    if parts.username or parts.password:
-        raise ValueError("no credentials in an address; they come from the environment")
-    if parts.query or parts.fragment:
-        raise ValueError("an address has no ? or # part; paths are put behind it")
-    return url.rstrip("/")
-
-
-_RESERVED = frozenset({"host", "content-length", "content-type", "if-match", "idempotency-key", "cookie", "connection"})
-
-
 def _variable(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError("must be the name of an environment variable, like SHOP_TOKEN; the secret itself stands there")
     return name
 
 
-def _header(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or name.lower() in _RESERVED:
-        raise ValueError("must be a header of yours, like X-Api-Key")
-    return name
-
-
 Variable = Annotated[Word, AfterValidator(_variable)]
-Header = Annotated[Word, AfterValidator(_header)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +112,7 @@ class HttpTarget:
 
     __pydantic_config__ = _KNOWN_KEYS
 
-    http: Annotated[str, AfterValidator(_base_url), Field(description="Address that every path is put behind.")]
+    http: Annotated[str, AfterValidator(base_url), Field(description="Address that every path is put behind.")]
     timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 5.0
     token: Annotated[Variable | None, Field(description="Variable with a bearer token.")] = None
     headers: Annotated[Mapping[Header, Variable], Field(description="Header -> variable with its whole value.")] = (
@@ -196,13 +176,6 @@ def _flux(word: str) -> str:
 Flux = Annotated[Word, AfterValidator(_flux)]
 
 
-def _several(value: object) -> object:
-    """One word stands for a list of it; lists become what frozen values hold."""
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
 @dataclass(frozen=True, slots=True)
 class KubernetesTarget:
     """A namespace of a Kubernetes cluster that the service runs in."""
@@ -214,30 +187,30 @@ class KubernetesTarget:
     wave: Annotated[int, Field(ge=1, description="Clusters are rolled back one wave after another.")] = 1
     workers: Annotated[
         tuple[Worker, ...],
-        BeforeValidator(_several),
+        BeforeValidator(several),
         Field(description="What is paused: deployment/…, statefulset/…, rollout/…, cronjob/… or scaledjob/…."),
     ] = ()
     settings: Annotated[
-        tuple[Word, ...], BeforeValidator(_several), Field(description="Names of the ConfigMaps that are restored.")
+        tuple[Word, ...], BeforeValidator(several), Field(description="Names of the ConfigMaps that are restored.")
     ] = ()
     applications: Annotated[
-        tuple[Application, ...], BeforeValidator(_several), Field(description="Argo CD applications: namespace/name.")
+        tuple[Application, ...], BeforeValidator(several), Field(description="Argo CD applications: namespace/name.")
     ] = ()
     selector: Annotated[
         str, Field(description="Label selector of the service's workloads, where others share the namespace.")
     ] = ""
     break_glass: Annotated[
-        tuple[Word, ...], BeforeValidator(_several), Field(description="Groups of the cluster that no freeze binds.")
+        tuple[Word, ...], BeforeValidator(several), Field(description="Groups of the cluster that no freeze binds.")
     ] = ()
     timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 10.0
     flux: Annotated[
         tuple[Flux, ...],
-        BeforeValidator(_several),
+        BeforeValidator(several),
         Field(description="What of Flux is suspended: kustomization/…, helmrelease/… or imageupdateautomation/…."),
     ] = ()
     noise: Annotated[
         tuple[Text, ...],
-        BeforeValidator(_several),
+        BeforeValidator(several),
         Field(description="Exceptions in the logs that are always there, each by a part of its first line."),
     ] = ()
 
@@ -294,7 +267,7 @@ class PostgresTarget:
     )
     environment: Annotated[
         tuple[Variable, ...],
-        BeforeValidator(_several),
+        BeforeValidator(several),
         Field(description="Variables of the bot that migrations get as well; they get no others."),
     ] = ()
     rows: Annotated[int, Field(ge=0, description="Rows that a downgrade may lose before people are asked again.")] = 500
@@ -364,75 +337,6 @@ class BackupsTarget:
             "where the system keeps its versions.",
         ),
     ] = None
-
-
-def _query(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must be a query of Prometheus, like sum(rate(requests_total[1m]))")
-    return " ".join(text.split()) if "#" not in text else text.strip()
-
-
-Query = Annotated[str, Field(max_length=2000), AfterValidator(_query)]
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """A number over time that says whether the service is well, by queries of its monitor."""
-
-    __pydantic_config__ = _KNOWN_KEYS
-
-    query: Annotated[Query, Field(description="Gives the number at a moment, over about a minute: rate(x[1m]).")]
-    unit: Annotated[str, Field(max_length=20, description="Put behind the number: %, ms, orders/min.")] = ""
-    good: Annotated[
-        Literal["low", "high", "near"], Field(description="Well is: the lower, the higher, or near to what it was.")
-    ] = "low"
-    limit: Annotated[float | None, Field(description="Beyond it is never well, whatever it was before.")] = None
-    tolerance: Annotated[float, Field(gt=1, le=100, description="How many times what it was is still steady.")] = 1.5
-    noise: Annotated[float, Field(ge=0, description="A difference that does not matter, in its unit.")] = 0.0
-    samples: Annotated[
-        Query | Literal[""], Field(description="How many things it rests upon: sum(increase(requests_total[2m])).")
-    ] = ""
-    minimum: Annotated[float, Field(gt=0, description="Fewer of them say nothing.")] = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class PrometheusTarget:
-    """A Prometheus (or what answers like one) that watches the service, and the Alertmanager that tells people."""
-
-    __pydantic_config__ = _KNOWN_KEYS
-
-    prometheus: Annotated[str, AfterValidator(_base_url), Field(description="Its address.")]
-    alertmanager: Annotated[
-        str | None,
-        AfterValidator(lambda url: url and _base_url(url)),
-        Field(description="Address of the Alertmanager that it tells; on another host it is asked without headers."),
-    ] = None
-    timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 5.0
-    token: Annotated[Variable | None, Field(description="Variable with a bearer token.")] = None
-    headers: Annotated[Mapping[Header, Variable], Field(description="Header -> variable with its whole value.")] = (
-        field(default_factory=dict)
-    )
-    cluster: Annotated[str | None, Field(description="The cluster (a target of the service) that it watches.")] = None
-    labels: Annotated[
-        Mapping[Word, Text], Field(description="What the service's targets and alerts carry, if it watches others too.")
-    ] = field(default_factory=dict)
-    groups: Annotated[
-        tuple[Text, ...], BeforeValidator(_several), Field(description="Rule groups of the service; none: all.")
-    ] = ()
-    jobs: Annotated[
-        Mapping[Text, int], Field(description="Job -> how many targets of it must be scraped at least.")
-    ] = field(default_factory=dict)
-    always: Annotated[
-        tuple[Text, ...], BeforeValidator(_several), Field(description="Alerts that fire while all is well: Watchdog.")
-    ] = ()
-    series: Annotated[Mapping[Key, Series], Field(description="Numbers that say whether the service is well.")] = field(
-        default_factory=dict
-    )
-
-    @property
-    def variables(self) -> frozenset[str]:
-        """Those that hold its secrets."""
-        return frozenset((*self.headers.values(), *([self.token] if self.token else ())))
 
 
 KINDS = {

@@ -46,10 +46,10 @@ from bot.catalogue import (
     HttpTarget,
     KubernetesTarget,
     PostgresTarget,
-    PrometheusTarget,
     Service,
 )
 from bot.catalogued.frontend import EdgeTarget, SiteTarget
+from bot.catalogued.prometheus import PrometheusTarget
 from bot.catalogued.redis import RedisTarget
 from bot.contract import Edit
 from bot.engine.ground import Ground

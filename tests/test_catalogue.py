@@ -15,12 +15,11 @@ from bot.catalogue import (
     Crew,
     HttpTarget,
     KubernetesTarget,
-    PrometheusTarget,
     Role,
-    Series,
     Service,
     load_catalogue,
 )
+from bot.catalogued.prometheus import PrometheusTarget, Series
 from bot.located import Faults
 
 GOOD = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -43,6 +44,34 @@ def _variable(name: str) -> str:
     return name
 
 
+def base_url(url: str) -> str:
+    """An address that paths are put behind. ValueError."""
+    parts = urlsplit(url)  # ValueError where it is no URL at all
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in url):
+        raise ValueError("must be an address like https://api.internal:8080/base")
+    if parts.username or parts.password:
+        raise ValueError("no credentials in an address; they come from the environment")
+    if parts.query or parts.fragment:
+        raise ValueError("an address has no ? or # part; paths are put behind it")
+    return url.rstrip("/")
+
+
+_RESERVED = frozenset({"host", "content-length", "content-type", "if-match", "idempotency-key", "cookie", "connection"})
+
+
+def _header(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or name.lower() in _RESERVED:
+        raise ValueError("must be a header of yours, like X-Api-Key")
+    return name
+
+
+def several(value: object) -> object:
+    """One word stands for a list of it; lists become what frozen values hold."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def one_or_more(value: object) -> object:
     """One word or number stands for a list of it."""
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
@@ -54,4 +83,5 @@ Source = Annotated[str, AfterValidator(_source)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 UrlPath = Annotated[str, AfterValidator(_path), Field(max_length=2000)]
 Variable = Annotated[Word, AfterValidator(_variable)]
+Header = Annotated[Word, AfterValidator(_header)]
 Statuses = Annotated[list[Annotated[int, Field(ge=100, le=599)]], BeforeValidator(one_or_more), Field(min_length=1)]

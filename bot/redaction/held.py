@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from pydantic import SecretStr
 
-from bot.catalogue import Catalogue, HttpTarget, PostgresTarget, PrometheusTarget
+from bot.catalogue import Catalogue, HttpTarget, PostgresTarget
 from bot.catalogued.frontend import EdgeTarget, SiteTarget
+from bot.catalogued.prometheus import PrometheusTarget
 from bot.catalogued.redis import RedisTarget
 from bot.redaction.redactor import WORD
 from bot.settings import Settings
