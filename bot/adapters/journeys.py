@@ -245,7 +245,7 @@ class _Walk:
             except (ValueError, KeyError, TypeError):  # of another version
                 await self.of.memory.forget(name)
                 continue
-            if 0 <= age < limit:
+            if abs(age) < limit:  # nodes' clocks differ: one of a moment ahead may be under way as well
                 continue
             if place != self._place:
                 left.append(f"walk {values.get(MARK, '')} was made when {self.target} stood at another address")

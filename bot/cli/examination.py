@@ -275,6 +275,11 @@ async def _targets(settings: Settings, catalogue: Catalogue) -> list[Finding]:
                 hint = f"let this host reach it, or correct services.{service}.targets.{target} in the catalogue"
                 bad = Finding(f"target {service}/{target}", "fault", fault, hint)
                 found.append(bad if fault else Finding(f"target {service}/{target}", "ok", "answers"))
+            for journey, missing in client.journeys.lacking.items():
+                if missing:
+                    what = f"{', '.join(missing)}: not set in the bot's environment, so it is never walked"
+                    hint = f"set it, or take it out of services.{service}.journeys.{journey}.variables"
+                    found.append(Finding(f"journey {service}/{journey}", "fault", what, hint))
         finally:
             await client.close()
     return found

@@ -244,6 +244,16 @@ async def test_a_walk_that_may_still_be_under_way_elsewhere_is_left_alone(world:
     assert len(world.shop.payments) == 1 and len(world.memory.kept) == 1
 
 
+@pytest.mark.parametrize(("ahead", "removed"), [(30.0, 0), (86400.0, 1)])
+async def test_a_walk_of_a_node_whose_clock_is_a_little_ahead_is_left_alone_too(
+    world: World, ahead: float, removed: int
+) -> None:
+    world.now += ahead
+    await cut_off_after_payment(world)
+    world.now -= ahead
+    assert (await world.walk()).removed == removed
+
+
 async def test_no_secret_is_remembered_and_what_needs_it_is_told_once(world: World) -> None:
     walks = Walks(
         "shop", world.walks.journeys, world.walks.targets, world.walks.session, world.walks.values,

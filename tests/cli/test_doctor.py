@@ -231,3 +231,14 @@ async def test_what_is_promised_is_counted_and_what_is_overdue_is_named(
         assert found.state == state and found.text.startswith(f"{told}shop: Freeze deployments is in place")
         assert "rollback-bot debts" in found.next
     await store.close()
+
+
+def test_a_journey_whose_variable_is_not_set_is_told_before_anybody_waits_for_it(house: House) -> None:
+    pay = 'steps: [{post: /pay, body: {secret: "${secret}"}}], clean_up: [{delete: "/pay?${mark}"}]'
+    journeys = f"journeys: {{pay: {{target: api, variables: {{secret: SHOP_SYNTHETIC}}, {pay}}}}}"
+    file = house.folder / "rollback.yaml"
+    file.write_text(file.read_text().replace("floor: 2.3.0}", f"floor: 2.3.0, {journeys}}}", 1))
+    told = findings(house)["journey shop/pay"]
+    assert told["state"] == "fault" and told["text"].startswith("SHOP_SYNTHETIC: not set in the bot's environment")
+    assert "services.shop.journeys.pay.variables" in told["next"]
+    assert "journey shop/pay" not in findings(house, SHOP_SYNTHETIC="of-the-synthetic-customer")
