@@ -567,7 +567,11 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
         check_partners(service.partners, (*path, "partners"), over_http, report)
         check_postmortem(service.postmortem, (*path, "postmortem"), over_http, report)
         clusters = [n for n, target in service.targets.items() if isinstance(target, KubernetesTarget)]
+        databases = [n for n, target in service.targets.items() if isinstance(target, PostgresTarget)]
         for target_name, target in service.targets.items():
+            if isinstance(target, BackupsTarget) and target.of is not None and target.of not in databases:
+                where = (*path, "targets", target_name, "of")
+                report.add(where, f"{name} has no database {target.of!r}", word=target.of, known=databases)
             of = target.cluster if isinstance(target, HttpTarget | PrometheusTarget) else None
             if of is not None and of not in clusters:
                 where = (*path, "targets", target_name, "cluster")

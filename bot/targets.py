@@ -74,6 +74,7 @@ from bot.tls import trust
 
 if TYPE_CHECKING:
     from bot.adapters.postgres import Databases
+    from bot.adapters.postgres.maintenance import Maintenance as PostgresMaintenance
 
 PATIENCE = 3.0
 """Seconds that finding out where a target is may take: a kubeconfig may run a program for its token."""
@@ -122,11 +123,16 @@ class Adapters:
 
     def maintenance(self, record: Record, memory: Memory | None = None) -> Upkeep:
         """What is done to whole databases, changing something only after `record`. memory: where proofs are kept."""
+        upkeep = self._upkeep
+        return NoMaintenance().bind(record) if upkeep is None else upkeep.bind(record, memory)
+
+    @property
+    def _upkeep(self) -> PostgresMaintenance | None:
         if isinstance(self.databases, NoDatabases):
-            return NoMaintenance().bind(record)
+            return None
         from bot.adapters.postgres.maintenance import Maintenance
 
-        return Maintenance(self.databases, self.backups.bind(record, memory), record)
+        return Maintenance(self.databases, self.backups)
 
     async def ping(self) -> Mapping[str, str]:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""
@@ -141,11 +147,17 @@ class Adapters:
             self.edges,
         )
         found = await asyncio.gather(*(each.ping() for each in every))
-        return {name: fault for each in found for name, fault in each.items()}
+        faults = {name: fault for each in found for name, fault in each.items()}
+        if (upkeep := self._upkeep) is not None:
+            lacking = {name: fault for name, fault in (await upkeep.ping()).items() if not faults.get(name)}
+            faults |= lacking
+        return faults
 
     def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
         """What a person types to make a handler's edits so; in words where no command is known."""
         found: list[str] = []
+        upkeep = self._upkeep
+        these = (self.databases, self.caches, *([upkeep] if upkeep is not None else []))
         sites = {s.name for s in self.sites.sites}
         if uses in _PUBLISHING and all(e.target.partition("/")[0] in sites for e in edits):
             return self.sites.by_hand(list(edits))
@@ -155,7 +167,7 @@ class Adapters:
                 found += self.kubernetes.by_hand(list(same))
                 continue
             for e in same:
-                if known := self.databases.by_hand([e]) or self.caches.by_hand([e]) or self._upkeep_by_hand(e):
+                if known := [line for each in these for line in each.by_hand([e])]:
                     found += known
                     continue
                 target, _, path = e.target.partition("/")
@@ -167,13 +179,6 @@ class Adapters:
                     document, field = path, _DOCUMENTS[uses]
                 found.append(self.http.by_hand(target, f"/{document}", field, e.after))
         return found
-
-    def _upkeep_by_hand(self, edit: Edit) -> list[str]:
-        if isinstance(self.databases, NoDatabases):
-            return []
-        from bot.adapters.postgres.maintenance import Maintenance
-
-        return Maintenance(self.databases, self.backups).by_hand([edit])
 
     async def where(self) -> Mapping[str, Where]:
         """Target -> which place it is. Of a database its server is asked, now and then; nothing is sent to others."""

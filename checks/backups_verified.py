@@ -5,7 +5,7 @@ each, and what to do next. The newest that is being written just now is not judg
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from pydantic import Field
 from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Blob, Unreachable
 from bot.ports.backups import Backup, Proof, Rules
+from bot.ports.databases import NotAllowed
 
 EXPECTED = "the newest backup of every database young enough, not suddenly small, and readable to its end"
 SETTLING = 120.0
@@ -64,15 +65,15 @@ class BackupsVerified(Check[BackupsVerifiedParams]):
     """Passes when every catalogued database has a backup that a restore could take."""
 
     name = "backups.verified"
-    needs = frozenset({"backups", "blobs"})
+    needs = frozenset({"backups", "blobs", "databases", "maintenance"})
     Params = BackupsVerifiedParams
     Output = BackupsVerifiedOutput
 
     async def run(self, ctx: ReadCtx, p: BackupsVerifiedParams) -> Verdict:
         rules = ctx.ports.backups.rules
         looked = dict(zip(rules, await asyncio.gather(*(_look(ctx, p, t, r) for t, r in rules.items())), strict=True))
-        snapshot = await _snapshot(ctx, p)
-        everything = [*looked.values(), snapshot]
+        looked |= _without(ctx, rules)
+        everything = [*looked.values(), await _snapshot(ctx, p)]
         faults = {t: "; ".join((*f.wrong, *f.unsure)) for t, f in looked.items() if f.wrong or f.unsure}
         output = BackupsVerifiedOutput(
             newest={t: f.name for t, f in looked.items() if f.name},
@@ -82,7 +83,17 @@ class BackupsVerified(Check[BackupsVerifiedParams]):
         wrong, unsure, notes = (any(getattr(f, what) for f in everything) for what in ("wrong", "unsure", "notes"))
         status = Status.FAIL if wrong else Status.UNKNOWN if unsure else Status.WARN if notes else Status.PASS
         said = "; ".join(line for f in everything if (line := _said(f)))
-        return Verdict(status, said or "no backups are catalogued for this service", EXPECTED, output.model_dump())
+        return Verdict(status, said or "this service has no database", EXPECTED, output.model_dump())
+
+
+def _without(ctx: ReadCtx, rules: Mapping[str, Rules]) -> dict[str, Found]:
+    """The databases of which the catalogue names no backups."""
+    every = [d.name for d in ctx.ports.databases.databases]
+    having = {r.of or (every[0] if len(every) == 1 else "") for r in rules.values()}
+    words = (
+        "the catalogue names no backups of it, so nothing is known of them; add a target `backups: …` with `of: {0}`"
+    )
+    return {name: Found(unsure=[f"{name}: {words.format(name)}"]) for name in every if name not in having}
 
 
 def _said(found: Found) -> str:
@@ -134,6 +145,23 @@ async def _newest(
         )
     if proof.whole:
         found.notes += [f"{target}: {note}" for note in _notes(newest, proof)]
+        await _taken(ctx, target, rules, proof, found)
+
+
+async def _taken(ctx: ReadCtx, target: str, rules: Rules, proof: Proof, found: Found) -> None:
+    """Whether the server that it is to go into would take it."""
+    every = [d.name for d in ctx.ports.databases.databases]
+    of = rules.of or (every[0] if len(every) == 1 else "")
+    if not of:
+        found.notes.append(f"{target}: of which database it is is not said (`of`), so it cannot be restored")
+        return
+    try:
+        server = (await ctx.ports.databases.state(of)).server
+    except (Unreachable, NotAllowed) as error:
+        found.notes.append(f"{target}: whether the server would take it is not known ({error})")
+        return
+    if proof.format != "plain" and (why := ctx.ports.maintenance.usable(target, proof, server)):
+        found.wrong.append(f"{target}: it cannot be restored: {why}")
 
 
 def _notes(backup: Backup, proof: Proof) -> list[str]:

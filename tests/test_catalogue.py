@@ -163,15 +163,16 @@ def test_any_text_raises_faults_or_is_a_catalogue(junk: str | bytes, line: str) 
 
 
 def test_backups_are_a_target_with_what_is_wanted_of_them() -> None:
-    text = "services: {a: {targets: {b: {backups: /backups/shop/, names: 's-%Y%m%d.dump', of: main, max_age: 30m}}}}"
+    text = "services: {a: {targets: {b: {backups: /backups/shop/, names: 's-%Y%m%d.dump', max_age: 30m}}}}"
     assert load_catalogue(ROLES + text, "r").services["a"].targets == {
-        "b": BackupsTarget("/backups/shop", "s-%Y%m%d.dump", "main", 1800.0)
+        "b": BackupsTarget("/backups/shop", "s-%Y%m%d.dump", None, 1800.0)
     }
 
 
 @pytest.mark.parametrize(
     ("target", "line"),
     [
+        ("{backups: /b, of: main}", "of: a has no database 'main'"),
         ("{backups: shop}", "backups: must be a whole path, like /var/backups/shop: the bot may be started anywhere"),
         ("{backups: 'http://x'}", "backups: must be a folder, like /var/backups/shop"),
         ("{backups: /b, names: 'a/b'}", "names: must be the name of a file, like shop-%Y-%m-%dT%H%MZ.dump or *.dump"),

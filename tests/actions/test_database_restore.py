@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import os
+import pickle
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 from actions.database_restore import DatabaseRestore, DatabaseRestoreParams
 from bot.adapters.absent import NoDatabases, NoMaintenance
 from bot.adapters.backups import ServiceBackups
+from bot.adapters.backups.shelves import Kept
 from bot.adapters.postgres.maintenance import Maintenance
 from bot.contract import Change, Fatal, Json, Receipt, Value
 from bot.ports import Ports, Record
@@ -146,10 +150,7 @@ async def observed(db: Home, change: Change) -> Value:
 
 
 async def test_a_restore_that_is_cancelled_leaves_no_pg_restore_behind_and_goes_on(db: Home) -> None:
-    db.sql(
-        "CREATE TABLE slow (t text); INSERT INTO slow SELECT repeat(md5(i::text), 20) FROM generate_series(1, 60000) i"
-    )
-    age(db.dump("slow.dump"), 5)
+    slow(db)
     change = await plan(db)
     task = asyncio.create_task(apply(db, change))
     await until(lambda: restoring(db) > 0)
@@ -158,12 +159,22 @@ async def test_a_restore_that_is_cancelled_leaves_no_pg_restore_behind_and_goes_
     await until(lambda: restoring(db) == 0)
     assert not restoring(db)
     await apply(db, change)
-    assert db.sql("SELECT count(*) FROM slow", "postgres") == [(60000,)]
+    assert db.sql("SELECT count(*) FROM slow", "postgres") == [(100,)]
+
+
+def slow(db: Home) -> None:
+    """A newer backup, whose rows take 4 s to be restored: one after the other is looked at."""
+    body = "RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({}); RETURN true; END $$"
+    db.sql(f"CREATE FUNCTION slowly(text) {body.format(0)}")
+    db.sql("CREATE TABLE slow (t text CHECK (slowly(t)))")
+    db.sql("INSERT INTO slow SELECT i::text FROM generate_series(1, 100) i")
+    db.sql(f"CREATE OR REPLACE FUNCTION slowly(text) {body.format(0.04)}")
+    age(db.dump("slow.dump"), 5)
 
 
 async def until(holds: Callable[[], bool]) -> None:
     """Waits for what happens in real time."""
-    for _ in range(1000):
+    for _ in range(3000):
         if holds():
             return
         await asyncio.sleep(0.02)
@@ -212,6 +223,46 @@ async def test_the_bots_own_database_refuses_it(db: Home) -> None:
     assert "is the bot's own database" in str(await refused(db.like(own=True)))
     db.sql("CREATE TABLE event (run text, seq int, prev text, hash text)")
     assert "the bot's own tables lie in db" in str(await refused(db))
+
+
+async def test_a_disk_that_is_too_small_refuses_it_before_anything_is_made(
+    db: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**12, 10**12, 5_000_000))
+    assert "the server's disk takes 5 MB more, it needs" in str(await refused(db))
+
+
+async def test_a_bot_that_is_killed_while_pg_restore_works_is_made_up_for(db: Home) -> None:
+    slow(db)
+    change = await plan(db)
+    (db.folder / ".change").write_bytes(pickle.dumps((db.target, db.folder, change)))
+    code = "import sys; from tests.actions.test_database_restore import work; work(sys.argv[1])"
+    bot = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(db.folder / ".change"))
+    await until(lambda: restoring(db) > 0)
+    bot.kill()
+    await bot.wait()
+    await apply(db, change)
+    assert db.sql("SELECT count(*) FROM slow", "postgres") == [(100,)]
+    assert not restoring(db)
+
+
+def work(path: str) -> None:
+    """A bot of its own."""
+    target, folder, change = pickle.loads(Path(path).read_bytes())
+    asyncio.run(apply(Home("", target, folder, Kept()), change))
+
+
+async def test_a_pg_restore_that_is_killed_is_told_and_can_be_tried_again(db: Home) -> None:
+    slow(db)
+    change = await plan(db)
+    task = asyncio.create_task(apply(db, change))
+    await until(lambda: restoring(db) > 0)
+    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rollback-bot restore'"
+    db.sql(ending, "postgres")
+    with pytest.raises(Fatal, match="pg_restore failed"):
+        await task
+    await apply(db, change)
+    assert db.sql("SELECT count(*) FROM slow", "postgres") == [(100,)]
 
 
 async def test_missing_rights_refuse_it_with_what_grants_them(db: Home, monkeypatch: pytest.MonkeyPatch) -> None:

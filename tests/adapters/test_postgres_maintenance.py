@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from bot.adapters.postgres.maintenance import Maintenance
+from bot.contract import Edit
+from bot.playground.postgres import execute, private_postgres, stopped
 from bot.ports import ReadOnly, Record, unbound
 from bot.ports.maintenance import Unfit
+from tests.archives import client_programs
 from tests.restores import Home, home
 
 _numbers = itertools.count(1)
@@ -313,3 +319,66 @@ async def test_a_bare_dump_of_the_bots_log_is_told_apart(db: Home) -> None:
     db.sql("CREATE TABLE event (run text, seq int, prev text, hash text)")
     said = dict((await db.maintenance.standing("db")).hindrances)
     assert "the bot's own tables lie in db" in said
+
+
+# -- by hand, and what is asked of this machine
+
+
+async def test_what_a_person_types_does_the_same(db: Home) -> None:
+    db.dump()
+    backup, proof = await db.newest()
+    label = f"restored from {backup.name} ({proof.digest[:19]})"
+    typed(db, db.maintenance.by_hand([Edit("db/read_only", None, "on")]))
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        db.sql("DELETE FROM orders", "res_app")
+    typed(db, db.maintenance.by_hand([Edit("db/read_only", "on", None)]))
+    db.sql("DELETE FROM orders", "res_app")
+    before = (await db.maintenance.standing("db")).live.label
+    typed(db, db.maintenance.by_hand([Edit("db/database", before, label)]))
+    assert db.sql("SELECT count(*) FROM orders", "postgres") == [(200,)]
+    assert any(n.endswith("_before_restore") for n in db.names())
+
+
+def typed(db: Home, lines: Sequence[str]) -> None:
+    for line in lines:
+        here = line.replace("<the folder of the backups>", str(db.folder))
+        environment = {"PATH": f"{client_programs()}:{os.environ['PATH']}", "RES_ADMIN": "res_admin:unused"}
+        done = subprocess.run(["bash", "-c", here], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (here, done.stderr)
+
+
+async def test_a_pg_restore_that_is_newer_than_the_server_is_told_before_it_is_needed(db: Home, tmp_path: Path) -> None:
+    assert await db.maintenance.ping() == {"db-backups": ""}
+    newer = tmp_path / "programs"
+    newer.mkdir()
+    program = newer / "pg_restore"
+    program.write_text('#!/bin/sh\necho "pg_restore (PostgreSQL) 99.1"\n')
+    program.chmod(0o755)
+    upkeep = Maintenance(db.databases, db.backups(str(newer)))
+    assert (await upkeep.ping())["db-backups"].startswith("restoring takes a pg_restore no newer than the server (18.")
+    db.dump()
+    _, proof = await db.newest()
+    assert "it takes a pg_restore of version 18, here is 99.1" in upkeep.usable("db-backups", proof, "18.4")
+    assert "is of PostgreSQL 18.4" in upkeep.usable("db-backups", proof, "15.2")
+
+
+async def test_slots_and_prepared_transactions_are_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RES_LOGIN", "res_reader")
+    monkeypatch.setenv("RES_ADMIN", "res_admin")
+    with private_postgres(durable=False) as server:
+        execute(server, "ALTER SYSTEM SET wal_level = logical")
+        execute(server, "ALTER SYSTEM SET max_prepared_transactions = 2")
+        with stopped(server):
+            pass
+        with home(server, "slotted", tmp_path) as there:
+            there.sql("SELECT pg_create_logical_replication_slot('s1', 'pgoutput')", "postgres")
+            there.sql("BEGIN; INSERT INTO orders (note) VALUES ('x'); PREPARE TRANSACTION 'p1'")
+            said = dict((await there.maintenance.standing("db")).hindrances)
+            there.sql("ROLLBACK PREPARED 'p1'")
+            there.sql("SELECT pg_drop_replication_slot('s1')", "postgres")
+    assert [*said] == [
+        "1 prepared transactions in slotted keep it from being renamed",
+        "replication slots would go on reading the old database: s1",
+    ]

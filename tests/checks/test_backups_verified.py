@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from bot.adapters.backups import FolderShelf, ServiceBackups
 from bot.adapters.backups.shelves import Shelved
+from bot.adapters.postgres import Databases, DatabaseTarget
+from bot.adapters.postgres.maintenance import Maintenance
 from bot.contract import Status, Verdict
 from bot.ports import Blob, Ports, Record
 from bot.ports.backups import Rules
+from bot.ports.databases import Database
 from bot.testing import MemoryBlobs, ports, run_check
 from checks.backups_verified import BackupsVerified, BackupsVerifiedParams
-from tests.archives import Archives, client_programs, make
+from tests.archives import Archives, client_programs, make, older_programs
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """As in `TestCtx`."""
@@ -34,7 +39,9 @@ class Folder:
         self.archives, self.folder = archives, folder
         self.blobs = MemoryBlobs()
         self.programs = client_programs()
-        self.rules = Rules(max_age=1800)
+        self.rules = Rules("main", max_age=1800)
+        self.target: DatabaseTarget | None = None
+        self.catalogued = True
 
     def add(self, name: str, minutes: float, source: str = "custom.dump", size: float = 1.0) -> Path:
         """A backup that is so many minutes old, or the beginning of one."""
@@ -54,17 +61,25 @@ class Folder:
 
     async def look(self, **params: object) -> Verdict:
         shelf = Shelved(FolderShelf(self.folder), self.rules, self.programs)
-        backups = ServiceBackups({"main-backups": shelf}, clock=NOW.timestamp)
+        backups = ServiceBackups({"main-backups": shelf} if self.catalogued else {}, clock=NOW.timestamp)
+        databases = Databases([self.target] if self.target is not None else [])
 
         def bound(record: Record) -> Ports:
-            return ports(backups=backups.bind(record), blobs=self.blobs)
+            here = Maintenance(databases, backups, record)
+            return ports(backups=backups.bind(record), blobs=self.blobs, databases=databases, maintenance=here)
 
         return await run_check(BackupsVerified(), bound, BackupsVerifiedParams.model_validate(params))
 
 
 @pytest.fixture
-def folder(archives: Archives, tmp_path: Path) -> Folder:
-    return Folder(archives, tmp_path)
+def folder(archives: Archives, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """With a database of the tests' server to restore into."""
+    found = Folder(archives, tmp_path)
+    monkeypatch.setenv("MAIN_LOGIN", "postgres")
+    query = parse_qs(urlsplit(postgres_url).query)
+    port = int(query.get("port", ["5432"])[0])
+    found.target = DatabaseTarget(Database("main", "postgres"), query["host"][0], port, "MAIN_LOGIN")
+    return found
 
 
 async def test_a_whole_and_young_backup_passes_with_its_age_size_and_rows(folder: Folder) -> None:
@@ -166,3 +181,37 @@ async def test_a_release_without_a_snapshot_is_warned_of_where_asked(folder: Fol
     folder.add("a.dump", 20)
     assert (await folder.look()).status is Status.PASS
     assert (await folder.look(snapshot=True)).status is Status.WARN
+
+
+async def test_a_database_without_backups_in_the_catalogue_is_unknown_and_named(folder: Folder) -> None:
+    folder.catalogued = False
+    verdict = await folder.look()
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.observed.startswith("main: the catalogue names no backups of it, so nothing is known of them")
+
+
+async def test_a_service_without_a_database_passes_in_words(folder: Folder) -> None:
+    folder.catalogued, folder.target = False, None
+    verdict = await folder.look()
+    assert (verdict.status, verdict.observed) == (Status.PASS, "this service has no database")
+
+
+async def test_an_archive_that_no_program_here_brings_into_that_server_fails(folder: Folder, tmp_path: Path) -> None:
+    folder.add("a.dump", 20)
+    older = older_programs()
+    if older is None:
+        pytest.skip("needs an older pg_restore: apt-get install postgresql-client")
+    await folder.look()
+    folder.programs = str(Path(older.path).parent)
+    verdict = await folder.look()
+    assert verdict.status is Status.UNKNOWN
+    assert "is of a newer pg_dump" in verdict.observed
+
+
+async def test_a_server_that_does_not_answer_leaves_the_backup_proven_and_says_so(folder: Folder) -> None:
+    folder.add("a.dump", 20)
+    assert folder.target is not None
+    folder.target = replace(folder.target, host="/nowhere")
+    verdict = await folder.look()
+    assert verdict.status is Status.WARN
+    assert "whether the server would take it is not known" in verdict.observed

@@ -20,8 +20,9 @@ from bot.adapters.postgres.copies import copies
 from bot.adapters.postgres.databases import Databases
 from bot.adapters.postgres.markers import Copy, beside
 from bot.contract import Edit
-from bot.ports import Record, unbound
-from bot.ports.backups import Backup, Proof
+from bot.ports import Record, Unreachable, unbound
+from bot.ports.backups import Backup, Memory, Proof
+from bot.ports.databases import NotAllowed
 from bot.ports.maintenance import Kept, Quiet, Report, Standing, Unfit
 
 _RIGHTS = """
@@ -41,9 +42,9 @@ class Maintenance:
     def __init__(self, databases: Databases, backups: ServiceBackups, record: Record = unbound) -> None:
         self._databases, self._backups, self._record = databases, backups, record
 
-    def bind(self, record: Record) -> Maintenance:
-        """The same, changing something only after `record`."""
-        return Maintenance(self._databases, self._backups, record)
+    def bind(self, record: Record, memory: Memory | None = None) -> Maintenance:
+        """The same, changing something only after `record`. memory: where proofs of backups are kept."""
+        return Maintenance(self._databases, self._backups.bind(record, memory), record)
 
     def _server(self, name: str) -> Server:
         try:
@@ -51,6 +52,26 @@ class Maintenance:
         except KeyError:
             known = ", ".join(self._databases.servers) or "none"
             raise LookupError(f"the catalogue has no database {name!r}; there are {known}") from None
+
+    async def ping(self) -> Mapping[str, str]:
+        """Target of backups -> which pg_restore is missing that could bring them into their database's server."""
+        return {source: await self._lacking(source, rules.of) for source, rules in self._backups.rules.items()}
+
+    async def _lacking(self, source: str, of: str) -> str:
+        names = [of] if of else [*self._databases.servers]
+        server = self._databases.servers.get(names[0]) if len(names) == 1 else None
+        if server is None:
+            return ""
+        try:
+            async with server.reading() as c:
+                [version] = await one(c, "SHOW server_version")
+        except (Unreachable, NotAllowed):
+            return ""  # which is said of the database
+        here = await asyncio.to_thread(self._backups.programs, source)
+        if any(p.major <= major_of(str(version)) for p in here):
+            return ""
+        found = ", ".join(p.version for p in here) or "none"
+        return f"restoring takes a pg_restore no newer than the server ({version}), here is {found}"
 
     def by_hand(self, edits: Sequence[Edit]) -> list[str]:
         """What a person types to make them so: psql and pg_restore, whole, one after the other."""

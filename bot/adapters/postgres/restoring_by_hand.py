@@ -6,6 +6,7 @@ Each command can be typed again; none of them deletes a database.
 from __future__ import annotations
 
 import re
+import shlex
 
 from bot.adapters.postgres.connection import Server, quoted
 from bot.adapters.postgres.copies import reached, typed
@@ -30,7 +31,7 @@ def switched(server: Server, before: str, after: str) -> list[str]:
     if came := _FROM.fullmatch(after):
         coming = beside(name, came[2])
         lines = [
-            typed(server, SYSTEM, f"CREATE DATABASE {quoted(coming)} TEMPLATE template0"),
+            _created(server, name, coming),
             f"pg_restore --dbname={reached(server, coming)} --jobs=4 --exit-on-error "
             f"<the folder of the backups>/{came[1]}",
         ]
@@ -48,6 +49,13 @@ def switched(server: Server, before: str, after: str) -> list[str]:
         ),
         typed(server, SYSTEM, f"ALTER DATABASE {quoted(aside)} ALLOW_CONNECTIONS true"),
     ]  # fmt: skip
+
+
+def _created(server: Server, name: str, coming: str) -> str:
+    """Like the one that is there: whose it is, the server knows."""
+    made = "CREATE DATABASE %I TEMPLATE template0 OWNER %I"
+    asked = f"SELECT format({literal(made)}, {literal(coming)}, pg_get_userbyid(datdba)) FROM pg_database"
+    return f"echo {shlex.quote(f'{asked} WHERE datname = {literal(name)} {chr(92)}gexec')} | {typed(server, SYSTEM)}"
 
 
 def _ended(*names: str) -> str:

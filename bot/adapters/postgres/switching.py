@@ -41,23 +41,25 @@ async def switch(server: Server, record: Record, label: str, why: str) -> None:
             await _open(c, server, record, live)
             return
         coming = _coming(there, live, label)
+        statements = await _exchange(c, live, coming, why)  # all that can be asked before anybody is kept out
         await _close(c, server, record, live, label)
         await _ended(c, server, record, live.name, coming.name)
-        [now] = await one(c, "SELECT clock_timestamp()")
-        since = f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        aside = await _aside(c, name, f"_{now.astimezone(UTC):%Y%m%d_%H%M%S}_{why}")
-        statements = [
-            *await _carried(c, live, coming),
-            f"ALTER DATABASE {quoted(name)} RENAME TO {quoted(aside)}",
-            f"ALTER DATABASE {quoted(coming.name)} RENAME TO {quoted(name)}",
-            comment(name, live.theirs, *noted(*_origin(coming), *_quiet(live))),
-            comment(aside, live.theirs, *noted(*_origin(live), f"{_word(live)} of {name} since {since}")),
-            f"ALTER DATABASE {quoted(aside)} ALLOW_CONNECTIONS true",
-        ]
-        await record(typed(server, MAINTENANCE, "; ".join(["BEGIN", *statements, "COMMIT"])))
-        async with c.transaction():
-            for statement in statements:
-                await c.execute(statement.encode())
+        await _together(c, server, record, statements)
+
+
+async def _exchange(c: Connection, live: Copy, coming: Copy, why: str) -> list[str]:
+    """The statements by which two databases exchange their names."""
+    [now] = await one(c, "SELECT clock_timestamp()")
+    name, since = live.name, f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    aside = await _aside(c, name, f"_{now.astimezone(UTC):%Y%m%d_%H%M%S}_{why}")
+    return [
+        *await _carried(c, live, coming),
+        f"ALTER DATABASE {quoted(name)} RENAME TO {quoted(aside)}",
+        f"ALTER DATABASE {quoted(coming.name)} RENAME TO {quoted(name)}",
+        comment(name, live.theirs, *noted(*_origin(coming), *_quiet(live))),
+        comment(aside, live.theirs, *noted(*_origin(live), f"{_word(live)} of {name} since {since}")),
+        f"ALTER DATABASE {quoted(aside)} ALLOW_CONNECTIONS true",
+    ]
 
 
 async def _aside(c: Connection, name: str, end: str) -> str:
@@ -114,10 +116,10 @@ async def _close(c: Connection, server: Server, record: Record, live: Copy, labe
 
 
 async def _together(c: Connection, server: Server, record: Record, statements: list[str]) -> None:
-    await record(typed(server, MAINTENANCE, "; ".join(["BEGIN", *statements, "COMMIT"])))
-    async with c.transaction():
-        for statement in statements:
-            await c.execute(statement.encode())
+    """In one transaction, and one message to the server."""
+    whole = "; ".join(["BEGIN", *statements, "COMMIT"])
+    await record(typed(server, MAINTENANCE, whole))
+    await c.execute(whole.encode())
 
 
 async def _ended(c: Connection, server: Server, record: Record, *names: str) -> None:
