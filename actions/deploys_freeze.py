@@ -89,6 +89,7 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
 
     name = "deploys.freeze"
     needs = frozenset({"kubernetes"})
+    duties = frozenset({"freeze", "hold"})
     temporary = True
     Params = DeploysFreezeParams
     Output = Frozen

@@ -29,6 +29,7 @@ class DeploysThaw(Action[DeploysThawParams]):
 
     name = "deploys.thaw"
     needs = frozenset({"kubernetes"})
+    duties = frozenset({"thaw"})
     Params = DeploysThawParams
 
     async def plan(self, ctx: ReadCtx, p: DeploysThawParams) -> Change:

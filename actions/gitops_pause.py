@@ -108,6 +108,7 @@ class GitopsPause(Action[GitopsPauseParams]):
 
     name = "gitops.pause"
     needs = frozenset({"kubernetes", "notices"})
+    duties = frozenset({"hold"})
     temporary = True
     Params = GitopsPauseParams
 
@@ -350,7 +351,7 @@ async def _runs(ctx: Ctx, cluster: str, bad: Collection[str]) -> list[str]:
     return [
         f"{thing.place.kind}/{thing.place.name}"
         for thing in chain.from_iterable(lists)
-        if any(digest(str(v)) in bad for f, v in thing.fields.items() if f.startswith("image/"))
+        if any(digest(image) in bad for image in thing.images.values())
     ]
 
 

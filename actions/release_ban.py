@@ -93,6 +93,7 @@ class ReleaseBan(Action[ReleaseBanParams]):
 
     name = "release.ban"
     needs = frozenset({"kubernetes"})
+    duties = frozenset({"ban"})
     Params = ReleaseBanParams
     Output = Banned
 

@@ -74,6 +74,7 @@ class ReleaseDeploy(Action[ReleaseDeployParams]):
 
     name = "release.deploy"
     needs = frozenset({"kubernetes", "blobs", "registry", "secrets"})
+    duties = frozenset({"replace", "return"})
     Params = ReleaseDeployParams
     Output = ReleaseDeployOutput
 
@@ -257,7 +258,7 @@ def _known(seen: Seen, ends: Ends, p: ReleaseDeployParams, beside: Sequence[Unse
     if beside:
         todo = f"bring {p.release} back where that is deployed from, or skip this step"
         raise Fatal("; ".join(map(str, beside)), todo)
-    images = {str(v) for d in seen.workloads for name, v in d.thing.fields.items() if name.startswith("image/")}
+    images = {image for d in seen.workloads for image in d.thing.images.values()}
     found = ", ".join(sorted(images)[:4]) or "no workloads"
     raise Fatal(f"neither the removed release nor {p.release} runs: found {found}", "check which release is out there")
 

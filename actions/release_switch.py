@@ -46,6 +46,7 @@ class ReleaseSwitch(Action[ReleaseSwitchParams]):
 
     name = "release.switch"
     needs = frozenset({"http"})
+    duties = frozenset({"replace"})
     Params = ReleaseSwitchParams
 
     async def plan(self, ctx: ReadCtx, p: ReleaseSwitchParams) -> Change:

@@ -51,6 +51,7 @@ class SettingsRestore(Action[SettingsRestoreParams]):
 
     name = "settings.restore"
     needs = frozenset({"kubernetes", "blobs", "secrets"})
+    duties = frozenset({"return"})
     Params = SettingsRestoreParams
 
     async def plan(self, ctx: ReadCtx, p: SettingsRestoreParams) -> Change:

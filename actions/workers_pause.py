@@ -311,7 +311,7 @@ def _pauses(edit: Edit) -> bool:
 
 def _refuse_removed(start: Sequence[Worker], p: WorkersPauseParams) -> None:
     for w in start:
-        images = [str(v) for f, v in w.load.fields.items() if f.startswith("image/")]
+        images = [*w.load.images.values()]
         images += _images_within(w.load.fields.get("spec.jobTargetRef.template.spec"))
         if held := [i for i in images if digest(i) in p.bad]:
             raise Fatal(

@@ -83,6 +83,10 @@ class Everyone:
         """Both."""
         return (ANA, CHO)
 
+    async def person(self, id: str) -> Person:
+        """One of them."""
+        return await self.still(id)
+
     async def still(self, id: str) -> Person:
         """One of them."""
         return ANA if id == ANA.id else CHO

@@ -445,8 +445,22 @@ class Handler(Generic[P]):
     Output: ClassVar[type[Output] | None] = None
 
 
+Duty = Literal["freeze", "thaw", "ban", "hold", "replace", "return"]
+"""What the bot counts on an action for, whatever it is called:
+
+- freeze: while its debt stands new releases are refused, and CI is told so; thaw: it lifts what ended runs have left of
+  that; ban: it keeps a removed release out;
+- hold: what it has put has to go on standing while it is a debt, and somebody looks whether it does;
+- replace: its first effect is what takes the removed release away; return: what it has changed may not come back after
+  the run, and its change says what is not restored.
+"""
+
+
 class Action(Handler[P], ABC):
     """One thing the bot can do to the world, and undo."""
+
+    duties: ClassVar[frozenset[Duty]] = frozenset()
+    """What is counted on it for beyond its own step."""
 
     temporary: ClassVar[bool] = False
     """A debt until undone: the run cannot close while it stands."""

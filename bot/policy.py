@@ -103,11 +103,13 @@ class Why(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A "no" for one person: what is wrong, who can, and that nothing was changed."""
+    """A "no" for one person: what is wrong, who can, and that nothing was changed. field: of what they have said, which
+    of it is meant; empty where none is."""
 
     why: Why
     text: str
     who_can: tuple[str, ...] = ()
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)

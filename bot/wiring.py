@@ -166,7 +166,7 @@ class Bot(Offline):
         """Name -> what is wrong with it, empty where all is well: database, lease, and every target's ping."""
         found = {"lease": "" if self.lease.live() else "lost: this node may not act"}
         found[f"catalogue {self.catalogue.digest[7:19]}"] = self.reloading.fault
-        found["database"] = await _fault(self.store.check_schema())
+        found["database"] = await _fault(check_schema(self.store))
         found |= await own(self.files, self.shared, self.store)
         found["record"] = "" if found["database"] else await _fault(self.outside.whole())
         found["record copy"] = "" if found["database"] else await _fault(self.outside.fault())
@@ -211,7 +211,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
 
     async with contextlib.AsyncExitStack() as stack:
         base = await stack.enter_async_context(offline(settings, clock))
-        await base.store.check_schema()
+        await check_schema(base.store)
         reach = Reach(settings, base.store, base.catalogue, base.redactor)
         stack.push_async_callback(reach.close)
         foresight = Foresight(base.registry, lambda run, record: ports_of(run, record), base.redactor, clock)
@@ -432,6 +432,13 @@ def redactor_of(settings: Settings) -> Redactor:
     """Knows every secret that the settings hold or name."""
     key = settings.digest_key
     return Redactor(held.by_settings(settings), key=key.get_secret_value() if key is not None else "")
+
+
+async def check_schema(store: Store) -> None:
+    """SchemaMismatch if the database is older or newer than this version; it says which and what to run."""
+    import migrations  # Alembic takes a while to import, and only this needs it
+
+    await migrations.check(store.db)
 
 
 async def _fault(question: Awaitable[str | None]) -> str:

@@ -85,7 +85,7 @@ def _holders(seen: Seen, end: Ends) -> list[Difference]:
 
 def _fault(d: Difference, end: Ends, p: ReleaseRunningParams) -> str:
     """What is wrong with one workload; empty where nothing is."""
-    images = {name: end.digest(image) for name, image in d.thing.fields.items() if name.startswith("image/")}
+    images = {name: end.digest(image) for name, image in d.thing.images.items()}
     if bad := [version for version, digests in p.banned.items() if {*images.values()} & {*digests}]:
         return f"still holds {', '.join(bad)}"
     if d.edits:

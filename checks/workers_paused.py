@@ -90,8 +90,7 @@ def _runs(pod: Pod, load: Thing) -> bool:
         return name.rpartition("-")[0] == load.place.name and load.place.kind in ("deployment", "rollout")
     if kind not in ("job", ""):
         return (kind, name) == (load.place.kind, load.place.name)
-    images = {str(image) for field, image in load.fields.items() if field.startswith("image/")}
-    return bool(images & {*pod.images})
+    return bool({*load.images.values()} & {*pod.images})
 
 
 def _jobs(load: Thing) -> list[str]:

@@ -35,6 +35,8 @@ from bot.located.shapes import Shape
 from bot.plan.schema import DIALECT
 from bot.ports import Blob, Ports, Reply
 from bot.releases.register import ReleasePayload
+from bot.run.commands import TABLE
+from bot.run.declared import Who
 from bot.settings import Settings
 
 HERE = Path(__file__).parent
@@ -75,6 +77,13 @@ def commands() -> Iterator[str]:
         yield from ("", f"## {heading}")
         for name in names.split():
             yield from _command(root.commands[name], "rollback-bot")
+    yield from ("", "## Who may, and how it is said in Slack", "")
+    yield "Typed behind `/rollback`, or pressed on a card (a label that ends with … opens a form)."
+    yield from ("", "| command | who may | typed in Slack |", "|---|---|---|")
+    for c in TABLE.values():
+        if c.who is not Who.ANYBODY:
+            chat = f"`/rollback {c.do}`: {c.chat}" if c.chat else "on its card"
+            yield f"| `{c.do}` | {c.who.value} | {chat} |"
 
 
 def _command(c: click.Command, parent: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from bot.store import triggers
 from bot.store.database import (
     LITE,
     UPGRADE,
+    Database,
     SchemaMismatch,
     connect_args,
     parse_url,
@@ -61,6 +62,11 @@ def require(found: str | None, where: str) -> None:
     _refuse_newer(found, where)
     was = f"is at revision {found}" if found else "has no tables of ours yet"
     raise SchemaMismatch(f"{where[0].upper()}{where[1:]} {was}; this version needs {head()}. Next: {UPGRADE}.")
+
+
+async def check(db: Database) -> None:
+    """SchemaMismatch if the database is older or newer than this version; it says which and what to run."""
+    require(await db.read(revision), place(db.url))
 
 
 def current(url: str) -> str | None:

@@ -26,7 +26,8 @@ from bot.policy import Refusal, Why
 from bot.ports.notices import Topic
 from bot.releases.ledger import Registered
 from bot.run import events as ev
-from bot.run.commands import Abort, Answer, Approve, Command
+from bot.run.answering import Answer
+from bot.run.commands import Abort, Approve, Command
 from bot.run.fold import evolve
 from bot.run.rules import moved
 from bot.run.state import Run, new_run
@@ -34,7 +35,7 @@ from bot.slack.draw.blocks import buttons_of
 from bot.slack.draw.press import Press
 from bot.slack.hear import modals, replies
 from bot.store.chain import Stored
-from bot.telling import view
+from bot.telling import plain, view
 from bot.telling.by_hand import by_hand, in_words
 from tests.cli.house import House, fill, upgraded
 from tests.slack.scenes import SCENES, Tape, aborted, verified
@@ -72,7 +73,7 @@ def turned(tape: Tape) -> Iterator[tuple[Run, list[Stored]]]:
 def said(run: Run, rows: list[Stored]) -> Iterator[str]:
     """Everything that anybody reads of a run."""
     yield from (p.message.text for p in shown(run, run.at + 1000).posts)
-    yield view.text(view.view(run, run.at + 5))
+    yield plain.text(view.view(run, run.at + 5))
     yield by_hand(run, run.at, in_words)
     yield from (replies.standing(run, run.at, None), replies.changes(run, run.at), replies.commands(run))
     yield export_markdown(rows)

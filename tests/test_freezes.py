@@ -42,7 +42,9 @@ TWO = ledger(("2.4.0", GOOD), ("2.4.1", BAD))
 
 def frozen() -> Play:
     """A run with a freeze, a question, and the end of the freeze."""
-    freeze = replace(act("freeze", {"guard": "on"}, temporary=True, decision="go"), uses="deploys.freeze")
+    freeze = replace(
+        act("freeze", {"guard": "on"}, temporary=True, decision="go"), uses="deploys.freeze", duties=("freeze", "hold")
+    )
     lift = undo("lift", freeze, ("thaw",))
     play = Play(plan(freeze, ask("thaw", ("freeze",)), lift, check("verify", ("lift",), phase="verify"),
                      decisions=[gate("go", "freeze"), gate("thaw")]))  # fmt: skip
@@ -100,7 +102,7 @@ def test_a_thaw_lifts_what_an_ended_run_has_left_and_nothing_that_came_later() -
     play.go("freeze")
     play.do(ANA, Abort("enough"))
     play.do(ANA, HandOver("freeze", "cho", T0 + 3600, "tomorrow"))
-    lifting = Play(plan(replace(act("thaw"), uses="deploys.thaw")), now=T0 + 100)
+    lifting = Play(plan(replace(act("thaw"), uses="deploys.thaw", duties=("thaw",))), now=T0 + 100)
     assert Freeze.of("shop", [lifting.run, play.run], bans(TWO)).locked, "not yet"
     lifting.go_all()
     assert not Freeze.of("shop", [lifting.run, play.run], bans(TWO)).locked
@@ -145,7 +147,11 @@ def test_a_lifted_ban_is_over_and_one_that_never_was_is_not() -> None:
 
 def removing() -> Play:
     """A rollback with its deploy, and something after it."""
-    deploy = replace(act("deploy", {"eu-1/deployment/api/image/api": GOOD}, decision="go"), uses="release.deploy")
+    deploy = replace(
+        act("deploy", {"eu-1/deployment/api/image/api": GOOD}, decision="go"),
+        uses="release.deploy",
+        duties=("replace", "return"),
+    )
     rest = act("rest", after=("deploy",), decision="rest")
     play = Play(plan(deploy, rest, decisions=[gate("go", "deploy"), gate("rest")]))
     play.look()

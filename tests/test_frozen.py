@@ -10,7 +10,6 @@ import pytest
 
 import migrations
 from bot.catalogue import Release
-from bot.releases.freezes import FREEZE, THAW
 from bot.releases.frozen import Frozen
 from bot.releases.register import Releases
 from bot.run import events as ev
@@ -41,7 +40,9 @@ async def keep(store: Store, play: Play, name: str, purpose: str = "rollback") -
 
 def at_work() -> Play:
     """A run whose freeze stands."""
-    freeze = replace(act("freeze", {"guard": "on"}, temporary=True, decision="go"), uses=FREEZE)
+    freeze = replace(
+        act("freeze", {"guard": "on"}, temporary=True, decision="go"), uses="deploys.freeze", duties=("freeze", "hold")
+    )
     serves = check("serves", ["freeze"], phase="verify")
     play = Play(plan(freeze, serves, undo("lift", freeze, ("serves",)), decisions=[gate("go", "freeze")]))
     play.look()
@@ -74,7 +75,7 @@ async def test_what_an_ended_run_has_left_frozen_stays_so_until_a_thaw_has_ended
     assert left.run.closed is not None
     await keep(frozen.store, left, "left")
     assert (await frozen.of("shop")).run == "left"
-    lifting = Play(plan(replace(act("thaw"), uses=THAW)), now=T0 + 100)
+    lifting = Play(plan(replace(act("thaw"), uses="deploys.thaw", duties=("thaw",))), now=T0 + 100)
     lifting.go_all()
     await keep(frozen.store, lifting, "thaw", "thaw")
     assert not (await frozen.of("shop")).locked, "its debt is not settled yet, but it is lifted"

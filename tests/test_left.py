@@ -17,7 +17,7 @@ from bot.playground.cluster import Cluster
 from bot.playground.single import Shop
 from bot.policy import Actor, Person
 from bot.run.state import Run
-from bot.telling import view
+from bot.telling import remains
 from tests.actions.guarded import part
 from tests.cli.house import fill, upgraded
 from tests.playground.cluster_world import deployment, namespace
@@ -95,7 +95,7 @@ async def test_the_next_run_takes_a_freeze_over_as_its_debt_and_lifts_it(site: S
     async with site.bot("fresh") as bot:
         run = await bot.rollbacks.open(Wanted("shop", "checkout fails", plan="freezing"), await ana(bot), "test")
         assert isinstance(run, Run) and "freeze" in run.debts, run
-        assert "by a run that this database does not know" in view.debt(run, run.debts["freeze"])
+        assert "by a run that this database does not know" in remains.debt(run, run.debts["freeze"])
         assert await bot.rollbacks.left("shop") == Left()
         ended = await until(bot, run.id, lambda r: r.closed is not None)
         assert not ended.debts and site.guards() == []

@@ -19,7 +19,7 @@ from bot.playground.cluster import Cluster, resources
 from bot.playground.single import Shop
 from bot.run import events as ev
 from bot.run.state import Debt, Run
-from bot.telling import view
+from bot.telling import remains, times, view
 from bot.wiring import running
 from tests.actions.guarded import REPO, application, part
 from tests.actions.test_gitops_pause_flux import kustomization, repository
@@ -109,7 +109,7 @@ async def test_one_that_is_lifted_by_hand_is_said_and_marked_once(frozen: Frozen
     debt = await frozen.look()
     assert debt.missing == {f"eu-1/guard/{NAME}/rules": words} and debt.missed is not None
     run = await frozen.run()
-    assert f"LIFTED BY SOMEBODY, noticed {view.clock(debt.missed)}: eu-1: {words}" in view.debt(run, debt)
+    assert f"LIFTED BY SOMEBODY, noticed {times.clock(debt.missed)}: eu-1: {words}" in remains.debt(run, debt)
     await frozen.look()
     assert (await frozen.run()).seq == run.seq, "said once"
 
@@ -181,7 +181,7 @@ async def test_what_is_made_to_follow_git_again_in_the_middle_of_a_run_is_said(t
             assert sorted(run.debts["git"].missing.values()) == [
                 "eu-1 kustomization shop follows Git again", "eu-1 shop follows Git again"
             ]  # fmt: skip
-            assert "LIFTED BY SOMEBODY" in view.debt(run, run.debts["git"])
+            assert "LIFTED BY SOMEBODY" in remains.debt(run, run.debts["git"])
             await held.lookout.look()
             assert (await held.run()).seq == run.seq, "said once"
 
@@ -244,7 +244,7 @@ async def test_what_was_removed_and_is_back_is_said_and_people_are_called(remove
     removed.runs("2.4.1")
     run = await back(removed)
     assert run.back == {target: f"is {image('2.4.1')} again"} and run.back_at is not None
-    assert f"is back, noticed {view.clock(run.back_at)}: {target}" in view.view(run, run.back_at).left[0]
+    assert f"is back, noticed {times.clock(run.back_at)}: {target}" in view.view(run, run.back_at).left[0]
     (alert,) = [a for a in alerts(run).values() if a.payload["class"] == "back"]
     assert target in str(alert.payload["summary"])
     assert (await back(removed)).seq == run.seq, "said once"

@@ -16,6 +16,7 @@ from bot import wiring
 from bot.node.paging import PAGER, NotTaken, Pager, Paging, alerts
 from bot.opening.rollbacks import Wanted
 from bot.playground.single import Shop
+from bot.run import answering
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.state import Run
@@ -181,7 +182,7 @@ async def approve(bot: wiring.Bot, run_id: str) -> None:
         while True:
             run = await asked(bot, run_id)
             said = await bot.rollbacks.command(run_id, c.Approve("backend", run.card("backend")), ben, "test")
-            if isinstance(said, c.Answer):
+            if isinstance(said, answering.Answer):
                 return
             await asyncio.sleep(0.02)
 

@@ -14,7 +14,8 @@ from bot.catalogue import Release
 from bot.opening.rollbacks import Wanted
 from bot.playground.single import Shop
 from bot.policy import Actor, Refusal, Why
-from bot.run.commands import Admit, Answer, Approve, Retarget
+from bot.run.answering import Answer
+from bot.run.commands import Admit, Approve, Retarget
 from bot.run.events import Aborted
 from bot.run.rules import begun
 from bot.run.state import Run

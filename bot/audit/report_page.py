@@ -13,7 +13,7 @@ from importlib import resources
 from bot.audit.entries import visible
 from bot.audit.timeline import POLICY
 from bot.telling.report import SPANS, Report, Span, Timed, causes_of
-from bot.telling.view import duration
+from bot.telling.times import duration
 
 BARS = 30
 """Runs that are drawn, the newest."""

@@ -20,7 +20,7 @@ from bot.run.decide import RELEASING
 from bot.store.chain import Stored
 from bot.store.signing import Keys, LogRow, believed
 from bot.telling.sentences import who
-from bot.telling.view import duration, seat
+from bot.telling.times import duration, seat
 
 Mark = Literal["", "decision", "person", "trouble", "done"]
 

@@ -17,12 +17,12 @@ from bot.cli.host import on_the_host
 from bot.cli.link import ONLY, bot, run_path
 from bot.cli.output import Code, End, note, os_user, plain, run_async, say
 from bot.cli.root import Remote, root
+from bot.run.declared import MIN_REASON
 
 if TYPE_CHECKING:
     from bot.policy import Actor
     from bot.wiring import Offline
 
-MIN_REASON = 4
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -157,10 +157,11 @@ async def _everything(output: Path | None) -> None:
     from bot.audit import exported
     from bot.settings import read_settings
     from bot.store.log import Store
+    from bot.wiring import check_schema
 
     store = await Store.open(read_settings().database_url)
     try:
-        await store.check_schema()
+        await check_schema(store)
         with output.open("w", encoding="utf-8") if output is not None else contextlib.nullcontext() as file:
             async for line in exported(store):
                 click.echo(line if file is not None else plain(line), file=file)
@@ -175,12 +176,12 @@ async def _past_the_bot(run: str | None, form: str) -> Any:
     from bot.settings import read_settings
     from bot.store.log import Store
     from bot.web.record import verified
-    from bot.wiring import files_of, keys_of
+    from bot.wiring import check_schema, files_of, keys_of
 
     settings = read_settings()
     store = await Store.open(settings.database_url, keys=keys_of(settings))
     try:
-        await store.check_schema()
+        await check_schema(store)
         if form == "verify":
             return await verified(store, files_of(settings), run)
         rows = await store.events(run or "")

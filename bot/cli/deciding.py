@@ -19,6 +19,7 @@ from bot.cli.client import Client, Refused
 from bot.cli.link import ONLY, answer, bot, run_path
 from bot.cli.output import Code, End, asked, note, say
 from bot.cli.root import Remote, root
+from bot.run.commands import TABLE
 from bot.words import because, listed, meant
 
 
@@ -33,12 +34,11 @@ class Card:
     phrase: str
 
 
-@root.command("approve", cls=Remote)
+@root.command("approve", cls=Remote, help=TABLE["approve"].help)
 @click.argument("words", nargs=-1, metavar="[RUN] [DECISION]")
 @click.option("--card", metavar="HEX", help="Which card was looked at: for scripts; nothing is asked then.")
 @click.option("--phrase", default="", metavar="TEXT", help="The phrase, where one is to be typed.")
-def approve(words: tuple[str, ...], card: str | None, phrase: str) -> None:
-    """Yes to a decision, after a look at its card."""
+def _approve(words: tuple[str, ...], card: str | None, phrase: str) -> None:
     client = bot()
     if card is not None and len(words) == 2:
         yes = {"do": "approve", "decision": words[1], "card": card, "phrase": phrase}
@@ -51,12 +51,11 @@ def approve(words: tuple[str, ...], card: str | None, phrase: str) -> None:
     _send(client, shown.run, yes)
 
 
-@root.command("break-glass", cls=Remote)
+@root.command("break-glass", cls=Remote, help=TABLE["break-glass"].help)
 @click.argument("words", nargs=-1, metavar="[RUN] [DECISION] because WORDS...")
 @click.option("--reason", default="", metavar="TEXT", help="The same as because WORDS.")
 @click.option("--card", metavar="HEX", help="Which card was looked at: for scripts; nothing is asked then.")
-def break_glass(words: tuple[str, ...], reason: str, card: str | None) -> None:
-    """Open a decision alone. Announced, paged, reviewed within two working days."""
+def _break_glass(words: tuple[str, ...], reason: str, card: str | None) -> None:
     before, said = because(words)
     reason = reason or said
     if not reason:

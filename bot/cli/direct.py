@@ -38,7 +38,9 @@ from bot.ports import Ports, Record, Unreachable
 from bot.redaction.redactor import Redactor
 from bot.releases.register import Releases
 from bot.run import events as ev
-from bot.run.commands import Answer, Command
+from bot.run.answering import Answer
+from bot.run.commands import Command
+from bot.run.declared import MIN_REASON
 from bot.run.state import Run
 from bot.settings import Settings, read_settings
 from bot.store.blobs import FileBlobs
@@ -48,8 +50,6 @@ from bot.store.tokens import PREFIX, Bearer
 from bot.targets import Reach
 from bot.telling.eta import Estimates
 from bot.web import app
-
-MIN_REASON = 4
 
 
 class Recorder(Engine):
@@ -162,7 +162,7 @@ async def _listen(
 async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
     async with wiring.offline(settings) as base, contextlib.AsyncExitStack() as stack:
         person = _person(base.catalogue, user)
-        await base.store.check_schema()
+        await wiring.check_schema(base.store)
         lease = await asyncio.to_thread(take, settings.database_url, version="direct", ttl=settings.lease)
         try:
             if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:

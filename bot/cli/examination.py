@@ -19,7 +19,6 @@ import actions
 import checks
 from bot import wiring
 from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
-from bot.engine.reconciler import impossible
 from bot.handlers.registry import Registry
 from bot.located import Faults
 from bot.node.faults import cramped
@@ -179,7 +178,7 @@ async def _database(settings: Settings, stack: contextlib.AsyncExitStack) -> tup
     try:
         store = await Store.open(settings.database_url, keys=wiring.keys_of(settings))
         stack.push_async_callback(store.close)
-        await store.check_schema()
+        await wiring.check_schema(store)
     except BadAddress as error:
         return None, Finding("database", "fault", str(error), "correct it; docs/settings.md")
     except StoreUnavailable as error:
@@ -360,7 +359,7 @@ def _role(catalogue: Catalogue, name: str, everyone: Sequence[Person]) -> Findin
 def _decisions(service: str, plan: Plan, everyone: Sequence[Person]) -> Finding:
     """Whether every decision can be passed, whichever commander asks for the rollback (and is barred from it)."""
     label, asking = f"decisions of {service}", [p for p in everyone if COMMANDER in p.roles and p.kind == "member"]
-    stuck = {p.name: faults for p in asking if (faults := impossible(plan, everyone, frozenset({p.id})))}
+    stuck = {p.name: faults for p in asking if (faults := plan.impossible(everyone, frozenset({p.id})))}
     if not asking:
         return Finding(label, "fault", "there is no commander who could ask", "see role commander, above")
     if not stuck:

@@ -10,20 +10,19 @@ from bot.cli.client import path
 from bot.cli.link import answer, bot
 from bot.cli.output import say
 from bot.cli.root import Remote, root
+from bot.run.commands import TABLE
 from bot.words import because
 
 
-@root.command("freeze", cls=Remote)
+@root.command("freeze", cls=Remote, help=TABLE["freeze"].help)
 @click.argument("words", nargs=-1, required=True, metavar="SERVICE because WORDS...")
-def freeze(words: Sequence[str]) -> None:
-    """Refuse new releases of a service, until `thaw`. Takes a commander."""
+def _freeze(words: Sequence[str]) -> None:
     _say(words, "freeze")
 
 
-@root.command("thaw", cls=Remote)
+@root.command("thaw", cls=Remote, help=TABLE["thaw"].help)
 @click.argument("words", nargs=-1, required=True, metavar="SERVICE because WORDS...")
-def thaw(words: Sequence[str]) -> None:
-    """Let a frozen service take releases again; a rollback that is open lifts its own freeze. Takes a commander."""
+def _thaw(words: Sequence[str]) -> None:
     _say(words, "thaw")
 
 

@@ -37,7 +37,7 @@ async def on_the_host() -> AsyncIterator[Offline]:
     from bot.settings import read_settings
 
     async with wiring.offline(read_settings()) as base:
-        await base.store.check_schema()
+        await wiring.check_schema(base.store)
         yield base
 
 

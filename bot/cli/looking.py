@@ -14,6 +14,7 @@ from bot.cli.link import ONLY, answer, bot, run_path, split
 from bot.cli.live import follow
 from bot.cli.output import Code, End, say
 from bot.cli.root import Remote, root
+from bot.run.commands import TABLE
 from bot.words import EXAMPLE, Sentence, sentence
 
 _EXAMPLE = f"rollback-bot rollback {EXAMPLE}"
@@ -38,10 +39,9 @@ def rollback(words: tuple[str, ...], to: str | None, reason: str | None, live: b
         _follow(found["run"])
 
 
-@root.command("status", cls=Remote)
+@root.command("status", cls=Remote, help=TABLE["status"].help)
 @click.argument("run", required=False)
-def status(run: str | None) -> None:
-    """Every open run in two lines, and what ended ones have left; or one run as `show` shows it."""
+def _status(run: str | None) -> None:
     if run is not None:
         return _show(run)
     client = bot()
@@ -53,10 +53,9 @@ def status(run: str | None) -> None:
     say(found | {"owed": owed["owed"]}, "\n".join(lines))
 
 
-@root.command("debts", cls=Remote)
+@root.command("debts", cls=Remote, help=TABLE["debts"].help)
 @click.argument("service", required=False)
-def debts(service: str | None) -> None:
-    """What is still to be given back or reviewed: by open runs, and by those that have handed it over."""
+def _debts(service: str | None) -> None:
     found = bot().get(path("debts"), service=service)
     say(found, answer(found))
 
@@ -72,31 +71,28 @@ def show(run: str, live: bool) -> None:
         _show(run)
 
 
-@root.command("history", cls=Remote)
+@root.command("history", cls=Remote, help=TABLE["history"].help)
 @click.argument("service", required=False)
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many runs.")
-def history(service: str | None, limit: int) -> None:
-    """The last runs, newest first."""
+def _history(service: str | None, limit: int) -> None:
     found = bot().get(path("runs"), service=service, limit=limit)
     lines = [f"{_when(r['created'])}  {r['run']:<24} {r['title']}: {r['status']}" for r in found["runs"]]
     say(found, "\n".join(lines) or "There is no run yet.")
 
 
-@root.command("preview", cls=Remote)
+@root.command("preview", cls=Remote, help=TABLE["preview"].help)
 @click.argument("words", nargs=-1, metavar="SERVICE [to VERSION]")
 @click.option("--to", metavar="VERSION", help="The release to go back to; the best one by the ledger otherwise.")
 @click.option("--plan", metavar="NAME", help="Another plan than the service's own.")
-def preview(words: tuple[str, ...], to: str | None, plan: str | None) -> None:
-    """What a rollback would do now, step by step. Changes and records nothing."""
+def _preview(words: tuple[str, ...], to: str | None, plan: str | None) -> None:
     found = bot().post(path("previews"), {**asdict(_meant(words, to, "preview")), "plan": plan})
     say(found, answer(found))
 
 
-@root.command("forward", cls=Remote)
+@root.command("forward", cls=Remote, help=TABLE["forward"].help)
 @click.argument("words", nargs=-1, metavar="RUN because WORDS...")
 @click.option("--reason", default="", metavar="TEXT", help="The same as because WORDS.")
-def forward(words: tuple[str, ...], reason: str) -> None:
-    """Open the run that takes an ended one back: from and to swapped, its own decisions."""
+def _forward(words: tuple[str, ...], reason: str) -> None:
     _, given, because = split(words, ["RUN"])
     if not (reason or because):
         raise click.UsageError("forward needs a reason: because <why>, or --reason.")
@@ -104,12 +100,10 @@ def forward(words: tuple[str, ...], reason: str) -> None:
     say(found, answer(found))
 
 
-@root.command("replan", cls=Remote)
+@root.command("replan", cls=Remote, help=TABLE["replan"].help)
 @click.argument("words", nargs=-1, metavar="[RUN] PLAN because WORDS...")
 @click.option("--reason", default="", metavar="TEXT", help="The same as because WORDS.")
-def replan(words: tuple[str, ...], reason: str) -> None:
-    """Roll back by another plan, e.g. a smaller one: only before the rollback has begun. Its run is aborted in favour
-    of a new one."""
+def _replan(words: tuple[str, ...], reason: str) -> None:
     run, (plan,), because = split(words, ["PLAN"])
     if not (reason or because):
         raise click.UsageError("replan needs a reason: because <why>, or --reason.")

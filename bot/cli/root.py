@@ -13,17 +13,21 @@ from typing import Any
 import click
 
 from bot.cli.output import MEANINGS, Asked, Code, End, note
+from bot.run.commands import TABLE
+from bot.run.declared import Heading
 
 URL = "http://127.0.0.1:8090"
 """Where the bot is looked for; as in bot.settings."""
 
+
+def _under(heading: Heading) -> str:
+    return " ".join(c.do for c in TABLE.values() if c.heading is heading)
+
+
 SECTIONS = (
-    ("Open and follow", "rollback preview status show debts history forward replan whoami"),
-    ("Freeze", "freeze thaw"),
-    ("Decide", "approve decline break-glass agree"),
-    ("Steer", "stop resume abort retarget admit offer take close"),
-    ("Steps", "retry skip accept undo restore hand-over adopt without back review"),
-    ("Record, releases, plans", "audit release frontend plan"),
+    ("Open and follow", f"rollback preview status show debts history {_under(Heading.FOLLOW)} whoami"),
+    *((h.value, _under(h)) for h in (Heading.FREEZE, Heading.DECIDE, Heading.STEER, Heading.STEPS)),
+    ("Record, releases, plans", "audit report release frontend plan"),
     ("On the bot's host", "init serve db token tokens key evidence doctor slack demo"),
     ("Help", "help"),
 )

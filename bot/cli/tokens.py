@@ -71,7 +71,7 @@ def _plain(t: Token, now: float) -> dict[str, Any]:
 
 
 def _line(t: Token, now: float) -> str:
-    from bot.telling.view import duration
+    from bot.telling.times import duration
 
     left = f"good for {duration(t.expires - now)}" if t.good(now) else "revoked" if t.revoked else "expired"
     return f"{t.name}  {t.person}  {left}; issued {duration(now - t.issued_at)} ago by {t.issued_by}"

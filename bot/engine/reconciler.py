@@ -27,12 +27,13 @@ from bot.engine.attempt import Attempt, PortsOf, Superseded
 from bot.engine.attempt_id import AttemptId
 from bot.engine.ground import Anywhere, Ground, Grounds
 from bot.handlers.registry import Registry
-from bot.plan.model import Plan
-from bot.policy import Person, Refusal, Why, unsatisfiable
+from bot.people import Directory
+from bot.policy import Person, Refusal, Why
 from bot.ports import Unreachable
 from bot.redaction.redactor import Redactor
 from bot.run import events as ev
-from bot.run.commands import Answer, Asking, Command, answer
+from bot.run.answering import Answer, Asking, answer
+from bot.run.commands import Command
 from bot.run.decide import Decision, Start, decide
 from bot.run.fold import evolve
 from bot.run.moments import AHEAD
@@ -57,18 +58,6 @@ SLOWEST = 3.0
 TIDY, KEEP = 3600.0, 7 * 24 * 3600.0
 """Seconds between two clear-outs, and seconds for which the key of a command is remembered: nobody sends one again
 after that."""
-
-
-class Directory(Protocol):
-    """Who there is."""
-
-    async def everyone(self) -> Sequence[Person]:
-        """Everybody with a role, as things stand now."""
-        ...
-
-    async def still(self, id: str) -> Person:
-        """One person, asked at this moment; a stranger where nobody knows them. Unreachable."""
-        ...
 
 
 class Hands(Protocol):
@@ -142,7 +131,7 @@ class Engine:
         async with self._turn(run_id):
             run = await self.store.load(run_id)
             if why := refused(run, created):
-                raise ValueError(why)
+                raise ValueError(why.text)
             return await self._append(run, [created, *inherited], key=key)
 
     async def command(
@@ -189,7 +178,7 @@ class Engine:
             run = now = await self.store.load(run_id)
             for e in events:
                 if why := refused(now, e):
-                    return why
+                    return why.text
                 now = evolve(now, e, self.clock())
             await self._append(run, events)
         # A process that stood still since it asked is dead to the others: it may change nothing any more.
@@ -483,18 +472,9 @@ class Engine:
             run = await self.store.load(head.run)
             if await self._doubted(run):
                 continue
-            faults = impossible(run.plan, everyone, run.barred, decided={n for n, a in run.asked.items() if a.decided})
+            faults = run.plan.impossible(everyone, run.barred, decided={n for n, a in run.asked.items() if a.decided})
             if faults != dict(run.impossible):
                 await self.submit(run.id, ev.PeopleChanged(faults))
-
-
-def impossible(
-    plan: Plan, people: Sequence[Person], barred: frozenset[str], decided: Iterable[str] = ()
-) -> dict[str, str]:
-    """Decision -> why nobody can pass it; empty is the proof that all can be passed."""
-    done = set(decided)
-    gates = {d.name: d.gate for d in plan.decisions if d.gate is not None and d.name not in done}
-    return unsatisfiable(gates, people, barred)
 
 
 def _attempt(run: str, application: int, step: str, n: int) -> AttemptId:

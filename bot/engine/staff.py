@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from bot.catalogue import Role
-from bot.engine.reconciler import impossible
 from bot.people import Directory
 from bot.policy import Gate, eligible
 from bot.ports import Trouble
@@ -26,7 +25,7 @@ class Staff:
     async def impossible(self) -> Mapping[str, str]:
         """Open decision -> why nobody can pass it."""
         decided = [name for name, asked in self.run.asked.items() if asked.decided]
-        return impossible(self.run.plan, await self.directory.everyone(), self.run.barred, decided)
+        return self.run.plan.impossible(await self.directory.everyone(), self.run.barred, decided)
 
     async def off_call(self) -> Mapping[str, str]:
         """Needed role that has a schedule -> why nobody on it can be asked."""

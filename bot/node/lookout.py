@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from bot.contract import Edit, Retryable, canonical
 from bot.ports import Blob, Unreachable, gitops
 from bot.ports.kubernetes import Denied, Kubernetes, Place, Thing, standing, value_at
-from bot.releases.freezes import FREEZE
 from bot.run import events as ev
 from bot.run.decide import RELEASING
 from bot.run.state import Debt, Run
@@ -28,10 +27,6 @@ from bot.store.rows import Head
 
 log = logging.getLogger(__name__)
 
-PAUSE = "gitops.pause"
-"""The action that keeps Git from being followed."""
-REMOVES = frozenset({"release.deploy", "settings.restore"})
-"""The actions that take out what the removed release has brought."""
 EVERY = 25.0
 """Seconds between two looks."""
 
@@ -69,7 +64,7 @@ class Lookout:
         for run_id in dict.fromkeys(head.run for head in heads):
             run = await self._store.load(run_id)
             for debt in [*run.debts.values()]:
-                if run.steps[debt.step].spec.uses in (FREEZE, PAUSE) and not run.being_given_back(debt.step):
+                if "hold" in run.steps[debt.step].spec.duties and not run.being_given_back(debt.step):
                     await self._held(run, debt)
 
     async def _held(self, run: Run, debt: Debt) -> None:
@@ -117,7 +112,7 @@ def _removals(run: Run) -> dict[Place, list[Edit]]:
     them."""
     found: dict[Place, list[Edit]] = {}
     for s in run.steps.values():
-        if s.spec.uses not in REMOVES or s.made is None:
+        if "return" not in s.spec.duties or s.made is None:
             continue
         for e in s.made.edits:
             if e.before is None or e.before == e.after or isinstance(e.before, Blob):

@@ -35,7 +35,7 @@ from bot.run.state import Asked, Run
 from bot.steady.outage import Outage
 from bot.store.lease import Lease
 from bot.store.log import Head, Slot, Store, away
-from bot.telling import view
+from bot.telling import remains, view
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _owed(run: Run) -> Iterator[Alert]:
     """Debts that were not given back in time."""
     for d in run.debts.values():
         if d.owner and d.reminded is not None:
-            summary = f"{view.title(run)}: {view.debt(run, d)}, and is overdue"
+            summary = f"{view.title(run)}: {remains.debt(run, d)}, and is overdue"
             more: Mapping[str, Json] = {"owner": d.owner, "debts": "rollback-bot debts"}
             yield _alert(run, "owed", d.step, d.until or d.reminded, summary, "warning", more)
 
@@ -141,7 +141,7 @@ def _undone_by_others(run: Run) -> Iterator[Alert]:
     """A freeze that somebody has lifted, and what was removed and is back."""
     for d in run.debts.values():
         if d.missing and d.missed is not None:
-            summary = f"{view.title(run)}: {view.debt(run, d)}"
+            summary = f"{view.title(run)}: {remains.debt(run, d)}"
             yield _alert(run, "lifted", d.step, d.missed, summary, "error", dict(d.missing))
     if run.back and run.back_at is not None:
         summary = f"{view.title(run)}: what was removed is back: {', '.join(run.back)}"

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from bot.engine.reconciler import Engine
 from bot.plan.model import Plan
-from bot.releases.freezes import FREEZE, THAW
 from bot.run import events as ev
 from bot.run.decide import RELEASING
 from bot.run.state import Run
@@ -87,11 +86,11 @@ class Debts:
             run = await self.store.load(h.run) if h.service == heir.service and h.created < heir.created_at else None
             for part in run.owed_parts if run is not None and run.closed is not None else ():
                 await self.engine.submit(h.run, ev.TakenOver("", heir.id, part.name))  # it sees every place anew
-        if heir.purpose == "thaw" and any(s.spec.uses == THAW and s.end == "done" for s in heir.steps.values()):
+        if heir.purpose == "thaw" and any("thaw" in s.spec.duties and s.end == "done" for s in heir.steps.values()):
             for h in await self.store.owing():
                 if h.service == heir.service and h.closed is not None and h.closed < heir.created_at:
                     run = await self.store.load(h.run)
-                    for step in [d.step for d in run.debts.values() if run.steps[d.step].spec.uses == FREEZE]:
+                    for step in [d.step for d in run.debts.values() if "freeze" in run.steps[d.step].spec.duties]:
                         await self._taken_over(run.id, step, heir.id)
 
     async def _taken_over(self, run: str, step: str, heir: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from bot.contract import Change, Edit, Retryable
 from bot.ports import Json, Unreachable
 from bot.ports.kubernetes import WRITTEN, Denied, Kind, Kubernetes, Place, Thing, standing
-from bot.releases.freezes import BAN, FREEZE, frozen_since
+from bot.releases.freezes import frozen_since
 from bot.releases.ledger import Ledger
 from bot.run.state import Run
 
@@ -69,7 +69,7 @@ async def left(kube: Kubernetes, service: str, runs: Iterable[Run], ledger: Ledg
     freezes = {} if _frozen(known) else _freezes(things, service)
     bans: dict[str, dict[str, Json]] = {}
     made = {
-        e.target for run in known for s in run.steps.values() if s.spec.uses == BAN and s.made for e in s.made.edits
+        e.target for run in known for s in run.steps.values() if "ban" in s.spec.duties and s.made for e in s.made.edits
     }
     for target, t, rules in guards:
         if isinstance(rules, dict) and rules.get("service") == service and rules.get("banned") and target not in made:
@@ -96,7 +96,7 @@ async def left_freeze(kube: Kubernetes, service: str, runs: Iterable[Run]) -> Ch
 
 
 def _frozen(runs: Iterable[Run]) -> bool:
-    return any((run.debts and _of(run, FREEZE)) or frozen_since(run) is not None for run in runs)
+    return any(_frozen_by(run) or frozen_since(run) is not None for run in runs)
 
 
 def _freezes(things: Iterable[Thing], service: str) -> dict[str, Json]:
@@ -113,8 +113,8 @@ async def _things(kube: Kubernetes, kinds: Sequence[Kind]) -> tuple[list[Thing],
     return [t for found in answers.values() if not isinstance(found, str) for t in found], lost
 
 
-def _of(run: Run, uses: str) -> bool:
-    return any(run.steps[step].spec.uses == uses for step in run.debts)
+def _frozen_by(run: Run) -> bool:
+    return any("freeze" in run.steps[step].spec.duties for step in run.debts)
 
 
 def _in_cluster(target: str) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
 from bot.contract import Change
 from bot.engine.preview import Forecast, preview
-from bot.engine.reconciler import Engine, impossible
+from bot.engine.reconciler import Engine
 from bot.handlers.narrow import PORT_NAMES
 from bot.handlers.registry import Registry
 from bot.located import Faults
@@ -28,24 +28,25 @@ from bot.plan.compile import compile_file
 from bot.plan.lint import lint
 from bot.plan.model import Plan, to_json
 from bot.plan.named import Plans
-from bot.policy import COMMANDER, Actor, Person, Refusal, Why, stranger
+from bot.policy import Actor, Person, Refusal, Why
 from bot.ports import Where
 from bot.ports.kubernetes import Kubernetes
 from bot.redaction.redactor import Redactor
-from bot.releases.freezes import BAN, BY_RUN, FREEZE, Freeze, ban_is_over
+from bot.releases.freezes import Freeze, ban_is_over
 from bot.releases.frozen import Frozen
 from bot.releases.ledger import Registered
 from bot.releases.register import Candidate, Releases
 from bot.run import events as ev
-from bot.run.commands import Abort, Admit, Answer, Approve, Asking, Command, Retarget, Without, answer
+from bot.run.answering import Answer, Asking, may
+from bot.run.authority import may_open
+from bot.run.commands import Admit, Approve, Command, Retarget, Without
 from bot.run.decide import RELEASING
-from bot.run.rules import begun, doubted, moved
+from bot.run.declared import MIN_REASON, TEXTS
+from bot.run.possible import why_not
+from bot.run.rules import doubted
 from bot.run.state import Run
 from bot.store.log import AlreadyOpen, Duplicate, Store
 
-MIN_REASON = 4
-TYPED = frozenset({"reason", "note"})
-"""Fields of commands in which people say something in their own words."""
 BESIDE = frozenset({"freeze", "thaw", "unban", "disown", "postmortem"})
 """Plans that bring no release back: what the bot and people do beside rollbacks."""
 OTHER_WAY = {"rollback": "forward", "forward": "rollback"}
@@ -109,8 +110,9 @@ class Rollbacks:
 
     async def open(self, wanted: Wanted, person: Person, via: str, *, key: str | None = None) -> Run | Refusal:
         """Opens the rollback that is wanted, or says why not."""
-        said = (wanted.reason, wanted.impact, wanted.workaround)
-        if no := self._may_ask(person, await self.people.everyone(), *said):
+        if no := self._may_ask(person, await self.people.everyone(), wanted.reason):
+            return no
+        if no := self._secret_in(impact=wanted.impact, workaround=wanted.workaround):
             return no
         created = await self.prepare(wanted, Actor.of(person, via))
         if isinstance(created, Refusal):
@@ -129,15 +131,12 @@ class Rollbacks:
         run = await self.store.load(run_id)
         if run.created is None or run.target is None:
             return Refusal(Why.UNKNOWN, f"There is no run {run_id}. `history` lists the runs.")
-        if run.open:
-            return Refusal(Why.NOT_NOW, f"{run_id} is still open: abort it, or let it end, then roll forward.")
-        if not moved(run):
-            text = f"{run_id} changed nothing of which release runs, so there is nothing to take back."
-            return Refusal(Why.NOT_NOW, f"{text} Nothing was opened.")
+        if objection := why_not(run, "forward"):
+            return Refusal(objection.why, f"{objection.text}. Nothing was opened.")
         if no := await self._overtaken(run):
             return no
         actor, was = Actor.of(person, via), run.created
-        faults = impossible(run.plan, await self.people.everyone(), frozenset({person.id}))
+        faults = run.plan.impossible(await self.people.everyone(), frozenset({person.id}))
         plan = run.plan.turned
         created = replace(
             was, plan=plan, plan_digest=plan.digest, purpose=OTHER_WAY[run.purpose], removed=run.target,
@@ -165,7 +164,9 @@ class Rollbacks:
         """Opens the same rollback by another plan, and gives up the run that it takes the place of: only before that
         has begun. Should the process die between the two, that run is aborted, and says in favour of which plan."""
         run = await self.store.load(run_id)
-        if no := await self.may_replan(run, person, via, reason):
+        if no := self._may_ask(person, await self.people.everyone(), reason):
+            return no
+        if no := await self.may(run, "replan", person, via):
             return no
         if run.created is None or run.target is None or plan == run.plan.name:
             return Refusal(Why.NOT_NOW, f"{run_id} follows plan {plan} already. Nothing was changed.")
@@ -174,7 +175,7 @@ class Rollbacks:
         created = await (self._same(was, plan, by) if was.follows else self.prepare(wanted, by))
         if isinstance(created, Refusal):
             return created
-        faults = impossible(created.plan, await self.people.everyone(), run.barred | {by.id})
+        faults = created.plan.impossible(await self.people.everyone(), run.barred | {by.id})
         if faults and not run.impossible:
             return _impossible(faults)
         told = f"instead of {run.id}, which followed plan {run.plan.name}: {reason}"
@@ -198,25 +199,23 @@ class Rollbacks:
         except LookupError as e:
             return Refusal(Why.UNKNOWN, f"{e}.")
         found = found.turned if was.purpose == "forward" else found
-        faults = impossible(found, await self.people.everyone(), frozenset({by.id}))
+        faults = found.impossible(await self.people.everyone(), frozenset({by.id}))
         created = replace(
             was, plan=found, plan_digest=found.digest, by=by, impossible=faults, digests=self.digests,
             limits=dict(service.limits), kinds=service.kinds,
         )  # fmt: skip
         return _secret(created, self.engine.redactor) or created
 
-    async def may_replan(self, run: Run, person: Person, via: str, reason: str = "another plan") -> Refusal | None:
-        """Why this person cannot have this run follow another plan now."""
-        people = await self.people.everyone()
-        if no := self._may_ask(person, people, reason):
-            return no
-        found = answer(run, Abort(reason), Asking(person, via, people, self.clock(), "replan"))
-        if isinstance(found, Refusal):
-            return found
-        if at_work := begun(run):
-            text = f"Too late for another plan: {at_work} has begun. Skip what is not needed, or abort."
-            return Refusal(Why.NOT_NOW, f"{text} Nothing was changed.")
-        return None
+    async def may(
+        self, run: Run, do: str, person: Person, via: str, subject: str = "", card: str = ""
+    ) -> Refusal | None:
+        """Why this person cannot ask this of the run now, whatever else they would say."""
+        asking = Asking(person, via, await self.people.everyone(), self.clock(), "", self.catalogue.glass)
+        return may(run, do, subject, asking, card)
+
+    async def may_open(self, person: Person) -> Refusal | None:
+        """Why this person cannot open a rollback."""
+        return may_open(person, await self.people.everyone())
 
     def fitting(self, service: Service) -> list[str]:
         """Names of the plans by which this service can be rolled back, its own first."""
@@ -244,7 +243,7 @@ class Rollbacks:
     ) -> Answer | Refusal:
         """Carries out what a person asks of a run. A command names a release by its version only; key: the click's
         identity, so that a delivery that comes twice is answered once."""
-        if no := self._secret_in(*(str(getattr(command, f.name)) for f in fields(command) if f.name in TYPED)):
+        if no := self._secret_in(**{f.name: str(getattr(command, f.name)) for f in fields(command) if f.name in TEXTS}):
             return no
         if isinstance(command, Retarget | Admit):
             release = await self._of_ledger(run_id, command)
@@ -290,7 +289,7 @@ class Rollbacks:
         except LookupError as e:
             return Refusal(Why.UNKNOWN, f"{e}.")
         plan = self.compile(text, source, service)
-        faults = impossible(plan, await self.people.everyone(), frozenset({by.id}))
+        faults = plan.impossible(await self.people.everyone(), frozenset({by.id}))
         created = ev.Created(
             service.name, plan, plan.digest, removed, target, wanted.reason, by, channel=wanted.channel,
             limits=dict(service.limits), kinds=service.kinds, impossible=faults, digests=self.digests,
@@ -408,12 +407,12 @@ class Rollbacks:
 
     async def _banned_by(self, r: Registered, service: str) -> str:
         """The last run that has had the clusters refuse it, "left" where a lost database has; empty where none has."""
-        said = [e.by for e in reversed(r.history) if e.what == "banned" and e.by.startswith(BY_RUN)]
-        for run in (by.removeprefix(BY_RUN) for by in said):
+        said = [e.run for e in reversed(r.history) if e.what == "banned" and e.run]
+        for run in said:
             steps = (await self.store.load(run)).steps.values()
-            if any(s.spec.uses == BAN and s.made is not None for s in steps):
+            if any("ban" in s.spec.duties and s.made is not None for s in steps):
                 return run
-        if not any(e.by.startswith(BY_RUN) for e in r.history if e.what == "banned"):
+        if not said:
             return "left" if await self._guarded(service, r.version) else ""
         return ""
 
@@ -448,8 +447,8 @@ class Rollbacks:
         self, service: Service, removed: Release, to: str | None
     ) -> tuple[Release, tuple[str, ...]] | Refusal:
         found = await self._candidates(service, removed)
-        good = [c for c in found if not c.passed_over]
-        others = [c for c in found if c.passed_over and c.release.version != removed.version]
+        good = [c for c in found if c.over is None]
+        others = [c for c in found if c.over is not None and c.release.version != removed.version]
         passed = [f"Passed over: {c.release.version} ({c.passed_over})." for c in others]
         if to is None:
             if not good:
@@ -461,7 +460,7 @@ class Rollbacks:
             return Refusal(
                 Why.UNKNOWN, f"I know no release {to!r} of {service.name} to go back to. Candidates: {known}."
             )
-        if named.passed_over:
+        if named.over is not None:
             return Refusal(Why.NOT_NOW, f"Not {to}: {named.passed_over}.")
         return named.release, _sentences(named)
 
@@ -479,11 +478,11 @@ class Rollbacks:
         found = await self._candidates(service, run.created.removed)
         known = next((c for c in found if c.release.version == version), None)
         if known is None:
-            names = ", ".join(c.release.version for c in found if not c.passed_over) or "none"
+            names = ", ".join(c.release.version for c in found if c.over is None) or "none"
             text = f"{service.name} has no release {version!r}. Possible: {names}. Nothing was changed."
-            return Refusal(Why.UNKNOWN, text)
-        if known.passed_over and (command.do == "retarget" or known.passed_over.startswith(("bad", "banned"))):
-            return Refusal(Why.NOT_NOW, f"Not {version}: {known.passed_over}. Nothing was changed.")
+            return Refusal(Why.UNKNOWN, text, field="release")
+        if known.over is not None and (command.do == "retarget" or known.over == "marked"):
+            return Refusal(Why.NOT_NOW, f"Not {version}: {known.passed_over}. Nothing was changed.", field="release")
         return known.release
 
     async def _candidates(self, service: Service, removed: Release) -> list[Candidate]:
@@ -522,7 +521,7 @@ class Rollbacks:
 
     async def _orphaned(self, created: ev.Created, taken: Collection[str]) -> list[ev.Inherited]:
         """The freeze that a lost database has left, as this run's debt where it has a step for it."""
-        steps = [s.id for s in created.plan.steps if s.uses == FREEZE and s.undo is None and s.id not in taken]
+        steps = [s.id for s in created.plan.steps if "freeze" in s.duties and s.undo is None and s.id not in taken]
         if not steps or taken:
             return []
         try:
@@ -532,22 +531,19 @@ class Rollbacks:
             return []
         return [ev.Inherited(steps[0], "", "", change, self.clock())] if change is not None else []
 
-    def _may_ask(self, person: Person, people: Sequence[Person], reason: str, *more: str) -> Refusal | None:
-        """more: what else the person has typed."""
-        if no := stranger(person):
+    def _may_ask(self, person: Person, people: Sequence[Person], reason: str) -> Refusal | None:
+        if no := may_open(person, people):
             return no
-        if COMMANDER not in person.roles:
-            able = [p for p in people if COMMANDER in p.roles]
-            who = ", ".join("@" + p.name for p in able) or "nobody at the moment"
-            text = f"Not yours to open: this needs a commander. Who can: {who}. Nothing was changed."
-            return Refusal(Why.NOT_YOURS, text, tuple(p.id for p in able))
         if len(reason.strip()) < MIN_REASON:
-            return Refusal(Why.BAD_INPUT, "This needs a reason: `because <what is wrong>`.")
-        return self._secret_in(reason, *more)
+            return Refusal(Why.BAD_INPUT, "This needs a reason: `because <what is wrong>`.", field="reason")
+        return self._secret_in(reason=reason)
 
-    def _secret_in(self, *typed: str) -> Refusal | None:
-        no = self.engine.redactor.objection(*typed)
-        return Refusal(Why.BAD_INPUT, no) if no else None
+    def _secret_in(self, **typed: str) -> Refusal | None:
+        """Why what somebody has typed may not be recorded; field -> text."""
+        for field, text in typed.items():
+            if no := self.engine.redactor.objection(text):
+                return Refusal(Why.BAD_INPUT, no, field=field)
+        return None
 
 
 def _impossible(faults: Mapping[str, str]) -> Refusal:

@@ -143,7 +143,10 @@ class _Compiler:
                     self.report.add((*f.path, key), f"{key!r} is for checks; {work.uses} is an action", key=True)
             if phase != "act":
                 self.report.add((*f.path, "phase"), f"a {phase} step must be a check; {work.uses} is an action")
-            return replace(spec, kind="action", temporary=handler.temporary, destructive=handler.destructive)
+            return replace(
+                spec, kind="action", temporary=handler.temporary, destructive=handler.destructive,
+                duties=tuple(sorted(handler.duties)),
+            )  # fmt: skip
         _enough(self.report, f, work.passes, work.every, work.within, "within")
         if phase == "preflight":
             self._preflight(f, work)
@@ -182,7 +185,7 @@ class _Compiler:
             return spec
         return replace(
             spec, undo=undone.id, uses=undone.work.uses, params=self.params(undone, undone.work, action),
-            needs=tuple(sorted(action.needs)), destructive=action.destructive,
+            needs=tuple(sorted(action.needs)), destructive=action.destructive, duties=tuple(sorted(action.duties)),
         )  # fmt: skip
 
     def _watch(self, f: Found, work: WatchStep) -> StepSpec:

@@ -7,7 +7,7 @@ gates and the options of a choice have become decisions, durations are seconds, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeVar
@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 from pydantic import TypeAdapter
 
 from bot.contract import Json, canonical
-from bot.policy import Gate
+from bot.policy import Gate, Person, unsatisfiable
 
 REF = "$ref"
 """A reference inside compiled params: {"$ref": "steps.schema.order"}, always a whole value."""
@@ -69,6 +69,8 @@ class StepSpec:
     needs: tuple[str, ...] = ()
     forward: str = ""
     """Its title in a run the other way round (`Plan.turned`); empty where it is called the same."""
+    duties: tuple[str, ...] = ()
+    """What the bot counts on its action for (`bot.contract.Duty`)."""
 
     @property
     def changes(self) -> bool:
@@ -160,6 +162,14 @@ class Plan:
                 own.add(s.id)
         acting = {i for i in own if self.by_id[i].phase != "preflight"}
         return frozenset(own.union(*(self.behind[i] for i in acting)))
+
+    def impossible(
+        self, people: Collection[Person], barred: frozenset[str], decided: Iterable[str] = ()
+    ) -> dict[str, str]:
+        """Decision -> why nobody can pass it; empty is the proof that all can be passed. decided: those that were."""
+        done = set(decided)
+        gates = {d.name: d.gate for d in self.decisions if d.gate is not None and d.name not in done}
+        return unsatisfiable(gates, people, barred)
 
     @property
     def turned(self) -> Plan:

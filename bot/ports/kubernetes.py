@@ -186,6 +186,10 @@ class Writer:
     at: datetime
 
 
+IMAGE = "image/"
+"""Before the name of a container: the field that holds its image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Thing:
     """An object as it was read. fields: by the names above, only those that are set; by: field -> who set it last,
@@ -214,6 +218,11 @@ class Thing:
     facts: Mapping[str, Json] = field(default_factory=dict)
     rollout: Rollout | None = None
     by: Mapping[str, Writer] = field(default_factory=dict)
+
+    @property
+    def images(self) -> Mapping[str, str]:
+        """Field ("image/api") -> image, of every container of its template."""
+        return {name: str(value) for name, value in self.fields.items() if name.startswith(IMAGE)}
 
     @property
     def whole(self) -> Json:

@@ -17,13 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.releases.ledger import Ledger, Registered, removes
+from bot.releases.ledger import BY_RUN, Ledger, Registered, removes
 from bot.run.state import Run, Step
-
-FREEZE, THAW, BAN = "deploys.freeze", "deploys.thaw", "release.ban"
-"""The actions whose steps are looked for in runs."""
-BY_RUN = "run "
-"""How the ledger begins the name of a run that says something of a release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +105,7 @@ def _removing(run: Run) -> Iterator[Banned]:
 def frozen_since(run: Run) -> float | None:
     """Since when the run refuses new releases, in seconds since the epoch; None where it does not."""
     for s in run.steps.values():
-        if s.spec.uses == FREEZE and s.spec.undo is None:
+        if "freeze" in s.spec.duties and s.spec.undo is None:
             if s.spec.id in run.debts:
                 return run.debts[s.spec.id].since
             if run.open and run.aborted is None and _begun(s) and not _given_back(run, s):
@@ -120,7 +115,7 @@ def frozen_since(run: Run) -> float | None:
 
 def _thawed(run: Run) -> float | None:
     """When the run has lifted what ended runs had left frozen."""
-    return next((s.ended for s in run.steps.values() if s.spec.uses == THAW and s.end == "done"), None)
+    return next((s.ended for s in run.steps.values() if "thaw" in s.spec.duties and s.end == "done"), None)
 
 
 def _begun(s: Step) -> bool:
@@ -149,7 +144,7 @@ def ban_is_over(r: Registered) -> bool:
     ever = over = by_a_person = False
     for e in r.history:
         if e.what == "banned":
-            ever, over, by_a_person = True, False, by_a_person or not e.by.startswith(BY_RUN)
+            ever, over, by_a_person = True, False, by_a_person or not e.run
         elif e.what == "lifted":
             over, by_a_person = ever, False
         elif e.what == "newer registered":

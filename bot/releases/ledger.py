@@ -19,19 +19,17 @@ from packaging.version import InvalidVersion, Version
 
 from bot.catalogue import Release
 from bot.run.state import Run
-from bot.telling.view import duration
+from bot.telling.times import duration
 
 State = Literal["candidate", "stable", "bad", "banned"]
 """candidate: nothing known against it; stable: somebody says so; bad: not gone back to; banned: refused by CI too."""
 
 NAMED = 4
 """Releases passed over that are named; the rest is counted."""
+BY_RUN = "run "
+"""Before the id of a run that has written an entry."""
 REMOVED = "the one to be removed"
 """Why the removed one is passed over."""
-
-
-REMOVING = frozenset({"release.deploy", "release.switch"})
-"""The actions that put a release in the place of the one that has to go."""
 
 
 class ReleaseConflict(ValueError):
@@ -47,6 +45,11 @@ class Entry:
     what: str
     by: str
     why: str = ""
+
+    @property
+    def run(self) -> str:
+        """The run that has written it; empty where a person, or CI, has."""
+        return self.by.removeprefix(BY_RUN) if self.by.startswith(BY_RUN) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +100,21 @@ class Registered:
         return next((e for e in reversed(self.history) if e.what in what), None)
 
 
+Over = Literal["removed", "marked", "floor", "never served"]
+"""Why a release is passed over. marked: bad, banned, or as a newer version calls it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A release and what speaks for it, in sentences without a full stop. passed_over: why it is not gone back to,
-    empty where it can be; warning: what to be careful about, also the last sentence of `why`."""
+    empty where it can be; warning: what to be careful about, also the last sentence of `why`; over: the same as
+    `passed_over`, for programs."""
 
     release: Release
     why: tuple[str, ...]
     passed_over: str = ""
     warning: str = ""
+    over: Over | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +198,7 @@ def marked(ledger: Ledger, version: str, entry: Entry) -> Ledger:
 
 def removes(run: Run) -> bool:
     """Whether the run has begun to take out what it removes, and has not taken that back."""
-    return any(s.spec.uses in REMOVING and s.made is not None for s in run.steps.values())
+    return any("replace" in s.spec.duties and s.made is not None for s in run.steps.values())
 
 
 def learned(ledger: Ledger, run: Run, forward: bool) -> Ledger:
@@ -242,33 +251,38 @@ def rank(ledger: Ledger, removed: str | None, floor: str | None, now: float, sta
     then all others."""
     order = {v: i for i, v in enumerate(ledger)}
     ruled_out = {v: _ruled_out(r, removed, floor, order) for v, r in ledger.items()}
-    some_served = any(r.served for v, r in ledger.items() if not ruled_out[v])
+    some_served = any(r.served for v, r in ledger.items() if ruled_out[v] is None)
 
     def candidate(r: Registered) -> Candidate:
         why, warning = _evidence(r, now, stable_after), ""
-        over = ruled_out[r.version]
-        if not r.served and not over:
-            over = "never served" if some_served and r.state != "stable" else ""
-            warning = "" if over else "careful: it has never served, so nothing is known of how it behaves"
-        return Candidate(r.release, (*why, warning) if warning else why, over, warning)
+        over, words = ruled_out[r.version] or (None, "")
+        if not r.served and over is None:
+            if some_served and r.state != "stable":
+                over, words = "never served", "never served"
+            else:
+                warning = "careful: it has never served, so nothing is known of how it behaves"
+        return Candidate(r.release, (*why, warning) if warning else why, words, warning, over)
 
     def place(found: tuple[Registered, Candidate]) -> tuple[bool, bool, bool, float, float]:
         r, c = found
-        return bool(c.passed_over), not r.served, not _is_stable(r, now, stable_after), -r.moment, -r.at
+        return c.over is not None, not r.served, not _is_stable(r, now, stable_after), -r.moment, -r.at
 
     return [c for _, c in sorted(((r, candidate(r)) for r in ledger.values()), key=place)]
 
 
-def _ruled_out(r: Registered, removed: str | None, floor: str | None, order: Mapping[str, int]) -> str:
+def _ruled_out(
+    r: Registered, removed: str | None, floor: str | None, order: Mapping[str, int]
+) -> tuple[Over, str] | None:
+    """Why it is not gone back to, for programs and in words; None where it can be."""
     if r.version == removed:
-        return REMOVED
+        return "removed", REMOVED
     if r.state not in ("candidate", "stable"):  # nor what a newer version calls it
-        return f"{r.state}: {r.reason}"
+        return "marked", f"{r.state}: {r.reason}"
     if floor is None or r.version == floor:
-        return ""
+        return None
     if (_number(r.version) is None or _number(floor) is None) and floor not in order:
-        return f"cannot be compared with the floor {floor}, which is not registered"
-    return f"below the floor {floor}" if _below(r.version, floor, order) else ""
+        return "floor", f"cannot be compared with the floor {floor}, which is not registered"
+    return ("floor", f"below the floor {floor}") if _below(r.version, floor, order) else None
 
 
 def _below(version: str, other: str, order: Mapping[str, int]) -> bool:

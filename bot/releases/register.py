@@ -29,7 +29,6 @@ from bot.contract import canonical
 from bot.ports import Blob
 from bot.ports.builds import Build
 from bot.releases.ledger import (
-    REMOVED,
     Candidate,
     Choice,
     Entry,
@@ -117,8 +116,8 @@ class Releases:
     ) -> Choice:
         """The best candidate, with why it and why not the others; parameters as for `candidates`."""
         found = await self.candidates(service, removed=removed, floor=floor, now=now, stable_after=stable_after)
-        best = next((c for c in found if not c.passed_over), None)
-        return Choice(best, tuple(c for c in found if c.passed_over and c.passed_over != REMOVED))
+        best = next((c for c in found if c.over is None), None)
+        return Choice(best, tuple(c for c in found if c.over not in (None, "removed")))
 
     # -- writing -----------------------------------------------------------------------------------------------------
 

@@ -102,8 +102,7 @@ def arriving(releases: Iterable[Release], seen: Seen, current: str | None) -> Re
 
 def digests(thing: Thing) -> frozenset[str]:
     """Of all its containers, those that are pinned."""
-    images = (str(v) for name, v in thing.fields.items() if name.startswith("image/"))
-    return frozenset(filter(None, map(digest, images)))
+    return frozenset(filter(None, map(digest, thing.images.values())))
 
 
 def configuration(

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from bot.catalogue import Channels, Release
-from bot.contract import Change, Json, Receipt, Value, Verdict, canonical
+from bot.contract import Json, canonical
 from bot.plan.model import Plan
 from bot.policy import Actor
 from bot.ports import Where
@@ -40,6 +40,28 @@ from bot.run.owed import Reviewed as Reviewed
 from bot.run.owed import Seen as Seen
 from bot.run.owed import TakenOver as TakenOver
 from bot.run.owed import WentWithout as WentWithout
+from bot.run.working import Accepted as Accepted
+from bot.run.working import AdoptAsked as AdoptAsked
+from bot.run.working import Adopted as Adopted
+from bot.run.working import Applied as Applied
+from bot.run.working import ApplyStarted as ApplyStarted
+from bot.run.working import AttemptKind as AttemptKind
+from bot.run.working import Cancelled as Cancelled
+from bot.run.working import Checked as Checked
+from bot.run.working import Drifted as Drifted
+from bot.run.working import Failed as Failed
+from bot.run.working import HandedOver as HandedOver
+from bot.run.working import Lost as Lost
+from bot.run.working import Noted as Noted
+from bot.run.working import NotNeeded as NotNeeded
+from bot.run.working import Planned as Planned
+from bot.run.working import Recorded as Recorded
+from bot.run.working import Retried as Retried
+from bot.run.working import Skipped as Skipped
+from bot.run.working import Started as Started
+from bot.run.working import UndoAsked as UndoAsked
+from bot.run.working import Undone as Undone
+from bot.run.working import Waiting as Waiting
 
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of one event's body: room for a change of thousands of images, each by digest, before and after. Single values
@@ -275,250 +297,6 @@ class TokenRevoked:
     person: str
 
 
-# -- attempts ------------------------------------------------------------------------------------------------------
-
-AttemptKind = Literal["plan", "apply", "undo", "check"]
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Attempt n of a step was claimed. `node`: who claimed it (information only)."""
-
-    kind: ClassVar[str] = "started"
-    step: str
-    n: int
-    application: int
-    doing: AttemptKind
-    node: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What the step would change now. `left`: targets that stand neither where the undo expects nor where it
-    leads, with what was seen there (undo only)."""
-
-    kind: ClassVar[str] = "planned"
-    step: str
-    n: int
-    change: Change
-    fingerprint: str
-    left: Mapping[str, Value] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Drifted:
-    """Planned again before the first effect, it went beyond what was approved: the approvals are void."""
-
-    kind: ClassVar[str] = "drifted"
-    step: str
-    n: int
-    change: Change
-    fingerprint: str
-    differences: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyStarted:
-    """The change that is about to be made; written before the first effect, it is the undo data. `there`: targets of
-    it that stood at their `after` before anything was done: they are waited for, and not ours to undo. `unasked`: who
-    let it pass and could not be looked up again before this, as the directory did not answer."""
-
-    kind: ClassVar[str] = "apply started"
-    step: str
-    n: int
-    change: Change
-    fingerprint: str
-    there: tuple[str, ...] = ()
-    unasked: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A changing call is about to be made: what a person would have typed."""
-
-    kind: ClassVar[str] = "recorded"
-    step: str
-    n: int
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """The result of `once(name)`."""
-
-    kind: ClassVar[str] = "noted"
-    step: str
-    n: int
-    name: str
-    value: Json
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Taking effect; looked at again at `until` (seconds since the epoch)."""
-
-    kind: ClassVar[str] = "waiting"
-    step: str
-    n: int
-    note: str
-    until: float
-    done: int | None = None
-    total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """In place."""
-
-    kind: ClassVar[str] = "applied"
-    step: str
-    n: int
-    receipt: Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """Put back, and seen to be: `observed` is target -> value."""
-
-    kind: ClassVar[str] = "undone"
-    step: str
-    n: int
-    receipt: Receipt
-    observed: Mapping[str, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One look of a check."""
-
-    kind: ClassVar[str] = "checked"
-    step: str
-    n: int
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An attempt ended in an error. `cause` decides what follows: only `retryable` is tried again by itself.
-    `observed`: where the targets stood afterwards, as far as could be seen; `parts`: places that were away -> why."""
-
-    kind: ClassVar[str] = "failed"
-    step: str
-    n: int
-    cause: Literal["retryable", "fatal", "unknown", "timeout"]
-    error: str
-    hint: str = ""
-    retry_at: float | None = None
-    observed: Mapping[str, Value] = field(default_factory=dict)
-    parts: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """An attempt ended because people (or its timeout) wanted it to."""
-
-    kind: ClassVar[str] = "cancelled"
-    step: str
-    n: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """An attempt will never report: its process is gone."""
-
-    kind: ClassVar[str] = "lost"
-    step: str
-    n: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class NotNeeded:
-    """The step's condition does not hold, or another option was chosen."""
-
-    kind: ClassVar[str] = "not needed"
-    step: str
-    why: str
-
-
-# -- people and steps ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """Try the halted step again."""
-
-    kind: ClassVar[str] = "retried"
-    step: str
-    by: Actor
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """The step is left out."""
-
-    kind: ClassVar[str] = "skipped"
-    step: str
-    by: Actor
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The step's state is accepted as it is: a failing check, or targets that others changed (undo)."""
-
-    kind: ClassVar[str] = "accepted"
-    step: str
-    by: Actor
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class UndoAsked:
-    """Take back what the step did: a new application of it, with its own gate. `debt`: because the run ends."""
-
-    kind: ClassVar[str] = "undo asked"
-    step: str
-    by: Actor
-    reason: str = ""
-    debt: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HandedOver:
-    """A debt now belongs to a named person, until a time (seconds since the epoch)."""
-
-    kind: ClassVar[str] = "handed over"
-    step: str
-    to: str
-    until: float
-    by: Actor
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class AdoptAsked:
-    """A person says the step was done by hand; the bot looks before it believes."""
-
-    kind: ClassVar[str] = "adopt asked"
-    step: str
-    by: Actor
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """Done by hand, and seen to be."""
-
-    kind: ClassVar[str] = "adopted"
-    step: str
-    n: int
-    observed: Mapping[str, Value]
-    summary: str
-    output: Mapping[str, Json] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class ClockJumped:
     """A node's clock went ahead by so many seconds that nobody has lived through: what is under way keeps its time. by
@@ -605,6 +383,17 @@ def decode(kind: str, body: str) -> Event:
         raise BadEvent(f"{kind}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from e
 
 
+_DUTIES = {
+    "deploys.freeze": ["freeze", "hold"], "deploys.thaw": ["thaw"], "release.ban": ["ban"], "gitops.pause": ["hold"],
+    "release.deploy": ["replace", "return"], "release.switch": ["replace"], "settings.restore": ["return"],
+}  # fmt: skip
+"""What actions were counted on for before plans said so."""
+
+
 def upcast(kind: str, body: dict[str, Any]) -> dict[str, Any]:
-    """A body as any version wrote it -> as this version reads it. Nothing has changed its shape yet."""
+    """A body as any version wrote it -> as this version reads it."""
+    if kind == Created.kind and isinstance(plan := body.get("plan"), dict):
+        for step in plan.get("steps", ()):
+            if isinstance(step, dict):
+                step.setdefault("duties", _DUTIES.get(str(step.get("uses")), []))
     return body

@@ -15,7 +15,7 @@ from bot.words import listed, meant
 def found(run: Run, field: str, word: str, may: Callable[[str], bool]) -> tuple[str, str]:
     """(the id that a word means, "") or ("", why none: what it could be). field: what it names; may: whether the same
     can be asked of a step now."""
-    known, able = _NAMED[field](run, may)
+    known, able = NAMED[field](run, may)
     ids = meant(word, known, run.service)
     if len(ids) == 1:
         return ids[0], ""
@@ -42,9 +42,10 @@ def _proposals(run: Run, may: Callable[[str], bool]) -> Known:
     return {p.id: about(run, p) for p in run.proposals.values()}, lambda id: True
 
 
-_NAMED: Mapping[str, Callable[[Run, Callable[[str], bool]], Known]] = {
+NAMED: Mapping[str, Callable[[Run, Callable[[str], bool]], Known]] = {
     "step": _steps, "decision": _decisions, "proposal": _proposals,
 }  # fmt: skip
+"""What of a run has names, by the field that says it."""
 
 
 def about(run: Run, p: Proposal) -> str:

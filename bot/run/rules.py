@@ -6,14 +6,16 @@
 - Nothing is appended to what is not believed.
 - Whatever people ask is refused where the run is not in a state for it; the text says what to do instead.
 
-Who may ask is policy's part (commands.py); what may happen at all is decided here, for people and programs alike.
+Who may ask is `authority`'s part; what may happen at all is decided here, for people and programs alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast, get_args
 
+from bot.policy import Why
 from bot.run import events as ev
 from bot.run.afterwards import looking
 from bot.run.decide import RELEASING, finished, has_begun, lacking, needs_nobody, next_attempt
@@ -29,8 +31,21 @@ _AFTERWARDS = (
 """What may still happen to a run that is over: what it has left is given back."""
 
 
-def refused(run: Run, event: ev.Event) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why something may not be appended now. text: for people, begins small and has no full stop; why: for programs."""
+
+    text: str
+    why: Why = Why.NOT_NOW
+
+
+def refused(run: Run, event: ev.Event) -> Objection | None:
     """Why this event may not be appended now; None if it may."""
+    no = _refused(run, event)
+    return Objection(no) if isinstance(no, str) else no
+
+
+def _refused(run: Run, event: ev.Event) -> str | Objection | None:
     if run.doubt:
         return doubted(run)
     if isinstance(event, ev.Created):
@@ -114,7 +129,7 @@ def _recorded(run: Run, e: ev.Recorded) -> str | None:
     )
 
 
-def _decide(run: Run, e: ev.Approved | ev.BrokeGlass) -> str | None:
+def _decide(run: Run, e: ev.Approved | ev.BrokeGlass) -> str | Objection | None:
     asked = run.asked[e.decision]
     if given_up := _given_up(run, *asked.spec.members):
         return given_up
@@ -126,7 +141,7 @@ def _decide(run: Run, e: ev.Approved | ev.BrokeGlass) -> str | None:
     if asked.opened is None:
         return "this cannot be decided yet: " + _why_closed(run, e.decision)
     if dict(e.fingerprints) != run.fingerprints(e.decision):
-        return "what it would do has changed since you looked: look again, then decide"
+        return Objection("what it would do has changed since you looked: look again, then decide", Why.STALE)
     if isinstance(e, ev.Approved) and any(v.by.id == e.by.id for v in asked.votes):
         return "you have decided this already; one person counts once"
     if isinstance(e, ev.Approved) and asked.spec.gate.typed_phrase and not e.phrase:
@@ -221,6 +236,8 @@ def _propose(run: Run, e: ev.Proposed) -> str | None:
     same = [p for p in run.proposals.values() if (p.what, p.step, p.release) == (e.what, e.step, e.release)]
     if same:
         return f"that is proposed already: agree to {same[0].id}"
+    if e.what == "retarget" and run.purpose not in RELEASING:
+        return "it brings no release back, so there is no other one to bring"
     return _accept(run, e) if e.what == "accept" else _live(run, e)
 
 
@@ -406,7 +423,7 @@ _DOING: dict[type, tuple[ev.AttemptKind, ...]] = {
 }  # fmt: skip
 """What an attempt must be doing to say this."""
 
-_Rule = Callable[[Run, Any], str | None]
+_Rule = Callable[[Run, Any], str | Objection | None]
 _RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
     ev.Started: _start, ev.ApplyStarted: _effects, ev.Recorded: _recorded, ev.NotNeeded: _not_needed,
     ev.Approved: _decide, ev.BrokeGlass: _decide, ev.Declined: _decline, ev.Taken: _taken, ev.Lapsed: _lapse,

@@ -63,63 +63,80 @@ class Halt:
 
 @dataclass(frozen=True)
 class Step:
-    """One step as it stands. Times in seconds since the epoch.
-
-    application: counts do, undo and redo; undoing: this application takes back what the step did before;
-    redirected: how often in this application what had begun became something else (each has its own memo and key).
-    change, fingerprint: what it would do (or does); stale: to be planned again before people rely on it.
-    released: the change that people (or nobody, where none are asked) let pass. applying: effects may be there.
-    made: what it has changed and nobody has undone, merged over attempts and over all that it was done anew; None
-    where there is nothing to undo.
-    unseen: it was given up half-way, and nobody has looked yet where it stands; seen, unseeable: what was found then.
-    afterwards: its undo was asked for when the run had been given up or was over.
-    without: parts that it has been done without; only: it is done for these alone now, which are back.
-    """
+    """One step as it stands. Times in seconds since the epoch."""
 
     spec: StepSpec
+    #: Counts do, undo and redo.
     application: int = 1
+    #: How often in this application what had begun became something else (each has its own memo and key).
     redirected: int = 0
+    #: This application takes back what the step did before.
     undoing: bool = False
+    #: Number of its last attempt: the fencing token.
     n: int = 0
+    #: The attempt in flight.
     attempt: Attempt | None = None
+    #: What it would do, or does; and the digest of that as an approval binds it.
     change: Change | None = None
     fingerprint: str = ""
+    #: To be planned again before people rely on it.
     stale: bool = False
+    #: Targets that others have moved, with what was seen there (undo only); those that people leave as they are.
     left: Mapping[str, Value] = field(default_factory=dict)
     leave: frozenset[str] = frozenset()
+    #: The change that people (or nobody, where none are asked) let pass.
     released: Change | None = None
+    #: Effects may be there.
     applying: bool = False
+    #: It is planned anew before it goes on acting.
     replan: bool = False
+    #: What it has changed and nobody has undone, merged over attempts and over all that it was done anew; None where
+    #: there is nothing to undo.
     made: Change | None = None
+    #: Results of `once`, of this turn.
     memo: Mapping[str, Json] = field(default_factory=dict)
+    #: When this application began to act or look.
     began: float | None = None
+    #: Not before this is it looked at again.
     wake: float = 0.0
+    #: What it last said of itself, with how far it is.
     note: str = ""
     done: int | None = None
     total: int | None = None
+    #: Errors that were tried again, drifts, and attempts lost in a row.
     failures: int = 0
     drifts: int = 0
     lost: int = 0
+    #: Looks in a row that passed (above 0) or failed (below); how many looks told anything.
     streak: int = 0
     samples: int = 0
+    #: What a check found last; what an action said when it was in place.
     verdict: Verdict | None = None
     receipt: Receipt | None = None
+    #: Why it waits for people.
     halt: Halt | None = None
     end: End | None = None
     ended: float | None = None
+    #: Why and by whom it ended so, where people had a part in that.
     why: str = ""
     by: Actor | None = None
+    #: It is looked whether it was done by hand.
     adopting: bool = False
+    #: It is done anew as soon as what is at work has come to rest.
     reset: bool = False
+    #: What was run so far, as a person would have typed it.
     commands: tuple[str, ...] = ()
+    #: It was given up half-way, and nobody has looked yet where it stands; what was found then, or why nobody could.
     unseen: bool = False
     seen: Mapping[str, Value] = field(default_factory=dict)
     unseeable: str = ""
+    #: Its undo was asked for when the run had been given up or was over.
     afterwards: bool = False
+    #: Parts that it has been done without; it is done for `only` these now, which are back.
     without: frozenset[str] = frozenset()
     only: frozenset[str] = frozenset()
+    #: Why a person wants it taken back although the handler refused to.
     insisted: str = ""
-    """Why a person wants it taken back although the handler refused to."""
 
     @property
     def open(self) -> bool:
@@ -199,50 +216,58 @@ class Spent:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything there is to know about a run, after `seq` events."""
+    """Everything there is to know about a run, after `seq` events. Times in seconds since the epoch."""
 
     id: str
+    #: Events so far, the hash of the last one, and when that was.
     seq: int = 0
     head: str = ""
     at: float = 0.0
     created: Created | None = None
     created_at: float = 0.0
+    #: The release that it brings now, and where it is worked on, and nowhere else.
     target: Release | None = None
     places: Mapping[str, Where] = field(default_factory=dict)
-    """Where it is worked on, and nowhere else."""
+    #: Targets that were given up, each with the reason; releases let through the freeze.
     tried: tuple[tuple[Release, str], ...] = ()
     admitted: tuple[Release, ...] = ()
+    #: Who commands, who ever did, when the commander was last seen, and to whom command is offered.
     commander: Actor | None = None
     commanded: frozenset[str] = frozenset()
     commander_seen: float = 0.0
     offered: str = ""
+    #: By id: steps, decisions, debts (by step), broken glass (by decision).
     steps: Mapping[str, Step] = field(default_factory=dict)
     asked: Mapping[str, Asked] = field(default_factory=dict)
     debts: Mapping[str, Debt] = field(default_factory=dict)
     reviews: Mapping[str, Review] = field(default_factory=dict)
+    #: Step -> (ended run, its step) whose debt it has taken over, given back by now or not.
     inherited: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Step -> (ended run, its step) whose debt it has taken over, given back by now or not."""
+    #: Parts that were away, by name; open proposals, by id.
     parts: Mapping[str, Part] = field(default_factory=dict)
     proposals: Mapping[str, Proposal] = field(default_factory=dict)
+    #: Decision -> why nobody who exists now can pass it.
     impossible: Mapping[str, str] = field(default_factory=dict)
+    #: What waited for people and how it ended, in the order in which it began.
     halts: tuple[PastHalt, ...] = ()
     past: tuple[PastProposal, ...] = ()
     successions: tuple[Succession, ...] = ()
     stopped: Actor | None = None
     aborted: Actor | None = None
     abort_reason: str = ""
+    #: Since when the service is verified and watched; how the time until then was spent.
     restored: float | None = None
     spent: Spent = Spent()
     closed: Closed | None = None
     closed_at: float | None = None
+    #: Target -> what stands there again of what was removed, noticed at `back_at`.
     back: Mapping[str, str] = field(default_factory=dict)
-    """Target -> what stands there again of what was removed, noticed at `back_at`."""
     back_at: float | None = None
+    #: When it was last told that a clock had gone ahead.
     jumped: float | None = None
-    """When it was last told that a clock had gone ahead."""
+    #: Why what the log holds behind `seq` is not believed (`bot/store/signing.py`): nothing of the run is acted upon.
+    #: Empty where all of it is.
     doubt: str = ""
-    """Why what the log holds behind `seq` is not believed (`bot/store/signing.py`): nothing of the run is acted upon.
-    Empty where all of it is."""
 
     @property
     def plan(self) -> Plan:

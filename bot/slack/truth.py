@@ -16,7 +16,7 @@ from bot.run.afterwards import Leftover
 from bot.run.state import Run, Step
 from bot.slack.draw.blocks import Mrkdwn, code, cut, joined, mark
 from bot.slack.draw.phrases import listed
-from bot.telling import view
+from bot.telling import remains
 from bot.telling.diff import show
 
 OTHERS = 6
@@ -52,11 +52,11 @@ def stays(run: Run, x: Leftover) -> Mrkdwn:
     ours = tuple(e for e in x.change.edits if e.target in told and e not in x.moved)
     rest = replace(x, change=replace(x.change, edits=tuple(e for e in x.change.edits if e not in ours)))
     if not ours:
-        return mark("{}", view.stays(run, x))
+        return mark("{}", remains.stays(run, x))
     made = replace(step, released=replace(x.change, edits=ours))
     words = [true_now(run, made, {e.target: told[e.target] for e in ours})]
-    words += [mark("{}", w) for w in view.stands(rest)]
-    return mark("{} {}: {}{}", step.spec.title, view.left_how(step), joined(words, "; "), view.for_good(x))
+    words += [mark("{}", w) for w in remains.stands(rest)]
+    return mark("{} {}: {}{}", step.spec.title, remains.left_how(step), joined(words, "; "), remains.for_good(x))
 
 
 def _has_words(run: Run, target: str, value: Value) -> bool:

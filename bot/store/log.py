@@ -36,7 +36,6 @@ from bot.store.database import (
     away,
     away_by,
     open_database,
-    place,
     told,
 )
 from bot.store.reading import (
@@ -116,13 +115,6 @@ class Store:
     async def close(self) -> None:
         """Let writes under way end, then disconnect."""
         await self.db.close()
-
-    async def check_schema(self) -> None:
-        """SchemaMismatch if the database is older or newer than this version; it says which and what to run."""
-        import migrations  # Alembic takes a while to import, and only this needs it
-
-        found = await self.db.read(migrations.revision)
-        migrations.require(found, place(self.db.url))
 
     # -- the log -----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from bot.plan.model import resolve
 from bot.policy import Gate
 from bot.run.afterwards import leftovers
 from bot.run.state import Run, Step
-from bot.telling import view
+from bot.telling import remains, times, view
 from bot.telling.diff import edit as told
 
 Typed = Callable[[str, Sequence[Edit]], Sequence[str]]
@@ -44,7 +44,7 @@ def by_hand(
     c = run.created
     if c is None:
         raise LookupError(f"run {run.id} has not been created")
-    lines = [f"# By hand: {view.title(run)}", "", f"Written {view.moment(now)}. {_aim(run)} Reason: {c.reason}", "",
+    lines = [f"# By hand: {view.title(run)}", "", f"Written {times.dated(now)}. {_aim(run)} Reason: {c.reason}", "",
              _HOW, "", "## Where it stands", "", *_standing(run), ""]  # fmt: skip
     if run.open and run.aborted is None:
         lines += ["## To finish it", "", *_left(run, typed, foreseen, about)]
@@ -76,8 +76,8 @@ def _standing(run: Run) -> Iterator[str]:
         yield f"- The run has ended: {run.closed.outcome}. Nothing of it is left to do but what stands below."
     elif run.aborted is not None:
         yield "- The run was aborted: put back what stands below, and do nothing else."
-    yield from (f"- Owed: {view.owed_part(run, p)}." for p in run.owed_parts if run.aborted is None)
-    yield from (f"- {view.stays(run, x)}." for x in leftovers(run))
+    yield from (f"- Owed: {remains.owed_part(run, p)}." for p in run.owed_parts if run.aborted is None)
+    yield from (f"- {remains.stays(run, x)}." for x in leftovers(run))
     for s in run.steps.values():
         if s.spec.kind in ("gate", "check", "watch"):
             continue

@@ -55,7 +55,7 @@ from bot.plan.model import Plan, StepSpec
 from bot.run import events as ev
 from bot.run.state import Run, Step
 from bot.store.log import Store
-from bot.telling.view import duration
+from bot.telling.times import duration
 
 log = logging.getLogger(__name__)
 

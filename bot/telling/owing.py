@@ -12,7 +12,7 @@ from typing import Literal
 from bot.run.afterwards import leftovers
 from bot.run.decide import working_days
 from bot.run.state import Debt, Run
-from bot.telling import view
+from bot.telling import remains
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +45,21 @@ def _of(run: Run) -> Iterator[Owed]:
         yield _debt(run, d)
     for p in run.owed_parts if run.aborted is None else ():
         next_ = f"rollback-bot back {run.id} {p.name}" if run.open else f"a new rollback of {run.service} takes it over"
-        yield Owed("part", run.id, run.service, p.name, view.owed_part(run, p), p.owner, p.until, next_)
+        yield Owed("part", run.id, run.service, p.name, remains.owed_part(run, p), p.owner, p.until, next_)
     for r in run.reviews.values():
         if r.reviewed is None:
             again = f"rollback-bot review {run.id} {r.decision} --reason '...'"
             due = working_days(r.at, 2)
-            yield Owed("review", run.id, run.service, r.decision, view.review(run, r), due=due, next=again)
+            yield Owed("review", run.id, run.service, r.decision, remains.review(run, r), due=due, next=again)
     for x in leftovers(run):
         back = f"rollback-bot undo {run.id} {x.step} --reason '...'" if x.reversible else ""
-        yield Owed("left", run.id, run.service, x.step, view.stays(run, x), next=back)
+        yield Owed("left", run.id, run.service, x.step, remains.stays(run, x), next=back)
 
 
 def _debt(run: Run, d: Debt) -> Owed:
     s = run.steps[d.step]
     next_ = f"rollback-bot restore {run.id} {d.step} --reason '...'" if run.over else ""
-    text = view.debt(run, d)
+    text = remains.debt(run, d)
     if s.undoing and s.halt is not None:
         text = f"{text}; giving it back stopped: {s.halt.error}"
     return Owed("debt", run.id, run.service, d.step, text, d.owner, d.until, next_)

@@ -17,7 +17,8 @@ from statistics import median, quantiles
 
 from bot.run.decide import RELEASING
 from bot.run.state import Run
-from bot.telling.view import duration, title
+from bot.telling.times import duration
+from bot.telling.view import title
 
 FEW = 5
 """Below so many times there is no telling of nine in ten."""

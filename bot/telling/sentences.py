@@ -16,7 +16,7 @@ from bot.plan.model import Plan
 from bot.policy import Actor
 from bot.ports import Blob
 from bot.run import events as ev
-from bot.telling.view import newcomer, seat
+from bot.telling.times import newcomer, seat
 
 _DOING = {"plan": "plans", "apply": "acts", "undo": "takes back", "check": "looks"}
 _CAUSE = {

@@ -1,29 +1,31 @@
 """A run as a person should see it: pure, shared by the command line, Slack and the by-hand file.
 
-`view` works out what is worth saying (state in words, decisions with what they would do, debts, what to do next);
-`text` writes it down. Nothing here knows a clock, a database or Slack.
+`view` works out what is worth saying: state in words, decisions with what they would do, what to do next. What a run
+leaves is said in `remains`; `plain` writes all of it down. Nothing here knows a clock, a database or Slack.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 
 from bot import policy
 from bot.contract import Change
-from bot.run.afterwards import Leftover, left_by, leftovers
+from bot.run.afterwards import left_by, leftovers
 from bot.run.asked import Dropped
-from bot.run.decide import RELEASING, working_days
-from bot.run.state import Asked, Debt, Part, Proposal, Review, Run, Step
+from bot.run.possible import Possible, possible
+from bot.run.state import Asked, Proposal, Run, Step
+from bot.telling import remains, times
 from bot.telling.diff import Line, diff, fact, show
 
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """One step in a line. state: one of the words of `STATES`; detail: what it says about itself."""
+    """One step in a line. state: "to do", "looking", "to be decided", "approved", "at work", "in effect soon",
+    "stopped", "done", "warning", "skipped", "accepted", "not needed", "done by hand", "failed, went on", "undone",
+    "given up" or "not done"; detail: what it says about itself."""
 
     id: str
     title: str
@@ -97,13 +99,6 @@ class RunView:
     """What this does not restore, whatever comes of it."""
 
 
-RESTORING = ("release.deploy", "settings.restore")
-"""Whose change says what is not restored, once it is known; before that a check has."""
-STATES = ("to do", "looking", "to be decided", "approved", "at work", "in effect soon", "stopped", "done", "warning",
-          "skipped", "accepted", "not needed", "done by hand", "failed, went on", "undone", "given up",
-          "not done")  # fmt: skip
-
-
 def view(run: Run, now: float) -> RunView:
     """What to show of a run at a moment (seconds since the epoch)."""
     c = run.created
@@ -119,22 +114,16 @@ def view(run: Run, now: float) -> RunView:
         steps(run, now),
         tuple(_decisions(run)),
         tuple(_halts(run)),
-        tuple(debt(run, d) for d in run.debts.values()),
+        tuple(remains.debt(run, d) for d in run.debts.values()),
         tuple(_proposed(p) for p in run.proposals.values()),
         tuple(_next(run)),
         tuple(x for s in run.steps.values() for x in s.commands),
-        (*(stays(run, x) for x in leftovers(run)), *(came_back(run) if run.back else ())),
-        tuple(review(run, r) for r in run.reviews.values() if r.reviewed is None),
-        partial(run),
-        tuple(owed_part(run, p) for p in run.owed_parts) if run.aborted is None else (),
-        tuple(unrestored(run)),
+        (*(remains.stays(run, x) for x in leftovers(run)), *(remains.came_back(run) if run.back else ())),
+        tuple(remains.review(run, r) for r in run.reviews.values() if r.reviewed is None),
+        remains.partial(run),
+        tuple(remains.owed_part(run, p) for p in run.owed_parts) if run.aborted is None else (),
+        tuple(remains.unrestored(run)),
     )  # fmt: skip
-
-
-def came_back(run: Run) -> tuple[str, ...]:
-    """What of the removed release stands again, a sentence for each."""
-    at = f"noticed {clock(run.back_at)}" if run.back_at is not None else "noticed"
-    return tuple(f"is back, {at}: {target} {words}" for target, words in run.back.items())
 
 
 def _proposed(p: Proposal) -> str:
@@ -161,7 +150,7 @@ def title(run: Run) -> str:
 
 def status(run: Run, now: float) -> str:
     """Where it stands, in one line: first what is owed to a part of the service."""
-    short = partial(run)
+    short = remains.partial(run)
     return f"{short}; {_status(run, now)}" if short else _status(run, now)
 
 
@@ -174,8 +163,8 @@ def _status(run: Run, now: float) -> str:
         if run.restored is None:
             return f"{run.closed.outcome} after {took(run, now)}{stays_so}"
         end = run.closed_at if run.closed_at is not None else now
-        watched = f", then watched for {duration(end - run.restored)}" if end - run.restored >= 1 else ""
-        over = f"{run.closed.outcome} after {duration(end - run.created_at)}"
+        watched = f", then watched for {times.duration(end - run.restored)}" if end - run.restored >= 1 else ""
+        over = f"{run.closed.outcome} after {times.duration(end - run.created_at)}"
         return f"{over}: {arrived(run)} after {took(run, now)}{watched}{stays_so}"
     if run.aborted:
         todo = f"{len(run.owing)} still to be restored or handed over{stays_so}"
@@ -188,7 +177,7 @@ def _status(run: Run, now: float) -> str:
     busy = [s.spec.title for s in run.steps.values() if s.attempt is not None and s.attempt.doing != "plan"]
     parts = [f"at work: {', '.join(busy)}"] if busy else []
     if waiting and waiting[0].spec.gate is not None:
-        since = duration(now - (waiting[0].opened or now))
+        since = times.duration(now - (waiting[0].opened or now))
         parts.append(f"waiting for {waiting[0].spec.gate.words} since {since}: {waiting[0].spec.title}")
     if not parts and all(not s.open for s in run.steps.values()):
         parts = ["every step has ended; the commander closes it"]
@@ -209,8 +198,8 @@ def took(run: Run, now: float) -> str:
     spent = run.spent_until(end)
     marks = [0, round(spent.work), round(spent.work + spent.waiting), round(max(0.0, end - run.created_at))]
     words = ("work", "waiting for decisions", "stopped")
-    parts = [f"{duration(b - a)} {w}" for (a, b), w in zip(pairwise(marks), words, strict=True) if b > a]
-    return f"{duration(marks[-1])} ({', '.join(parts)})" if len(parts) > 1 else duration(marks[-1])
+    parts = [f"{times.duration(b - a)} {w}" for (a, b), w in zip(pairwise(marks), words, strict=True) if b > a]
+    return f"{times.duration(marks[-1])} ({', '.join(parts)})" if len(parts) > 1 else times.duration(marks[-1])
 
 
 # -- steps -----------------------------------------------------------------------------------------------------------
@@ -250,7 +239,7 @@ def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
     if s.verdict is not None:
         return (
             "at work",
-            f"{s.verdict.status}: {s.verdict.observed}; looked at again in {duration(max(0, s.wake - now))}",
+            f"{s.verdict.status}: {s.verdict.observed}; looked at again in {times.duration(max(0, s.wake - now))}",
         )
     asked = run.decision_of(s)
     if asked is not None and asked.opened is not None:
@@ -339,11 +328,12 @@ def _lapsed(d: Dropped) -> Iterator[str]:
 
 def _given(a: Asked) -> Iterator[str]:
     if a.glass is not None:
-        yield f"@{a.glass.name}{newcomer(a.glass_young)} broke the glass at {clock(a.decided or 0)}: {a.taken}"
+        who = f"@{a.glass.name}{times.newcomer(a.glass_young)}"
+        yield f"{who} broke the glass at {times.clock(a.decided or 0)}: {a.taken}"
     elif a.taken:
         yield a.taken
     for v in a.votes:
-        yield f"@{v.by.name} as {seat(v.role, v.young)} at {clock(v.at)}"
+        yield f"@{v.by.name} as {times.seat(v.role, v.young)} at {times.clock(v.at)}"
 
 
 def _names(run: Run) -> str:
@@ -369,238 +359,46 @@ def change_view(s: Step) -> ChangeView:
 # -- debts and what to do next ---------------------------------------------------------------------------------------
 
 
-def debt(run: Run, d: Debt) -> str:
-    """Something temporary that is in place, whose it is and until when, in a sentence."""
-    s = run.steps[d.step]
-    what = s.made.summary if s.made else s.spec.title
-    owner = f"; @{d.owner} sees to it until {moment(d.until)}" if d.owner and d.until is not None else ""
-    heir = f", taken over from run {d.run}" if d.run else ""
-    gone = "; ".join(f"{target.partition('/')[0]}: {words}" for target, words in d.missing.items())
-    missed = f"; LIFTED BY SOMEBODY, noticed {clock(d.missed)}: {gone}" if gone and d.missed is not None else ""
-    return f"{s.spec.title} is in place since {clock(d.since)}{heir}: {what}{owner}{missed}"
-
-
 def _next(run: Run) -> Iterator[str]:
-    """The commands that would move the run now, or give back what it has left."""
+    """The commands that would move the run now, or give back what it has left: of what can be asked, what helps."""
     if run.doubt:
         yield f"rollback-bot audit {run.id} verify"
         return
+    could = possible(run)
+
+    def typed(do: str, subject: str = "", more: str = "", remark: str = "") -> Iterator[str]:
+        if Possible(do, subject) in could:
+            words = " ".join(w for w in (do, run.id, subject, more) if w)
+            yield f"rollback-bot {words}{f'    # {remark}' if remark else ''}"
+
+    reason, handing = "--reason '...'", "--to NAME --until TIME --reason '...'"
     for d in _decisions(run):
-        if d.state == "open":
-            typed = f" --phrase {shlex.quote(d.phrase)}" if d.phrase else ""
-            yield f"rollback-bot approve {run.id} {d.name} --card {d.card}{typed}    # {d.needs}"
+        phrase = f" --phrase {shlex.quote(d.phrase)}" if d.phrase else ""
+        yield from typed("approve", d.name, f"--card {d.card}{phrase}", d.needs)
     for s in run.halted:
-        if not run.goes_on(s):
-            continue
-        cause = s.halt.cause if s.halt else ""
-        for part in s.halt.parts if s.halt and run.open else ():
-            yield f"rollback-bot without {run.id} {part} --reason '...'    # go on without it; one approver agrees"
-        yield f"rollback-bot retry {run.id} {s.spec.id}"
-        word = "accept" if cause in ("check", "left") else "skip"
-        yield f"rollback-bot {word} {run.id} {s.spec.id} --reason '...'"
-    for p in run.proposals.values():
-        yield f"rollback-bot agree {run.id} {p.id}"
+        for part in s.halt.parts if s.halt else ():
+            yield from typed("without", part, reason, "go on without it; one approver agrees")
+        yield from typed("retry", s.spec.id)
+        accept = [*typed("accept", s.spec.id, reason)]
+        yield from accept or typed("skip", s.spec.id, reason)
+    for p in run.proposals:
+        yield from typed("agree", p)
     if run.aborted is None:
         for owed in run.owed_parts:
-            yield from [f"rollback-bot back {run.id} {owed.name}    # when it is back"] if run.open else []
-            yield f"rollback-bot hand-over {run.id} {owed.name} --to NAME --until TIME --reason '...'"
-    if run.over:
+            yield from typed("back", owed.name, "", "when it is back")
+            yield from typed("hand-over", owed.name, handing)
+    if run.over or (run.owing and all(not s.open for s in run.steps.values())):
         for held in run.debts:
-            yield f"rollback-bot restore {run.id} {held} --reason '...'"
-            yield f"rollback-bot hand-over {run.id} {held} --to NAME --until TIME --reason '...'"
+            yield from typed("restore", held, reason)
+            yield from typed("hand-over", held, handing)
     for x in leftovers(run):
-        if x.reversible and not run.steps[x.step].undoing:
-            yield f"rollback-bot undo {run.id} {x.step} --reason '...'    # puts it back"
-    for r in run.reviews.values():
-        if r.reviewed is None and run.over:
-            yield f"rollback-bot review {run.id} {r.decision} --reason '...'"
+        if not run.steps[x.step].undoing:
+            yield from typed("undo", x.step, reason, "puts it back")
     if run.over:
+        for r in run.reviews.values():
+            yield from typed("review", r.decision, reason)
         return
     if run.stopped:
-        yield f"rollback-bot resume {run.id}"
+        yield from typed("resume")
     elif all(not s.open for s in run.steps.values()):
-        yield f"rollback-bot close {run.id}"
-
-
-# -- parts ------------------------------------------------------------------------------------------------------------
-
-
-def partial(run: Run) -> str:
-    """What is restored and what is not known, by part; empty where nothing is owed."""
-    owed = [p.name for p in run.owed_parts]
-    if not owed or run.aborted is not None:
-        return ""
-    made = [s.made for s in run.steps.values() if s.made is not None and not s.spec.temporary]
-    seen = dict.fromkeys(e.target.split("/")[0] for c in made for e in c.edits if "/" in e.target)
-    well = [p for p in seen if p not in owed] if run.restored is not None else []
-    restored = f"{', '.join(well)} restored, " if well else ""
-    return f"{restored}{', '.join(owed)} unknown"
-
-
-def owed_part(run: Run, p: Part) -> str:
-    """What a part is owed, since when and whose decision that was."""
-    steps = [s.spec.title for s in run.steps.values() if p.name in s.without and s.spec.changes]
-    who = (
-        f"@{p.by.name} had the run go on without it at {clock(p.since)}: {p.reason}"
-        if p.by
-        else f"away since {clock(p.since)}"
-    )
-    back = f"; it answers again since {clock(p.back)}" if p.back is not None and p.by else ""
-    what = f"; not done there: {', '.join(steps)}" if steps else ""
-    owner = f"; @{p.owner} sees to it until {moment(p.until)}" if p.owner and p.until is not None else ""
-    return f"{p.name} ({p.why}): {who}{back}{what}{owner}"
-
-
-def unrestored(run: Run) -> Iterator[str]:
-    """What a rollback does not bring back: known beforehand, and what was left alone or is owed."""
-    if run.purpose not in RELEASING:
-        return
-    yield from ("data written meanwhile", "secrets", "what other companies' systems have received")
-    yield "what open pages and apps have loaded"
-    if not any(s.change is not None and s.spec.uses in RESTORING for s in run.steps.values()):
-        yield from _found_beforehand(run)
-    for s in run.steps.values():
-        if s.change is not None and s.end not in ("skipped", "not needed", "undone"):
-            yield from (w for w in s.change.warnings if w.startswith("left alone"))
-            yield from (f"left alone: {f.name.removeprefix('left alone: ')}, {f.value}" for f in s.change.facts
-                        if f.name.startswith("left alone"))  # fmt: skip
-    yield from (stays(run, x) for x in leftovers(run))
-    if run.aborted is None:
-        yield from (owed_part(run, p) for p in run.owed_parts)
-
-
-def _found_beforehand(run: Run) -> Iterator[str]:
-    """What the checks before everything have found that is not brought back."""
-    for s in run.steps.values():
-        found = s.verdict.data.get("by_hand") if s.verdict is not None and s.spec.phase == "preflight" else None
-        yield from map(str, found if isinstance(found, list) else ())
-
-
-# -- what is left ----------------------------------------------------------------------------------------------------
-
-
-def stays(run: Run, x: Leftover) -> str:
-    """What a step that was given up has changed, and where that stands, in a sentence."""
-    s = run.steps[x.step]
-    return f"{s.spec.title} {left_how(s)}: {'; '.join(stands(x))}{for_good(x)}"
-
-
-def left_how(s: Step) -> str:
-    """How a step came to leave something changed."""
-    return "was done and stays so" if s.end in ("done", "adopted") else "was given up half-way"
-
-
-def for_good(x: Leftover) -> str:
-    """A remark where it cannot be undone."""
-    return "" if x.change.reversible else "; it cannot be undone"
-
-
-def stands(x: Leftover) -> Iterator[str]:
-    """Where each value stands that was left changed."""
-    look = f"nobody could look ({x.unseeable}): " if x.unseeable else ""
-    for e in x.change.edits:
-        was = f"was {show(e.before)}"
-        if e.target not in x.seen:
-            yield f"{look}{e.target} was to become {show(e.after)}, {was}"
-        elif e in x.moved:
-            yield f"{e.target} is {show(x.seen[e.target])}, neither {show(e.before)} nor {show(e.after)}"
-        else:
-            yield f"{e.target} is {show(x.seen[e.target])}, {was}"
-
-
-def review(run: Run, r: Review) -> str:
-    """A broken glass that is to be reviewed, in a sentence."""
-    title = run.asked[r.decision].spec.title if r.decision in run.asked else r.decision
-    return (f"@{r.by.name} opened {title} alone at {moment(r.at)}: {r.why}; to be reviewed by somebody "
-            f"else by {moment(working_days(r.at, 2))}")  # fmt: skip
-
-
-# -- writing it down -------------------------------------------------------------------------------------------------
-
-
-def text(v: RunView) -> str:
-    """The run as plain text for a terminal."""
-    lines = [f"{v.title}   [{v.id}]", f"{v.status}", f"Reason: {v.reason} · Commander {v.commander}"]
-    lines += [f"  Owed: {p}" for p in v.parts]
-    lines += [f"  {e}" for e in v.evidence]
-    for track, steps in _by_track(v.steps):
-        lines += ["", track.capitalize()]
-        lines += [
-            f"  {_SIGN.get(s.state, ' ')} {s.title:<28} {s.state}{': ' + s.detail if s.detail else ''}" for s in steps
-        ]
-    for d in v.decisions:
-        if d.state == "open":
-            lines += ["", *decision_lines(d)]
-    told = (("Stopped", v.halts), ("Still in place", v.debts), ("Stays changed", v.left), ("Proposed", v.proposals),
-            ("To be reviewed", v.reviews))  # fmt: skip
-    for heading, items in told:
-        if items:
-            lines += ["", heading, *(f"  {line}" for i in items for line in i.splitlines())]
-    if v.next:
-        lines += ["", "Next", *(f"  {n}" for n in v.next)]
-    return "\n".join(lines)
-
-
-def decision_lines(d: DecisionView) -> list[str]:
-    """A decision's card as lines of text."""
-    option = f" ({d.option})" if d.option else ""
-    lines = [f"Decision {d.number} of {d.of}: {d.title}{option}", *(f"  {x}" for x in d.lapsed)]
-    for i, c in enumerate(d.changes, 1):
-        lines.append(f"  {i}. {c.title}: {c.summary}")
-        lines += [f"     {x}" for x in (*c.edits, *c.effects, *c.facts)]
-        lines += [f"     Careful: {w}" for w in c.warnings]
-    if d.option and not d.changes and d.state == "open":
-        lines.append("  Nothing is changed.")
-    if d.changes:
-        final = [c.title for c in d.changes if not c.reversible]
-        lines.append(f"  Cannot be undone: {', '.join(final)}." if final else "  Reversible.")
-    lines += [f"  {g}" for g in (*d.given, *d.declined)]
-    lines.append(f"  Asked: {d.needs}.")
-    if d.phrase:
-        lines.append(f'  Type "{d.phrase}" to approve.')
-    if d.impossible:
-        lines.append(f"  Nobody can pass this at the moment: {d.impossible}. Break-glass is possible.")
-    return lines
-
-
-def _by_track(steps: Iterable[StepView]) -> Iterator[tuple[str, list[StepView]]]:
-    found: dict[str, list[StepView]] = {}
-    for s in steps:
-        found.setdefault(s.track, []).append(s)
-    yield from found.items()
-
-
-_SIGN: Mapping[str, str] = {
-    "done": "✓", "done by hand": "✓", "accepted": "✓", "skipped": "-", "not needed": "-", "stopped": "!",
-    "warning": "!", "failed, went on": "!", "to be decided": "?", "at work": "…", "in effect soon": "…", "looking": "…",
-}  # fmt: skip
-
-
-def duration(seconds: float) -> str:
-    """ "45 s", "5 min 15 s", "2 h 5 min", "6 d 4 h"."""
-    s = round(max(0.0, seconds))
-    for size, unit, next_size, next_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if s >= size:
-            rest = s % size // next_size
-            return f"{s // size} {unit} {rest} {next_unit}" if rest else f"{s // size} {unit}"
-    return f"{s} s"
-
-
-def seat(role: str, young: Mapping[str, int]) -> str:
-    """A role; where somebody has come to hold it lately, since when: "approver, first seen as one 4 min before"."""
-    return f"{role}, first seen as one {duration(young[role])} before" if role in young else role
-
-
-def newcomer(young: Mapping[str, int]) -> str:
-    """ " (commander, first seen as one 5 s before)"; empty where nothing is new."""
-    return f" ({'; '.join(seat(role, young) for role in sorted(young))})" if young else ""
-
-
-def clock(at: float) -> str:
-    """ "14:05:07 UTC"."""
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
-
-
-def moment(at: float) -> str:
-    """ "2026-11-23 14:05 UTC"."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        yield from typed("close")

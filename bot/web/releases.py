@@ -19,7 +19,7 @@ from bot.catalogue import Service
 from bot.policy import COMMANDER, Actor, Person, Why
 from bot.releases.ledger import Registered
 from bot.releases.register import BadRelease, ReleasePayload, verify_signature
-from bot.telling.view import duration
+from bot.telling.times import duration
 from bot.web.answers import No, as_json
 from bot.web.incoming import read_json
 from bot.web.requests import PERSON, raw_body, read_body, word_in_address

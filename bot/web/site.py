@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from bot.opening.rollbacks import Wanted
 from bot.policy import Person, Refusal, Why, stranger
-from bot.run.commands import COMMANDS
+from bot.run.answering import COMMANDS
 from bot.run.events import BadEvent, decode
 from bot.run.state import Run
 from bot.steady.seldom import Seldom
@@ -23,8 +23,9 @@ from bot.steady.together import Together
 from bot.store.log import SchemaMismatch, StoreUnavailable
 from bot.store.tokens import PREFIX, NotBelieved
 from bot.telling import owing
+from bot.telling.plain import decision_lines, text
 from bot.telling.sentences import Names, sentence
-from bot.telling.view import decision_lines, status, text, title, view
+from bot.telling.view import status, title, view
 from bot.web import preview
 from bot.web.answers import Handler, No, as_json
 from bot.web.doctors import knocks

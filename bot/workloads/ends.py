@@ -20,10 +20,10 @@ from functools import cached_property
 from typing import Any
 
 from bot.contract import Edit, Json
-from bot.ports.kubernetes import WORKLOADS, Place, Thing, Writer, digest
+from bot.ports.kubernetes import IMAGE, WORKLOADS, Place, Thing, Writer, digest
 from bot.workloads.images import repository
 from bot.workloads.left import Left, of_secret, who
-from bot.workloads.record import DATA, IMAGE, TEMPLATE, WHOLE, Fields, Record, alike, is_secret, whole_templates
+from bot.workloads.record import DATA, TEMPLATE, WHOLE, Fields, Record, alike, is_secret, whole_templates
 
 _RESTARTED = "pod-annotation/kubectl.kubernetes.io/restartedAt"
 """Of no release: somebody restarted the pods."""

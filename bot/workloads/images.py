@@ -31,7 +31,7 @@ async def resolved(
     called = {repository(image).rpartition("/")[2] for image in releases}
     open_: dict[str, set[str]] = {}
     for thing in things:
-        for image in (str(value) for name, value in thing.fields.items() if name.startswith("image/")):
+        for image in thing.images.values():
             if digest(image) not in known and repository(image).rpartition("/")[2] in called:
                 open_.setdefault(image, set()).add(thing.place.cluster)
     if not open_:
@@ -49,8 +49,8 @@ def pinned(thing: Thing, what: Mapping[str, str]) -> Thing:
     """The thing with the digests that its images are. what: as `resolved` gives it."""
     images = {
         name: f"{image if not digest(image) else repository(image)}@{what[image]}"
-        for name, value in thing.fields.items()
-        if name.startswith("image/") and (image := str(value)) in what
+        for name, image in thing.images.items()
+        if image in what
     }
     return replace(thing, fields={**thing.fields, **images}) if images else thing
 

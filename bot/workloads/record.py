@@ -19,14 +19,14 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from bot.ports import Json, Secrets
-from bot.ports.kubernetes import WORKLOADS, Kind, Place, Thing
+from bot.ports.kubernetes import IMAGE, WORKLOADS, Kind, Place, Thing
 
 Fields = Mapping[str, Json]
 """Field of an object -> its value."""
 Kept = Mapping[str, Json]
 """A record as it is kept: an edit's target -> its value."""
 
-IMAGE, DATA = "image/", "data/"
+DATA = "data/"
 TEMPLATE = ("env/", "order/", "container/", "pod/", "pod-label/", "pod-annotation/")
 """How the fields of a pod template begin, its images left out."""
 WHOLE = "whole"

@@ -28,11 +28,11 @@ from bot.contract import (
     first_time,
 )
 from bot.ports import Blob, Unreachable
-from bot.ports.kubernetes import Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
+from bot.ports.kubernetes import IMAGE, Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
 from bot.workloads.ends import Ends, made, names, order
 from bot.workloads.large import kept, whole
 from bot.workloads.left import short, who
-from bot.workloads.record import IMAGE, WHOLE, conceal, is_secret
+from bot.workloads.record import WHOLE, conceal, is_secret
 from bot.workloads.survey import RIGHTS
 
 PATIENCE = 60.0

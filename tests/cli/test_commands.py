@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 import resource
 import subprocess
 import sys
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,15 +17,15 @@ from click.testing import CliRunner
 from bot.cli import root
 from bot.cli.output import Code
 from bot.cli.root import SECTIONS, URL, Remote
-from bot.cli.steering import SAYS, Says, body
+from bot.cli.steering import SAID, body
 from bot.run import commands
+from bot.run.answering import COMMANDS
+from bot.run.declared import FIELDS, Declared
 from bot.settings import Settings
 from bot.words import Unclear
 from tests.cli.house import Running, catalogue
 
-KINDS: dict[Any, type[Any]] = {
-    f.default: c for c in get_args(get_args(commands.Command)[0]) for f in fields(c) if f.name == "do"
-}
+KINDS: dict[Any, type[Any]] = {f.default: c for c in get_args(commands.Command) for f in fields(c) if f.name == "do"}
 WITH_A_CARD = {"approve", "break-glass"}
 
 
@@ -40,24 +38,23 @@ def every(group: click.Group, *path: str) -> list[tuple[tuple[str, ...], click.C
 
 
 def test_every_command_of_a_run_can_be_typed_with_all_its_fields_and_its_own_help() -> None:
-    said = {s.do: s for s in SAYS}
-    assert said.keys() | WITH_A_CARD == KINDS.keys()
-    for do, s in said.items():
-        own = {f.name: f for f in fields(KINDS[do]) if f.name != "do"}
-        assert {*s.words, *(o[0] for o in s.options), *([s.text] if s.reason else [])} == own.keys(), do
-        if s.reason:
-            assert (own[s.text].default is MISSING) == (s.reason == "needed"), do
-        assert s.help == re.sub(r" \(seconds[^)]*\)", "", inspect.getdoc(KINDS[do]) or ""), do
+    assert {c.do for c in SAID} | WITH_A_CARD == KINDS.keys()
+    for c in SAID:
+        typed = root.commands[c.do]
+        assert typed.help == c.help and c.help, c.do
+        text = [] if c.text is None else [c.text.name]
+        assert [*c.placed, *c.options, *text] == [f.name for f in c.fields], f"{c.do}: a field cannot be typed"
+        usage = typed.collect_usage_pieces(click.Context(typed))[-1]
+        assert all(FIELDS[name].word in usage for name in c.placed), usage
+        assert ("because" in usage, "[because" in usage) == (bool(text), bool(text) and not c.text.needed)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("s", SAYS, ids=lambda s: s.do)
-def test_what_is_typed_is_what_the_bot_reads(s: Says) -> None:
-    given = ["2.3.9" if w == "release" else "x" for w in s.words]
-    made = body(
-        s, given, "because of it" if s.reason else "", {o: "2h" if o == "until" else "@ben" for o, _, _ in s.options}
-    )
-    read = commands.COMMANDS.validate_json(json.dumps(made), strict=True, extra="forbid")
-    assert type(read) is KINDS[s.do]
+@pytest.mark.parametrize("c", SAID, ids=lambda c: c.do)
+def test_what_is_typed_is_what_the_bot_reads(c: Declared) -> None:
+    given = ["2.3.9" if w == "release" else "x" for w in c.placed]
+    made = body(c, given, "because of it" if c.text else "", {o: "2h" if o == "until" else "@ben" for o in c.options})
+    read = COMMANDS.validate_json(json.dumps(made), strict=True, extra="forbid")
+    assert type(read) is KINDS[c.do]
 
 
 def test_every_command_is_under_a_heading_of_the_help() -> None:
@@ -135,11 +132,11 @@ def test_every_command_reaches_the_bot_and_is_answered_in_words_and_in_json(bot:
         "decision": ("start",), "step": ("quiesce",), "release": ("2.3.9",), "proposal": ("abc123",), "to": ("dee",),
         "part": ("us-1",),
     }  # fmt: skip
-    for s in SAYS:
-        given = [w for f in s.words for w in words[f]]
-        options = [x for o, _, _ in s.options for x in (f"--{o}", {"to": "ben", "until": "2h"}[o])]
-        typed = [s.do, run, *given, *options, *(["--reason", "as a test"] if s.reason else [])]
-        if s.do in ("abort", "close"):
+    for c in SAID:
+        given = [w for f in c.placed for w in words[f]]
+        options = [x for o in c.options for x in (f"--{o}", {"to": "ben", "until": "2h"}[o])]
+        typed = [c.do, run, *given, *options, *(["--reason", "as a test"] if c.text is not None else [])]
+        if c.do in ("abort", "close"):
             continue
         plain = house.say("dee", *typed)
         assert plain.exit_code in (Code.DONE, Code.REFUSED), (typed, plain.output)
@@ -191,8 +188,8 @@ def test_a_step_may_be_called_by_several_words_with_or_without_a_run() -> None:
 
 
 def test_a_reason_is_one_word_or_many() -> None:
-    s = next(s for s in SAYS if s.do == "skip")
-    assert body(s, ["x"], "it serves", {}) == {"do": "skip", "step": "x", "reason": "it serves"}
+    skip = next(c for c in SAID if c.do == "skip")
+    assert body(skip, ["x"], "it serves", {}) == {"do": "skip", "step": "x", "reason": "it serves"}
     with pytest.raises(Unclear, match=r"\[RUN\] VERSION; 3 words"):
         from bot.cli.link import split
 

@@ -12,12 +12,13 @@ import pytest
 
 from bot.catalogue import Release
 from bot.engine.executor import Executor
-from bot.engine.reconciler import Engine, impossible
+from bot.engine.reconciler import Engine
 from bot.plan.model import Plan
 from bot.policy import Actor, Person, Refusal
 from bot.redaction.redactor import Redactor
 from bot.run import events as ev
-from bot.run.commands import Answer, Approve, Command
+from bot.run.answering import Answer
+from bot.run.commands import Approve, Command
 from bot.run.state import Run, Step
 from bot.store.lease import FileLease, RowLease
 from bot.store.log import Keys, Store
@@ -40,7 +41,7 @@ class Desk:
     async def open(self, plan: Plan, by: Person = ANA, service: str = "shop") -> str:
         """A run of a plan."""
         run_id = f"{service}-{next(self.refs)}"
-        faults = impossible(plan, CREW, frozenset({by.id}))
+        faults = plan.impossible(CREW, frozenset({by.id}))
         created = ev.Created(
             service,
             plan,

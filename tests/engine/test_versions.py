@@ -26,7 +26,8 @@ from bot.plan.compile import compile_plan
 from bot.plan.model import Plan
 from bot.policy import Actor, Person
 from bot.run import events as ev
-from bot.run.commands import COMMANDS, Approve, Command, Retry
+from bot.run.answering import COMMANDS
+from bot.run.commands import Approve, Command, Retry
 from bot.run.state import Run, Step
 from bot.store.log import Store
 from tests.torture import handlers, newer

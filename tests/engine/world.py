@@ -278,11 +278,15 @@ class Crew:
         """All of them."""
         return CREW
 
+    async def person(self, id: str) -> Person:
+        """One of them, or a stranger."""
+        return next((p for p in CREW if p.id == id), Person(id, id, kind="stranger"))
+
     async def still(self, id: str) -> Person:
         """One of them, as things stand."""
         if self.away:
             raise Unreachable("the directory does not answer")
-        person = next((p for p in CREW if p.id == id), Person(id, id, kind="stranger"))
+        person = await self.person(id)
         return replace(person, kind="deactivated") if id in self.left else person
 
 

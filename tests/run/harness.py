@@ -16,7 +16,8 @@ from bot.plan.model import Choice, Decision, Plan, StepSpec, resolve
 from bot.policy import Actor, Gate, Person, Refusal, Requirement
 from bot.ports import Blob, Unreachable, Where
 from bot.run import events as ev
-from bot.run.commands import Answer, Approve, Asking, Command, answer
+from bot.run.answering import Answer, Asking, answer
+from bot.run.commands import Approve, Command
 from bot.run.decide import Decision as Next
 from bot.run.decide import decide, why_stop
 from bot.run.fold import evolve
@@ -139,8 +140,8 @@ class Play:
         """Appends all of them and what follows from them, or none: then why."""
         run, moments = self.run, []
         for e in events:
-            if why := refused(run, e):
-                return why
+            if no := refused(run, e):
+                return no.text
             stored = encode_decode(e)
             after = evolve(run, stored, self.now)
             moments.append(Moment(run, stored, after))

@@ -19,6 +19,7 @@ from bot.contract import Change, Edit, Json
 from bot.plan.model import REF, Choice, Condition, Decision, OnFail, Plan, StepSpec
 from bot.policy import Actor, Gate, Person, Refusal, Vote, may_vote
 from bot.ports import Blob, Where
+from bot.run import answering
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.decide import finished
@@ -324,8 +325,8 @@ def any_command(run: Run, r: Random, now: float) -> tuple[Person, c.Command]:
         found = [x for x in found if not isinstance(x, c.Abort | c.Skip | c.Close)]
     command, people = r.choice(found), r.sample(PEOPLE, len(PEOPLE))
     if r.random() < 0.7:
-        asking = ((p, c.Asking(p, "test", PEOPLE, now, "p")) for p in people)
-        able = [p for p, a in asking if isinstance(c.answer(run, command, a), c.Answer)]
+        asking = ((p, answering.Asking(p, "test", PEOPLE, now, "p")) for p in people)
+        able = [p for p, a in asking if isinstance(answering.answer(run, command, a), answering.Answer)]
         return next(iter(able), people[0]), command
     return people[0], command
 

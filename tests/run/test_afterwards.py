@@ -24,7 +24,8 @@ from bot.run.commands import (
     Undo,
 )
 from bot.telling.by_hand import by_hand, in_words
-from bot.telling.view import status, text, view
+from bot.telling.plain import text
+from bot.telling.view import status, view
 from tests.run.harness import ANA, BEN, CHO, DAN, KIM, Play, act, check, gate, plan, undo
 
 DAY = 86400.0

@@ -8,21 +8,10 @@ from bot.plan.model import REF, Choice
 from bot.policy import Actor, Gate, Refusal, Requirement
 from bot.ports import Blob
 from bot.run import events as ev
-from bot.run.commands import (
-    Agree,
-    Answer,
-    Approve,
-    Asking,
-    BreakGlass,
-    Decline,
-    Resume,
-    Retarget,
-    Retry,
-    Skip,
-    Stop,
-    answer,
-)
-from bot.telling.view import text, view
+from bot.run.answering import Answer, Asking, answer
+from bot.run.commands import Agree, Approve, BreakGlass, Decline, Resume, Retarget, Retry, Skip, Stop
+from bot.telling.plain import text
+from bot.telling.view import view
 from tests.run.harness import (
     ANA,
     APPROVER,

@@ -12,7 +12,8 @@ from bot.plan.model import REF, Condition
 from bot.policy import Actor
 from bot.run import events as ev
 from bot.run.commands import Accept, Adopt, Agree, Retry, Skip
-from bot.telling.view import text, view
+from bot.telling.plain import text
+from bot.telling.view import view
 from tests.run.harness import ANA, CHO, DAN, T0, Outcome, Play, act, ask, check, gate, plan, undo, watch
 
 

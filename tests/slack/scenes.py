@@ -10,10 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import actions
+import checks
 from bot.catalogue import Channels, Crew, Release, Role
-from bot.contract import Change, Edit, Effect, Fact, Json, Receipt, Status, Verdict
+from bot.contract import Action, Change, Edit, Effect, Fact, Json, Receipt, Status, Verdict
+from bot.handlers.registry import Registry
 from bot.plan.model import REF, Choice, Decision, Plan, StepSpec
 from bot.policy import Actor, Gate, Person, Refusal, Requirement
+from bot.run import answering
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.state import new_run
@@ -51,8 +55,13 @@ DBA = Gate((Requirement("dba"),))
 BOTH = Gate((Requirement("dba"), Requirement("approver")), typed_phrase=True)
 
 
+REGISTRY = Registry.discover(actions, checks, entry_points=False)
+
+
 def _step(id: str, title: str, track: str, uses: str, *after: str, **spec: Any) -> StepSpec:
-    return StepSpec(id, title, track, spec.pop("kind", "action"), uses, {}, after, **spec)
+    handler = REGISTRY.get(uses)
+    duties = tuple(sorted(handler.duties)) if isinstance(handler, Action) else ()
+    return StepSpec(id, title, track, spec.pop("kind", "action"), uses, {}, after, duties=duties, **spec)
 
 
 def shop_plan() -> Plan:
@@ -151,12 +160,12 @@ class Tape(Play):
         self.run = replace(new_run("shop-1f"), head="7c1e90ab" * 8)
         assert self.write(created) is None
 
-    def say(self, person: Person, command: c.Command) -> c.Answer | Refusal:
+    def say(self, person: Person, command: c.Command) -> answering.Answer | Refusal:
         """One person's command, carried out."""
-        asking = c.Asking(person, "slack", PEOPLE, self.now, f"p{len(self.said)}")
-        found = c.answer(self.run, command, asking)
-        self.said.append((command, isinstance(found, c.Answer)))
-        if isinstance(found, c.Answer):
+        asking = answering.Asking(person, "slack", PEOPLE, self.now, f"p{len(self.said)}")
+        found = answering.answer(self.run, command, asking)
+        self.said.append((command, isinstance(found, answering.Answer)))
+        if isinstance(found, answering.Answer):
             assert self.write(*found.events) is None
         return found
 

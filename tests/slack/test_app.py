@@ -23,6 +23,7 @@ from bot.settings import Settings
 from bot.slack.draw.press import Press
 from bot.slack.hear.app import PATH
 from bot.slack.hear.places import Places
+from tests.run.rewording import WORDS, reworded
 from tests.slack.acting import opened, press, started, told
 from tests.slack.conftest import HERE, HERE_ID, IDS, OPENING, Desk, both
 
@@ -463,7 +464,7 @@ async def test_a_debt_is_handed_to_a_person_until_a_time(desk: Desk) -> None:
     await desk.slash("ana", "hand-over quiesce")
     form = await desk.form("ana", "becomes somebody's")
     seen = await desk.workspace.driver.submit(
-        "ana", {"person": IDS["cho"], "reason": "after lunch"}, modal=form, patience=5
+        "ana", {"to": IDS["cho"], "reason": "after lunch"}, modal=form, patience=5
     )
     assert seen.ok, seen
     run = await desk.until(lambda r: r.debts["quiesce"].owner)
@@ -472,6 +473,26 @@ async def test_a_debt_is_handed_to_a_person_until_a_time(desk: Desk) -> None:
     assert "Go read-only is in place" in said and "@cho sees to it until" in said and IDS["cho"] not in said
     assert f"/rollback restore {run.id} quiesce because ..." in said and "rollback-bot" not in said
     assert "Nothing is in place" in (await desk.slash("cho", "debts billing")).text
+
+
+async def test_what_is_wrong_with_a_form_stands_under_its_field_whatever_the_words_are(desk: Desk) -> None:
+    card = await started(desk)
+    desk.shop.break_next(Broken(next=99, method="PUT", path="/release", status=422, serve=False))
+    await desk.click("cho", card, "Bring the backend back")
+    await desk.until(lambda r: r.debts and r.halted)
+    submit = desk.workspace.driver.submit
+    with reworded():
+        await desk.slash("ana", "shop to 2.4.0")
+        form = await desk.form("ana", "Reason")
+        assert (await submit("ana", {"Reason": "no"}, modal=form)).errors == {"reason": WORDS}
+        await desk.slash("ana", "skip")
+        form = await desk.form("ana", "left out")
+        assert (await submit("ana", {form.inputs[0]: "Switch the release", "reason": "-"}, modal=form)).errors == {
+            "reason": WORDS
+        }
+        await desk.slash("ana", "offer")
+        form = await desk.form("ana", "command once they take it")
+        assert (await submit("ana", {"to": IDS["fay"]}, modal=form)).errors == {"to": WORDS}
 
 
 # -- trouble -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bot.slack.draw.press import AT_ONCE, IN_MODAL, NotOurs, Press, block_id, pressed
+from bot.run.commands import TABLE
+from bot.slack.draw.press import ASKS, NotOurs, Press, block_id, pressed
 from bot.slack.hear import payloads, slash
 from bot.slack.hear.modals import Form
 from bot.words import Unclear
@@ -60,7 +61,7 @@ def test_any_words_are_understood_or_refused_with_a_guess(text: str) -> None:
         assert "/rollback" in str(e) or "Services are" in str(e)
         assert len(str(e)) < 600
         return
-    assert found.do == "open" or found.do in dict.fromkeys([*slash._VERBS])
+    assert found.do == "open" or found.do in slash._TYPED
 
 
 @given(JUNK)
@@ -80,7 +81,9 @@ def test_any_value_of_a_button_reads_back_or_is_none_of_ours(value: str, block: 
             read()
 
 
-@given(st.sampled_from([*AT_ONCE, *IN_MODAL]), st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True))
+@given(
+    st.sampled_from([*TABLE, *(f"{ASKS}{do}" for do in TABLE)]), st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True)
+)
 def test_every_press_of_ours_reads_back(do: str, subject: str) -> None:
     press = Press(do, "shop-587df8", subject, "0" * 12)
     assert pressed(press.value, block_id("root", press.run)) == press

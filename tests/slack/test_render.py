@@ -81,7 +81,7 @@ Decision 2 of 3: Bring the backend back
     `config/PAY_URL` https://new?a=1&b=2 → https://old
 Reversible.
 Asked: an approver, not @ana.
-[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Skip one of them… · Break glass… · Abort… )\
+[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Break glass… · Abort… )\
 """)
 
 
@@ -245,7 +245,7 @@ Changed since it was looked at. No longer valid: the approval of @cho. What diff
     `config/PAY_URL` https://new?a=1&b=2 → https://old
 Reversible.
 Asked: an approver, not @ana.
-[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Skip one of them… · Break glass… · Abort… )\
+[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Break glass… · Abort… )\
 """)
 
 
@@ -255,7 +255,7 @@ Deploy 2.4.0 stopped at 14:08 UTC: 1 of 6 pods ready after 5 min; last event: Im
 What is true now: `eu-1/shop-api/image` is sha256:77aa; `eu-1/shop-api/ready` is 5 of 6 run 2.4.1.
 Still in place: Freeze deployments and Pause workers.
 Next: Renew the pull secret.
-[ Try again ] [ Skip… ] ( ⋯ Undo this step… · It was done by hand… · Another release… · Abort… )\
+[ Try again ] ( ⋯ Undo this step… · It was done by hand… · Another release… · Abort… )\
 """)
 
 
@@ -570,7 +570,7 @@ Deploy 2.4.0: back to 2.4.1
     `{eu-1,us-1}/shop-api/image` sha256:9f3c → sha256:77aa
 Reversible.
 Asked: an approver, not @ana.
-[ Undo: Deploy 2.4.0 ] [ Not now ] ( ⋯ Show commands · Skip… · Break glass… · Abort… )\
+[ Undo: Deploy 2.4.0 ] [ Not now ] ( ⋯ Show commands · Break glass… · Abort… )\
 """)
 
 
@@ -589,7 +589,7 @@ Decision 2 of 3: Bring the backend back
 Reversible.
 Asked: an approver, not @ana.
 Nobody can pass this at the moment: needs an approver; found 0 of 1 approver. Break-glass is possible.
-[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Skip one of them… · Break glass… · Abort… )\
+[ Bring the backend back ] [ Not now ] ( ⋯ Show commands · Break glass… · Abort… )\
 """)
 
 
@@ -643,7 +643,7 @@ def test_a_message_is_complete_in_its_text() -> None:
     `config/PAY_URL` https://new?a=1&amp;b=2 → https://old
 Reversible.
 Asked: an approver, not @ana.
-To press: Bring the backend back · Not now · Show commands · Skip one of them… · Break glass… · Abort…\
+To press: Bring the backend back · Not now · Show commands · Break glass… · Abort…\
 """)
 
 
@@ -802,7 +802,9 @@ def test_who_has_to_give_something_back_is_named_in_a_status() -> None:
 def test_the_end_says_who_refuses_what_may_not_come_back() -> None:
     tape = scenes.verified()
     thaw = tape.run.steps["thaw"]
-    banned = replace(thaw, spec=replace(thaw.spec, id="ban", kind="action", uses="release.ban", undo=None))
+    banned = replace(
+        thaw, spec=replace(thaw.spec, id="ban", kind="action", uses="release.ban", undo=None, duties=("ban",))
+    )
     steps = {**tape.run.steps, "ban": banned}
     assert tape.run.created is not None
 

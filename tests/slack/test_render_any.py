@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -11,17 +11,21 @@ from hypothesis import given, settings
 from bot.catalogue import Channels, Release, Role
 from bot.contract import Change, Edit, Effect, Fact, Json
 from bot.playground.workspace.blockkit import refuse_message
-from bot.policy import Actor
+from bot.policy import Actor, Person
+from bot.run.answering import Answer, Asking, answer, may
+from bot.run.commands import TABLE
 from bot.run.state import Halt, Run
 from bot.slack.draw import blocks
 from bot.slack.draw.post import Message, Post, Screen
-from bot.slack.draw.press import AT_ONCE, IN_MODAL, Press, pressed
+from bot.slack.draw.press import LOOKS, OF_A_DECISION, Press, pressed
 from bot.slack.draw.screen import screen
+from bot.slack.hear import modals
 from bot.store.rows import Notice, Progress
 from bot.telling.eta import Eta
-from tests.run.harness import Play
+from tests.run.harness import PEOPLE, Play
 from tests.run.stories import Story, moves, stories
 from tests.slack.scenes import CHANNELS, ROLES, SCENES, Tape
+from tests.slack.scenes import PEOPLE as TEAM
 
 SHOWN = ("text", "title")
 
@@ -44,15 +48,15 @@ def texts(value: Json | Mapping[str, Json]) -> Iterator[str]:
             yield from texts(v)
 
 
-def must_be_fine(run: Run, s: Screen) -> None:
+def must_be_fine(run: Run, s: Screen, people: Sequence[Person] = PEOPLE) -> None:
     slots = [p.slot for p in s.posts]
     assert len(set(slots)) == len(slots)
     assert all(not p.under or p.under in slots for p in s.posts)
     for p in s.posts:
-        _must_be_fine(run, p)
+        _must_be_fine(run, p, people)
 
 
-def _must_be_fine(run: Run, p: Post) -> None:
+def _must_be_fine(run: Run, p: Post, people: Sequence[Person]) -> None:
     m = p.message
     refusal = refuse_message([dict(b) for b in m.blocks])
     assert refusal is None, f"{p.slot}: {refusal}"
@@ -65,10 +69,28 @@ def _must_be_fine(run: Run, p: Post) -> None:
     assert len({(value, block) for _, value, block in found}) == len(found), p.slot
     for label, value, block in found:
         press = pressed(value, block)
-        assert press.run == run.id and press.do in {**AT_ONCE, **IN_MODAL}
-        assert label.endswith("…") == (press.do in IN_MODAL), f"{p.slot}: {label} {press}"
+        assert press.run == run.id and press.command in {*TABLE, *LOOKS, OF_A_DECISION}
+        assert label.endswith("…") == press.asks, f"{p.slot}: {label} {press}"
+        assert not people or _somebody_can(run, press, people), f"{p.slot}: {label} is refused to everybody"
         assert run.open or _still_open(run, press), f"{p.slot}: {label} on an ended run"
     assert not (p.fixed and found), f"{p.slot} is fixed and has buttons that nobody takes away"
+
+
+def _somebody_can(run: Run, press: Press, people: Sequence[Person]) -> bool:
+    """Whether anybody who presses this, and says what its form asks, is answered other than by a refusal."""
+    do, subject = press.command, press.subject
+    if do in LOOKS:
+        return True
+    if do == OF_A_DECISION:
+        members = (s.spec.id for s in run.members(subject))
+        return any(_somebody_can(run, Press("ask-skip", run.id, i), people) for i in members)
+    asking = [Asking(p, "slack", people, run.at, "p99") for p in people]
+    if not TABLE[do].of_run:
+        return any(may(run, do, "", a) is None for a in asking)
+    said = {"phrase": run.phrase(subject) if subject in run.asked else "", "reason": "because of this",
+            "until": run.at + 60}  # fmt: skip
+    commands = [modals.build(do, subject or "9.9", card=press.card, to=p.id, **said) for p in people]  # type: ignore[arg-type]
+    return any(isinstance(answer(run, c, a), Answer) for c in commands for a in asking)
 
 
 def _still_open(run: Run, press: Press) -> bool:
@@ -116,7 +138,7 @@ def test_every_scene_can_be_shown(scene: object) -> None:
     assert callable(scene)
     tape = scene()
     assert isinstance(tape, Tape)
-    must_be_fine(tape.run, tape.screen())
+    must_be_fine(tape.run, tape.screen(), TEAM)
 
 
 # -- hostile and huge ------------------------------------------------------------------------------------------------
@@ -179,7 +201,7 @@ def _must_stay_whole(said: Run, text: str) -> None:
     progress = {i: Progress(run.id, i, text, 1, 2, run.at) for i in run.steps}
     notices = [Notice(run.id, "n", "#edge", text, run.at)]
     found = shown(run, run.at, progress=progress, notices=notices)
-    must_be_fine(run, found)
+    must_be_fine(run, found, ())  # whoever they are called by now, nobody of them may
     for p in found.posts:
         assert "<!channel>" not in p.message.text and "<https" not in p.message.text
         assert not any(
@@ -202,7 +224,7 @@ def test_where_it_was_asked_for_comes_before_the_catalogue() -> None:
 def test_roles_without_people_are_called_by_nobody() -> None:
     tape = SCENES[2]()
     found = screen(tape.run, now=tape.now, channels=CHANNELS, roles={"dba": Role("dba")})
-    must_be_fine(tape.run, found)
+    must_be_fine(tape.run, found, TEAM)
 
 
 def test_messages_of_the_same_run_are_the_same_bytes() -> None:

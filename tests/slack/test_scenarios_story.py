@@ -243,7 +243,7 @@ async def test_an_abort_ends_with_its_debt_handed_over_by_button(desk: Desk) -> 
     card = await desk.button("Hand over")
     await desk.click("ana", card, "Hand over…")
     form = await desk.form("ana", "becomes somebody's")
-    values = {"person": IDS["cho"], "reason": "after lunch"}
+    values = {"to": IDS["cho"], "reason": "after lunch"}
     assert (await desk.workspace.driver.submit("ana", values, modal=form, patience=5)).ok
     run = await desk.until(lambda r: r.closed)
     assert run.debts["quiesce"].owner == IDS["cho"]

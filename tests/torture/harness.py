@@ -26,11 +26,11 @@ import aiohttp
 import migrations
 from bot.audit import verify
 from bot.catalogue import Release
-from bot.engine.reconciler import impossible
 from bot.plan.model import Plan
 from bot.policy import Actor, Person
 from bot.run import events as ev
-from bot.run.commands import COMMANDS, Command
+from bot.run.answering import COMMANDS
+from bot.run.commands import Command
 from bot.run.state import Run
 from bot.store.log import Store, StoreUnavailable
 from tests.torture.audit import audit
@@ -240,7 +240,7 @@ class Arena:
         """A run of its own service."""
         run, bout = f"run{number}", self.bout
         plan = bout.plans[number] if bout.plans else random_plan(bout.seed, run, bout.size)
-        faults = impossible(plan, CREW, frozenset({ANA.id}))
+        faults = plan.impossible(CREW, frozenset({ANA.id}))
         assert not faults, faults
         created = ev.Created(
             f"service{number}", plan, plan.digest, Release("2.4.1"), Release("2.4.0"), "checkout fails",

@@ -31,7 +31,7 @@ from bot.policy import Refusal
 from bot.ports import Blob, Ports, Record
 from bot.redaction.redactor import Redactor
 from bot.run import events as ev
-from bot.run.commands import COMMANDS
+from bot.run.answering import COMMANDS
 from bot.run.state import Run
 from bot.store.lease import take
 from bot.store.log import AlreadyOpen, Duplicate

@@ -15,7 +15,6 @@ from random import Random
 
 import pytest
 
-from bot.engine.reconciler import impossible
 from tests.torture.audit import audit
 from tests.torture.controls import CONTROLS, Control, everything
 from tests.torture.crew import CREW
@@ -251,7 +250,7 @@ def test_a_random_plan_can_be_passed_and_is_the_same_again(seed: int) -> None:
     plan = random_plan(seed, "run0")
     assert plan == random_plan(seed, "run0")
     assert len(plan.by_id) == len(plan.steps) >= 6
-    assert impossible(plan, CREW, frozenset({"ana"})) == {}
+    assert plan.impossible(CREW, frozenset({"ana"})) == {}
 
 
 def test_mines_lie_at_every_kind_of_edge() -> None:

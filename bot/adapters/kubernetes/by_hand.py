@@ -20,7 +20,7 @@ from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES
 from bot.contract import Edit
 from bot.ports import Json
 from bot.ports.gitops import AUTOMATED
-from bot.ports.kubernetes import FLUX, Place
+from bot.ports.kubernetes import FLUX, IMAGE, Place
 
 PATIENCE = "10m"
 """How long a rollout is waited for."""
@@ -62,7 +62,7 @@ def _object(place: Place, wanted: Mapping[str, Json], start: list[str], me: str)
         yield put if made is not None else shlex.join([*start, "delete", _typed(place), "--ignore-not-found"])
         return
     env = {k: v for k, v in wanted.items() if k.startswith("env/")}
-    images = {k: v for k, v in wanted.items() if k.startswith("image/")}
+    images = {k: v for k, v in wanted.items() if k.startswith(IMAGE)}
     template = {k: v for k, v in wanted.items() if k.startswith(TEMPLATE)}
     taken = {*env, *images, *template, "replicas"}
     rest = {k: v for k, v in wanted.items() if k not in taken}

@@ -25,7 +25,7 @@ from bot.adapters.kubernetes.connection import Body
 from bot.adapters.kubernetes.owned import owned
 from bot.adapters.kubernetes.progress import progress
 from bot.ports import Json
-from bot.ports.kubernetes import FLUX, Kind, Place, Thing, Writer
+from bot.ports.kubernetes import FLUX, IMAGE, Kind, Place, Thing, Writer
 
 Operation = dict[str, Any]
 """One operation of RFC 6902."""
@@ -135,7 +135,7 @@ def _fields(kind: Kind, body: Body) -> Iterator[tuple[str, Json]]:
 def _container(path: Path, container: Body) -> Iterator[tuple[str, Json]]:
     """Its image, its variables and their order, the rest key by key; and all of it, for one that comes or goes."""
     name = container["name"]
-    yield f"image/{name}", container.get("image", "")
+    yield f"{IMAGE}{name}", container.get("image", "")
     env = container.get("env") or ()
     for variable in env:
         yield f"env/{name}/{variable['name']}", _value(variable)
@@ -361,8 +361,8 @@ def command(context: str, namespace: str, target: str, thing: Thing, wanted: Map
     """What a person would have typed for these changes."""
     start = ["kubectl", "--context", context, "-n", namespace]
     changed = {name: value for name, value in wanted.items() if thing.fields.get(name) != value}
-    if changed and all(name.startswith("image/") for name in changed):
-        images = (f"{name.removeprefix('image/')}={value}" for name, value in changed.items())
+    if changed and all(name.startswith(IMAGE) for name in changed):
+        images = (f"{name.removeprefix(IMAGE)}={value}" for name, value in changed.items())
         return shlex.join([*start, "set", "image", target, *images])
     if changed.keys() == {"replicas"} and changed["replicas"] is not None:
         return shlex.join([*start, "scale", target, f"--replicas={changed['replicas']}"])

@@ -148,22 +148,30 @@ def preformatted(text: str, most: int, rest: str) -> Piece:
     return {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [_leaf(text or " ")]}]}
 
 
-def button(label: str, press: Press, style: Literal["primary", "danger"] | None = None) -> Piece:
-    """A button; its label ends with an ellipsis where something is asked first."""
-    piece: Piece = {"type": "button", "text": _named(label), "action_id": press.action}
+def button(label: str, press: Press | None, style: Literal["primary", "danger"] | None = None) -> Piece | None:
+    """A button; its label ends with an ellipsis where something is asked first. None where nothing can be pressed."""
+    if press is None:
+        return None
+    piece: Piece = {"type": "button", "text": _named(_asking(label, press)), "action_id": press.action}
     piece["value"] = press.value
     return {**piece, "style": style} if style else piece
 
 
-def menu(entries: Sequence[tuple[str, Press]], key: str = "") -> Piece | None:
-    """The overflow menu; None where nothing is left to offer. key: tells it from others in the same block."""
+def menu(entries: Sequence[tuple[str, Press | None]], key: str = "") -> Piece | None:
+    """The overflow menu of what can be pressed; None where nothing can. key: tells it from others in its block."""
     options: list[Json] = [
-        {"text": _named(label), "value": press.value} for label, press in entries if len(press.value) <= OPTION_VALUE
+        {"text": _named(_asking(label, press)), "value": press.value}
+        for label, press in entries
+        if press is not None and len(press.value) <= OPTION_VALUE
     ]
     if not options:
         return None
     name = f"{ACTION}:{MORE}:{key}" if key else f"{ACTION}:{MORE}"
     return {"type": "overflow", "action_id": name, "options": options[:OPTIONS]}
+
+
+def _asking(label: str, press: Press) -> str:
+    return f"{label.removesuffix(ELLIPSIS)}{ELLIPSIS}" if press.asks else label
 
 
 def actions(name: str, run: str, *elements: Piece | None) -> list[Piece]:

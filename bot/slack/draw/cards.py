@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from bot.policy import APPROVER, COMMANDER, Gate, missing
 from bot.run.afterwards import Leftover, leftovers
 from bot.run.decide import working_days
+from bot.run.possible import why_not
 from bot.run.state import Asked, Debt, PastHalt, PastProposal, Proposal, Review, Run, Step, Succession
 from bot.slack.draw.blocks import (
     Mrkdwn,
@@ -44,14 +45,11 @@ from bot.slack.draw.phrases import (
     who,
 )
 from bot.slack.draw.post import Message
-from bot.slack.draw.press import Press
 from bot.slack.truth import stays, true_now
-from bot.telling import view
+from bot.telling import remains, times, view
 
 DEBTS = 12
 """Debts that one card takes; the rest follows when these are settled."""
-TO_ACCEPT = ("check", "left")
-"""Causes of a halt that can be accepted as they are."""
 
 
 # -- halts -------------------------------------------------------------------------------------------------------------
@@ -77,7 +75,7 @@ def halt(scene: Scene, h: PastHalt, slot: str) -> Message:
     held = Mrkdwn("Nothing else starts meanwhile.") if s.spec.on_fail == "halt" else Mrkdwn("")
     return message(
         section(joined([fit(head, 900), told, fit(debts(scene), 600), hint, held])),
-        *actions(slot, run.id, *_ways_out(run, s)),
+        *actions(slot, run.id, *_ways_out(scene, s)),
     )
 
 
@@ -101,24 +99,21 @@ def _deciders(run: Run, s: Step) -> list[str]:
     return sorted(gate.roles - {COMMANDER}) if gate is not None else [APPROVER]
 
 
-def _ways_out(run: Run, s: Step) -> Iterator[Piece | None]:
-    id, cause = s.spec.id, s.halt.cause if s.halt else ""
-    again = not run.aborted or s.undoing
-    if again:
-        yield button("Try again", Press("retry", run.id, id), "primary")
+def _ways_out(scene: Scene, s: Step) -> Iterator[Piece | None]:
+    run, id = scene.run, s.spec.id
+    yield button("Try again", scene.press("retry", id), "primary")
     if run.aborted:
         return
-    away = sorted(set(s.halt.parts) - run.left_out) if s.halt is not None else []
-    yield from (button(f"Go on without {p}…", Press("ask-without", run.id, p)) for p in away[:1])
-    skip, accept = ("Skip…", Press("ask-skip", run.id, id)), ("Accept…", Press("ask-accept", run.id, id))
-    more = [skip] if cause in TO_ACCEPT else []
-    yield button(*(accept if cause in TO_ACCEPT else skip))
-    if s.made is not None and s.made.reversible and not s.undoing:
-        more.append(("Undo this step…", Press("ask-undo", run.id, id)))
-    if s.spec.changes:
-        more.append(("It was done by hand…", Press("ask-adopt", run.id, id)))
-    more.append(("Another release…", Press("ask-retarget", run.id)))
-    more.append(("Abort…", Press("ask-abort", run.id)))
+    away = sorted(s.halt.parts) if s.halt is not None else []
+    yield from (button(f"Go on without {p}", scene.press("without", p)) for p in away[:1])
+    skip, accept = ("Skip", scene.press("skip", id)), ("Accept", scene.press("accept", id))
+    first, *more = [entry for entry in (accept, skip) if entry[1] is not None] or [skip]
+    yield button(*first)
+    if not s.undoing:
+        more.append(("Undo this step", scene.press("undo", id)))
+    more.append(("It was done by hand", scene.press("adopt", id)))
+    more.append(("Another release", scene.press("retarget")))
+    more.append(("Abort", scene.press("abort")))
     yield menu(more)
 
 
@@ -143,7 +138,7 @@ def glass(scene: Scene, a: Asked, title: str) -> Message:
     """Everybody hears that a gate was opened by one person."""
     run, at = scene.run, a.decided or scene.run.at
     name = f"{title} ({a.spec.option})" if a.spec.option else title
-    by = mark("{}{}", who(a.glass), view.newcomer(a.glass_young))
+    by = mark("{}{}", who(a.glass), times.newcomer(a.glass_young))
     head = mark("*Break-glass* in {}: {} opened *{}* alone at {}.", view.title(run), by, name, when(at))
     why = mark("Reason: {}", sentence(cut(a.taken, 600)))
     review = mark("To be reviewed by {} at the latest.", _working_days(at, 2))
@@ -166,9 +161,11 @@ def proposed(scene: Scene, p: Proposal) -> Message:
     others = "" if p.gate.self_approval else f", not {barred(scene.run)}"
     if p.step and not scene.run.steps[p.step].open:
         return message(section(joined([fit(text, 1_500), Mrkdwn("No longer possible: the step has ended.")])))
-    press = Press("agree", scene.run.id, p.id)
+    press = scene.press("agree", p.id)
+    no = why_not(scene.run, "agree", p.id)
+    wait = mark(" Not possible now: {}.", no.text) if no is not None else Mrkdwn("")
     return message(
-        section(joined([fit(text, 1_500), mark("Asked: {}{}.{}", needs, others, given)])),
+        section(joined([fit(text, 1_500), mark("Asked: {}{}.{}{}", needs, others, given, wait)])),
         *actions(f"proposal.{p.id}", scene.run.id, button("Agree", press, "primary")),
     )
 
@@ -207,23 +204,24 @@ def owed(scene: Scene) -> Message:
     if not run.debts:
         rest = "Nothing is left in place." if not left else "Nothing is paused or held any more."
         done = mark("*Aborted* by {}. {}", by, rest)
-        return message(section(fit(done, 1_500)), *_left(run, left))
+        return message(section(fit(done, 1_500)), *_left(scene, left))
     todo = "No new step starts. Restore each of these, or hand it over:" if run.open else "What was left in place:"
     blocks = [section(mark("*Aborted* by {}. {}", by, todo))]
     every = list(run.debts.values())
     for d in every[:DEBTS]:
-        blocks += [section(fit(_debt(scene, d), 600)), *_settle(run, d)]
+        blocks += [section(fit(_debt(scene, d), 600)), *_settle(scene, d)]
     if len(every) > DEBTS:
         blocks.append(section(mark("and {} more; they follow when these are settled", len(every) - DEBTS)))
-    return message(*blocks, *_left(run, left))
+    return message(*blocks, *_left(scene, left))
 
 
-def _left(run: Run, left: Sequence[Leftover]) -> Iterator[Piece]:
+def _left(scene: Scene, left: Sequence[Leftover]) -> Iterator[Piece]:
     """What stays changed, each with its undo."""
+    run = scene.run
     for x in left[:DEBTS]:
         yield section(fit(mark("*Stays changed:* {}.", stays(run, x)), 1_200))
         if x.reversible and not run.steps[x.step].undoing:
-            yield from actions(f"left.{x.step}", run.id, button("Undo…", Press("ask-undo", run.id, x.step)))
+            yield from actions(f"left.{x.step}", run.id, button("Undo", scene.press("undo", x.step)))
     if len(left) > DEBTS:
         yield section(mark("and {} more: `rollback-bot show {}`", len(left) - DEBTS, run.id))
 
@@ -233,8 +231,8 @@ def overdue(scene: Scene, d: Debt) -> Message:
     run = scene.run
     until = when(d.until, day=True) if d.until is not None else Mrkdwn("now")
     text = mark("{}: *{}* of {} was to be given back by {}.", person(d.owner), scene.title(d.step), run.service, until)
-    press = button("Restore…", Press("ask-restore", run.id, d.step), "primary")
-    later = button("Hand over…", Press("ask-hand-over", run.id, d.step))
+    press = button("Restore", scene.press("restore", d.step), "primary")
+    later = button("Hand over", scene.press("hand-over", d.step))
     return message(section(joined([text, mark("In place since {}.", when(d.since, day=True))], " ")),
                    *actions(f"overdue.{d.step}", run.id, press, later))  # fmt: skip
 
@@ -276,8 +274,8 @@ def doubted(scene: Scene) -> Message:
 def to_review(scene: Scene, r: Review) -> Message:
     """Reminds those who review broken glass."""
     called = scene.call([APPROVER, COMMANDER], True)
-    press = button("Reviewed…", Press("ask-review", scene.run.id, r.decision), "primary")
-    text = joined([called, escape(stopped(view.review(scene.run, r)))], ": ")
+    press = button("Reviewed", scene.press("review", r.decision), "primary")
+    text = joined([called, escape(stopped(remains.review(scene.run, r)))], ": ")
     return message(section(fit(text, 1_500)), *actions(f"review.{r.decision}", scene.run.id, press))
 
 
@@ -295,14 +293,12 @@ def _debt(scene: Scene, d: Debt) -> Mrkdwn:
     return joined([line, Mrkdwn("Being restored.") if s.undoing and s.open else Mrkdwn("")])
 
 
-def _settle(run: Run, d: Debt) -> list[Piece]:
-    s = run.steps[d.step]
-    if d.owner and run.open:
+def _settle(scene: Scene, d: Debt) -> list[Piece]:
+    if d.owner and scene.run.open:
         return []
-    restore = button("Restore…", Press("ask-restore", run.id, d.step), "primary")
-    busy = s.undoing and s.open and s.halt is None
-    hand_over = button("Hand over…", Press("ask-hand-over", run.id, d.step))
-    return actions(f"debts.{d.step}", run.id, None if busy else restore, hand_over)
+    restore = button("Restore", scene.press("restore", d.step), "primary")
+    hand_over = button("Hand over", scene.press("hand-over", d.step))
+    return actions(f"debts.{d.step}", scene.run.id, restore, hand_over)
 
 
 # -- command -----------------------------------------------------------------------------------------------------------
@@ -318,6 +314,6 @@ def succession(scene: Scene, s: Succession, slot: str) -> Message:
     offered = mark("*{} offers command* to {} at {}.", who(s.by), person(s.to), when(s.at))
     if not run.open or run.offered != s.to or s is not run.successions[-1]:
         return message(section(joined([offered, Mrkdwn("No longer offered.")], " ")))
-    take = button("Take command", Press("take", run.id), "primary")
+    take = button("Take command", scene.press("take"), "primary")
     still = mark("Until then {} commands.", who(run.commander))
     return message(section(joined([offered, still], " ")), *actions(slot, run.id, take))

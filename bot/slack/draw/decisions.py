@@ -29,8 +29,8 @@ from bot.slack.draw.blocks import (
 )
 from bot.slack.draw.phrases import Scene, barred, because, listed, needed, outcome, sentence, who
 from bot.slack.draw.post import Message
-from bot.slack.draw.press import Press
-from bot.telling import view
+from bot.slack.draw.press import ASKS, OF_A_DECISION, Press
+from bot.telling import times, view
 
 CHANGES_TEXT = 7_500
 """Characters of all changes on a card; what is cut can be had by a preview."""
@@ -158,7 +158,7 @@ def _said(c: Card) -> Mrkdwn:
     for a in c.open:
         way = f" to {a.spec.option}" if a.spec.choice else ""
         lines += [
-            mark("Yes{} from {} ({}) at {}.", way, who(v.by), view.seat(v.role, v.young), when(v.at)) for v in a.votes
+            mark("Yes{} from {} ({}) at {}.", way, who(v.by), times.seat(v.role, v.young), when(v.at)) for v in a.votes
         ]
         lines += [mark("{} said not now at {}{}", who(by), when(at), because(why)) for by, why, at in a.declined[-3:]]
     return joined(lines)
@@ -194,42 +194,38 @@ def _advice(scene: Scene, c: Card) -> Mrkdwn:
 
 
 def _buttons(scene: Scene, c: Card) -> Iterator[Piece | None]:
-    run = scene.run
-    yes = [(a, *_yes(scene, a)) for a in c.open if a.spec.gate is not None]
+    yes = [(a, _label(a), scene.press("approve", a.spec.name)) for a in c.open if a.spec.gate is not None]
+    yes = [x for x in yes if x[2] is not None]
     for a, label, press in yes[:2]:
         drastic = not all(x.reversible for x in scene.changes[a.spec.name])
         yield button(label, press, "danger" if drastic else "primary" if len(yes) == 1 else None)
     rest = [(label, press) for _, label, press in yes[2:]]
-    not_now = ("Not now", Press("decline", run.id, yes[0][0].spec.name)) if yes else None
-    if len(yes) == 1 and not_now:
-        yield button(not_now[0], not_now[1])
-    elif not_now:
-        rest.append(not_now)
+    not_now = scene.press("decline", yes[0][0].spec.name) if yes else None
+    if len(yes) == 1:
+        yield button("Not now", not_now)
+    else:
+        rest.append(("Not now", not_now))
     glass = [
-        (f"Break glass{f': {a.spec.option}' if a.spec.choice else ''}…",
-         Press("ask-break-glass", run.id, a.spec.name, run.card(a.spec.name)))
+        (f"Break glass{f': {a.spec.option}' if a.spec.choice else ''}", scene.press("break-glass", a.spec.name))
         for a, _, _ in yes
-    ]  # fmt: skip
-    commands = ("Show commands", Press("commands", run.id, yes[0][0].spec.name if len(yes) == 1 else c.name))
-    yield menu([*rest, *([commands] if len(yes) < 3 else []), *_skip(scene, c), *glass,
-                ("Abort…", Press("ask-abort", run.id))])  # fmt: skip
+    ]
+    commands = ("Show commands", Press("commands", scene.run.id, yes[0][0].spec.name if len(yes) == 1 else c.name))
+    yield menu([*rest, *([commands] if len(yes) < 3 else []), _skip(scene, c), *glass,
+                ("Abort", scene.press("abort"))])  # fmt: skip
 
 
-def _yes(scene: Scene, a: Asked) -> tuple[str, Press]:
-    typed = a.spec.gate is not None and a.spec.gate.typed_phrase
-    label = (a.spec.option or "").capitalize() if a.spec.choice else a.spec.title
-    card_ = scene.run.card(a.spec.name)
-    press = Press("ask-approve" if typed else "approve", scene.run.id, a.spec.name, card_)
-    return f"{label[:70].removesuffix('…')}{'…' if typed else ''}", press
+def _label(a: Asked) -> str:
+    return ((a.spec.option or "").capitalize() if a.spec.choice else a.spec.title)[:70].removesuffix("…")
 
 
-def _skip(scene: Scene, c: Card) -> list[tuple[str, Press]]:
-    if len(c.ways) > 1:
-        return []
-    steps = [s.spec for s in scene.run.members(c.name) if s.spec.kind != "gate"] if c.name in scene.run.asked else []
+def _skip(scene: Scene, c: Card) -> tuple[str, Press | None]:
+    if len(c.ways) > 1 or c.name not in scene.run.asked:
+        return "Skip", None
+    steps = [s.spec.id for s in scene.run.members(c.name) if s.spec.kind != "gate"]
     if len(steps) == 1:
-        return [("Skip…", Press("ask-skip", scene.run.id, steps[0].id))]
-    return [("Skip one of them…", Press("ask-skip-of", scene.run.id, c.name))] if steps else []
+        return "Skip", scene.press("skip", steps[0])
+    could = any(scene.press("skip", i) for i in steps)
+    return "Skip one of them", Press(f"{ASKS}{OF_A_DECISION}", scene.run.id, c.name) if could else None
 
 
 # -- decided, or not to be decided now ---------------------------------------------------------------------------------
@@ -249,12 +245,12 @@ def _worth(scene: Scene, step: str) -> bool:
 
 def _how(a: Asked) -> Mrkdwn:
     at = when(a.decided or 0.0)
-    after = f" after {view.duration(a.waited)}" if a.waited is not None and a.waited >= 1 else ""
+    after = f" after {times.duration(a.waited)}" if a.waited is not None and a.waited >= 1 else ""
     if a.glass is not None:
-        by = mark("{}{}", who(a.glass), view.newcomer(a.glass_young))
+        by = mark("{}{}", who(a.glass), times.newcomer(a.glass_young))
         return mark("opened alone by {} at {}{} (break-glass){}", by, at, after, because(a.taken))
     if a.votes:
-        voters = listed([mark("{} ({})", who(v.by), view.seat(v.role, v.young)) for v in a.votes])
+        voters = listed([mark("{} ({})", who(v.by), times.seat(v.role, v.young)) for v in a.votes])
         return mark("approved by {} at {}{}", voters, at, after)
     return mark("nobody had to be asked at {}{}", at, because(a.taken))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bot.contract import Json
-from bot.releases.freezes import BAN
 from bot.run.afterwards import leftovers
 from bot.run.rules import moved
 from bot.run.state import Debt, Run, Step
@@ -28,9 +27,8 @@ from bot.slack.draw.blocks import (
 )
 from bot.slack.draw.phrases import Scene, because, listed, recorded, sentence, step_state, unrestored, who, worked
 from bot.slack.draw.post import Message, Upload
-from bot.slack.draw.press import Press
 from bot.slack.truth import stays
-from bot.telling import view
+from bot.telling import remains, times, view
 
 ALT = 1000
 """Characters of what a picture shows, at most."""
@@ -144,7 +142,7 @@ def restored(scene: Scene) -> Message:
     then = "" if run.owed_parts else "; then it counts as verified"
     watch = mark(" Watching until {}{}.", when(until), then) if until is not None else Mrkdwn("")
     took = mark("{} after {}.", view.arrived(run).capitalize(), view.took(run, run.restored or run.at))
-    short = mark("*{}*", sentence(view.partial(run))) if run.owed_parts else Mrkdwn("")
+    short = mark("*{}*", sentence(remains.partial(run))) if run.owed_parts else Mrkdwn("")
     return message(section(joined([short, mark("*{} again.*{}", runs(run), watch), took])))
 
 
@@ -156,16 +154,16 @@ def end(scene: Scene) -> Message:
     verified = outcome == "verified"
     head = mark("*{} and is verified.*", runs(run)) if verified else mark("*{}: {}.*", view.title(run), outcome)
     took = view.took(run, at)
-    times = f"{view.arrived(run).capitalize()} after {took}" if run.restored is not None else f"It took {took}"
+    spent = f"{view.arrived(run).capitalize()} after {took}" if run.restored is not None else f"It took {took}"
     if run.restored is not None and at - run.restored >= 1:
-        times += f", then watched for {view.duration(at - run.restored)}"
+        spent += f", then watched for {times.duration(at - run.restored)}"
     by = mark("Closed by {}{}", who(closed.by), because(closed.note)) if closed and closed.by else Mrkdwn("")
     kept = recorded(scene, run.closed_at) or f"Record: {run.seq} entries, head {run.head[:12] or 'none'}"
     record = mark("{}. `rollback-bot audit {} verify` checks it.", kept, run.id)
     left = [fit(_left(scene), 1_200), *_kept_out(run)]
     beyond = unrestored(run) if moved(run) else Mrkdwn("")
-    lines = [head, mark("{}.", times), fit(_unusual(scene), 1_500), *left, beyond, fit(by, 600), record]
-    return message(section(joined(lines)), *actions("end", run.id, _again(run)))
+    lines = [head, mark("{}.", spent), fit(_unusual(scene), 1_500), *left, beyond, fit(by, 600), record]
+    return message(section(joined(lines)), *actions("end", run.id, _again(scene)))
 
 
 def elsewhere(scene: Scene) -> Message:
@@ -216,7 +214,7 @@ def _kept_out(run: Run) -> Iterator[Mrkdwn]:
     gone = [r.version for r in run.outgoing]
     tried = {r.version for r, _ in run.tried}
     ci = [v for v in gone if v in tried or (verified and run.purpose == "rollback")]
-    step = any(s.spec.uses == BAN and s.end in ("done", "adopted") for s in run.steps.values())
+    step = any("ban" in s.spec.duties and s.end in ("done", "adopted") for s in run.steps.values())
     clusters = [v for v in gone if step and run.kept_out[v]]
     for who_, versions in (
         ("CI and the clusters refuse", [v for v in ci if v in clusters]),
@@ -238,8 +236,6 @@ def owner(scene: Scene, d: Debt) -> Mrkdwn:
     return mark("{} since {}{}.", scene.title(d.step), when(d.since), whose)
 
 
-def _again(run: Run) -> Piece | None:
-    if not moved(run):
-        return None
-    label = "Roll forward again…" if run.purpose == "rollback" else "Take it back again…"
-    return menu([(label, Press("ask-forward", run.id))])
+def _again(scene: Scene) -> Piece | None:
+    label = "Roll forward again" if scene.run.purpose == "rollback" else "Take it back again"
+    return menu([(label, scene.press("forward"))])

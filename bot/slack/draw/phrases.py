@@ -13,11 +13,14 @@ from functools import cached_property
 from bot.catalogue import Role
 from bot.policy import Actor, Gate, missing
 from bot.run.afterwards import leftovers
+from bot.run.commands import TABLE
+from bot.run.possible import Possible, possible
 from bot.run.state import Asked, PastHalt, Proposal, Run, Step
 from bot.slack.draw.blocks import Mrkdwn, fit, group, joined, mark, person, when
+from bot.slack.draw.press import ASKS, Press
 from bot.store.chain import Checkpoint
 from bot.store.rows import Progress
-from bot.telling import view
+from bot.telling import remains, times, view
 from bot.telling.eta import Eta
 
 MENTIONED = 8
@@ -41,6 +44,21 @@ class Scene:
         url = (self.links or {}).get(slot, "")
         return Mrkdwn(f"<{url}|the card>") if url else Mrkdwn("the card is in the thread" if slot != "root" else
                                                               "the card is above")  # fmt: skip
+
+    @cached_property
+    def possible(self) -> frozenset[Possible]:
+        """What can be asked of the run now."""
+        return possible(self.run)
+
+    def press(self, do: str, subject: str = "") -> Press | None:
+        """The press that asks for a command, with the card where it is about a decision; it opens a form first unless
+        the command acts at once. None for what would be refused now."""
+        if Possible(do, subject) not in self.possible:
+            return None
+        gate = self.run.asked[subject].spec.gate if do == "approve" else None
+        asks = not TABLE[do].at_once or (gate is not None and gate.typed_phrase)
+        card = self.run.card(subject) if any(f.name == "card" for f in TABLE[do].fields) else ""
+        return Press(f"{ASKS}{do}" if asks else do, self.run.id, subject, card)
 
     @cached_property
     def steps(self) -> Mapping[str, view.StepView]:
@@ -116,8 +134,8 @@ def listed(words: Sequence[str]) -> Mrkdwn:
 def unrestored(run: Run) -> Mrkdwn:
     """What this does not bring back: one list, on the first card and in the last post. What is told there already by
     name, as changed or owed, is not said twice."""
-    told = {*(view.stays(run, x) for x in leftovers(run)), *(view.owed_part(run, p) for p in run.owed_parts)}
-    found = [what.rstrip(".") for what in view.unrestored(run) if what not in told]
+    told = {*(remains.stays(run, x) for x in leftovers(run)), *(remains.owed_part(run, p) for p in run.owed_parts)}
+    found = [what.rstrip(".") for what in remains.unrestored(run) if what not in told]
     return fit(mark("Not restored by this: {}.", "; ".join(found)), 700) if found else Mrkdwn("")
 
 
@@ -152,11 +170,11 @@ def needed(gate: Gate, asked: Asked) -> str:
 def worked(s: Step) -> str:
     """ " in 48 s", where a step has begun and ended."""
     seconds = s.ended - s.began if s.ended is not None and s.began is not None else 0.0
-    return f" in {view.duration(seconds)}" if seconds >= 1 else ""
+    return f" in {times.duration(seconds)}" if seconds >= 1 else ""
 
 
 def standing_of(scene: Scene, s: Step) -> str:
-    """Its state as one of `view.STATES`; one that is only looked at again stands as it did before."""
+    """Its state in the words of `StepView`; one that is only looked at again stands as it did before."""
     asked = scene.run.decision_of(s)
     again = s.attempt is not None and s.attempt.doing == "plan" and s.change is not None and not s.adopting
     waits = again and asked is not None and asked.opened is not None

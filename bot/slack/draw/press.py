@@ -14,48 +14,26 @@ ACTION = "do"
 """Every action_id of ours is `do:<what>`, so that one listener hears them all."""
 
 
-AT_ONCE: Mapping[str, str] = {
-    "approve": "a decision, with the card that was looked at",
-    "decline": "a decision: not now",
-    "stop": "",
-    "resume": "",
-    "retry": "a halted step",
-    "agree": "a proposal",
-    "take": "command, after it was offered",
+ASKS = "ask-"
+"""Before the word of a command: a form is opened first."""
+LOOKS: Mapping[str, str] = {
     "preview": "every change of the run, only for who asks",
     "steps": "every step and where it stands, only for who asks",
     "commands": "the commands that a decision stands for, only for who asks",
 }
-"""What is done at the click: do -> what its subject is (empty: the run)."""
-IN_MODAL: Mapping[str, str] = {
-    "ask-open": "none: it opens the form for a rollback",
-    "ask-approve": "a decision that wants its phrase typed, with the card that was looked at",
-    "ask-break-glass": "a decision, with the card that was looked at",
-    "ask-skip": "a step",
-    "ask-skip-of": "a decision with several steps, one of which is to be chosen",
-    "ask-accept": "a step",
-    "ask-undo": "a step",
-    "ask-adopt": "a step",
-    "ask-restore": "a debt, by its step",
-    "ask-hand-over": "a debt, by its step",
-    "ask-abort": "",
-    "ask-retarget": "",
-    "ask-replan": "",
-    "ask-admit": "",
-    "ask-offer": "",
-    "ask-without": "a part of the catalogue that is away",
-    "ask-back": "a part that was left out",
-    "ask-review": "a broken glass, by its decision",
-    "ask-close": "",
-    "ask-forward": "",
-}
-"""What first opens a modal: do -> what its subject is (empty: the run). Their labels end with an ellipsis."""
+"""What is only looked at."""
+OF_A_DECISION = "skip-of"
+"""Skips a step of a decision that has several; which, a form asks."""
 MORE = "more"
 """The action of every menu; what was picked stands in the entry's value."""
 
 
 class NotOurs(ValueError):
     """A payload that none of our messages can have sent."""
+
+
+class NotLegible(NotOurs):
+    """What somebody has typed cannot be taken as it is; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +45,16 @@ class Press:
     run: str = ""
     subject: str = ""
     card: str = ""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it opens a form: its label ends with an ellipsis then."""
+        return self.do.startswith(ASKS)
+
+    @property
+    def command(self) -> str:
+        """The word of the command that it is for."""
+        return self.do.removeprefix(ASKS)
 
     @property
     def action(self) -> str:

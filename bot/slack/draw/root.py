@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from bot.run.decide import RELEASING
-from bot.run.rules import begun, moved
+from bot.run.rules import begun
 from bot.run.state import Run, Step
 from bot.slack.draw.blocks import (
     Mrkdwn,
@@ -28,7 +28,7 @@ from bot.slack.draw.blocks import (
 from bot.slack.draw.phrases import Scene, because, debts, listed, needed, sentence, standing_of, unrestored, who
 from bot.slack.draw.post import Message
 from bot.slack.draw.press import Press
-from bot.telling import view
+from bot.telling import remains, times, view
 
 TRACKS = 5
 """Task cards of the plan block."""
@@ -43,10 +43,10 @@ _SIGNS: dict[str, State] = {
 def root(scene: Scene) -> Message:
     """The card that everything else of the run hangs under."""
     run = scene.run
-    short = view.partial(run)
+    short = remains.partial(run)
     head = mark("*{}* · {}{}", view.title(run), f"{short}; " if short else "", standing(scene))
     owed = () if run.aborted else run.owed_parts
-    lines = [head, *(mark("Owed: {}.", view.owed_part(run, p)) for p in owed), *_facts(scene)]
+    lines = [head, *(mark("Owed: {}.", remains.owed_part(run, p)) for p in owed), *_facts(scene)]
     steps = _plan(scene)
     return message(
         section(joined(fit(line, 700) for line in lines)),
@@ -63,7 +63,7 @@ def standing(scene: Scene) -> Mrkdwn:
         return mark("*its record is not believed, and nothing is done in it*: {}", cut(run.doubt, 300))
     if run.closed is not None:
         by = mark(" by {}", who(run.closed.by)) if run.closed.by else Mrkdwn("")
-        took = view.duration((run.closed_at or run.at) - run.created_at)
+        took = times.duration((run.closed_at or run.at) - run.created_at)
         return mark("{}{} after {}{}", run.closed.outcome, by, took, because(run.closed.note))
     if run.aborted:
         left = len(run.owing)
@@ -80,6 +80,9 @@ def standing(scene: Scene) -> Mrkdwn:
     if run.restored is not None:
         parts = [mark("{} again since {}", _runs(run), when(run.restored)), *(parts or [Mrkdwn("watching")])]
     if not parts and all(not s.open for s in run.steps.values()):
+        if run.owing:
+            stays = ", ".join(scene.title(d.step) for d in run.owing)
+            return mark("every step has ended; still in place: {}, to be restored or handed over", stays)
         return mark("every step has ended; waiting for {} to close it", who(run.commander))
     return joined(parts, "; ") or Mrkdwn("going on")
 
@@ -256,48 +259,55 @@ def _far(scene: Scene, s: Step) -> str:
 # -- buttons -----------------------------------------------------------------------------------------------------------
 
 
-def _more(run: Run) -> list[tuple[str, Press]]:
+_Entry = tuple[str, Press | None]
+"""A label, and what it is for: None where that would be refused now."""
+
+
+def _more(scene: Scene) -> list[_Entry]:
     """What else can be asked of the run, but its end; at most four. Before anything has begun, Stop is one of them."""
-    other, stop = ("Another release…", Press("ask-retarget", run.id)), ("Stop", Press("stop", run.id))
+    run = scene.run
+    other, stop = ("Another release", scene.press("retarget")), ("Stop", scene.press("stop"))
     preview, steps = ("Preview every change", Press("preview", run.id)), ("All steps", Press("steps", run.id))
-    offer = ("Hand command over…", Press("ask-offer", run.id))
+    offer = ("Hand command over", scene.press("offer"))
     if run.purpose not in RELEASING:
         return [steps, offer] if begun(run) else [preview, stop, offer]
     if not begun(run):
-        return [preview, other, ("Smaller plan…", Press("ask-replan", run.id)), stop]
-    return [steps, other, ("Let a fix through…", Press("ask-admit", run.id)), offer]
+        return [preview, other, ("Smaller plan", scene.press("replan")), stop]
+    return [steps, other, ("Let a fix through", scene.press("admit")), offer]
 
 
 def _buttons(scene: Scene) -> Iterator[Piece | None]:
     run = scene.run
-    if run.doubt:
-        yield None
+    if run.doubt or (run.aborted and run.open):
         return
     if run.closed is not None:
-        if moved(run):
-            yield menu([("Roll forward again…" if run.purpose == "rollback" else "Take it back again…",
-                         Press("ask-forward", run.id))])  # fmt: skip
+        yield menu(
+            [("Roll forward again" if run.purpose == "rollback" else "Take it back again", scene.press("forward"))]
+        )
         return
-    if run.aborted:
-        yield None
-        return
-    more = _more(run)
+    more = [entry for entry in _more(scene) if entry[1] is not None]
     if run.stopped:
-        yield button("Resume", Press("resume", run.id), "primary")
-        yield button("Abort…", Press("ask-abort", run.id), "danger")
+        yield button("Resume", scene.press("resume"), "primary")
+        yield button("Abort", scene.press("abort"), "danger")
         yield menu(more)
         return
     ended = all(not s.open for s in run.steps.values())
     start = scene.start
     if ended:
-        yield button("Close…", Press("ask-close", run.id), "primary")
-    elif start is not None and start.opened is not None and start.spec.gate is not None:
-        typed = start.spec.gate.typed_phrase
-        press = Press("ask-approve" if typed else "approve", run.id, start.spec.name, run.card(start.spec.name))
-        yield button(f"{start.spec.title.removesuffix('…')}{'…' if typed else ''}", press, "primary")
+        yield from _endings(scene)
+    elif start is not None and start.opened is not None:
+        yield button(start.spec.title, scene.press("approve", start.spec.name), "primary")
         if start.spec.name in run.impossible:
-            glass = Press("ask-break-glass", run.id, start.spec.name, run.card(start.spec.name))
-            more = [("Break glass…", glass), *more[:3]] if more[3:] else [*more, ("Break glass…", glass)]
+            glass = ("Break glass", scene.press("break-glass", start.spec.name))
+            more = [glass, *more[:3]] if more[3:] else [*more, glass]
     if ended or begun(run):
-        yield button("Stop", Press("stop", run.id))
-    yield menu([*more, ("Abort…", Press("ask-abort", run.id))])
+        yield button("Stop", scene.press("stop"))
+    yield menu([*more, ("Abort", scene.press("abort"))])
+
+
+def _endings(scene: Scene) -> Iterator[Piece | None]:
+    """Closes it; where something is still in place, gives that back or hands it over first."""
+    yield button("Close", scene.press("close"), "primary")
+    for d in scene.run.owing[:1]:
+        yield button(f"Restore {scene.title(d.step)}", scene.press("restore", d.step), "primary")
+        yield button("Hand over", scene.press("hand-over", d.step))

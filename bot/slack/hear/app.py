@@ -30,7 +30,7 @@ from bot.located import Faults
 from bot.policy import Person, Refusal
 from bot.releases.register import verify_signature
 from bot.slack.draw.blocks import Mrkdwn
-from bot.slack.draw.press import NotOurs
+from bot.slack.draw.press import NotLegible, NotOurs
 from bot.slack.hear import payloads
 from bot.slack.hear.asks import NOT_OURS, Asks
 from bot.slack.hear.payloads import Act, Body
@@ -232,7 +232,7 @@ class SlackApp:
         log.info("a payload that cannot be read: %s", why)
         act = payloads.whoever(body)
         if act is not None:
-            text = f"I cannot read this: {why}. Nothing was changed." if "characters" in str(why) else NOT_OURS
+            text = f"I cannot read this: {why}. Nothing was changed." if isinstance(why, NotLegible) else NOT_OURS
             await self.asks.tells.tell(act, Mrkdwn(text))
 
     # -- HTTP mode -------------------------------------------------------------------------------------------------

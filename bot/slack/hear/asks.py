@@ -20,13 +20,15 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.opening.rollbacks import Wanted
 from bot.policy import Person, Refusal, Why, stranger
 from bot.releases.ledger import Candidate
-from bot.run.commands import Answer, Asking, Command, answer
+from bot.run.answering import Answer
+from bot.run.commands import TABLE, Command
+from bot.run.declared import Heading, Who
 from bot.run.state import Run
 from bot.slack.draw.blocks import Mrkdwn, escape, joined, mark
-from bot.slack.draw.press import NotOurs, Press
+from bot.slack.draw.press import LOOKS, OF_A_DECISION, NotOurs, Press
 from bot.slack.hear import modals, replies, slash
 from bot.slack.hear.home import Homes
-from bot.slack.hear.looks import LOOKS, Looks
+from bot.slack.hear.looks import Looks
 from bot.slack.hear.modals import Draft, Form
 from bot.slack.hear.payloads import Act, Clicked, Picked, Pointed, Submitted, Typed
 from bot.slack.hear.places import Places, SlackServes
@@ -36,8 +38,6 @@ from bot.telling.view import title
 from bot.words import Unclear, moment
 
 VIA = "slack"
-OPENS = ("forward", "replan")
-"""Asked of a run, and answered by another one."""
 NOT_OURS = (
     "This is not from one of my messages, or from an older version of them; nothing was changed. "
     "`/rollback status` shows where it stands."
@@ -88,9 +88,9 @@ class Asks:
             return
         if said.do == "open":
             await self._open(t.act, said, person)
-        elif said.do in LOOKS:
+        elif TABLE[said.do].who is Who.ANYBODY:
             await self.tell(t.act, await self.looks.look(t.act, said, person))
-        elif said.do in ("freeze", "thaw"):
+        elif TABLE[said.do].heading is Heading.FREEZE:
             await self.tell(t.act, await self._hold(t.act, said, person))
         else:
             await self._say(t.act, said, person)
@@ -121,10 +121,8 @@ class Asks:
             if not (_stuck(opened) and await self._shown(act, await self._again(wanted, opened, act.channel))):
                 await self.tell(act, opened)
             return
-        # Asked for without a reason nothing can be opened: this only says whether the person may.
-        may = await self.bot.rollbacks.open(Wanted(said.run, ""), person, VIA)
-        if isinstance(may, Refusal) and may.why is not Why.BAD_INPUT:
-            await self.tell(act, may)
+        if no := await self.bot.rollbacks.may_open(person):
+            await self.tell(act, no)
             return
         try:
             shown = await self.client.views_open(trigger_id=act.trigger, view=modals.loading())
@@ -161,7 +159,7 @@ class Asks:
         until = self._moment(said.until)
         if not modals.complete(said.do, said.subject, reason=said.reason, to=said.to, until=said.until):
             await self._ask(act, Form(Press(said.do, found, said.subject), act.channel), person, said.to)
-        elif said.do in OPENS:
+        elif not TABLE[said.do].of_run:
             await self.tell(act, await self._opens(act, said.do, found, said.subject, said.reason, person))
         else:
             command = modals.build(said.do, said.subject, reason=said.reason, to=self._id(said.to), until=until)
@@ -206,14 +204,14 @@ class Asks:
 
     async def clicked(self, c: Clicked, person: Person) -> None:
         """A button or a menu of one of our messages."""
-        asks, press = c.press.do.startswith("ask-"), replace(c.press, do=c.press.do.removeprefix("ask-"))
+        asks, press = c.press.asks, replace(c.press, do=c.press.command)
         run = await self.bot.store.load(press.run)
         if run.created is None:
             raise NotOurs(f"there is no run {press.run[:40]!r}")
-        if press.do in ("preview", "commands", "status", "steps"):
+        if press.do in LOOKS:
             await self.tell(c.act, await self._looked(run, press))
             return
-        if press.do == "skip-of":
+        if press.do == OF_A_DECISION:
             if press.subject not in run.asked:
                 raise NotOurs(f"there is no decision {press.subject[:40]!r}")
             press = Press("skip", press.run, "", press.subject)
@@ -229,36 +227,27 @@ class Asks:
             return await self.looks.changes(run, press.subject)
         if press.do == "steps":
             return replies.steps(run, self.bot.clock())
-        return replies.commands(run, press.subject) if press.do == "commands" else await self.looks.standing(run)
+        return replies.commands(run, press.subject)
 
     async def _ask(self, act: Act, form: Form, person: Person, to: str = "") -> None:
-        """Shows a form, if what it asks for could be done at all."""
+        """Shows a form, if what it asks for could be done at all. NotOurs where nothing is ever asked."""
+        if form.press.do not in TABLE or not TABLE[form.press.do].title:
+            raise NotOurs(f"there is no form for {form.press.do[:40]!r}")
         run = await self.bot.store.load(form.press.run)
-        if no := await self._hopeless(form.press, run, person):
+        p = form.press
+        if no := await self.bot.rollbacks.may(run, p.do, person, VIA, p.subject, p.card):
             self.hint(run.id)
             await self.tell(act, no)
             return
-        releases = await self._releases(run.service) if form.press.do in ("retarget", "admit") else ()
-        plans = self._plans(run.service) if form.press.do == "replan" else ()
+        subject = TABLE[p.do].subject
+        releases = await self._releases(run.service) if subject == "release" else ()
+        plans = self._plans(run.service) if subject == "plan" else ()
         view = modals.ask(form, run, self.bot.clock(), releases=releases, plans=plans, to=self._id(to))
         try:
             await self.client.views_open(trigger_id=act.trigger, view=view)
         except SlackApiError as e:
             text = f"Slack did not open the form ({words(e)}). Press again, or type it: `/rollback help`."
             await self.tell(act, Mrkdwn(text))
-
-    async def _hopeless(self, p: Press, run: Run, person: Person) -> Refusal | None:
-        """Why this person cannot do this now, whatever the form would say. Pure but for the directory."""
-        if p.do == "replan":
-            return await self.bot.rollbacks.may_replan(run, person, VIA)
-        if p.do == "forward" or not (p.subject or modals.complete(p.do, reason="x", to="x", until="x")):
-            return None
-        now, phrase = self.bot.clock(), run.phrase(p.subject) if p.subject in run.asked else ""
-        command = modals.build(p.do, p.subject, card=p.card, reason="asked in a form", phrase=phrase,
-                               to=person.id, until=now + 60)  # fmt: skip
-        said = answer(run, command, Asking(person, VIA, await self.people.everyone(), now, "form"))
-        open_to_change = (Why.BAD_INPUT, Why.UNKNOWN) if p.do in ("offer", "hand-over", "retarget", "admit") else ()
-        return said if isinstance(said, Refusal) and said.why not in open_to_change else None
 
     # -- forms -----------------------------------------------------------------------------------------------------
 
@@ -274,15 +263,16 @@ class Asks:
             return await self._opened(s, person)
         form, act = Form.of(s.metadata), self.answered_at(s)
         do, values = form.press.do, s.values
-        command = None if do in OPENS else modals.command(form, values)
-        first = next(iter(modals.fields(form.press.do, form.press.subject)), "reason")
+        if do not in TABLE or not TABLE[do].title:
+            raise NotOurs(f"there is no form for {do[:40]!r}")
+        command = modals.command(form, values) if TABLE[do].of_run else None
         if command is None:
             plan, reason = form.press.subject or values.get("plan", ""), values.get("reason", "")
             said: Answer | Refusal | str = await self._opens(act, do, form.press.run, plan, reason, person)
         else:
             said = await self.bot.rollbacks.command(form.press.run, command, person, VIA, key=act.key)
         if isinstance(said, Refusal):
-            return await self._refused(s, form, said, first)
+            return await self._refused(s, form, said)
         await self.tell(act, said)
         return {}
 
@@ -293,11 +283,12 @@ class Asks:
         form = Form.of(s.metadata)
         return replace(s.act, channel=form.channel, thread=form.thread)
 
-    async def _refused(self, s: Submitted, form: Form, no: Refusal, first: str) -> Mapping[str, Any]:
+    async def _refused(self, s: Submitted, form: Form, no: Refusal) -> Mapping[str, Any]:
         if await self.bot.store.seen(s.act.key):
             return {}
         self.hint(form.press.run)
-        field = "reason" if "reason" in no.text and "reason" in s.values else first
+        shown = [f.name for f in modals.fields(form.press.do, form.press.subject)]
+        field = no.field if no.field in shown else next(iter(shown), "reason")
         return {"response_action": "errors", "errors": {field: no.text[:2000]}}
 
     async def _opened(self, s: Submitted, person: Person) -> Mapping[str, Any]:
@@ -314,7 +305,7 @@ class Asks:
                 return {}
             if _stuck(said):
                 return {"response_action": "update", "view": await self._again(wanted, said, act.channel)}
-            field = "reason" if said.why is Why.BAD_INPUT else "service"
+            field = said.field if said.field in (*values, "reason", "impact", "workaround") else "service"
             return {"response_action": "errors", "errors": {field: said.text[:2000]}}
         await self.tell(act, said)
         return {}

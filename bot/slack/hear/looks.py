@@ -22,9 +22,6 @@ from bot.store.log import Head
 from bot.store.tokens import TOKEN_LIFE
 from bot.telling.view import status, title
 
-LOOKS = frozenset({"help", "token", "debts", "history", "preview", "status", "audit"})
-"""Verbs that change nothing of a run."""
-
 
 @dataclass(frozen=True, slots=True)
 class Looks:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.slack.draw.press import NotOurs, Press, pressed
+from bot.slack.draw.press import NotLegible, NotOurs, Press, pressed
 
 Body = Mapping[str, Any]
 
@@ -229,12 +229,13 @@ def _text(body: Body, name: str, default: str | None = None, *, prose: bool = Fa
         return default
     if not isinstance(found, str) or (default is None and not found):
         raise NotOurs(f"{name} is missing")
+    no = NotLegible if prose else NotOurs
     if len(found) > longest:
-        raise NotOurs(f"{name} has {len(found)} characters; at most {longest} are read")
+        raise no(f"{name} has {len(found)} characters; at most {longest} are read")
     if prose:
         found = "".join(map(_legible, found))
     if any(not c.isprintable() and not (prose and c in _KEPT) for c in found):
-        raise NotOurs(f"{name} holds a character that cannot be shown")
+        raise no(f"{name} holds a character that cannot be shown")
     return found
 
 

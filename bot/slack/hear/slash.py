@@ -15,51 +15,18 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from bot.located import nearest
+from bot.run.commands import TABLE
+from bot.run.declared import Declared
 from bot.words import Unclear, because, run_like, sentence
 
 COMMAND = "/rollback"
 EXAMPLE = f"{COMMAND} shop to 2.4.0 because checkout fails"
 
-Shape = Literal["run", "subject", "release", "person", "debt"]
-
-_VERBS: dict[str, tuple[Shape, str]] = {
-    "status": ("run", "where it stands"),
-    "preview": ("release", "what would be done, step by step; `preview shop to 2.4.0` before there is a run"),
-    "stop": ("run", "nothing new starts"),
-    "resume": ("run", "go on after a stop"),
-    "abort": ("run", "end it; what is temporary is then restored or handed over"),
-    "retarget": ("release", "go back to another release from here on: `retarget 2.3.9 because ...`"),
-    "admit": ("release", "let one release, the fix, through the freeze"),
-    "retry": ("subject", "try a step that stopped again: `retry STEP`"),
-    "skip": ("subject", "leave a step out: `skip STEP because ...`"),
-    "accept": ("subject", "accept a failing check: `accept STEP because ...`"),
-    "undo": ("subject", "take back what a step did"),
-    "restore": ("subject", "undo something temporary now"),
-    "hand-over": ("debt", "it becomes a person's: `hand-over STEP to @ben until 18:00 because ...`"),
-    "adopt": ("subject", "a step was done by hand: look, and record it"),
-    "agree": ("subject", "yes to a proposal"),
-    "offer": ("person", "hand the command to another commander: `offer @dee`"),
-    "take": ("run", "take command"),
-    "close": ("run", "end a run that does not close itself"),
-    "forward": ("run", "roll forward again after a rollback has ended"),
-    "replan": ("subject", "by another plan, before anything has begun: `replan PLAN because ...`"),
-    "freeze": ("run", "refuse new releases of a service without a rollback: `freeze shop because ...`"),
-    "thaw": ("run", "let a frozen service take releases again: `thaw shop because ...`"),
-    "without": ("subject", "go on without a part that is away: `without us-1 because ...`"),
-    "back": ("subject", "a part that was left out is back: `back us-1`"),
-    "review": ("subject", "broken glass was looked at: `review RUN DECISION because ...`"),
-    "debts": ("run", "what is still to be given back or reviewed; `debts shop` for one service"),
-    "history": ("run", "earlier runs"),
-    "audit": ("run", "the record, verified"),
-    "token": ("run", "a personal token for the command line; `token revoke` ends yours"),
-    "help": ("run", "this"),
-}
-_SUBJECTS = {"agree": "PROPOSAL", "replan": "PLAN", "review": "DECISION", "without": "PLACE", "back": "PLACE"}
-_ALSO = {"handover": "hand-over", "hand": "hand-over", "show": "status", "cancel": "abort", "pause": "stop",
-         "continue": "resume", "?": "help", "--help": "help", "list": "history"}  # fmt: skip
+_TYPED = {do: c for do, c in TABLE.items() if c.chat}
+"""Commands that are typed here; of the others people press buttons."""
+_ALSO = {word: do for do, c in TABLE.items() for word in c.also}
 _PERSON = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")
 _NAMED = re.compile(r"<([@#])[A-Z0-9]+\|([^<>|]+)>")
 _HYPHEN = re.compile(r"[\u2010-\u2013\u2212]")
@@ -90,8 +57,8 @@ def said(text: str, services: Collection[str]) -> Said:
     if not words:
         return Said("open", reason=reason)
     verb = _ALSO.get(words[0].lower(), words[0].lower())
-    if verb in _VERBS:
-        return _verb(verb, words[1:], reason, services)
+    if verb in _TYPED:
+        return _verb(_TYPED[verb], words[1:], reason, services)
     service = next((s for s in services if s.lower() == verb), None)
     if service is None:
         raise Unclear(f"I do not understand `{_shown(words[0])}`{_guess(verb, services)}")
@@ -108,28 +75,27 @@ def person(word: str) -> str:
 def help_lines() -> list[str]:
     """Everything that is understood, a line each, in Slack's markup."""
     first = [f"`{COMMAND}`  a form", f"`{EXAMPLE}`  straight to the card"]
-    rest = [f"`{COMMAND} {verb}`  {what}" for verb, (_, what) in _VERBS.items()]
+    rest = [f"`{COMMAND} {do}`  {c.chat}" for do, c in _TYPED.items()]
     last = "In a channel with one open rollback these mean that one; else name a run or a service behind the verb."
     return [*first, *rest, f"{last} Decisions are made on their cards."]
 
 
-def _verb(verb: str, words: Sequence[str], reason: str, services: Collection[str]) -> Said:
-    match _VERBS[verb][0]:
-        case "run":
-            _at_most(verb, words, 1, "[RUN]")
-            return Said(verb, words[0] if words else "", reason=reason)
-        case "subject":
-            run, subject = _last(words, services)
-            return Said(verb, run, subject, reason=reason)
-        case "release":
-            return _release(verb, words, reason)
-        case "person":
-            plain = [w for w in words if w.lower() != "to"]
-            _at_most(verb, plain, 2, "[RUN] @PERSON")
-            run, to = _last(plain, ())
-            return Said(verb, run, to=person(to), reason=reason)
-        case "debt":
-            return _debt(verb, words, reason, services)
+def _verb(c: Declared, words: Sequence[str], reason: str, services: Collection[str]) -> Said:
+    """`[RUN]` and the fields of the command, by the places that they have in words."""
+    if c.subject == "release" or c.do == "preview":
+        return _release(c.do, words, reason)
+    if c.options:
+        return _handing(c.do, words, reason, services)
+    if c.subject:
+        run, subject = _last(words, services)
+        return Said(c.do, run, subject, reason=reason)
+    if c.placed:
+        plain = [w for w in words if w.lower() != "to"]
+        _at_most(c.do, plain, 2, "[RUN] @PERSON")
+        run, to = _last(plain, ())
+        return Said(c.do, run, to=person(to), reason=reason)
+    _at_most(c.do, words, 1, "[RUN]")
+    return Said(c.do, words[0] if words else "", reason=reason)
 
 
 def _release(verb: str, words: Sequence[str], reason: str) -> Said:
@@ -142,7 +108,7 @@ def _release(verb: str, words: Sequence[str], reason: str) -> Said:
     return Said(verb, run, version, reason=reason)
 
 
-def _debt(verb: str, words: Sequence[str], reason: str, services: Collection[str]) -> Said:
+def _handing(verb: str, words: Sequence[str], reason: str, services: Collection[str]) -> Said:
     """`[RUN] STEP to PERSON until TIME`."""
     rest, until = _after(words, "until")
     rest, to = _after(rest, "to")
@@ -170,7 +136,7 @@ def _at_most(verb: str, words: Sequence[str], n: int, shape: str) -> None:
 
 
 def _guess(word: str, services: Collection[str]) -> str:
-    near = nearest(word, [*_VERBS, *(s.lower() for s in services)])
+    near = nearest(word, [*_TYPED, *(s.lower() for s in services)])
     listed = f"`{COMMAND} help` lists what I do."
     if near:
         return f". Did you mean `{COMMAND} {near}`? {listed}"

@@ -32,7 +32,7 @@ from bot.ports import Unreachable
 from bot.slack.workspace.channels import BROKEN, words
 from bot.steady.outage import Outage
 from bot.store.log import Known, Store, StoreUnavailable
-from bot.telling.view import duration
+from bot.telling.times import duration
 
 log = logging.getLogger(__name__)
 
