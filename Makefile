@@ -85,6 +85,7 @@ lock: | $(TOOLS) ## pin every version and hash again; ARGS=--upgrade for newer o
 	$(COMPILE) $(ARGS) --group browser -c requirements/dev.lock -o requirements/browser.lock
 	$(COMPILE) $(ARGS) --group build -c requirements/dev.lock -o requirements/build.lock
 	$(COMPILE) $(ARGS) --group audit -o requirements/audit.lock
+	$(COMPILE) $(ARGS) --group cloud -o requirements/cloud.lock
 
 audit: | $(TOOLS) ## known faults of everything that is locked; asks the network
 	@test -x $(VENV)/audit/bin/python || $(BIN)/uv venv --quiet $(VENV)/audit

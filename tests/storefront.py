@@ -73,11 +73,13 @@ class Bucket:
         given = sent(headers, self.acl) if headers is not None else {}
         self.s3.put_object(Bucket=self.name, Key=key, Body=data, **given)
 
-    def build(self, version: str, files: Mapping[str, bytes], manifest: Manifest | None = None) -> Build:
-        """Uploads a build as CI would: without a thought for headers."""
+    def build(
+        self, version: str, files: Mapping[str, bytes], manifest: Manifest | None = None, *, served: bool = False
+    ) -> Build:
+        """Uploads a build as CI would: without a thought for headers, unless it is to be served from there."""
         manifest = manifest or manifest_of(files)
         for key, data in files.items():
-            self.put(f"builds/{version}/{key}", data)
+            self.put(f"builds/{version}/{key}", data, manifest.files[key].headers if served else None)
         text = manifest.dump()
         self.put(f"builds/{version}/{MANIFEST}", text)
         return Build(f"builds/{version}", digest_of(text))

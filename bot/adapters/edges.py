@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shlex
 import socket
 import ssl
@@ -320,5 +321,6 @@ def _why(error: Exception, timeout: float) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its certificate is not for that name, or not trusted"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"no connection ({(error.os_error.strerror or str(error.os_error)).lower()})"
+        errno = error.os_error.errno
+        return f"no connection ({os.strerror(errno).lower() if errno else error.os_error})"
     return "the connection broke before the answer was whole"

@@ -138,7 +138,15 @@ class S3Sites:
         """See the port."""
         t, objects = self._there(site)
         folder = t.builds.below(build.prefix)
-        return await _faults(objects, folder, await objects.listed(folder), [*manifest.files.values()])
+        there = await objects.listed(folder)
+        found = await _faults(objects, folder, there, [*manifest.files.values()])
+        if t.switch:  # then browsers get the build's own headers
+            left = [f for key, f in manifest.files.items() if key not in found]
+            now = await _each(lambda f: self._held(t, f.key, there[f.key], folder), left)
+            for f, held in zip(left, now, strict=True):
+                if held is not None and held.headers != f.headers:
+                    found[f.key] = f"is served with {held.headers}, not {f.headers}"
+        return found
 
     async def differing(self, site: str, manifest: Manifest) -> Mapping[str, Held | None]:
         """See the port."""
@@ -161,20 +169,23 @@ class S3Sites:
         found = await objects.read(t.at, key, SMALL)
         return found[0] if found is not None else None
 
-    async def _held(self, t: SiteTarget, key: str, listed: Listed | None = None) -> Held | None:
-        """What the site holds there; its bytes are read only where nothing else tells what they are."""
-        objects, at = Objects(self._account(t)), (t.access.place, str(t.at), key)
+    async def _held(
+        self, t: SiteTarget, key: str, listed: Listed | None = None, folder: Folder | None = None
+    ) -> Held | None:
+        """What the site, or another folder, holds there; bytes are read only where nothing else tells what they are."""
+        folder = folder or t.at
+        objects, at = Objects(self._account(t)), (t.access.place, str(folder), key)
         known = self._store.seen.get(at)
         version = (listed.etag, listed.modified, listed.size) if listed is not None else None
         if known is not None and version is not None and known.version == version:
             return known.held
-        head = await objects.head(t.at, key)
+        head = await objects.head(folder, key)
         if head is None:
             return None
         plain = head.etag if "-" not in head.etag else ""
         sha = self._store.by_md5.get((plain, head.size), "")
         if not sha:
-            read = await objects.digest(t.at, key)
+            read = await objects.digest(folder, key)
             if read is None:
                 return None
             head, sha = read
