@@ -38,8 +38,8 @@ class Settings(BaseSettings):
     )
     blobs_url: str = Field(
         "file:rollback-files",
-        description="Where large values and by-hand files are kept: `file:<folder>`, "
-        "with several nodes one that all of them mount.",
+        description="Where large values and by-hand files are kept: `file:<folder>`, with several nodes one that all "
+        "of them mount, or `s3://bucket/prefix` (credentials, region and address as boto3 finds them).",
     )
     catalogue: Path = Field(Path("rollback.yaml"), description="The catalogue: services, targets, roles, people.")
     plans: Path | None = Field(None, description="A folder of plans; one named like a built-in plan replaces it.")

@@ -418,14 +418,19 @@ async def keyed(store: Store) -> None:
 
 def files_of(settings: Settings) -> FileBlobs:
     """Where large values and by-hand files are kept. SettingsError."""
-    return FileBlobs(_folder(settings.blobs_url))
+    scheme, _, rest = settings.blobs_url.partition(":")
+    if scheme == "s3":
+        from bot.store.bucket import BucketBlobs  # few need it
 
-
-def _folder(url: str) -> Path:
-    scheme, _, rest = url.partition(":")
+        try:
+            return BucketBlobs(settings.blobs_url, settings.ca_file)
+        except ValueError as error:
+            raise SettingsError(f"ROLLBACK_BLOBS_URL: {error}") from error
     if scheme != "file" or not rest:
-        raise SettingsError(f"ROLLBACK_BLOBS_URL: {url!r} is not file:<folder>")
-    return Path(rest)
+        raise SettingsError(
+            f"ROLLBACK_BLOBS_URL: {settings.blobs_url!r} is neither file:<folder> nor s3://bucket/prefix"
+        )
+    return FileBlobs(Path(rest))
 
 
 def redactor_of(settings: Settings) -> Redactor:

@@ -35,14 +35,27 @@ class FileBlobs:
 
     async def put(self, data: bytes, type: str) -> Blob:
         """Keep the bytes (again is harmless) and return their reference. Raises BlobsUnavailable."""
-        digest = sha256(data).hexdigest()
+        digest = self.digest(data)
         await asyncio.to_thread(self._keep, self._path(digest), data)
         return Blob(f"sha256:{digest}", len(data), type)
+
+    @staticmethod
+    def digest(data: bytes) -> str:
+        """SHA-256 in hex: what the bytes are kept under."""
+        return sha256(data).hexdigest()
+
+    @staticmethod
+    def is_name(text: str) -> bool:
+        """Whether it is the name of a small file."""
+        return _NAME.fullmatch(text) is not None
 
     async def get(self, blob: Blob) -> bytes:
         """The bytes. KeyError if they are not there, ValueError if they are not those, BlobsUnavailable."""
         path = self._path(blob.digest.removeprefix("sha256:"))
-        data = await asyncio.to_thread(self._read, path)
+        return self._whole(blob, path, await asyncio.to_thread(self._read, path))
+
+    def _whole(self, blob: Blob, path: Path, data: bytes | None) -> bytes:
+        """What was read, where it is what was kept. KeyError, ValueError."""
         if data is None:
             raise KeyError(f"{blob.digest} is not in {self.folder}")
         if len(data) != blob.size or f"sha256:{sha256(data).hexdigest()}" != blob.digest:

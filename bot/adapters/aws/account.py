@@ -141,7 +141,7 @@ class Account:
         keys = (
             {"aws_access_key_id": self._value(a.key), "aws_secret_access_key": self._value(a.secret)} if a.key else {}
         )
-        own = boto3.Session(region_name=a.region or "us-east-1", **keys)
+        own = boto3.Session(region_name=a.region or None, **keys)
         if not a.role:
             return own
         source = own.get_credentials()
@@ -151,14 +151,15 @@ class Account:
         fetcher = AssumeRoleCredentialFetcher(self._sts(own), source, a.role, extra_args=extra)
         taken = Session()
         taken._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-        return boto3.Session(botocore_session=taken, region_name=a.region or "us-east-1")
+        return boto3.Session(botocore_session=taken, region_name=a.region or None)
 
     def _sts(self, own: Any) -> Callable[..., Any]:
         """Makes the client that roles are taken with; where the store has an address of its own, it is asked."""
 
         def made(service: str, **how: Any) -> Any:
             verify = str(self._ca_file) if self._ca_file is not None else None
-            return own.client(service, endpoint_url=self.access.endpoint or None, verify=verify, **how)
+            region = own.region_name or "us-east-1"
+            return own.client(service, region, endpoint_url=self.access.endpoint or None, verify=verify, **how)
 
         return made
 
