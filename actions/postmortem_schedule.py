@@ -28,7 +28,7 @@ from bot.contract import (
     first_seen,
 )
 from bot.ports import Blob, Reply, Unreachable
-from bot.ports.history import Arrangement, Person, Story, Ticket
+from bot.ports.history import Arrangement, Participant, Story, Ticket
 from bot.postmortem import dates, tickets
 from bot.postmortem.draft import draft
 from bot.postmortem.invitation import Guest, Meeting, ics
@@ -142,7 +142,7 @@ def _reminded(ctx: ReadCtx, how: Arrangement, begins: datetime) -> datetime | No
     return at if there and how.remind > 0 and at > ctx.now else None
 
 
-def _guests(how: Arrangement, story: Story) -> tuple[tuple[Guest, ...], tuple[Person, ...]]:
+def _guests(how: Arrangement, story: Story) -> tuple[tuple[Guest, ...], tuple[Participant, ...]]:
     """Whom the invitation is for, each address once; and those of whom no address is known."""
     found = {mail.casefold(): Guest(mail, mail) for mail in how.invite}
     unknown = []
@@ -155,7 +155,7 @@ def _guests(how: Arrangement, story: Story) -> tuple[tuple[Guest, ...], tuple[Pe
     return tuple(found.values()), tuple(unknown)
 
 
-def _warnings(how: Arrangement, asked: Collection[Guest], unknown: Collection[Person]) -> tuple[str, ...]:
+def _warnings(how: Arrangement, asked: Collection[Guest], unknown: Collection[Participant]) -> tuple[str, ...]:
     found = []
     if not how.organizer:
         found.append("the invitation asks nobody: the catalogue names no organizer (postmortem.organizer)")

@@ -6,7 +6,7 @@ import pytest
 
 from bot.catalogue import load_catalogue
 from bot.located import Faults
-from bot.ports.journeys import Answer, Condition, Journey, Request
+from bot.ports.journeys import Assertion, ExpectedAnswer, Journey, Request
 
 HEAD = """\
 roles: {commander: {people: [U1]}, approver: {people: [U2]}}
@@ -39,9 +39,11 @@ def test_a_journey_is_frozen_values() -> None:
         clean_up: [{delete: "/pay/${id}", expect: {status: 204}}]
 """
     journey = load_catalogue(HEAD + text, "r").services["shop"].journeys["pay"]
-    expect = Answer((200, 201), {"location": (Condition("exists", True),)}, {"/state": (Condition("is", "paid"),)}, 0.8)
+    expect = ExpectedAnswer(
+        (200, 201), {"location": (Assertion("exists", True),)}, {"/state": (Assertion("is", "paid"),)}, 0.8
+    )
     pay = Request("POST", "/pay", "", {"X-Pass": "${password}"}, {"reference": "${mark}"}, expect, {"id": "/id"})
-    gone = Request("DELETE", "/pay/${id}", expect=Answer((204,)))
+    gone = Request("DELETE", "/pay/${id}", expect=ExpectedAnswer((204,)))
     variables = {"password": "SHOP_PASSWORD"}
     assert journey == Journey("pay", "Paying", ("api",), (pay,), False, 8.0, variables, (gone,))
 

@@ -17,7 +17,7 @@ from ical.calendar_stream import IcsCalendarStream
 
 from bot.catalogue import load_catalogue
 from bot.located import Faults
-from bot.ports.history import Arrangement, Decided, Done, Due, Kept, Line, Person, Story, Ticket
+from bot.ports.history import Arrangement, Decided, Due, Happening, KeptFile, Participant, StepEnd, Story, Ticket
 from bot.ports.notices import Topic
 from bot.postmortem import tickets
 from bot.postmortem.dates import meeting, words
@@ -189,14 +189,14 @@ STORY = Story(
     Topic("shop-f3b0bf", "shop", "2.4.1", "2.4.0", "checkout fails since 14:02", "Ana", "#inc-4211"),
     "Shop", moment("2026-11-23T13:05"), "Checkout fails for some", "Paying by invoice works",
     started=moment("2026-11-23T13:06"), restored=moment("2026-11-23T13:16:20"), work=200.0, waiting=400.0,
-    people=(Person("U1", "Ana", ("commander", "asked for it")), Person("U2", "Cho | x")),
+    people=(Participant("U1", "Ana", ("commander", "asked for it")), Participant("U2", "Cho | x")),
     lines=(
-        Line(moment("2026-11-23T13:05"), "Ana", "asked to roll shop back"),
-        Line(moment("2026-11-23T23:30"), "", "Deploy: done\nsecond *line* <b>"),
+        Happening(moment("2026-11-23T13:05"), "Ana", "asked to roll shop back"),
+        Happening(moment("2026-11-23T23:30"), "", "Deploy: done\nsecond *line* <b>"),
     ),
     decisions=(Decided("Bring the backend back", moment("2026-11-23T13:08"), "approved", ("Cho (approver)",), 38.0),),
-    steps=(Done("Deploy", "done", 48.2, "12 of 12 pods"),),
-    kept=(Kept("Evidence", "logs.txt", "sha256:ab", 120),),
+    steps=(StepEnd("Deploy", "done", 48.2, "12 of 12 pods"),),
+    kept=(KeptFile("Evidence", "logs.txt", "sha256:ab", 120),),
     due=(
         Due("review of the broken glass", "", moment("2026-11-25T12:00")), Due("Freeze is still in place", "Dee", None),
     ),

@@ -26,7 +26,7 @@ from yarl import URL
 from bot.adapters.http import HttpTarget, exchange
 from bot.adapters.session import Session
 from bot.ports import Json, Reply, Unreachable
-from bot.ports.journeys import MARK, Answer, Condition, Fetch, Journey, Miss, Request, Walk
+from bot.ports.journeys import MARK, Assertion, ExpectedAnswer, Fetch, Journey, Miss, Request, Walk
 from bot.ports.pointers import at
 
 NAMED = re.compile(r"\$\{([a-z_][a-z0-9_]*)\}")
@@ -178,7 +178,7 @@ class _Walk:
         sent = {**there.sent(), **headers}
         return await exchange(self.of.session.opened, what, request.method, url, sent, data, there.timeout)
 
-    def _missed(self, expect: Answer, reply: Reply) -> tuple[str, str] | None:
+    def _missed(self, expect: ExpectedAnswer, reply: Reply) -> tuple[str, str] | None:
         """What came and what was expected, where it is not that."""
         good = reply.status in expect.status if expect.status else 200 <= reply.status < 300
         if not good:
@@ -195,9 +195,9 @@ class _Walk:
                 return f"{where} {self._shown(value, there)}", f"{bad}"
         return None
 
-    def _unmet(self, conditions: Sequence[Condition], value: Json, there: bool) -> Condition | None:
+    def _unmet(self, conditions: Sequence[Assertion], value: Json, there: bool) -> Assertion | None:
         filled_in = (
-            Condition(c.rule, body(c.value, self.values)) if isinstance(c.value, str) and c.rule == "is" else c
+            Assertion(c.rule, body(c.value, self.values)) if isinstance(c.value, str) and c.rule == "is" else c
             for c in conditions
         )
         return next((c for c in filled_in if not met(c, value, there)), None)
@@ -336,7 +336,7 @@ def captured(reply: Reply, source: str) -> tuple[bool, Json]:
     return at(reply.json, source)
 
 
-def met(condition: Condition, value: Json, there: bool) -> bool:
+def met(condition: Assertion, value: Json, there: bool) -> bool:
     """Whether a value is as it must be. A boolean is no number, and true is not 1."""
     wanted = condition.value
     if condition.rule == "exists":

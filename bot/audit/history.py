@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from bot.audit.entries import Record
 from bot.catalogue import Catalogue
 from bot.policy import Actor
-from bot.ports.history import Arrangement, Decided, Done, Due, Kept, Line, Person, Story
+from bot.ports.history import Arrangement, Decided, Due, Happening, KeptFile, Participant, StepEnd, Story
 from bot.ports.notices import Topic
 from bot.run import events as ev
 from bot.run.decide import working_days
@@ -91,7 +91,7 @@ def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def _lines(record: Record) -> Iterator[Line]:
+def _lines(record: Record) -> Iterator[Happening]:
     seen: dict[str, str] = {}
     for e in record.entries:
         if isinstance(e.event, ev.Checked):
@@ -103,10 +103,10 @@ def _lines(record: Record) -> Iterator[Line]:
             continue
         person = who(e.event)
         name = person.name if person is not None else ""
-        yield Line(_moment(e.row.at / 1e6), name, e.said.removeprefix(f"{name} ") if name else e.said)
+        yield Happening(_moment(e.row.at / 1e6), name, e.said.removeprefix(f"{name} ") if name else e.said)
 
 
-def _people(run: Run, record: Record) -> Iterator[Person]:
+def _people(run: Run, record: Record) -> Iterator[Participant]:
     """Everybody who did something, in the order in which they came in."""
     found: dict[str, tuple[Actor, dict[str, None]]] = {}
     if run.commander is not None:
@@ -121,7 +121,7 @@ def _people(run: Run, record: Record) -> Iterator[Person]:
         elif word := _DID.get(e.event.kind):
             did[word] = None
     for actor, did in found.values():
-        yield Person(actor.id, actor.name, tuple(did))
+        yield Participant(actor.id, actor.name, tuple(did))
 
 
 def _decisions(run: Run) -> Iterator[Decided]:
@@ -136,12 +136,12 @@ def _decisions(run: Run) -> Iterator[Decided]:
             yield Decided(a.spec.title, at, f"nobody was asked: {a.taken}" if a.taken else "nobody was asked")
 
 
-def _steps(run: Run) -> Iterator[Done]:
+def _steps(run: Run) -> Iterator[StepEnd]:
     for s in run.steps.values():
         if s.end is None or s.end == "not needed":
             continue
         took = s.ended - s.began if s.ended is not None and s.began is not None else None
-        yield Done(s.spec.title, s.end, took, _said(s))
+        yield StepEnd(s.spec.title, s.end, took, _said(s))
 
 
 def _said(s: Step) -> str:
@@ -150,12 +150,12 @@ def _said(s: Step) -> str:
     return s.receipt.detail if s.receipt is not None else s.why
 
 
-def _kept(run: Run) -> Iterator[Kept]:
+def _kept(run: Run) -> Iterator[KeptFile]:
     for s in run.steps.values():
         for name, value in s.receipt.evidence.items() if s.receipt is not None else ():
             if isinstance(value, Mapping) and isinstance(digest := value.get("digest"), str):
                 size = value.get("size")
-                yield Kept(s.spec.title, name, digest, size if isinstance(size, int) else 0)
+                yield KeptFile(s.spec.title, name, digest, size if isinstance(size, int) else 0)
 
 
 def _due(run: Run) -> Iterator[Due]:

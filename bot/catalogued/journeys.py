@@ -34,7 +34,7 @@ from bot.catalogued.shapes import Pattern, Pointer, Source, Statuses, UrlPath, V
 from bot.located import Path, Report
 from bot.located.strict import NEITHER, Duration, Key, Slug, Strict, Text
 from bot.ports import Json
-from bot.ports.journeys import MARK, Answer, Condition, Journey, Request, Rule
+from bot.ports.journeys import MARK, Assertion, Comparison, ExpectedAnswer, Journey, Request
 
 NAMED = re.compile(r"\$\{([^}]*)\}")
 """A value that is put in when the request is made."""
@@ -203,7 +203,7 @@ def _journey(name: str, file: JourneyFile, ways: Mapping[str, str]) -> Journey:
 def _request(file: RequestFile) -> Request:
     method = next(m for m in METHODS if getattr(file, m) is not None)
     expect = file.expect
-    answer = Answer(
+    answer = ExpectedAnswer(
         tuple(expect.status or ()),
         {h.lower(): _conditions(v) for h, v in expect.headers.items()},
         {p: _conditions(v) for p, v in expect.json_.items()},
@@ -213,8 +213,8 @@ def _request(file: RequestFile) -> Request:
     return Request(method.upper(), path, file.title or "", dict(file.headers), file.body, answer, dict(file.capture))
 
 
-def _conditions(value: ConditionFile | Json) -> tuple[Condition, ...]:
+def _conditions(value: ConditionFile | Json) -> tuple[Assertion, ...]:
     if not isinstance(value, ConditionFile):
-        return (Condition("is", value),)
-    rules: tuple[Rule, ...] = ("matches", "at_least", "at_most", "exists")
-    return tuple(Condition(rule, found) for rule in rules if (found := getattr(value, rule)) is not None)
+        return (Assertion("is", value),)
+    rules: tuple[Comparison, ...] = ("matches", "at_least", "at_most", "exists")
+    return tuple(Assertion(rule, found) for rule in rules if (found := getattr(value, rule)) is not None)

@@ -17,7 +17,7 @@ TicketForm = Literal["jira", "github", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Participant:
     """Somebody who had a part in it. id: Slack's or the catalogue's; did: in words ("asked for it")."""
 
     id: str
@@ -26,7 +26,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Happening:
     """One thing that happened. at: aware, in UTC; who: "" the bot."""
 
     at: datetime
@@ -48,7 +48,7 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class StepEnd:
     """One step that has ended. seconds: from its first act to its end, None where it did not act; said: its result."""
 
     title: str
@@ -58,7 +58,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptFile:
     """A file that a step kept as evidence."""
 
     step: str
@@ -92,11 +92,11 @@ class Story:
     restored: datetime | None = None
     work: float = 0.0
     waiting: float = 0.0
-    people: tuple[Person, ...] = ()
-    lines: tuple[Line, ...] = ()
+    people: tuple[Participant, ...] = ()
+    lines: tuple[Happening, ...] = ()
     decisions: tuple[Decided, ...] = ()
-    steps: tuple[Done, ...] = ()
-    kept: tuple[Kept, ...] = ()
+    steps: tuple[StepEnd, ...] = ()
+    kept: tuple[KeptFile, ...] = ()
     due: tuple[Due, ...] = ()
     odd: tuple[str, ...] = ()
 

@@ -16,14 +16,14 @@ from bot.ports import Json, Reply
 MARK = "mark"
 """The variable that each walk has: text that no other walk has, by which what it made is found again."""
 
-Rule = Literal["is", "matches", "at_least", "at_most", "exists"]
+Comparison = Literal["is", "matches", "at_least", "at_most", "exists"]
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class Assertion:
     """What one value of an answer must be. matches: a regular expression found in the text of the value."""
 
-    rule: Rule
+    rule: Comparison
     value: Json
 
     def __str__(self) -> str:
@@ -41,13 +41,13 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ExpectedAnswer:
     """What must come back. status: any of these, empty for every 2xx; headers: by name in lower case; json: by pointer
     (RFC 6901, "" is the whole); within: seconds, None: as long as the journey may take."""
 
     status: tuple[int, ...] = ()
-    headers: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
-    json: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    headers: Mapping[str, tuple[Assertion, ...]] = field(default_factory=dict)
+    json: Mapping[str, tuple[Assertion, ...]] = field(default_factory=dict)
     within: float | None = None
 
     @property
@@ -66,7 +66,7 @@ class Request:
     title: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Json = None
-    expect: Answer = Answer()
+    expect: ExpectedAnswer = ExpectedAnswer()
     capture: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -16,7 +16,7 @@ from actions.postmortem_schedule import PostmortemSchedule, PostmortemSchedulePa
 from bot.adapters.http import HttpClient, HttpTarget
 from bot.contract import Change, Effect, Json, NotYet
 from bot.ports import Ports, Record
-from bot.ports.history import Arrangement, Due, Person, Story, Ticket
+from bot.ports.history import Arrangement, Due, Participant, Story, Ticket
 from bot.ports.notices import Topic
 from bot.testing import MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
 
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 27, 19, 0, tzinfo=UTC)  # a Friday evening
 TOPIC = Topic("shop-f3b0bf", "shop", "2.4.1", "2.4.0", "checkout fails", "Ana", "#inc-4211")
 STORY = Story(
     TOPIC, "Shop", datetime(2026, 11, 27, 17, tzinfo=UTC), restored=datetime(2026, 11, 27, 18, tzinfo=UTC),
-    people=(Person("U1", "Ana", ("commander",)), Person("U2", "Cho")),
+    people=(Participant("U1", "Ana", ("commander",)), Participant("U2", "Cho")),
     due=(Due("review of the broken glass for Deploy", "", None),),
 )  # fmt: skip
 HOW = Arrangement(
