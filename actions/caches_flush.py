@@ -89,7 +89,7 @@ class CachesFlush(Action[CachesFlushParams]):
             f"remove {total:,} keys by prefix from {', '.join(dict.fromkeys(w.cache for w in work))}: {shown}",
             effects=tuple(Effect(w.what, "repeat") for w in work),
             facts=tuple(Fact(w.fact, counts[w], "keys", ceiling=_ceiling(counts[w])) for w in work),
-            within=max(60.0, total / SLOWLY),
+            within=max(60.0, _lasts(ctx, counts)),
         )
 
     async def observe(self, ctx: ReadCtx, p: CachesFlushParams, targets: Collection[str]) -> Mapping[str, Value]:
@@ -118,6 +118,12 @@ def _work(ctx: ReadCtx, p: CachesFlushParams) -> list[Work]:
     going = [r.version for r in p.outgoing]
     found = [Work(c.name, each) for c in caches for word in c.prefixes for each in prefixes(word, going, p.release)]
     return [*dict.fromkeys(found)]
+
+
+def _lasts(ctx: ReadCtx, counts: Mapping[Work, int]) -> float:
+    """Seconds that it takes at its slowest, one prefix after the other."""
+    rates = {c.name: min(c.rate, SLOWLY) if c.rate else SLOWLY for c in ctx.ports.caches.caches}
+    return sum(n / rates[w.cache] for w, n in counts.items())
 
 
 async def _counted(ctx: ReadCtx, work: Sequence[Work]) -> dict[Work, int]:

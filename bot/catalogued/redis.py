@@ -149,4 +149,4 @@ class RedisTarget:
 
     def cache(self, name: str) -> Cache:
         """As handlers see it."""
-        return Cache(name, self.flush, tuple(q.queue(n) for n, q in self.queues.items()))
+        return Cache(name, self.flush, tuple(q.queue(n) for n, q in self.queues.items()), self.rate)

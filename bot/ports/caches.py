@@ -90,11 +90,12 @@ class Queue:
 @dataclass(frozen=True, slots=True)
 class Cache:
     """A target of the catalogue. prefixes: of the keys that a rollback removes, with `{release}` or `{removed}` where
-    they hang together with releases; queues: that lie in it."""
+    they hang together with releases; queues: that lie in it; rate: keys a second that may be removed, 0 for any."""
 
     name: str
     prefixes: tuple[str, ...] = ()
     queues: tuple[Queue, ...] = ()
+    rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

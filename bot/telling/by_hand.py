@@ -156,7 +156,8 @@ def _step(run: Run, s: Step, typed: Typed, foreseen: Changes, about: Mapping[str
     yield from (f"Careful: {w}" for w in change.warnings)
     yield from (f"Also: {e.what}" for e in change.effects)
     yield ""
-    yield from _fenced(typed(s.spec.uses, change.edits) if change.edits else (), "Nothing is to be changed.")
+    none = "No command is known for it: do what stands above." if change.effects else "Nothing is to be changed."
+    yield from _fenced(typed(s.spec.uses, change.edits) if change.edits else (), none)
 
 
 def _in_words(run: Run, s: Step, about: Mapping[str, str]) -> Iterator[str]:

@@ -133,6 +133,13 @@ async def test_more_than_twice_what_was_shown_is_not_removed(shop: Served) -> No
     assert 14_000 - 12_000 <= len(left) < 14_000
 
 
+async def test_a_step_has_the_time_that_its_pace_takes(shop: Served) -> None:
+    fill(shop.port, [b"shop:prices:more:%d" % n for n in range(1_970)])
+    assert (await plan(shop)).within == 60.0
+    shop.cache = Cache("cache", ("shop:prices:",), rate=10.0)
+    assert (await plan(shop)).within == 200.0
+
+
 async def test_what_has_expired_does_not_count(shop: Served) -> None:
     await shop.ask("DEBUG", "SET-ACTIVE-EXPIRE", 0)
     for n in range(20):

@@ -191,11 +191,6 @@ class RedisCaches:
                 found += _by_hand(typed(target.server), there, edit)
         return found
 
-    def flush_by_hand(self, cache: str, prefix: str) -> str:
-        """What a person types to remove keys by prefix, once for each node. LookupError."""
-        server = self._target(cache).server
-        return _flush_command(server, None, prefix)
-
     def _target(self, name: str) -> RedisTarget:
         if name in self._targets:
             return self._targets[name]
@@ -222,7 +217,7 @@ def typed(server: Server, line: Line | None = None) -> str:
     return (f'REDISCLI_AUTH="${server.variable}" ' if server.variable else "") + shlex.join(words)
 
 
-def _flush_command(server: Server, line: Line | None, prefix: str) -> str:
+def _flush_command(server: Server, line: Line, prefix: str) -> str:
     """A walk and a removal, as two programs do it."""
     here = typed(server, line)
     found = f"{here} --scan --pattern {shlex.quote(sweep.pattern(prefix).decode())}"

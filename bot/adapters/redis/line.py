@@ -68,7 +68,7 @@ class Line(asyncio.Protocol):
         self.name, self.node, self._timeout = f"{node[0]}:{node[1]}", node, timeout
         self._reader = hiredis.Reader()
         self._answers: deque[Any] = deque()
-        self._awaited: tuple[int, asyncio.Future[None]] | None = None
+        self._awaited: deque[tuple[int, asyncio.Future[list[Any]]]] = deque()
         self._transport: asyncio.Transport | None = None
         self._ended = ""
         self._gone = asyncio.Event()
@@ -81,25 +81,28 @@ class Line(asyncio.Protocol):
     async def ask_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """The answers to several commands that go out at once. Raises for the first that failed, once all have
         answered."""
-        if not commands:
-            return []
+        return await self.answers(self.send(commands)) if commands else []
+
+    def send(self, commands: Sequence[Sequence[Word]]) -> asyncio.Future[list[Any]]:
+        """Sends commands, behind those that are under way. What comes of it is for `answers`, in the same order."""
         if self._transport is None or self._ended:
             raise Unreachable(f"{self.name}: {self._ended or 'the connection is closed'}")
-        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._awaited = (len(commands), arrived)
-        self._transport.write(b"".join(hiredis.pack_command(tuple(c)) for c in commands))  # type: ignore[arg-type]  # of any length
+        arrived: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._awaited.append((len(commands), arrived))
+        self._transport.write(b"".join(hiredis.pack_command(tuple(c)) for c in commands))  # type: ignore[arg-type]
+        return arrived
+
+    async def answers(self, arrived: asyncio.Future[list[Any]]) -> list[Any]:
+        """Waits for what was sent. Unreachable, Refused."""
         try:
             async with asyncio.timeout(self._timeout):
-                await arrived
+                found = await arrived
         except TimeoutError:
             self._cut(f"no answer within {self._timeout:g} s")
             raise Unreachable(f"{self.name}: {self._ended}") from None
         except asyncio.CancelledError:
             self._cut("the call was cancelled")
             raise
-        finally:
-            self._awaited = None
-        found = [self._answers.popleft() for _ in commands]
         for answer in found:
             if isinstance(answer, hiredis.ReplyError):
                 raise _told(self.name, str(answer))
@@ -126,8 +129,11 @@ class Line(asyncio.Protocol):
         except hiredis.ProtocolError:
             self._cut("what answers there is no Redis")
             return
-        if self._awaited is not None and len(self._answers) >= self._awaited[0] and not self._awaited[1].done():
-            self._awaited[1].set_result(None)
+        while self._awaited and len(self._answers) >= self._awaited[0][0]:
+            many, arrived = self._awaited.popleft()
+            found = [self._answers.popleft() for _ in range(many)]
+            if not arrived.done():
+                arrived.set_result(found)
 
     def connection_lost(self, error: Exception | None) -> None:
         """It was closed, by whomever."""
@@ -138,8 +144,11 @@ class Line(asyncio.Protocol):
         self._ended = self._ended or why
         if self._transport is not None:
             self._transport.abort()
-        if self._awaited is not None and not self._awaited[1].done():
-            self._awaited[1].set_exception(Unreachable(f"{self.name}: {self._ended}"))
+        while self._awaited:
+            _, arrived = self._awaited.popleft()
+            if not arrived.done():
+                arrived.set_exception(Unreachable(f"{self.name}: {self._ended}"))
+                arrived.exception()  # whoever waits hears of it; where nobody does, nobody needs to
 
 
 def _told(name: str, said: str) -> Exception:

@@ -111,34 +111,43 @@ async def flush(
         raise ValueError(why)
     begins, asked = prefix.encode(), pattern(prefix)
     pace, size = Pace(pacing), max(1, int(await line.ask("DBSIZE")))
-    keys: Sequence[bytes] = ()
-    cursor: bytes | None = b"0"
-    removed, walked = 0, 0
+    removed, sent, walked = 0, 0, 0
     looked = recorded = float("-inf")
-    while cursor is not None or keys:
-        if time.monotonic() - looked >= OFTEN:
+    going: asyncio.Future[list[Any]] | None = None
+    scan: asyncio.Future[list[Any]] | None = line.send([_scan(b"0", asked)])
+    while scan is not None:
+        began = time.monotonic()
+        [(cursor, found)] = await line.answers(scan)
+        keys, walked = [key for key in found if key.startswith(begins)], walked + COUNT
+        if began - looked >= OFTEN:
+            going, removed = None, removed + await _gone(line, going)
             while await _look(line, pace, pacing):
                 yield Swept(removed, pace.why, min(1.0, walked / size))
                 await asyncio.sleep(HELD)
             yield Swept(removed, pace.why, min(1.0, walked / size))
             looked = time.monotonic()
-        if removed + len(keys) > most:
+        if sent + len(keys) > most:
+            removed += await _gone(line, going)
             raise TooMany(f"more than {most} keys begin with {prefix}", removed)
         if keys and time.monotonic() - recorded >= RECORDED:
             await begin()
             recorded = time.monotonic()
-        began = time.monotonic()
-        commands = _unlinks(keys, together)
-        scan: list[Sequence[Word]] = [("SCAN", cursor, "MATCH", asked, "COUNT", COUNT)] if cursor is not None else []
-        answers: list[Any] = await line.ask_all([*commands, *scan])
-        gone = sum(answers[: len(commands)])
-        removed, keys = removed + gone, ()
-        if scan:
-            cursor, found = answers[-1]
-            keys = [key for key in found if key.startswith(begins)]
-            cursor, walked = (None if cursor == b"0" else cursor), walked + COUNT
-        await asyncio.sleep(pace.wait(time.monotonic() - began, gone))  # 0 as well: others of this process get on
-    yield Swept(removed, "", 1.0)
+        # The server walks on while what it has brought is made into a command: neither waits for the other.
+        scan = line.send([_scan(cursor, asked)]) if cursor != b"0" else None
+        going, removed = None, removed + await _gone(line, going)
+        if keys:
+            going, sent = line.send(_unlinks(keys, together)), sent + len(keys)
+        await asyncio.sleep(pace.wait(time.monotonic() - began, len(keys)))  # 0 as well: others here get on
+    yield Swept(removed + await _gone(line, going), "", 1.0)
+
+
+def _scan(cursor: bytes, asked: bytes) -> Sequence[Word]:
+    return ("SCAN", cursor, "MATCH", asked, "COUNT", COUNT)
+
+
+async def _gone(line: Line, going: asyncio.Future[list[Any]] | None) -> int:
+    """How many keys went, of those that were sent away."""
+    return sum(await line.answers(going)) if going is not None else 0
 
 
 def _unlinks(keys: Sequence[bytes], together: bool) -> list[Sequence[Word]]:
