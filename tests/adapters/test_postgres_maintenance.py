@@ -16,7 +16,7 @@ from bot.contract import Edit
 from bot.playground.postgres import execute, private_postgres, stopped
 from bot.ports import ReadOnly, Record, unbound
 from bot.ports.maintenance import Unfit
-from tests.archives import client_programs
+from tests.archives import calls_itself, client_programs
 from tests.restores import Home, home
 
 _numbers = itertools.count(1)
@@ -349,12 +349,7 @@ def typed(db: Home, lines: Sequence[str]) -> None:
 
 async def test_a_pg_restore_that_is_newer_than_the_server_is_told_before_it_is_needed(db: Home, tmp_path: Path) -> None:
     assert await db.maintenance.ping() == {"db-backups": ""}
-    newer = tmp_path / "programs"
-    newer.mkdir()
-    program = newer / "pg_restore"
-    program.write_text('#!/bin/sh\necho "pg_restore (PostgreSQL) 99.1"\n')
-    program.chmod(0o755)
-    upkeep = Maintenance(db.databases, db.backups(str(newer)))
+    upkeep = Maintenance(db.databases, db.backups(calls_itself(tmp_path / ".programs", "99.1")))
     assert (await upkeep.ping())["db-backups"].startswith("restoring takes a pg_restore no newer than the server (18.")
     db.dump()
     _, proof = await db.newest()

@@ -21,7 +21,7 @@ from bot.ports.backups import Rules
 from bot.ports.databases import Database
 from bot.testing import MemoryBlobs, ports, run_check
 from checks.backups_verified import BackupsVerified, BackupsVerifiedParams
-from tests.archives import Archives, client_programs, make, older_programs
+from tests.archives import Archives, calls_itself, client_programs, make
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """As in `TestCtx`."""
@@ -198,11 +198,7 @@ async def test_a_service_without_a_database_passes_in_words(folder: Folder) -> N
 
 async def test_an_archive_that_no_program_here_brings_into_that_server_fails(folder: Folder, tmp_path: Path) -> None:
     folder.add("a.dump", 20)
-    older = older_programs()
-    if older is None:
-        pytest.skip("needs an older pg_restore: apt-get install postgresql-client")
-    await folder.look()
-    folder.programs = str(Path(older.path).parent)
+    folder.programs = calls_itself(tmp_path / ".programs", "15.18")
     verdict = await folder.look()
     assert verdict.status is Status.UNKNOWN
     assert "is of a newer pg_dump" in verdict.observed
