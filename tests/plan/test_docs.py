@@ -1,4 +1,4 @@
-"""The plans that docs/plans.md shows compile, and lint finds nothing in them."""
+"""The plans that pages of docs/ show compile, and lint finds nothing in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from bot.plan.compile import compile_file
 from bot.plan.lint import lint
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "plans.md").read_text(encoding="utf-8")
-PLANS = [text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if text.startswith("name:")]
+SHOWN = "\n".join([PAGE, (Path(__file__).parent.parent.parent / "docs" / "evidence.md").read_text(encoding="utf-8")])
+PLANS = [text for text in re.findall(r"```yaml\n(.*?)```", SHOWN, re.DOTALL) if text.startswith("name:")]
 CATALOGUE = load_catalogue(
     """
 services: {shop: {targets: {api: {http: "http://shop.example"}}}}
@@ -29,7 +30,7 @@ roles: {commander: {people: [ana]}, approver: {people: [ben, cho]}}
 @pytest.mark.parametrize("text", PLANS, ids=lambda text: text.split()[1])
 def test_a_plan_of_the_page_is_good(text: str) -> None:
     found = compile_file(
-        text, source="plans.md", registry=Registry.discover(actions, checks), service=CATALOGUE.services["shop"],
+        text, source="docs", registry=Registry.discover(actions, checks), service=CATALOGUE.services["shop"],
         roles=CATALOGUE.roles, services=CATALOGUE.services,
     )  # fmt: skip
     assert lint(found, ports=PORT_NAMES, people=None) == []

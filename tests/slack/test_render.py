@@ -12,15 +12,17 @@ import pytest
 from inline_snapshot import snapshot
 
 from bot.catalogue import Release
-from bot.contract import Change, Edit, Status, Verdict
+from bot.contract import Change, Edit, Json, Receipt, Status, Verdict
 from bot.plan.model import Choice, Decision, Plan, StepSpec
 from bot.playground.workspace.plaintext import plain
 from bot.policy import Actor
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.afterwards import Leftover
+from bot.slack.draw import ends
 from bot.slack.draw.blocks import buttons_of, section
 from bot.slack.draw.phrases import sentence
+from bot.slack.draw.post import Upload
 from bot.slack.hear import replies
 from bot.slack.truth import stays, true_now
 from bot.store.chain import Checkpoint
@@ -114,6 +116,25 @@ def test_the_evidence_that_was_kept_is_named() -> None:
 Evidence kept in 15 s: 41,200 log lines, 6 metrics of the last 60 min.
 Files: logs.jsonl.gz.\
 """)
+
+
+def test_evidence_for_few_eyes_is_told_and_only_the_picture_is_attached_with_its_words() -> None:
+    run = scenes.asked_backend().run
+    step, picture = (
+        run.steps["evidence"],
+        {"digest": f"sha256:{'0' * 64}", "size": 1, "type": "image/png", "alt": "a line"},
+    )
+    assert step.receipt is not None
+
+    def attached(**kept: Json) -> list[tuple[Upload, ...]]:
+        receipt = replace(step.receipt or Receipt(""), evidence=kept)
+        steps = {**run.steps, "evidence": replace(step, receipt=receipt)}
+        return [files for _, files in ends.kept(replace(run, steps=steps))]
+
+    [(file,)] = attached(logs=f"sha256:{'1' * 64}, 20 bytes", plot=picture)
+    assert (file.name, file.what, file.alt) == ("plot", picture["digest"], "a line")
+    assert attached(logs=f"sha256:{'1' * 64}, 20 bytes") == [()], "it is told all the same"
+    assert attached() == []
 
 
 def test_stakeholders_read_plain_words_and_no_promise_of_return() -> None:
