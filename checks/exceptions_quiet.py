@@ -5,8 +5,8 @@ of the pods that run the release, those of containers that have just ended too. 
 new: an exception that pods raised which did not run the bad release is noise; one that neither raised is new, and the
 first to be told; one that only the bad release's pods raised has not gone with it.
 
-Nothing passes on silence: no pod, too few lines, a cluster that does not answer, pods that run for a shorter time than
-is looked at, and exceptions of which nobody kept whether they are old, are unknown.
+Nothing passes on silence: no pod, logs that are empty for an hour, a cluster that does not answer, pods that run for a
+shorter time than is looked at, and exceptions of which nobody kept whether they are old, are unknown.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ from bot.ports.kubernetes import Cluster, Denied, Pod, digest
 
 AT_ONCE = 6
 """Pods whose logs are read side by side."""
+HOUR = 3600.0
+"""Seconds in which a log that is quiet must have said something, to be known to work."""
 NAMED = 4
 """Exceptions that are told."""
 KNOWN = 100
@@ -39,7 +41,9 @@ class ExceptionsQuietParams(Params):
     outgoing: list[Outgoing] = Field([], description="The releases that had to go.")
     window: float = Field(120.0, ge=10, le=3600, description="Seconds of logs, up to now.")
     recurring: int = Field(3, ge=1, description="How often in that time is again and again.")
-    lines: int = Field(10, ge=1, description="Lines of log below which they say nothing.")
+    lines: int = Field(
+        3, ge=1, description="Lines below which a log says nothing; where the time is quiet those of the hour count."
+    )
 
 
 class ExceptionsQuietOutput(Output):
@@ -53,9 +57,11 @@ class ExceptionsQuietOutput(Output):
 
 @dataclass
 class _Seen:
-    """What one cluster's pods wrote. gaps: why something of it is not known."""
+    """What one cluster's pods wrote. hour: lines of the last hour, counted only where the time itself was quiet; gaps:
+    why something of it is not known."""
 
     lines: int = 0
+    hour: int = 0
     raised: list[Raised] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
 
@@ -78,8 +84,10 @@ class ExceptionsQuiet(Check[ExceptionsQuietParams]):
         seen = await asyncio.gather(*(_look(ctx, p, cluster, ours) for cluster in clusters))
         gaps = [gap for each in seen for gap in each.gaps]
         lines = sum(each.lines for each in seen)
-        if lines < p.lines:
-            gaps.append(f"{lines} lines were logged in {p.window:.0f} s, {p.lines} say something")
+        if sum(max(each.lines, each.hour) for each in seen) < p.lines:
+            gaps.append(
+                f"{lines} lines were logged in {p.window:.0f} s, and hardly more in an hour: nothing to judge by"
+            )
         noise = {word for cluster in clusters for word in cluster.noise}
         judged = _judge(together(e for each in seen for e in each.raised), p, ctx.baseline, noise)
         return _verdict(judged, gaps, lines, wanted)
@@ -102,19 +110,20 @@ async def _look(ctx: ReadCtx, p: ExceptionsQuietParams, cluster: Cluster, ours: 
         seen.gaps.append(f"the newest pod in {cluster.name} has run for {runs:.0f} s of {p.window:.0f}")
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def read(pod: Pod, previous: bool) -> str:
+    async def read(pod: Pod, since: float, previous: bool) -> str:
         async with turns:
-            return await port.logs(cluster.name, pod.name, previous=previous, since=p.window, stamps=True)
+            try:
+                return await port.logs(cluster.name, pod.name, previous=previous, since=since, stamps=True)
+            except (Unreachable, Denied) as error:
+                seen.gaps.append(str(error))
+                return ""
 
-    looks = [(pod, previous) for pod in pods for previous in ((False, True) if pod.restarts else (False,))]
-    for text in await asyncio.gather(*(read(*look) for look in looks), return_exceptions=True):
-        if isinstance(text, Unreachable | Denied):
-            seen.gaps.append(str(text))
-        elif isinstance(text, BaseException):
-            raise text
-        else:
-            seen.lines += text.count("\n")
-            seen.raised += exceptions(text).values()
+    looks = [(pod, p.window, previous) for pod in pods for previous in ((False, True) if pod.restarts else (False,))]
+    for text in await asyncio.gather(*(read(*look) for look in looks)):
+        seen.lines += text.count("\n")
+        seen.raised += exceptions(text).values()
+    if seen.lines < p.lines:  # whoever wrote as it began would have written an exception as well
+        seen.hour = sum(t.count("\n") for t in await asyncio.gather(*(read(pod, HOUR, False) for pod in serving)))
     return seen
 
 

@@ -21,7 +21,7 @@ lines = json.loads(os.environ["SAYS"])
 for turn in range(10_000):
     for line in lines:
         print(line.replace("%n", str(turn)), flush=True)
-    time.sleep(0.05)
+    time.sleep(9999 if os.environ.get("ONCE") else 0.05)
     if turn == 5 and os.environ.get("ENDS"):
         sys.exit(3)
 """

@@ -123,6 +123,7 @@ def _titles(text: str) -> Iterator[tuple[datetime | None, str]]:
     """Each exception as it comes: when, and its title."""
     trace = False  # inside a traceback of Python's, before its last line
     chain = False  # what was found belongs to the traceback that goes on
+    said = False  # the line before said it, as a logger does before the traceback
     held: tuple[datetime | None, str] | None = None
     for whole in text.splitlines():
         at, line = stamped(whole[:WIDE])
@@ -130,8 +131,9 @@ def _titles(text: str) -> Iterator[tuple[datetime | None, str]]:
             continue
         if line.startswith(_BEGINS):
             trace = True
-            if held is not None and not chain:
-                yield held
+            if not chain:  # else the one before is a part of this
+                if held is not None and not said:  # what a logger said first is the same exception
+                    yield held
                 held = None
             chain = False
         elif line.startswith(_CHAINED):
@@ -148,6 +150,9 @@ def _titles(text: str) -> Iterator[tuple[datetime | None, str]]:
                 held, chain = None, False
             if (title := _of_line(line)) is not None:
                 held = (at, title)
+            said = title is not None
+            continue
+        said = False
     if held is not None:
         yield held
 

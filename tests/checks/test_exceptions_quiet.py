@@ -74,7 +74,7 @@ async def test_a_release_that_raises_nothing_passes_and_silence_does_not() -> No
         assert verdict.observed.endswith("lines of log, no exception")
         few = await look(shop, lines=1_000_000)
         assert few.status is Status.UNKNOWN
-        assert few.observed.endswith("1000000 say something")
+        assert few.observed.endswith("hardly more in an hour: nothing to judge by")
         assert (await look(shop, images={})).status is Status.UNKNOWN
         other = await look(shop, images={"api": shop.images["api 2.4.0"].replace("@sha256:", "@sha256:0")[:-1]})
         assert (other.status, "no pod in eu-1 runs 2.4.0" in other.observed) == (Status.UNKNOWN, True)
@@ -97,6 +97,18 @@ async def test_what_a_container_wrote_before_it_was_started_again_counts() -> No
         verdict = await look(shop, window=3600.0)
         assert "PaymentDeclined: card … declined ×" in verdict.observed
         assert verdict.status is Status.FAIL
+
+
+async def test_a_log_that_is_quiet_passes_only_if_it_has_said_something_within_the_hour() -> None:
+    async with talking() as shop:
+        await shop.run("api", "2.4.0", "INFO ready", "INFO listening", "INFO joined", ONCE="yes")
+        shop.cluster.clock.advance(1200)
+        verdict = await look(shop)
+        assert (verdict.status, verdict.observed) == (Status.PASS, "0 lines of log, no exception")
+        shop.cluster.clock.advance(7200)
+        verdict = await look(shop)
+        assert verdict.status is Status.UNKNOWN
+        assert verdict.observed == "0 lines were logged in 60 s, and hardly more in an hour: nothing to judge by"
 
 
 async def test_what_the_catalogue_calls_noise_is_none() -> None:

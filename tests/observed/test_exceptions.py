@@ -97,6 +97,14 @@ def test_the_same_exception_is_counted_with_its_moments() -> None:
     assert found.last.second == 9
 
 
+def test_what_a_logger_says_before_a_traceback_is_the_same_exception() -> None:
+    log = f"14:02 ERROR worker: job 5 failed\n{PYTHON.partition(chr(10))[2]}14:03 ERROR queue is slow\n{PYTHON}"
+    assert {e.title: e.count for e in exceptions(log).values()} == {
+        "PaymentDeclined: card … of … declined": 2,
+        "queue is slow": 1,
+    }
+
+
 def test_two_tracebacks_one_after_the_other_are_two() -> None:
     assert sum(e.count for e in exceptions(PYTHON + PYTHON).values()) == 2
     assert sum(e.count for e in exceptions(CHAINED + CHAINED).values()) == 2

@@ -120,10 +120,8 @@ Files: logs.jsonl.gz.\
 
 def test_evidence_for_few_eyes_is_told_and_only_the_picture_is_attached_with_its_words() -> None:
     run = scenes.asked_backend().run
-    step, picture = (
-        run.steps["evidence"],
-        {"digest": f"sha256:{'0' * 64}", "size": 1, "type": "image/png", "alt": "a line"},
-    )
+    step = run.steps["evidence"]
+    picture: dict[str, Json] = {"digest": f"sha256:{'0' * 64}", "size": 1, "type": "image/png", "alt": "a line"}
     assert step.receipt is not None
 
     def attached(**kept: Json) -> list[tuple[Upload, ...]]:
