@@ -54,8 +54,11 @@ class Monitoring:
 
 
 @contextlib.contextmanager
-def private_prometheus(folder: Path, rules: Sequence[Mapping[str, object]] = ()) -> Iterator[Monitoring]:
-    """Both, ready. rules: of one group, as a rule file has them. LookupError, RuntimeError with the end of its log."""
+def private_prometheus(
+    folder: Path, rules: Sequence[Mapping[str, object]] = (), history: str = ""
+) -> Iterator[Monitoring]:
+    """Both, ready. rules: of one group, as a rule file has them; history: what it has measured before, as OpenMetrics
+    text with times. LookupError, RuntimeError with the end of its log."""
     if not installed():
         raise LookupError("Prometheus is not installed: apt-get install prometheus prometheus-alertmanager")
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +66,8 @@ def private_prometheus(folder: Path, rules: Sequence[Mapping[str, object]] = ())
         alerts = stack.enter_context(_alertmanager(folder))
         targets = folder / "targets.json"
         targets.write_text("[]")
+        if history:
+            _remember(folder, history)
         (folder / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "shop", "rules": [*map(dict, rules)]}]}))
         (folder / "prometheus.yml").write_text(yaml.safe_dump(_config(alerts, targets)))
         port = free_port()
@@ -82,6 +87,16 @@ def _alertmanager(folder: Path) -> Iterator[str]:
              f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]  # fmt: skip
     with _running(["prometheus-alertmanager", *words], port, folder / "alertmanager.log") as url:
         yield url
+
+
+def _remember(folder: Path, history: str) -> None:
+    """Blocks of what was measured before."""
+    text = folder / "history.txt"
+    text.write_text(history)
+    words = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(text), str(folder / "tsdb")]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    if found.returncode != 0:
+        raise RuntimeError(f"promtool ended with {found.returncode}: {(found.stdout + found.stderr)[-2000:]}")
 
 
 def _config(alerts: str, targets: Path) -> Mapping[str, object]:

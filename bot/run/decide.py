@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bot.plan.model import Condition, StepSpec
+from bot.plan.model import Condition, StepSpec, step_of
 from bot.run import events as ev
 from bot.run.afterwards import DAY
 from bot.run.moments import AHEAD
@@ -184,12 +184,19 @@ def _ending(run: Run) -> Iterator[ev.Event]:
     checks = [s for s in run.steps.values() if s.spec.phase == "verify"]
     if run.restored is None and _passed([s for s in checks if s.spec.kind != "watch"], accepted=True):
         yield ev.Restored()
-    if run.debts or run.owed_parts or not finished(run):
+    if any(not _left_to_others(run, d) for d in run.debts.values()) or run.owed_parts or not finished(run):
         return
     if run.restored is not None and _passed(checks):
         yield ev.Closed("verified")
     elif run.purpose not in RELEASING:
         yield ev.Closed("closed")
+
+
+def _left_to_others(run: Run, debt: Debt) -> bool:
+    """Whether the plan asks people about giving it back, and they have handed it over instead: its owner is reminded,
+    and the run has nothing more to do with it."""
+    asked = [s for s in run.steps.values() if s.spec.undo == debt.step]
+    return bool(debt.owner) and any(s.end == "not needed" for s in asked)
 
 
 def finished(run: Run) -> bool:
@@ -208,16 +215,32 @@ def _not_needed(run: Run) -> Iterator[ev.Event]:
         if not s.open or s.undoing or s.applying or s.attempt is not None:
             continue
         if s.spec.when is not None and _holds(run, s.spec.when) is False:
-            yield ev.NotNeeded(s.spec.id, f"{s.spec.when.ref} is {run.value(s.spec.when.ref)}")
+            yield ev.NotNeeded(s.spec.id, _why_not(run, s.spec.when.ref))
             continue
         asked = run.decision_of(s)
         chosen = run.chosen(asked.spec.choice) if asked is not None and asked.spec.choice else None
         if chosen is not None and asked is not None and chosen != asked.spec.option:
             yield ev.NotNeeded(s.spec.id, f"{chosen} was chosen")
+        elif asked is not None and asked.spec.gate is not None and asked.decided is None and _handed(run, s):
+            yield ev.NotNeeded(s.spec.id, f"{s.spec.undo} was handed over to somebody")
         elif s.spec.undo is not None and _ready(run, s) and run.steps[s.spec.undo].made is None:
             owed = s.spec.undo in run.debts  # done by hand before anybody looked what was there
             unknown = f"nobody knows what was there before {s.spec.undo}: hand it over"
             yield ev.NotNeeded(s.spec.id, unknown if owed else f"nothing of {s.spec.undo} is left to undo")
+
+
+def _why_not(run: Run, ref: str) -> str:
+    """What a condition that does not hold was asked of."""
+    try:
+        return f"{ref} is {run.value(ref)}"
+    except LookupError:
+        return f"{step_of(ref)} was not needed"
+
+
+def _handed(run: Run, s: Step) -> bool:
+    """Whether what this step would put back is somebody's debt by now, and no longer the run's."""
+    debt = run.debts.get(s.spec.undo or "")
+    return debt is not None and bool(debt.owner)
 
 
 def needs_nobody(run: Run, asked: Asked) -> str:
@@ -329,11 +352,13 @@ def _holds_now(run: Run, s: Step) -> bool:
 
 
 def _holds(run: Run, c: Condition) -> bool | None:
-    """Whether a condition holds; None while its value is not known."""
+    """Whether a condition holds; None while its value is not known. It does not where the step that would have given
+    the value was not needed itself."""
     try:
         return (run.value(c.ref) == c.value) is c.equal
     except LookupError:
-        return None
+        giver = run.steps.get(step_of(c.ref) or "")
+        return False if giver is not None and giver.end == "not needed" else None
 
 
 def _without_value(run: Run, spec: StepSpec) -> Iterator[str]:

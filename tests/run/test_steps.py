@@ -271,6 +271,14 @@ def test_a_step_whose_condition_does_not_hold_is_not_needed() -> None:
     assert play.run.asked["late"].opened is None
 
 
+def test_what_depends_on_the_answer_of_a_step_that_was_not_needed_is_not_needed_either() -> None:
+    never, way = Condition("target.version", True, "never"), Condition("steps.pre.out", False, "down-first")
+    play = Play(plan(check("pre", when=never), act("one", after=["pre"], when=way), act("two", after=["one"])))
+    play.go_all()
+    assert (play.step("one").end, play.step("one").why) == ("not needed", "pre was not needed")
+    assert play.step("two").end == "done"
+
+
 def test_a_step_that_is_not_needed_passes_on_what_it_would_have_waited_for() -> None:
     when = Condition("target.version", True, "never")
     play = Play(plan(act("freeze"), act("allow", after=["freeze"], when=when), act("pause", after=["allow"])))

@@ -440,3 +440,24 @@ def test_what_is_only_half_done_does_not_look_like_somebody_elses_work_to_its_un
     play.go("pause")
     play.look()
     assert play.run.asked["back"].opened is not None
+
+
+def test_what_was_handed_over_is_no_longer_asked_about_and_keeps_the_run_from_nothing() -> None:
+    park = act("park", {"jobs": "aside"}, temporary=True)
+    play = Play(
+        plan(
+            park,
+            check("serves", ["park"], phase="verify"),
+            undo("unpark", park, ["serves"], decision="unpark"),
+            decisions=[gate("unpark")],
+        )
+    )
+    play.go_all()
+    assert play.step("unpark").open and play.run.closed is None
+    play.do(ANA, HandOver("park", "ben", play.now + 3600, "ben looks at them"))
+    play.go_all()
+    assert (play.step("unpark").end, play.step("unpark").why) == ("not needed", "park was handed over to somebody")
+    assert play.run.closed == ev.Closed("verified")
+    assert play.world["jobs"] == "aside" and play.run.debts["park"].owner == "ben"
+    play.wait(3600)
+    assert play.events_of("overdue") == 1

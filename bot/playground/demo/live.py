@@ -87,6 +87,8 @@ class Live:
         self._known[post.ts] = words
         if before == words or (before is not None and slot.startswith(_FOLLOWED)):
             return
+        if before is not None and before.partition("\n")[0] == words.partition("\n")[0]:
+            return  # numbers in it have changed, and what it says has not
         where = "thread" if post.is_reply else f"#{post.channel}"
         lines = [line for line in words.splitlines() if line.strip()]
         if slot.startswith(_FOLLOWED[:2]):

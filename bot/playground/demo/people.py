@@ -7,6 +7,7 @@ the app did not answer, they look again, and press once more if the button still
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -61,6 +62,27 @@ class People:
             await asyncio.sleep(_LOOKS_AGAIN)
             card = self._offering(button)
         return ""
+
+    async def confirm(self, who: str, button: str, phrase: str) -> str:
+        """Somebody presses a button that asks for a phrase, and types it; what they alone are told. DemoFailed."""
+        await self.card(button)
+        self.live.look()
+        self.live.tell(who, f'[ {button} ], and types "{phrase}"')
+        asked = await self._asked(who, button)
+        if asked.modal is None:
+            raise DemoFailed(f"{button!r} asks for no phrase: {self._told(who, asked) or 'nothing was said'}")
+        return self._told(who, await self.stage.workspace.driver.submit(who, {"phrase": phrase}, patience=_ANSWER))
+
+    async def _asked(self, who: str, button: str) -> Outcome:
+        """What a button brings up, or an entry of the ⋯ menu: it stands in one or the other as others come and go."""
+        driver, end = self.stage.workspace.driver, time.monotonic() + PATIENCE
+        while True:
+            card = await self.card(button)
+            for take in (driver.click, driver.overflow):
+                with contextlib.suppress(LookupError):
+                    return await take(who, card, button, patience=_ANSWER)
+            if time.monotonic() > end:
+                raise self._missing(f"a button {button!r} that can be pressed", PATIENCE)
 
     async def card(self, button: str, within: float = PATIENCE) -> Post:
         """The newest message with a button that is called so. DemoFailed with the channel as it stands."""

@@ -8,6 +8,7 @@ from bot.playground.demo import verdict
 from bot.playground.demo.live import Live, payments
 from bot.playground.demo.stage import HERE, SHORT_WATCH, DemoFailed, Stage
 from bot.playground.demo.story import STORIES, Story
+from bot.playground.prometheus import installed
 from bot.playground.shop.truth import Truth
 
 
@@ -24,6 +25,8 @@ async def play(name: str = "rollback") -> None:
     say("A Slack workspace, two Kubernetes clusters, a shop and the bot, on this machine; nothing else is touched.")
     watch = SHORT_WATCH.split(",")[0].removeprefix("for: ")
     say(f"The plan is the standard one, with a short watch ({watch}, not 15m).")
+    if story.second and not installed():
+        say("NOT LOOKED AT: numbers and alerts. For them: apt-get install prometheus prometheus-alertmanager")
     async with Stage(second=story.second) as stage:
         try:
             async with Live(stage, say) as live:
@@ -54,7 +57,7 @@ async def _afterwards(stage: Stage, story: Story, before: str, truth: Truth) -> 
     for file in await stage.timelines():
         say(f"The timeline, a page for your browser, stays here: {file}")
     found = [*verdict.faults(truth, story.serves), *verdict.twice(stage, story.deploys, story.runs)]
-    found += verdict.posted_twice(stage)
+    found += [*verdict.posted_twice(stage), *verdict.beside(truth, story.serves, story.bad, story.revision)]
     if story.bad:
         say(f"\n== CI tries to deploy {story.bad} again ==")
         _, why = await stage.may_deploy(story.bad)

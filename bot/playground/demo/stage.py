@@ -44,6 +44,8 @@ ROLES: dict[str, dict[str, Any]] = {
 }
 CHANNELS = {"incident": [f"#{HERE}", "#shop-private"], "stakeholders": ["#status"]}
 WATCH = "for: 15m, every: 30s, passes: 20"
+JUDGED, SHORT_JUDGED = "window: 120\n          step: 15", "window: 15\n          step: 1"
+"""Seconds of numbers that are judged, and between two of them."""
 OLDER, NEWEST = 6 * 3600.0, 900.0
 """Ages in seconds of the backups that there are."""
 SHORT_WATCH = "for: 8s, every: 2s, passes: 3"
@@ -118,11 +120,13 @@ class Stage(Staged):
         await self.serve()
 
     def _plan(self) -> str:
-        """The standard plan, with a watch that can be waited for."""
+        """The standard plan, with times that can be waited for."""
         text = resources.files("bot").joinpath("plans", "standard.yaml").read_text(encoding="utf-8")
-        if WATCH not in text:
-            raise DemoFailed(f"the standard plan no longer says {WATCH!r}: adapt the demo")
-        return text.replace(WATCH, self.watch)
+        for said, instead in {WATCH: self.watch, JUDGED: SHORT_JUDGED}.items():
+            if said not in text:
+                raise DemoFailed(f"the standard plan no longer says {said!r}: adapt the demo")
+            text = text.replace(said, instead)
+        return text
 
     # -- the bot -----------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The stories of the demo, as people live them.
 
 `rollback`: 2.4.1 is bad, ana asks for 2.4.0 back, may not approve her own wish, cho does, and it comes back.
+`schema-down`, `schema-restore`: the same, and what 2.4.1 has done to the database is taken back too.
 `bad_target`: 2.4.0 turns out to be bad too, in the middle; ana asks for 2.3.9 instead, and cho agrees.
 `partial`: us-1 goes away half-way; eu-1 is restored without it, and us-1 gets its share when it is back.
 `abort`: half-way it turns out that the release was not the cause; what was changed is undone from the record.
@@ -26,7 +27,7 @@ BAD = "2.4.1"
 class Story:
     """title: for people; serves: what runs at the end; tell: plays it, and returns when the run has ended; before: how
     it came to it; bad: the release that must stay out afterwards, empty where none; deploys: releases that the bot
-    puts into the clusters; runs: of the bot; second: the shop has its second half."""
+    puts into the clusters; runs: of the bot; second: the shop has its second half; revision: its schema."""
 
     title: str
     serves: str
@@ -36,6 +37,7 @@ class Story:
     deploys: int = 1
     runs: int = 1
     second: bool = False
+    revision: str = "0042"
 
 
 async def bad_release(stage: Stage, live: Live, look: float = 3.0) -> None:
@@ -92,6 +94,28 @@ async def end(people: People, version: str, removed: str = BAD, way: str = "Roll
 async def _rollback(stage: Stage, live: Live) -> None:
     people = People(stage, live)
     await begin(people)
+    await people.press("cho", "Keep")
+    await _aside(people)
+
+
+async def _down(stage: Stage, live: Live) -> None:
+    people = People(stage, live)
+    await begin(people)
+    await people.confirm("cho", "Down…", "down shop")
+    await _aside(people)
+
+
+async def _restore(stage: Stage, live: Live) -> None:
+    people = People(stage, live)
+    await begin(people)
+    await people.confirm("cho", "Restore…", "restore shop")
+    await _aside(people)
+
+
+async def _aside(people: People) -> None:
+    """Until the end; what only 2.4.1 can read is somebody's from then on."""
+    await people.reads("shop runs 2.4.0 again.")
+    await people.type("ana", "hand-over park to @ben until 2d because ben looks at what the coupons promised")
     await end(people, "2.4.0")
 
 
@@ -197,7 +221,16 @@ async def _abort(stage: Stage, live: Live) -> None:
 
 
 STORIES = {
-    "rollback": Story("a bad release, and the previous one comes back", "2.4.0", _rollback, bad_release),
+    "rollback": Story(
+        "a bad release, and the previous one comes back", "2.4.0", _rollback, bad_release, second=True
+    ),
+    "schema-down": Story(
+        "a bad release, and its schema is taken down", "2.4.0", _down, bad_release, second=True, revision="0041"
+    ),
+    "schema-restore": Story(
+        "a bad release, and its database comes back from the backup", "2.4.0", _restore, bad_release, second=True,
+        revision="0041",
+    ),
     "bad-target": Story(
         "the previous one is bad too, and another is chosen", "2.3.9", _bad_target, bad_release, deploys=2
     ),

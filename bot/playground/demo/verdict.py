@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from bot.playground.demo.stage import Stage
+from bot.playground.shop.orders import reads
 from bot.playground.shop.truth import Truth
 
 SETTLED = 45.0
@@ -49,6 +50,28 @@ def faults(truth: Truth, version: str) -> Iterator[str]:
         yield f"{len(truth.lost)} payments were lost: {', '.join(truth.lost[:3])}"
     if truth.doubled:
         yield f"{len(truth.doubled)} payments were done twice: {', '.join(truth.doubled[:3])}"
+
+
+def beside(truth: Truth, version: str, removed: str, revision: str) -> Iterator[str]:
+    """What is wrong with the shop's second half. removed: the release that must have left nothing to trip over;
+    revision: that the schema must have."""
+    second = truth.second
+    if second is None:
+        return
+    if second.revision != revision:
+        yield f"the schema is at {second.revision or 'nothing'}, not {revision}"
+    if strange := {kind: n for kind, n in second.kinds.items() if kind not in reads(version)}:
+        yield f"jobs wait that {version} cannot read: {strange}"
+    if (owed := sum(n for kind, n in second.owed.items() if kind not in reads(version))) != second.aside:
+        yield f"{owed} jobs are owed that {version} cannot read, and {second.aside} are set aside"
+    if second.pending > 5:
+        yield f"{second.pending} events were taken and not carried out"
+    if n := second.keys.get(removed, 0):
+        yield f"{n} keys of {removed} are in the cache"
+    if second.synthetic:
+        yield f"{second.synthetic} synthetic accounts were left"
+    if second.closed:
+        yield "it takes no writes"
 
 
 def twice(stage: Stage, deploys: int = 1, runs: int = 1) -> list[str]:

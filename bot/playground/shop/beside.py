@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bot.playground.shop import monitoring
 from bot.playground.shop.data import Data
+from bot.playground.shop.database import LEASE
 from bot.playground.shop.orders import EVENTS, GROUP, JOBS, TAKEN, reads, understands
 from bot.playground.shop.partner import NAME
 from bot.playground.shop.releases import VERSIONS
@@ -55,6 +56,7 @@ class Beside:
             "admin": "SHOP_DB_ADMIN",
             "tls": False,
             "migrations": str(self.data.migrations),
+            "rows": 5000,
             "integrity": {
                 "orders without a job": "SELECT id FROM orders o WHERE NOT EXISTS"
                 " (SELECT 1 FROM jobs j WHERE j.order_id = o.id)",
@@ -64,7 +66,7 @@ class Beside:
 
     def _cache(self) -> Told:
         jobs = {"list": JOBS, "taken": TAKEN, "kind": "/kind", "at": "/at"}
-        events = {"stream": EVENTS, "group": GROUP, "kind": "/kind"}
+        events = {"stream": EVENTS, "group": GROUP, "kind": "/kind", "claim": LEASE}
         kinds: Told = {v: sorted(reads(v)) for v in VERSIONS}
         heard: Told = {v: sorted(understands(v)) for v in VERSIONS}
         return {
@@ -90,7 +92,7 @@ class Beside:
             "alertmanager": self.alertmanager,
             "series": {
                 "payments_failing": {"query": monitoring.ERRORS, "limit": 0.05, "noise": 0.02, "samples": enough},
-                "answers": {"query": monitoring.SLOWEST, "unit": "s", "limit": 2.0, "noise": 0.3, "samples": enough},
+                "answers": {"query": monitoring.SLOWEST, "unit": "s", "limit": 3.0, "noise": 1.0, "samples": enough},
                 "jobs_failing": {"query": monitoring.JOBS, "unit": "/s", "limit": 0.5, "noise": 0.2, "samples": enough},
             },
         }

@@ -11,7 +11,7 @@ from bot.playground.shop.manifests import NAMESPACE, SETTINGS
 from bot.playground.shop.releases import SERVICE
 from bot.playground.shop.rights import BREAK_GLASS
 
-NAMED = ("db", "backups", "monitor")
+NAMED = ("db", "cache", "backups", "cardwise", "cardwise-status", "monitor")
 """Targets of the second half that the catalogue names."""
 ROLES: Mapping[str, Sequence[str]] = {"commander": ["ana", "dee"], "approver": ["ben", "cho"]}
 CHANNELS: Mapping[str, Sequence[str]] = {"incident": ["#inc-4211"], "stakeholders": ["#status"]}
@@ -48,6 +48,7 @@ def text(
     }
     if beside is not None:
         targets |= {name: told for name, told in beside.targets().items() if name in NAMED}
+        service |= {"journeys": beside.journeys(), "partners": beside.partners()}
     file: dict[str, object] = {"services": {SERVICE: service}}
     file["roles"] = {name: {"people": [*who]} for name, who in roles.items()}
     if known:

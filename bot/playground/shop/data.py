@@ -33,7 +33,7 @@ from bot.playground.postgres import SUPERUSER, execute, port_of, private_postgre
 from bot.playground.shop import schema
 from bot.playground.shop.cache import Valkey
 from bot.playground.shop.database import Books
-from bot.playground.shop.orders import EVENTS, GROUP, JOBS, TAKEN, begin
+from bot.playground.shop.orders import ASIDE, EVENTS, GROUP, JOBS, TAKEN, begin
 from bot.playground.shop.releases import SERVICE, VERSIONS
 from bot.playground.shop.tenants import MAINTENANCE
 from bot.playground.shop.truth import Second
@@ -114,6 +114,8 @@ class Data:
             connection.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {rights} TO {app}".encode())
         with psycopg.connect(self.dsn("admin"), autocommit=True) as connection:
             connection.execute(f"GRANT ALL ON SCHEMA public TO {owner}".encode())
+            for may in (f"ALTER ROLE {owner} CREATEDB", f"GRANT pg_signal_backend, pg_monitor TO {owner}"):
+                connection.execute(may.encode())  # what a restore takes: docs/databases.md
             connection.execute(f"ALTER DATABASE \"{self.name}\" SET timezone = 'UTC'".encode())
 
     def _role(self, name: str, password: str) -> None:
@@ -217,8 +219,11 @@ class Data:
             synthetic = 0
         with Valkey(self.valkey) as valkey:
             switched = valkey.ask("HGET", MAINTENANCE, "read_only") == "1"
+            aside = int(valkey.ask("LLEN", ASIDE))
         keys = {version: len(self.keys(f"{SERVICE}:{version}:")) for version in VERSIONS}
-        return Second(self.revision(), self.queue(), self.pending(), keys, synthetic, bool(read_only) or switched)
+        owed = dict(self.rows("SELECT kind, count(*) FROM jobs WHERE state <> 'done' GROUP BY kind"))
+        queue, pending, closed = self.queue(), self.pending(), bool(read_only) or switched
+        return Second(self.revision(), queue, aside, owed, pending, keys, synthetic, closed)
 
     # -- backups -----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from bot.playground.cluster import Cluster
 from bot.playground.cluster.objects import dig, labels_of, name_of
 from bot.playground.shop.manifests import NAMESPACE
+from bot.playground.shop.metrics import BUCKETS
 
 WINDOW = "8s"
 """Over which rates are taken: the demo has seconds where others have minutes."""
@@ -33,8 +34,35 @@ RULES: Sequence[Mapping[str, object]] = (
     {"alert": "ShopTargetDown", "expr": "up == 0", "for": "10s", "labels": {"severity": "ticket"},
      "annotations": {"summary": "A pod of the shop does not say how it is."}},
 )  # fmt: skip
+DAY = 86400.0
 _APPS = ("shop-api", "shop-worker")
 _LOOK = 0.5
+
+
+def yesterday(now: float, seconds: float = 2700.0, step: float = 4.0) -> str:
+    """What a good release showed around this hour of the day before, as OpenMetrics text: what a number that is judged
+    today is compared with. Written, not lived: a shop that is a minute old has no yesterday."""
+    begin = now - DAY - seconds / 2
+    times = [begin + step * i for i in range(int(seconds / step))]
+    labels = 'app="shop-api",cluster="eu-1",job="shop",pod="shop-api-yesterday"'
+    each = 5.0 * step
+    counters = {
+        ("shop_payments", 'result="ok"'): each,
+        ("shop_payments", 'result="failed"'): 0.0,
+        ("shop_jobs", 'kind="receipt",result="done"'): each,
+        ("shop_jobs", 'kind="receipt",result="failed"'): 0.0,
+    }
+    lines = []
+    for name in ("shop_payments", "shop_jobs"):
+        lines.append(f"# TYPE {name} counter")
+        for (of, own), more in counters.items():
+            if of == name:
+                lines += [f"{name}_total{{{labels},{own}}} {more * i} {at:.3f}" for i, at in enumerate(times)]
+    lines.append("# TYPE shop_request_seconds histogram")
+    for bound, share in [*((b, min(1.0, b / 0.2)) for b in BUCKETS), ("+Inf", 1.0)]:
+        own = f'{labels},le="{bound}"'
+        lines += [f"shop_request_seconds_bucket{{{own}}} {share * each * i:.1f} {at:.3f}" for i, at in enumerate(times)]
+    return "\n".join([*lines, "# EOF", ""])
 
 
 class Scraper(Protocol):

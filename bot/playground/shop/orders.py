@@ -30,6 +30,8 @@ from bot.playground.shop.database import LEASE, Job
 JOBS, TAKEN = "shop:jobs", "shop:jobs:taken"
 """The queue, a list whose oldest is at its right end, and what workers have in hand. Each job is a JSON object:
 {"id", "kind", "order", "at"}; at: seconds of the epoch."""
+ASIDE = "{shop:jobs}:parked"
+"""Where jobs lie that were set aside because no worker could read them."""
 EVENTS, GROUP = "shop:events", "workers"
 """The stream, and its consumer group. Each event has the fields `kind` and `about`."""
 _OLD_JOBS, _OLD_EVENTS = frozenset({"receipt"}), frozenset({"order.paid", "message.sent"})

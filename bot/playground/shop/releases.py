@@ -79,8 +79,9 @@ def push(registry: Registry, version: str, *, strict: bool = False) -> Mapping[s
     return found
 
 
-def body(version: str, images: Mapping[str, str], migrations: str = "") -> Json:
-    """The body of POST /v1/releases. migrations: the folder of its tree, where the shop has a database to migrate."""
+def body(version: str, images: Mapping[str, str], migrations: str = "", compatible: str = "") -> Json:
+    """The body of POST /v1/releases. migrations: the folder of its tree, where the shop has a database to migrate;
+    compatible: the oldest revision whose releases work on its schema too, as its developers say."""
     known = VERSIONS[version]
     found = {
         "service": SERVICE,
@@ -89,4 +90,5 @@ def body(version: str, images: Mapping[str, str], migrations: str = "") -> Json:
         "images": dict(images),
         "schema": known.schema,
     }
-    return found | ({"migrations": migrations} if migrations else {})
+    more = {"migrations": migrations, "compatible": compatible}
+    return found | {name: value for name, value in more.items() if value}

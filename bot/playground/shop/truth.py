@@ -14,12 +14,15 @@ _PAUSED = "autoscaling.keda.sh/paused-replicas"
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """The second half. revision: of the schema; kinds: of jobs in the queue or in hand, with their number; pending:
-    events that somebody took and did not finish; keys: release -> how many there are in the cache; synthetic: accounts
-    that a journey has left; closed: the shop, or its database, takes no writes."""
+    """The second half. revision: of the schema; kinds: of jobs in the queue or in hand, with their number; aside: jobs
+    that were set aside; owed: kind -> jobs of the books that are not done; pending: events that somebody took and did
+    not finish; keys: release -> how many there are in the cache; synthetic: accounts that a journey has left; closed:
+    the shop, or its database, takes no writes."""
 
     revision: str
     kinds: Mapping[str, int]
+    aside: int
+    owed: Mapping[str, int]
     pending: int
     keys: Mapping[str, int]
     synthetic: int

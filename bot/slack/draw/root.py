@@ -161,7 +161,10 @@ def _on_call(scene: Scene) -> Mrkdwn:
 
 
 def _preflight(run: Run) -> Mrkdwn:
-    looks = [s for s in run.steps.values() if s.spec.phase == "preflight" and s.spec.kind == "check"]
+    looks = [
+        s for s in run.steps.values()
+        if s.spec.phase == "preflight" and s.spec.kind == "check" and s.end != "not needed"
+    ]  # fmt: skip
     if not looks:
         return Mrkdwn("")
     over = [s for s in looks if not s.open or s.halt is not None]
