@@ -12,6 +12,8 @@ from bot.ports import ReadOnly, Unreachable
 from bot.ports.builds import Build, Headers
 from bot.ports.sites import Held, Missing, Refused, held
 from tests.storefront import BAD, GOOD, Bucket, bucket_on, manifest_of
+from tests.stores import bucket as bucket
+from tests.stores import objects_url as objects_url
 
 Named = list[str]
 
