@@ -78,7 +78,7 @@ class Seen:
     lost: Mapping[str, str]
 
 
-class Frozen(Output):
+class FreezeOutput(Output):
     """What was seen to refuse."""
 
     clusters: list[str] = Field(description="Clusters that have refused a trial.")
@@ -92,7 +92,7 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
     duties = frozenset({"freeze", "hold"})
     temporary = True
     Params = DeploysFreezeParams
-    Output = Frozen
+    Output = FreezeOutput
 
     async def plan(self, ctx: ReadCtx, p: DeploysFreezeParams) -> Change:
         seen = await _look(ctx, p)

@@ -82,7 +82,7 @@ class ReleaseBanParams(Params):
         return found
 
 
-class Banned(Output):
+class BanOutput(Output):
     """What was seen to refuse."""
 
     clusters: list[str] = Field(description="Clusters that have refused a trial of each ban.")
@@ -95,7 +95,7 @@ class ReleaseBan(Action[ReleaseBanParams]):
     needs = frozenset({"kubernetes"})
     duties = frozenset({"ban"})
     Params = ReleaseBanParams
-    Output = Banned
+    Output = BanOutput
 
     async def plan(self, ctx: ReadCtx, p: ReleaseBanParams) -> Change:
         edits: list[Edit] = []

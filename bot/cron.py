@@ -33,7 +33,7 @@ _HOUR, _MINUTE, _DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class CronField:
     """What one field allows. star: it does not restrict, which matters where the two day fields meet."""
 
     values: frozenset[int]
@@ -77,11 +77,11 @@ class _Clock:
 class Spec:
     """Five fields."""
 
-    minute: Field
-    hour: Field
-    day: Field
-    month: Field
-    weekday: Field
+    minute: CronField
+    hour: CronField
+    day: CronField
+    month: CronField
+    weekday: CronField
 
     def next(self, after: datetime, zone: tzinfo) -> datetime | None:
         """The first time after this one, in UTC; None where there is none within five years."""
@@ -191,13 +191,13 @@ def parse(schedule: str) -> Spec | Every:
     )  # fmt: skip
 
 
-def _field(text: str, least: int, most: int, names: Mapping[str, int] | None = None) -> Field:
+def _field(text: str, least: int, most: int, names: Mapping[str, int] | None = None) -> CronField:
     values, star = set[int](), False
     for part in filter(None, text.split(",")):
         found, plain = _range(part, least, most, names or {})
         values.update(found)
         star = star or plain
-    return Field(frozenset(values), star)
+    return CronField(frozenset(values), star)
 
 
 def _range(part: str, least: int, most: int, names: Mapping[str, int]) -> tuple[range, bool]:

@@ -33,7 +33,7 @@ from bot.engine.staff import NoChannels, Staff
 from bot.handlers.registry import Registry
 from bot.located.yamltree import content
 from bot.node import journal
-from bot.node.faults import Faults, cramped, folders
+from bot.node.faults import NodeFaults, cramped, folders
 from bot.node.lookout import Lookout
 from bot.node.metrics import Metrics
 from bot.node.outside import ByHand, Outside, RecordCut
@@ -326,7 +326,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         await rollbacks.following.catch_up()
         for service in base.catalogue.services:
             await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
-        faults = Faults(lambda: own(base.files, shared, base.store), base.store, clock)
+        faults = NodeFaults(lambda: own(base.files, shared, base.store), base.store, clock)
         rollbacks.careful = lambda: faults.text
         for part in ("files", "disk"):
             metrics.gauge(f"rollback_{part}_at_fault", f"1 while something is wrong with the bot's {part}.",

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import migrations
-from bot.audit import Report, code, export_markdown, prose, verify
+from bot.audit import Verification, code, export_markdown, prose, verify
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Effect, Receipt, Status, Verdict
 from bot.ports import Blob, Where
@@ -67,7 +67,7 @@ async def test_an_untouched_record_is_verified(store: Store) -> None:
     last = await store.last_checkpoint()
     assert last is not None
     report = await verify(store, anchor=last)
-    assert report == Report(14, 3, 6, (), last.chain) and report.ok
+    assert report == Verification(14, 3, 6, (), last.chain) and report.ok
     assert report.text == f"14 entries of 3 runs, head {last.chain[:12]}: verified"
     one = await verify(store, run="r3")
     assert (one.rows, one.runs, one.head, one.ok) == (1, 1, (await store.load("r3")).head, True)

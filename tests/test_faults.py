@@ -12,7 +12,7 @@ import pytest
 
 import migrations
 from bot.node import faults
-from bot.node.faults import Faults, cramped, folders
+from bot.node.faults import NodeFaults, cramped, folders
 from bot.run.state import new_run
 from bot.slack.draw.screen import screen
 from bot.store.blobs import BlobsUnavailable, FileBlobs
@@ -41,7 +41,7 @@ async def test_a_fault_is_told_once_and_its_end_once_in_the_log_and_in_the_threa
     async def look() -> dict[str, str]:
         return dict(wrong)
 
-    watched = Faults(look, store, lambda: T0)
+    watched = NodeFaults(look, store, lambda: T0)
     await watched.look()
     assert watched.text == "" and await store.notices("r1") == []
     wrong["files"] = "No space left on device. Next: make room"

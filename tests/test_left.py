@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot import wiring
-from bot.opening.orphans import Left
+from bot.opening.orphans import Orphans
 from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster
 from bot.playground.single import Shop
@@ -73,7 +73,7 @@ async def freeze(bot: wiring.Bot) -> str:
 async def test_a_freeze_that_is_accounted_for_is_not_left_over(site: Site) -> None:
     async with site.bot("first") as bot:
         await freeze(bot)
-        assert await bot.rollbacks.left("shop") == Left()
+        assert await bot.rollbacks.left("shop") == Orphans()
 
 
 async def test_a_freeze_is_named_by_a_fresh_bot_and_thaw_lifts_it(site: Site) -> None:
@@ -86,7 +86,7 @@ async def test_a_freeze_is_named_by_a_fresh_bot_and_thaw_lifts_it(site: Site) ->
         run = await bot.rollbacks.thaw("shop", "the database is lost", await ana(bot), "test")
         assert isinstance(run, str), run
         await until(bot, run, lambda r: r.closed is not None)
-        assert site.guards() == [] and await bot.rollbacks.left("shop") == Left()
+        assert site.guards() == [] and await bot.rollbacks.left("shop") == Orphans()
 
 
 async def test_the_next_run_takes_a_freeze_over_as_its_debt_and_lifts_it(site: Site) -> None:
@@ -96,7 +96,7 @@ async def test_the_next_run_takes_a_freeze_over_as_its_debt_and_lifts_it(site: S
         run = await bot.rollbacks.open(Wanted("shop", "checkout fails", plan="freezing"), await ana(bot), "test")
         assert isinstance(run, Run) and "freeze" in run.debts, run
         assert "by a run that this database does not know" in remains.debt(run, run.debts["freeze"])
-        assert await bot.rollbacks.left("shop") == Left()
+        assert await bot.rollbacks.left("shop") == Orphans()
         ended = await until(bot, run.id, lambda r: r.closed is not None)
         assert not ended.debts and site.guards() == []
 
@@ -106,13 +106,13 @@ async def test_a_ban_is_named_taken_over_by_a_person_and_ends_when_it_is_lifted(
         run = await bot.rollbacks.open(Wanted("shop", "payments fail", plan="banning"), await ana(bot), "test")
         assert isinstance(run, Run), run
         await until(bot, run.id, lambda r: r.closed is not None)
-        assert site.guards() == [BAN] and await bot.rollbacks.left("shop") == Left()
+        assert site.guards() == [BAN] and await bot.rollbacks.left("shop") == Orphans()
     async with site.bot("fresh") as bot:
         ((text, hint),) = (await bot.rollbacks.left("shop")).lines("shop")
         assert text == "eu-1: 2.4.1 is banned, by a run that this database does not know"
         assert "`rollback-bot release ban shop 2.4.1`" in hint
         await bot.releases.ban("shop", "2.4.1", "it was banned before the database was lost", "ana")
-        assert await bot.rollbacks.left("shop") == Left()
+        assert await bot.rollbacks.left("shop") == Orphans()
         assert not (await bot.rollbacks.freeze("shop")).answer("2.4.1", ()).allowed, "CI hears of it again"
         await bot.releases.lift("shop", "2.4.1", "it was the network", "ana")
         (unban,) = await bot.rollbacks.end_bans("shop", Actor("ana", "ana", ("commander",)))

@@ -4,13 +4,13 @@
 from the same `entries`. An export shows text as text, whatever is in it.
 """
 
-from bot.audit.entries import Entry, Record
+from bot.audit.entries import AuditEntry, RecordedRun
 from bot.audit.json_lines import export_jsonl, exported, line
 from bot.audit.markdown import code, export_markdown, prose
 from bot.audit.timeline import POLICY, html
-from bot.audit.verifying import Finding, Report, verify
+from bot.audit.verifying import RecordFault, Verification, verify
 
 __all__ = [
-    "POLICY", "Entry", "Finding", "Record", "Report", "code", "export_jsonl", "export_markdown", "exported", "html",
-    "line", "prose", "verify",
+    "POLICY", "AuditEntry", "RecordFault", "RecordedRun", "Verification", "code", "export_jsonl", "export_markdown",
+    "exported", "html", "line", "prose", "verify",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from bot.telling.sentences import Names, details, sentence, who
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One row. by: "ana (commander), U1 via slack" or "the bot"; details: one line each, as they are."""
 
     row: Stored
@@ -29,16 +29,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordedRun:
     """What is known of a run from its rows alone; `created` and `closed` None where those rows are missing."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[AuditEntry, ...]
     created: ev.Created | None
     closed: ev.Closed | None
     names: Names
 
     @classmethod
-    def of(cls, rows: Sequence[Stored]) -> Record:
+    def of(cls, rows: Sequence[Stored]) -> RecordedRun:
         """Never fails: a row that cannot be read is shown as such, not left out."""
         events = [_event(r) for r in rows]
         created = next((e for e in events if isinstance(e, ev.Created)), None)
@@ -54,9 +54,9 @@ def _event(row: Stored) -> ev.Event:
         return ev.Unknown(f"{row.kind}, which cannot be read", row.body)
 
 
-def _entry(row: Stored, event: ev.Event, names: Names) -> Entry:
+def _entry(row: Stored, event: ev.Event, names: Names) -> AuditEntry:
     try:
-        return Entry(row, event, actor_words(who(event)), sentence(event, names), details(event))
+        return AuditEntry(row, event, actor_words(who(event)), sentence(event, names), details(event))
     except (ValueError, OverflowError, OSError):  # it holds a moment that is in no calendar
         return _entry(row, ev.Unknown(f"{row.kind}, which cannot be read", row.body), names)
 

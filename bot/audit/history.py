@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bot.audit.entries import Record
+from bot.audit.entries import RecordedRun
 from bot.catalogue import Catalogue
 from bot.policy import Actor
 from bot.ports.history import Arrangement, Decided, Due, Happening, KeptFile, Participant, StepEnd, Story
@@ -75,7 +75,7 @@ def story(run: Run, rows: Sequence[Stored], topic: Topic, title: str) -> Story:
     created = run.created
     if created is None:
         raise LookupError(f"run {run.id} has not been created")
-    record = Record.of(rows)
+    record = RecordedRun.of(rows)
     began = next((e.row.at / 1e6 for e in record.entries if isinstance(e.event, ev.ApplyStarted)), None)
     return Story(
         topic, title, _moment(run.created_at), created.impact, created.workaround,
@@ -91,7 +91,7 @@ def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def _lines(record: Record) -> Iterator[Happening]:
+def _lines(record: RecordedRun) -> Iterator[Happening]:
     seen: dict[str, str] = {}
     for e in record.entries:
         if isinstance(e.event, ev.Checked):
@@ -106,7 +106,7 @@ def _lines(record: Record) -> Iterator[Happening]:
         yield Happening(_moment(e.row.at / 1e6), name, e.said.removeprefix(f"{name} ") if name else e.said)
 
 
-def _people(run: Run, record: Record) -> Iterator[Participant]:
+def _people(run: Run, record: RecordedRun) -> Iterator[Participant]:
     """Everybody who did something, in the order in which they came in."""
     found: dict[str, tuple[Actor, dict[str, None]]] = {}
     if run.commander is not None:

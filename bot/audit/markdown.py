@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bot.audit.entries import Entry, Record, day, time_of_day, visible
+from bot.audit.entries import AuditEntry, RecordedRun, day, time_of_day, visible
 from bot.store.chain import Stored
 
 
 def export_markdown(rows: Sequence[Stored]) -> str:
     """The record of one run as a table for people: when (UTC), who (roles held, which way in), what."""
-    record = Record.of(rows)
+    record = RecordedRun.of(rows)
     lines = [*_title(record), "| # | Time (UTC) | Who | What |", "|--:|---|---|---|"]
     for e in record.entries:
         what = "<br>".join([prose(e.said), *(code(d) for d in e.details)])
@@ -19,7 +19,7 @@ def export_markdown(rows: Sequence[Stored]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _title(record: Record) -> list[str]:
+def _title(record: RecordedRun) -> list[str]:
     if not record.entries:
         return ["# An empty record", ""]
     created, first, last = record.created, record.entries[0], record.entries[-1]
@@ -33,7 +33,7 @@ def _title(record: Record) -> list[str]:
     ]
 
 
-def _time(entry: Entry) -> str:
+def _time(entry: AuditEntry) -> str:
     return f"{day(entry.row.at)} {time_of_day(entry.row.at)}".strip()
 
 

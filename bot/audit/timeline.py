@@ -14,7 +14,7 @@ from html import escape
 from importlib import resources
 from typing import Literal
 
-from bot.audit.entries import Entry, Record, actor_words, day, time_of_day, visible
+from bot.audit.entries import AuditEntry, RecordedRun, actor_words, day, time_of_day, visible
 from bot.run import events as ev
 from bot.run.decide import RELEASING
 from bot.store.chain import Stored
@@ -39,7 +39,7 @@ _DONE = (ev.Applied, ev.Undone, ev.Restored, ev.Adopted, ev.Checked, ev.Closed)
 
 def html(rows: Sequence[Stored]) -> str:
     """The page, from all rows of one run in order. Open runs are shown as they stood at the last row."""
-    record = Record.of(rows)
+    record = RecordedRun.of(rows)
     style = resources.files("bot.audit").joinpath("timeline.css").read_text(encoding="utf-8")
     title = _title(record)
     lines = [
@@ -69,7 +69,7 @@ def _t(text: str) -> str:
 # -- the header --------------------------------------------------------------------------------------------------------
 
 
-def _title(record: Record) -> str:
+def _title(record: RecordedRun) -> str:
     c = record.created
     if c is None:
         return f"Record of run {record.entries[0].row.run}" if record.entries else "An empty record"
@@ -77,13 +77,13 @@ def _title(record: Record) -> str:
     return f"{word} of {c.service}: {c.removed.version} → {_target(record)}"
 
 
-def _target(record: Record) -> str:
+def _target(record: RecordedRun) -> str:
     moved = [e.event for e in record.entries if isinstance(e.event, ev.Retargeted)]
     release = moved[-1].target if moved else record.created.target if record.created else None
     return release.version if release else ""
 
 
-def _header(record: Record) -> Iterator[str]:
+def _header(record: RecordedRun) -> Iterator[str]:
     if not record.entries:
         return
     first, last = record.entries[0].row, record.entries[-1].row
@@ -104,13 +104,13 @@ def _header(record: Record) -> Iterator[str]:
     yield "</dl>"
 
 
-def _verdict(record: Record) -> str:
+def _verdict(record: RecordedRun) -> str:
     if record.closed is None:
         return "open"
     return "good" if record.closed.outcome == "verified" else "other"
 
 
-def _outcome(record: Record) -> str:
+def _outcome(record: RecordedRun) -> str:
     took = duration((record.entries[-1].row.at - record.entries[0].row.at) / 1e6)
     if record.closed is None:
         return f"<b>Not ended</b> by its last entry, {took} after the start"
@@ -120,7 +120,7 @@ def _outcome(record: Record) -> str:
     return f"<b>{_t(record.closed.outcome.capitalize())}</b> after {took}{note}"
 
 
-def _decided(record: Record) -> Iterator[str]:
+def _decided(record: RecordedRun) -> Iterator[str]:
     """Each decision that people passed, by whom and when, and which seat their yes filled in the end."""
     moved = {(e.event.decision, who): role for e in record.entries if isinstance(e.event, ev.Approved)
              for who, role in e.event.moved.items()}  # fmt: skip
@@ -144,7 +144,7 @@ def _fact(name: str, text: str) -> str:
 # -- the timeline ------------------------------------------------------------------------------------------------------
 
 
-def _timeline(record: Record) -> Iterator[str]:
+def _timeline(record: RecordedRun) -> Iterator[str]:
     if not record.entries:
         return
     yield "<h2>What happened</h2>"
@@ -165,7 +165,7 @@ def _timeline(record: Record) -> Iterator[str]:
     yield "</ol>"
 
 
-def _item(entry: Entry, start: int) -> Iterator[str]:
+def _item(entry: AuditEntry, start: int) -> Iterator[str]:
     mark = _mark(entry.event)
     label = f'<span class="label">{mark}</span>' if mark in ("decision", "trouble") else ""
     seq, at = entry.row.seq, entry.row.at
@@ -179,7 +179,7 @@ def _item(entry: Entry, start: int) -> Iterator[str]:
     yield f'</div><a class="seq" href="#e{seq}">{seq}</a></li>'
 
 
-def _details(entry: Entry) -> Iterator[str]:
+def _details(entry: AuditEntry) -> Iterator[str]:
     """Folded, but for the one line that is the point of its entry: the command."""
     lines, n = "".join(f"<pre>{_t(d)}</pre>" for d in entry.details), len(entry.details)
     if isinstance(entry.event, ev.Recorded):
@@ -212,7 +212,7 @@ def _iso(us: int) -> str:
 # -- the proof ---------------------------------------------------------------------------------------------------------
 
 
-def _proof(record: Record) -> Iterator[str]:
+def _proof(record: RecordedRun) -> Iterator[str]:
     if not record.entries:
         return
     rows = [e.row for e in record.entries]

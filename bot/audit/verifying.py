@@ -17,7 +17,7 @@ from typing import Literal
 from bot.run.events import CHECKPOINTED
 from bot.store.chain import ZERO, Checkpoint, checkpoint_hash
 from bot.store.log import Keys, SealedRow, Store
-from bot.store.reading import Entry
+from bot.store.reading import IndexEntry
 from bot.store.signing import Seal
 
 _KINDS = frozenset(c.kind for c in CHECKPOINTED)
@@ -31,7 +31,7 @@ Signatures = Literal["", "hold", "not checked"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RecordFault:
     """One thing that is wrong. seq: of the row, or of the checkpoint or line where there is no run."""
 
     what: What
@@ -41,13 +41,13 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Verification:
     """What a verification saw. faults: the first of each run, in the order of the log; empty: all is well."""
 
     rows: int
     runs: int
     checkpoints: int
-    faults: tuple[Finding, ...] = ()
+    faults: tuple[RecordFault, ...] = ()
     head: str = ""
     """The last hash: of the checkpoint chain, or of the one run."""
     losses: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Report:
         return f"{size}: NOT verified. {self.faults[0].text}{more}"
 
 
-async def verify(store: Store, *, run: str | None = None, anchor: Checkpoint | None = None) -> Report:
+async def verify(store: Store, *, run: str | None = None, anchor: Checkpoint | None = None) -> Verification:
     """Compute every hash again: of all runs, or of one.
 
     anchor: the newest checkpoint as kept outside the database (`Checkpoint.parse`); it must still be in there.
@@ -107,12 +107,14 @@ async def verify(store: Store, *, run: str | None = None, anchor: Checkpoint | N
     ours = [f for f in (*_unlinked(unlinked), *_entry_faults(entries)) if f.run not in bad and run in (None, f.run)]
     unsigned = [f for f in _seal_faults(seals, store.keys) if run in (None, f.run) or not f.run]
     faults = [*([broken] if broken else []), *walk.faults, *ours, *unsigned, *_anchor_faults(checkpoints, anchor)]
-    faults += [Finding("triggers", "", 0, unguarded.partition(" Next: ")[0])] if unguarded else []
+    faults += [RecordFault("triggers", "", 0, unguarded.partition(" Next: ")[0])] if unguarded else []
     if run is not None and not walk.runs and not faults:
-        faults.append(Finding("missing run", run, 0, f"There is no run {run}."))
+        faults.append(RecordFault("missing run", run, 0, f"There is no run {run}."))
     last = walk.head if run is not None and walk.rows else checkpoints[-1].chain if checkpoints else ""
     signed: Signatures = "" if not any(s.signatures for s in seals) else "hold" if store.keys.known else "not checked"
-    return Report(walk.rows, walk.runs, len(checkpoints), tuple(faults), last, losses if run is None else (), signed)
+    return Verification(
+        walk.rows, walk.runs, len(checkpoints), tuple(faults), last, losses if run is None else (), signed
+    )
 
 
 class _Walk:
@@ -120,7 +122,7 @@ class _Walk:
 
     def __init__(self, heads: Mapping[str, int], marks: Mapping[str, Mapping[int, str]]) -> None:
         self.heads, self.marks = heads, marks
-        self.faults: list[Finding] = []
+        self.faults: list[RecordFault] = []
         self.rows = self.runs = 0
         self.run: str | None = None
         self.seq = 0
@@ -154,7 +156,7 @@ class _Walk:
         for run in sorted((self.heads.keys() | self.marks.keys()) - self.met):
             known = "the index" if run in self.heads else "a checkpoint"
             self.faults.append(
-                Finding("missing run", run, 0, f"Run {run} is named by {known}, but has no rows: it was removed.")
+                RecordFault("missing run", run, 0, f"Run {run} is named by {known}, but has no rows: it was removed.")
             )
 
     def _next(self, run: str) -> None:
@@ -191,30 +193,30 @@ class _Walk:
 
     def _add(self, what: What, run: str, seq: int, text: str) -> None:
         if not self.bad:
-            self.faults.append(Finding(what, run, seq, text))
+            self.faults.append(RecordFault(what, run, seq, text))
         self.bad = True
 
 
-def _chain_faults(checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
+def _chain_faults(checkpoints: Sequence[Checkpoint]) -> Iterator[RecordFault]:
     """The first fault of the checkpoint chain."""
     prev = ZERO
     for n, c in enumerate(checkpoints, 1):
         if c.n != n:
-            yield Finding("checkpoint", c.run, c.seq, f"Checkpoint {n} is missing.")
+            yield RecordFault("checkpoint", c.run, c.seq, f"Checkpoint {n} is missing.")
         elif c.prev != prev or checkpoint_hash(c.prev, c.n, c.run, c.seq, c.hash) != c.chain:
-            yield Finding("checkpoint", c.run, c.seq, f"Checkpoint {n} is not as it was written.")
+            yield RecordFault("checkpoint", c.run, c.seq, f"Checkpoint {n} is not as it was written.")
         else:
             prev = c.chain
             continue
         return
 
 
-def _unlinked(rows: Iterable[tuple[str, int, str]]) -> Iterator[Finding]:
+def _unlinked(rows: Iterable[tuple[str, int, str]]) -> Iterator[RecordFault]:
     for run, seq, kind in rows:
-        yield Finding("checkpoint", run, seq, f"Row {seq} of run {run} ({kind}) is in no checkpoint: it was added.")
+        yield RecordFault("checkpoint", run, seq, f"Row {seq} of run {run} ({kind}) is in no checkpoint: it was added.")
 
 
-def _entry_faults(entries: Iterable[Entry]) -> Iterator[Finding]:
+def _entry_faults(entries: Iterable[IndexEntry]) -> Iterator[RecordFault]:
     """What the index says otherwise than the log: whoever believes it looks after too much, or not enough."""
     for e in entries:
         begun = _began(e)
@@ -229,14 +231,14 @@ def _entry_faults(entries: Iterable[Entry]) -> Iterator[Finding]:
                 said = f"the index has {found!r} for its {what}, the log {meant!r}"
                 if what == "state":
                     said = f"the index calls it {_word(e.open)}, the log {_word(not e.open)}"
-                yield Finding("index", e.run, 0, f"Run {e.run} is not in the index as it is: {said}.")
+                yield RecordFault("index", e.run, 0, f"Run {e.run} is not in the index as it is: {said}.")
 
 
 def _word(open: bool) -> str:
     return "open" if open else "ended"
 
 
-def _began(e: Entry) -> Mapping[str, str]:
+def _began(e: IndexEntry) -> Mapping[str, str]:
     """How the run began; empty where that is not told, or cannot be read."""
     try:
         found = json.loads(e.began or "{}")
@@ -245,21 +247,21 @@ def _began(e: Entry) -> Mapping[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _seal_faults(seals: Iterable[Seal], keys: Keys) -> Iterator[Finding]:
+def _seal_faults(seals: Iterable[Seal], keys: Keys) -> Iterator[RecordFault]:
     for s in seals if keys.known else ():
         if why := keys.doubt(s):
             what = f"Row {s.seq} of run {s.run}, its last," if s.run else f"Checkpoint {s.seq}, the last,"
-            yield Finding("signature", s.run, s.seq, f"{what} {why}.")
+            yield RecordFault("signature", s.run, s.seq, f"{what} {why}.")
 
 
-def _anchor_faults(checkpoints: Sequence[Checkpoint], anchor: Checkpoint | None) -> Iterator[Finding]:
+def _anchor_faults(checkpoints: Sequence[Checkpoint], anchor: Checkpoint | None) -> Iterator[RecordFault]:
     if anchor is not None:
         found = next((c for c in checkpoints if c.n == anchor.n), None)
         if (fault := anchor_fault(found, len(checkpoints), anchor)) is not None:
             yield fault
 
 
-def anchor_fault(found: Checkpoint | None, last: int, anchor: Checkpoint) -> Finding | None:
+def anchor_fault(found: Checkpoint | None, last: int, anchor: Checkpoint) -> RecordFault | None:
     """What is wrong where the database has `found` in the place of the checkpoint kept outside, and ends at `last`."""
     named = f"checkpoint {anchor.n} (run {anchor.run}, row {anchor.seq}, {anchor.chain[:12]})"
     if found is None or found.n != anchor.n:
@@ -269,4 +271,4 @@ def anchor_fault(found: Checkpoint | None, last: int, anchor: Checkpoint) -> Fin
         text = f"The copy outside the database names {named}; the database has another one: it was rewritten."
     else:
         return None
-    return Finding("anchor", anchor.run, anchor.seq, text)
+    return RecordFault("anchor", anchor.run, anchor.seq, text)

@@ -30,14 +30,14 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 _CODES = {400: Code.USAGE, 408: Code.USAGE, 413: Code.USAGE, 500: Code.FAULT, 503: Code.UNREACHABLE}
 
 
-class Unreachable(End):
+class BotAway(End):
     """The bot does not answer."""
 
     def __init__(self, what: str, help: str) -> None:
         super().__init__(Code.UNREACHABLE, f"{what}\n{help}")
 
 
-class Refused(End):
+class BotRefused(End):
     """The bot's answer is a no. status: of HTTP; why: the kind."""
 
     def __init__(self, status: int, answer: Mapping[str, Any]) -> None:
@@ -83,7 +83,7 @@ class Client:
                     left = "Whether it was received is not known: look before you ask again."
                     raise self._unreachable(f"{e} {left}") from e
                 time.sleep(0.5 * attempt)
-            except Refused as e:
+            except BotRefused as e:
                 if attempt > 1 and e.why == "already":
                     return {"text": "Received: the first answer was lost on its way.", "run": None}
                 raise
@@ -135,10 +135,10 @@ class Client:
             answer["text"]
         except (ValueError, TypeError, KeyError):
             return self._unreachable(f"Something else than the bot answers at {self.url} (HTTP {status}).")
-        return Refused(status, answer)
+        return BotRefused(status, answer)
 
-    def _unreachable(self, what: str) -> Unreachable:
-        return Unreachable(what, self._help)
+    def _unreachable(self, what: str) -> BotAway:
+        return BotAway(what, self._help)
 
 
 class _Broken(Exception):

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from bot.cli.client import Client, Refused
+from bot.cli.client import BotRefused, Client
 from bot.cli.link import ONLY, answer, bot, run_path
 from bot.cli.output import Code, End, asked, note, say
 from bot.cli.root import Remote, root
@@ -24,7 +24,7 @@ from bot.words import because, listed, meant
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ShownDecision:
     """An open decision as it was shown. run: its id; card: what a yes must carry; phrase: what must be typed."""
 
     run: str
@@ -73,7 +73,7 @@ def _send(client: Client, run: str, body: dict[str, str]) -> None:
     say(found, answer(found))
 
 
-def _card(client: Client, words: Sequence[str]) -> Card:
+def _card(client: Client, words: Sequence[str]) -> ShownDecision:
     """The open decision that is meant. End where there is none, or more than one."""
     found, wanted = _looked_up(client, words)
     opened = {d["name"]: d for d in found["decisions"] if d["state"] == "open"}
@@ -82,7 +82,7 @@ def _card(client: Client, words: Sequence[str]) -> Card:
         opened = {name: opened[name] for name in meant(wanted, titles)}
     if len(opened) == 1:
         d = next(iter(opened.values()))
-        return Card(found["run"], d["name"], d["card"], found["cards"][d["name"]], d["phrase"])
+        return ShownDecision(found["run"], d["name"], d["card"], found["cards"][d["name"]], d["phrase"])
     if opened:
         titles = {name: str(d["title"]) for name, d in opened.items()}
         raise End(Code.USAGE, f"Which decision? Open in {found['run']}: {listed(opened, titles)}.")
@@ -98,14 +98,14 @@ def _looked_up(client: Client, words: Sequence[str]) -> tuple[Any, str]:
         return client.get(run_path(words[0])), words[1]
     if not words:
         return client.get(run_path(ONLY)), ""
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(BotRefused):
         found = client.get(run_path(ONLY))
         if meant(words[0], {d["name"]: d["title"] for d in found["decisions"]}):
             return found, words[0]
     return client.get(run_path(words[0])), ""
 
 
-def _asked(shown: Card, do: str, phrase: str, more: str = "") -> str:
+def _asked(shown: ShownDecision, do: str, phrase: str, more: str = "") -> str:
     """Shows the card and asks; the phrase that was typed. End unless somebody said yes."""
     note(shown.text)
     if asked().json or not sys.stdin.isatty():

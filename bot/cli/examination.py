@@ -33,7 +33,7 @@ from bot.releases.register import Releases
 from bot.run import events as ev
 from bot.run.where import otherwise
 from bot.settings import Settings, SettingsError, read_settings, strange
-from bot.slack.doctor import Finding, Slack, examine
+from bot.slack.doctor import Finding, SlackSettings, examine
 from bot.slack.draw.screen import screen
 from bot.slack.sample import stages
 from bot.slack.workspace.directory import SlackDirectory
@@ -114,11 +114,11 @@ async def everything() -> AsyncIterator[Finding]:
             yield finding
 
 
-def told(settings: Settings, running: bool) -> Slack | None:
+def told(settings: Settings, running: bool) -> SlackSettings | None:
     """What the settings say about Slack; None where it is off."""
     if settings.slack == "off":
         return None
-    return Slack(
+    return SlackSettings(
         settings.slack, settings.slack_url, _clear(settings.slack_bot_token), _clear(settings.slack_app_token),
         _clear(settings.slack_signing_secret), settings.slack_team, settings.url if running else "",
         trust(settings.ca_file),
@@ -324,7 +324,7 @@ def _plans(plans: Plans, catalogue: Catalogue) -> tuple[Mapping[str, Plan], list
 
 
 async def _people(
-    catalogue: Catalogue, plans: Mapping[str, Plan], slack: Slack | None, store: Store | None
+    catalogue: Catalogue, plans: Mapping[str, Plan], slack: SlackSettings | None, store: Store | None
 ) -> list[Finding]:
     if slack is None:
         directory: Directory = CatalogueDirectory(catalogue)

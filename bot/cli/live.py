@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from bot.cli.client import Client, Refused, Unreachable
+from bot.cli.client import BotAway, BotRefused, Client
 from bot.cli.link import run_path
 from bot.cli.output import Code, asked, note, plain
 
@@ -68,8 +68,8 @@ class _Patient:
         while True:
             try:
                 found = self._client.get(path, **query)
-            except (Unreachable, Refused) as e:
-                if isinstance(e, Refused) and e.code is not Code.UNREACHABLE:
+            except (BotAway, BotRefused) as e:
+                if isinstance(e, BotRefused) and e.code is not Code.UNREACHABLE:
                     raise
                 if not tried:
                     note(f"{_clock(time.time())}  {e.message.splitlines()[0]} Asking again; Ctrl-C ends this.")

@@ -43,7 +43,7 @@ MEANINGS: Mapping[Code, str] = {
 
 
 @dataclass
-class Asked:
+class CommonOptions:
     """What was asked of every command alike. direct: the reason for going to the database of a dead bot."""
 
     json: bool = False
@@ -53,9 +53,9 @@ class Asked:
     told: set[str] = field(default_factory=set)
 
 
-def asked() -> Asked:
+def asked() -> CommonOptions:
     """Of the command that is running."""
-    return click.get_current_context().find_root().ensure_object(Asked)
+    return click.get_current_context().find_root().ensure_object(CommonOptions)
 
 
 class End(click.ClickException):

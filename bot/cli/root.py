@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from bot.cli.output import MEANINGS, Asked, Code, End, note
+from bot.cli.output import MEANINGS, Code, CommonOptions, End, note
 from bot.run.commands import TABLE
 from bot.run.declared import Heading
 
@@ -35,7 +35,7 @@ SECTIONS = (
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if value and param.name:
-        setattr(ctx.find_root().ensure_object(Asked), param.name, value)
+        setattr(ctx.find_root().ensure_object(CommonOptions), param.name, value)
 
 
 def _everywhere() -> list[click.Option]:
@@ -118,7 +118,7 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
-            if ctx.find_root().ensure_object(Asked).debug:
+            if ctx.find_root().ensure_object(CommonOptions).debug:
                 traceback.print_exc()
             raise
         except KeyboardInterrupt:
@@ -127,7 +127,7 @@ class Group(click.Group):
         except BrokenPipeError:
             raise
         except Exception as e:
-            if ctx.find_root().ensure_object(Asked).debug:
+            if ctx.find_root().ensure_object(CommonOptions).debug:
                 traceback.print_exc()
             raise known(e) from e
 

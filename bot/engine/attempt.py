@@ -125,7 +125,7 @@ class Acting:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class Execution:
     """Everything one pass works with: the run as it was when the pass began, and the step's handler."""
 
     log: Log
@@ -337,7 +337,7 @@ class Attempt:
             back = replace(receipt, detail=change.once_back(receipt.detail))
             await self.write(ev.Undone(self.id, self.n, back, seen))
             return
-        end = End(begun, change)
+        end = Arrival(begun, change)
 
         async def once() -> Receipt:
             done: Receipt = await action.apply(ctx, params, change)
@@ -472,10 +472,10 @@ class Moved(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class Arrival:
     """Whether the world is where a change was to lead: what is done is judged by that, not by what `apply` says."""
 
-    attempt: Attempt
+    attempt: Execution
     change: Change
 
     async def reached(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.contract import Change, Fatal, Retryable, Verdict
-from bot.engine.attempt import Attempt, PortsOf
+from bot.engine.attempt import Execution, PortsOf
 from bot.handlers.registry import Registry
 from bot.plan.model import StepSpec
 from bot.run import events as ev
@@ -54,7 +54,7 @@ async def preview(
     found: list[Forecast] = []
     above: list[Change] = []
     for spec in created.plan.steps:
-        attempt = Attempt(_Nowhere(), registry, ports_of, clock, run, run.steps[spec.id])
+        attempt = Execution(_Nowhere(), registry, ports_of, clock, run, run.steps[spec.id])
         if spec.kind == "check" and spec.phase == "preflight":
             verdict = await attempt.look_once(spec)
             found.append(Forecast(spec, verdict=verdict))
@@ -80,7 +80,7 @@ async def foresee(run: Run, registry: Registry, ports_of: PortsOf, clock: Callab
     above: list[Change] = []
     for s in run.steps.values():
         if s.spec.kind == "action" and s.open and s.change is None:
-            one = await _plan(Attempt(_Nowhere(), registry, ports_of, clock, run, s))
+            one = await _plan(Execution(_Nowhere(), registry, ports_of, clock, run, s))
             if one.change is not None:
                 found[s.spec.id] = one.change.on_top_of(above)
         known = found.get(s.spec.id) or (s.change if s.spec.kind == "action" else None)
@@ -88,7 +88,7 @@ async def foresee(run: Run, registry: Registry, ports_of: PortsOf, clock: Callab
     return found
 
 
-async def _plan(attempt: Attempt) -> Forecast:
+async def _plan(attempt: Execution) -> Forecast:
     try:
         change, _ = await attempt.fresh()
     except (Fatal, Retryable, LookupError, TimeoutError) as e:

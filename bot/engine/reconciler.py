@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from bot import policy
-from bot.engine.attempt import Attempt, PortsOf, Superseded
+from bot.engine.attempt import Execution, PortsOf, Superseded
 from bot.engine.attempt_id import AttemptId
 from bot.engine.ground import Anywhere, Ground, Grounds
 from bot.handlers.registry import Registry
@@ -34,7 +34,7 @@ from bot.redaction.redactor import Redactor
 from bot.run import events as ev
 from bot.run.answering import Answer, Asking, answer
 from bot.run.commands import Command
-from bot.run.decide import Decision, Start, decide
+from bot.run.decide import Next, Start, decide
 from bot.run.fold import evolve
 from bot.run.moments import AHEAD
 from bot.run.rules import refused
@@ -239,7 +239,7 @@ class Engine:
             await self.hands.cancel(attempt)
         return after
 
-    def _settle(self, run: Run, events: list[ev.Event], at: float) -> tuple[list[ev.Event], Decision]:
+    def _settle(self, run: Run, events: list[ev.Event], at: float) -> tuple[list[ev.Event], Next]:
         """Adds whatever follows, until nothing more does."""
         for _ in range(ROUNDS):
             decision = decide(run, at)
@@ -287,12 +287,12 @@ class Engine:
         if at_work is not None:
             await at_work.cancelled()
 
-    async def _at_work(self, attempt: AttemptId) -> Attempt | None:
+    async def _at_work(self, attempt: AttemptId) -> Execution | None:
         run = await self.store.load(attempt.run)
         step = run.steps.get(attempt.step)
         if step is None or step.attempt is None or step.attempt.n != attempt.n:
             return None
-        return Attempt(self, self.registry, self.ports_of, self.clock, run, step)
+        return Execution(self, self.registry, self.ports_of, self.clock, run, step)
 
     # -- where -----------------------------------------------------------------------------------------------------
 

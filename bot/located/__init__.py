@@ -21,7 +21,7 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """A position in a file, counted from 1."""
 
     line: int = 1
@@ -56,11 +56,11 @@ class Faults(ValueError):
 class Node:
     """One value of the file with its place. `raw`: a scalar as it is written."""
 
-    place: Place
+    place: Position
     value: Json = None
     raw: str = ""
     children: dict[str | int, Node] = field(default_factory=dict)
-    keys: dict[str | int, Place] = field(default_factory=dict)
+    keys: dict[str | int, Position] = field(default_factory=dict)
     size: int = 1
     height: int = 1
 
@@ -87,7 +87,7 @@ class Document:
             node = node.children[part]
         return node
 
-    def place(self, path: Path, *, key: bool = False) -> Place:
+    def place(self, path: Path, *, key: bool = False) -> Position:
         """Where the value stands, or its key."""
         if key and path:
             return self.node(path[:-1]).keys.get(path[-1], self.node(path).place)
@@ -100,9 +100,9 @@ class Report:
     def __init__(self, document: Document):
         self.document = document
         self._faults = list(document.found)
-        self._unread = {Place(f.line, f.column) for f in document.found}
+        self._unread = {Position(f.line, f.column) for f in document.found}
         self._paths: list[Path] = []
-        self._seen: set[tuple[Place, str]] = set()
+        self._seen: set[tuple[Position, str]] = set()
 
     def add(
         self, path: Path, message: str, *, key: bool = False, word: object = None, known: Iterable[str] = ()

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bot.located import Document, Fault, Faults, Node, Place, dotted, nearest, quoted, shortened
+from bot.located import Document, Fault, Faults, Node, Position, dotted, nearest, quoted, shortened
 from bot.ports import Json
 
 LIMIT = 256 * 1024
@@ -49,7 +49,7 @@ def content(file: pathlib.Path, missing: str) -> bytes:
         what = "is a folder; a file is wanted"
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
-    raise Faults([_fault(str(file), Place(), what)])
+    raise Faults([_fault(str(file), Position(), what)])
 
 
 def read(text: str | bytes, source: str) -> Document:
@@ -64,24 +64,24 @@ def read(text: str | bytes, source: str) -> Document:
         what = _plain(text, place, str(getattr(error, "problem", None) or error))
         raise Faults([*builder.faults, _fault(source, place, what)]) from None
     except RecursionError:
-        _refuse(source, Place(), f"nested more than {DEPTH} levels deep")
+        _refuse(source, Position(), f"nested more than {DEPTH} levels deep")
     if builder.root is None or builder.root.value is None:
-        _refuse(source, Place(), "the file is empty")
+        _refuse(source, Position(), "the file is empty")
     return Document(source, builder.root, tuple(builder.faults))
 
 
-def _refuse(source: str, place: Place, message: str) -> NoReturn:
+def _refuse(source: str, place: Position, message: str) -> NoReturn:
     raise Faults([_fault(source, place, message)])
 
 
-def _fault(source: str, place: Place, message: str) -> Fault:
+def _fault(source: str, place: Position, message: str) -> Fault:
     return Fault(source, place.line, place.column, "", " ".join(message.split()))
 
 
 def _decoded(text: str | bytes, source: str) -> str:
     size = len(text.encode(errors="surrogatepass") if isinstance(text, str) else text)
     if size > LIMIT:
-        _refuse(source, Place(), f"{size:,} bytes is too large; the limit is {LIMIT:,} ({LIMIT // 1024} KiB)")
+        _refuse(source, Position(), f"{size:,} bytes is too large; the limit is {LIMIT:,} ({LIMIT // 1024} KiB)")
     try:
         text = text if isinstance(text, str) else text.decode()
     except UnicodeDecodeError as error:
@@ -94,15 +94,15 @@ def _decoded(text: str | bytes, source: str) -> str:
     return text
 
 
-def _place(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1) if mark else Place()
+def _place(mark: Any) -> Position:
+    return Position(mark.line + 1, mark.column + 1) if mark else Position()
 
 
-def _place_of(text: str, index: int) -> Place:
-    return Place(text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+def _place_of(text: str, index: int) -> Position:
+    return Position(text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
-def _plain(text: str, place: Place, problem: str) -> str:
+def _plain(text: str, place: Position, problem: str) -> str:
     """What a YAML error means, in words of someone who writes a plan."""
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
@@ -152,7 +152,7 @@ class _Builder:
         elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
             _refuse(self.source, place, "a second document; a file holds one")
 
-    def _open(self, event: yaml.CollectionStartEvent, place: Place) -> None:
+    def _open(self, event: yaml.CollectionStartEvent, place: Position) -> None:
         mapping = isinstance(event, yaml.MappingStartEvent)
         self._tagged(event.tag, place)
         if self._wants_key:
@@ -161,7 +161,7 @@ class _Builder:
             _refuse(self.source, place, f"nested more than {DEPTH} levels deep")
         self._stack.append(_Open(Node(place, {} if mapping else []), event.anchor, mapping))
 
-    def _scalar(self, event: yaml.ScalarEvent, place: Place) -> None:
+    def _scalar(self, event: yaml.ScalarEvent, place: Position) -> None:
         raw = str(event.value)
         if self._wants_key:
             self._key(raw, event.implicit[0], place)
@@ -172,7 +172,7 @@ class _Builder:
             node.value = self._resolved(raw, place)
         self._add(node, event.anchor)
 
-    def _alias(self, name: str, place: Place) -> None:
+    def _alias(self, name: str, place: Position) -> None:
         if self._wants_key:
             _refuse(self.source, place, "a key must be plain text")
         if any(o.anchor == name for o in self._stack):
@@ -185,7 +185,7 @@ class _Builder:
     def _wants_key(self) -> bool:
         return bool(self._stack) and self._stack[-1].mapping and self._stack[-1].key is None
 
-    def _key(self, key: str, plain: bool, place: Place) -> None:
+    def _key(self, key: str, plain: bool, place: Position) -> None:
         top = self._stack[-1]
         top.key, top.refused = key, True
         if plain and key == "<<":
@@ -197,7 +197,7 @@ class _Builder:
             top.refused = False
             top.node.keys[key] = place
 
-    def _add(self, node: Node, anchor: str | None, place: Place | None = None) -> None:
+    def _add(self, node: Node, anchor: str | None, place: Position | None = None) -> None:
         """Put a finished value (or an alias of it, at `place`) into what is open, or make it the root."""
         if anchor is not None:
             self._anchors[anchor] = node
@@ -222,7 +222,7 @@ class _Builder:
         if parent.height + len(self._stack) - 1 > DEPTH + 1:
             _refuse(self.source, place or node.place, f"nested more than {DEPTH} levels deep, aliases in full")
 
-    def _resolved(self, raw: str, place: Place) -> Json:
+    def _resolved(self, raw: str, place: Position) -> Json:
         if raw in _WORDS:
             return _WORDS[raw]
         if _INT.fullmatch(raw):
@@ -231,15 +231,15 @@ class _Builder:
             return float(raw) if math.isfinite(float(raw)) else self._odd(raw, place)
         return raw
 
-    def _odd(self, raw: str, place: Place) -> Json:
+    def _odd(self, raw: str, place: Position) -> Json:
         self._note(place, f"{shortened(raw)} is no usable number; quote it if it is text")
         return 0
 
-    def _tagged(self, tag: str | None, place: Place) -> None:
+    def _tagged(self, tag: str | None, place: Position) -> None:
         if tag is not None:
             self._note(place, f"tags ({shortened(tag)}) are not understood")
 
-    def _note(self, place: Place, message: str, guess: str | None = None) -> None:
+    def _note(self, place: Position, message: str, guess: str | None = None) -> None:
         path = dotted(tuple(self._path()))
         self.faults.append(Fault(self.source, place.line, place.column, path, message, guess))
 

@@ -47,7 +47,7 @@ def folders(store: Store, files: Path) -> tuple[Path, ...]:
     return (files, Path(url.database).resolve().parent) if url.drivername == LITE and url.database else (files,)
 
 
-class Faults:
+class NodeFaults:
     """look: part -> what is wrong with it, empty where nothing is."""
 
     def __init__(

@@ -22,7 +22,7 @@ from bot.run.state import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Orphans:
     """freezes: target -> the rules that stand there; bans: version -> the same; owned: objects whose fields the bot has
     set; paused: those of them that stand still; lost: cluster -> why it could not be read."""
 
@@ -61,7 +61,7 @@ class Left:
         return found
 
 
-async def left(kube: Kubernetes, service: str, runs: Iterable[Run], ledger: Ledger) -> Left:
+async def left(kube: Kubernetes, service: str, runs: Iterable[Run], ledger: Ledger) -> Orphans:
     """What no run of the service (all of them) and no release accounts for."""
     known = [*runs]
     things, lost = await _things(kube, ("guard", *WRITTEN))
@@ -80,7 +80,7 @@ async def left(kube: Kubernetes, service: str, runs: Iterable[Run], ledger: Ledg
                for e in s.made.edits if _in_cluster(e.target)}  # fmt: skip
     owned = [t for t in things if t.facts.get("owned") and str(t.place) not in touched]
     paused = tuple(str(t.place) for t in owned if t.fields.get("replicas") == 0 or t.fields.get("suspend") is True)
-    return Left(freezes, bans, tuple(str(t.place) for t in owned), paused, lost)
+    return Orphans(freezes, bans, tuple(str(t.place) for t in owned), paused, lost)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -92,7 +92,7 @@ async def left_freeze(kube: Kubernetes, service: str, runs: Iterable[Run]) -> Ch
     if _frozen(runs):
         return None
     things, _ = await _things(kube, ("guard",))
-    return Left(_freezes(things, service)).freeze(service)
+    return Orphans(_freezes(things, service)).freeze(service)
 
 
 def _frozen(runs: Iterable[Run]) -> bool:

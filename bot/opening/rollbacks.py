@@ -22,7 +22,7 @@ from bot.handlers.registry import Registry
 from bot.located import Faults
 from bot.opening.debts import Debts
 from bot.opening.following import Following
-from bot.opening.orphans import Left, left, left_freeze
+from bot.opening.orphans import Orphans, left, left_freeze
 from bot.people import Directory
 from bot.plan.compile import compile_file
 from bot.plan.lint import lint
@@ -506,11 +506,11 @@ class Rollbacks:
         except Duplicate:
             return Refusal(Why.ALREADY, "This was received already; nothing was opened twice.")
 
-    async def left(self, service: str) -> Left:
+    async def left(self, service: str) -> Orphans:
         """What stands in the clusters by the bot's name, and nothing in this database accounts for."""
         kube = self.clusters().get(service)
         if kube is None:
-            return Left()
+            return Orphans()
         runs = [await self.store.load(h.run) for h in await self.store.heads(service=service, limit=None)]
         return await left(kube, service, runs, {r.version: r for r in await self.releases.all(service)})
 

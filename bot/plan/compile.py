@@ -27,7 +27,7 @@ from bot.plan.gates import decisions
 from bot.plan.lookup import Lookup
 from bot.plan.model import REF, Choice, Condition, OnFail, Phase, Plan, StepSpec
 from bot.plan.order import circles, ordered
-from bot.plan.outline import Found, FoundChoice, Said, outline
+from bot.plan.outline import FoundChoice, OutlinedStep, StepMention, outline
 from bot.plan.refs import mappings, replaced, texts, whole
 
 CHECK_ONLY = ("within", "every", "passes")
@@ -107,7 +107,7 @@ class _Compiler:
         self.look, self.report, self.outline = look, look.report, look.outline
         self._params: dict[str, dict[str, Json]] = {}
 
-    def spec(self, f: Found) -> StepSpec:
+    def spec(self, f: OutlinedStep) -> StepSpec:
         self.look.link(f.id, f.before, None)
         for said in f.after:
             self.look.link(f.id, self.look.after(said), said.path)
@@ -124,11 +124,11 @@ class _Compiler:
             spec = replace(spec, timeout=w.timeout, failures=w.failures, on_fail=_on_fail(spec.phase, w.on_fail))
         return replace(spec, when=self._when(f), forward=f.forward)
 
-    def _when(self, f: Found) -> Condition | None:
+    def _when(self, f: OutlinedStep) -> Condition | None:
         parts = self.look.comparison(f.when, f.id) if f.when else None
         return Condition(*parts) if parts else None
 
-    def _uses(self, f: Found, work: Uses) -> StepSpec:
+    def _uses(self, f: OutlinedStep, work: Uses) -> StepSpec:
         handler = self.look.handler(work.uses, (*f.path, "uses"))
         if handler is None:
             return StepSpec(f.id, f.title, f.track, "check")
@@ -152,17 +152,17 @@ class _Compiler:
             self._preflight(f, work)
         return replace(spec, phase=phase, within=work.within, every=work.every, passes=work.passes)
 
-    def _preflight(self, f: Found, work: Uses) -> None:
+    def _preflight(self, f: OutlinedStep, work: Uses) -> None:
         if isinstance(work, UsesStep) and work.gate is not None:
             self.report.add((*f.path, "gate"), "a preflight step asks nobody", key=True)
         if "on_fail" in work.model_fields_set and work.on_fail != "continue":
             what = "a preflight step never halts the run; what needs it is blocked"
             self.report.add((*f.path, "on_fail"), what)
 
-    def _baseline(self, f: Found, work: Uses) -> str | None:
+    def _baseline(self, f: OutlinedStep, work: Uses) -> str | None:
         if work.baseline is None:
             return None
-        said = Said(work.baseline, (*f.path, "baseline"), f.option)
+        said = StepMention(work.baseline, (*f.path, "baseline"), f.option)
         step = self.look.step(said)
         if step is None:
             return None
@@ -171,9 +171,9 @@ class _Compiler:
             self.report.add(said.path, f"{step.id!r} has no output to compare with")
         return step.id
 
-    def _undo(self, f: Found, work: UndoMember) -> StepSpec:
+    def _undo(self, f: OutlinedStep, work: UndoMember) -> StepSpec:
         spec = StepSpec(f.id, f.title, f.track, "undo")
-        said = Said(work.undo, (*f.path, "undo"), f.option)
+        said = StepMention(work.undo, (*f.path, "undo"), f.option)
         undone = self.look.step(said, needed=False)
         if undone is None:
             return spec
@@ -188,7 +188,7 @@ class _Compiler:
             needs=tuple(sorted(action.needs)), destructive=action.destructive, duties=tuple(sorted(action.duties)),
         )  # fmt: skip
 
-    def _watch(self, f: Found, work: WatchStep) -> StepSpec:
+    def _watch(self, f: OutlinedStep, work: WatchStep) -> StepSpec:
         spec = StepSpec(f.id, f.title, f.track, "watch", phase="verify")
         path: Path = (*f.path, "repeat")
         if work.repeat not in self.outline.tracks:
@@ -206,7 +206,7 @@ class _Compiler:
             needs=tuple(sorted(needs)),
         )  # fmt: skip
 
-    def _repeatable(self, f: Found) -> bool:
+    def _repeatable(self, f: OutlinedStep) -> bool:
         check = isinstance(f.work, UsesStep) and f.work.uses in self.look.registry.checks
         return check and isinstance(f.work, UsesStep) and f.work.phase != "preflight"
 
@@ -214,7 +214,7 @@ class _Compiler:
         handler = self.look.registry.get(work.uses)
         return handler.needs if handler else ()
 
-    def params(self, f: Found, work: Uses, handler: AnyAction | AnyCheck) -> dict[str, Json]:
+    def params(self, f: OutlinedStep, work: Uses, handler: AnyAction | AnyCheck) -> dict[str, Json]:
         """The parameters with `{"$ref": ...}` in place of references, checked against the handler's."""
         if f.id not in self._params:
             self._params[f.id] = _Params(self.look, f, handler).compiled(work.with_)
@@ -230,7 +230,7 @@ def _shape(params: type[Params]) -> Shape:
 class _Params:
     """The parameters of one step."""
 
-    def __init__(self, look: Lookup, f: Found, handler: AnyAction | AnyCheck):
+    def __init__(self, look: Lookup, f: OutlinedStep, handler: AnyAction | AnyCheck):
         self.look, self.report, self.found, self.handler = look, look.report, f, handler
         self.path: Path = (*f.path, "with")
         params: type[Params] = handler.Params
@@ -254,7 +254,7 @@ class _Params:
         if inner is None:
             self.report.add(path, f'a reference is a whole value, "${{...}}" and nothing else, not {text[:60]!r}')
             return None
-        found = self.look.read(inner, Said(text, path, self.found.option), self.found.id)
+        found = self.look.read(inner, StepMention(text, path, self.found.option), self.found.id)
         if found is None:
             return None
         ref, have = found
@@ -319,13 +319,13 @@ def _on_fail(phase: Phase, given: OnFail) -> OnFail:
     return "continue" if phase == "preflight" else given
 
 
-def _kind(f: Found) -> str:
+def _kind(f: OutlinedStep) -> str:
     if isinstance(f.work, Uses):
         return "a check"
     return "an undo" if isinstance(f.work, UndoMember) else "neither action nor check"
 
 
-def _enough(report: Report, f: Found, passes: int, every: float, lasting: float, key: str) -> None:
+def _enough(report: Report, f: OutlinedStep, passes: int, every: float, lasting: float, key: str) -> None:
     """Whether so many looks fit into the time."""
     needed = (passes - 1) * every
     if needed > lasting:

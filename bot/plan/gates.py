@@ -12,7 +12,7 @@ from bot.located import Path, quoted
 from bot.plan.file import GateStep, OptionGate, StepGate, UndoStep, UsesStep
 from bot.plan.lookup import Lookup
 from bot.plan.model import Decision
-from bot.plan.outline import Found, FoundChoice, FoundOption, Said
+from bot.plan.outline import FoundChoice, FoundOption, OutlinedStep, StepMention
 from bot.policy import Gate, Requirement
 
 Placed = tuple[Decision, Path]
@@ -42,7 +42,7 @@ def decisions(look: Lookup, roles: Collection[str] | None) -> list[Placed]:
 class _Maker:
     def __init__(self, look: Lookup, roles: Collection[str] | None):
         self.look, self.report, self.roles = look, look.report, roles
-        self.groups: dict[str, list[tuple[Found, StepGate]]] = {}
+        self.groups: dict[str, list[tuple[OutlinedStep, StepGate]]] = {}
         for f in look.outline.steps.values():
             gate = f.work.gate if isinstance(f.work, UsesStep | UndoStep | GateStep) else None
             if gate is not None and gate.group is not None:
@@ -60,7 +60,7 @@ class _Maker:
         unless = self._unless(o.gate, path, o.members, o.name) if o.gate else None
         return Decision(o.name, o.title, o.members, gate, unless, choice.id, name), path if o.gate else o.path
 
-    def single(self, f: Found, gate: StepGate) -> Placed:
+    def single(self, f: OutlinedStep, gate: StepGate) -> Placed:
         path = (*f.path, "gate")
         if gate.by is None and not self.report.has(path):
             self.report.add(path, "'by' is missing: who decides?")
@@ -104,11 +104,11 @@ class _Maker:
     ) -> str | None:
         if gate.unless is None:
             return None
-        said = Said(gate.unless, (*path, "unless"), option)
+        said = StepMention(gate.unless, (*path, "unless"), option)
         found = [self.look.boolean(gate.unless, said, m) for m in members]
         return found[0] if found else None
 
 
-def _titles(gate: StepGate, first: Found) -> tuple[str, str]:
+def _titles(gate: StepGate, first: OutlinedStep) -> tuple[str, str]:
     """What a decision is called, and in a run that rolls forward: by its gate, else by its first step."""
     return gate.title or first.title, gate.forward or ("" if gate.title else first.forward)

@@ -18,7 +18,7 @@ from bot.policy import Person, unsatisfiable
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """What is wrong with a step, or with the gate of a decision, by its name."""
 
     name: str
@@ -51,30 +51,30 @@ def lint(
     return sorted(faults, key=lambda f: (f.line, f.column))
 
 
-def _ungated(plan: Plan) -> Iterator[Finding]:
+def _ungated(plan: Plan) -> Iterator[LintFinding]:
     for s in plan.steps:
         asked = plan.decision.get(s.decision or "")
         if not s.destructive:
             continue
         if asked is None or asked.gate is None:
-            yield Finding(s.id, f"{s.id!r} destroys data ({s.uses}) and nobody is asked; give it a gate")
+            yield LintFinding(s.id, f"{s.id!r} destroys data ({s.uses}) and nobody is asked; give it a gate")
         elif asked.unless is not None:
-            yield Finding(s.id, f"{s.id!r} destroys data ({s.uses}); its gate must not have `unless`")
+            yield LintFinding(s.id, f"{s.id!r} destroys data ({s.uses}); its gate must not have `unless`")
 
 
-def _never_undone(plan: Plan) -> Iterator[Finding]:
+def _never_undone(plan: Plan) -> Iterator[LintFinding]:
     for s in plan.steps:
         if not s.temporary:
             continue
         undos = [u for u in plan.steps if u.undo == s.id]
         always = [u for u in undos if u.when in (None, s.when)]
         if not undos:
-            yield Finding(s.id, f"{s.id!r} is temporary and never undone; add a step with `undo: {s.id}`")
+            yield LintFinding(s.id, f"{s.id!r} is temporary and never undone; add a step with `undo: {s.id}`")
         elif not always:
-            yield Finding(s.id, f"{s.id!r} is temporary, but {undos[0].id!r} undoes it only under a condition")
+            yield LintFinding(s.id, f"{s.id!r} is temporary, but {undos[0].id!r} undoes it only under a condition")
         elif not _reached(plan, s, always):
             only = ", ".join(repr(u.decision) for u in always)
-            yield Finding(s.id, f"{s.id!r} is temporary, but undone only in {only}; undo it in every option")
+            yield LintFinding(s.id, f"{s.id!r} is temporary, but undone only in {only}; undo it in every option")
 
 
 def _reached(plan: Plan, s: StepSpec, undos: list[StepSpec]) -> bool:
@@ -90,28 +90,30 @@ def _option(plan: Plan, s: StepSpec) -> Decision | None:
     return found if found is not None and found.choice is not None else None
 
 
-def _lacking(plan: Plan, ports: Collection[str]) -> Iterator[Finding]:
+def _lacking(plan: Plan, ports: Collection[str]) -> Iterator[LintFinding]:
     for s in plan.steps:
         for port in s.needs if s.kind in ("action", "check") else ():
             if port not in ports:
                 what = f"{s.uses} needs port {port!r}, which this bot does not have"
-                yield Finding(s.id, what, nearest(port, ports))
+                yield LintFinding(s.id, what, nearest(port, ports))
 
 
-def _closed_gates(plan: Plan, people: Collection[Person], barred: Collection[str]) -> Iterator[Finding]:
+def _closed_gates(plan: Plan, people: Collection[Person], barred: Collection[str]) -> Iterator[LintFinding]:
     gates = {d.name: d.gate for d in plan.decisions if d.gate is not None}
     for name, why in unsatisfiable(gates, people, barred).items():
-        yield Finding(name, f"nobody could take decision {name!r}: it {why}", gate=True)
+        yield LintFinding(name, f"nobody could take decision {name!r}: it {why}", gate=True)
 
 
-def _unwatched(plan: Plan) -> Iterator[Finding]:
+def _unwatched(plan: Plan) -> Iterator[LintFinding]:
     verified = any(s.kind == "check" and s.phase == "verify" for s in plan.steps)
     for s in plan.steps:
         if s.kind == "watch" and not verified:
-            yield Finding(s.id, "no check has `phase: verify`, so the run is never restored and never closes itself")
+            yield LintFinding(
+                s.id, "no check has `phase: verify`, so the run is never restored and never closes itself"
+            )
 
 
-def _undecidable(plan: Plan, d: Decision) -> Iterator[Finding]:
+def _undecidable(plan: Plan, d: Decision) -> Iterator[LintFinding]:
     """What keeps this decision from ever being opened: its steps, and those between them, cannot all be planned."""
     members = frozenset(d.members)
     later = {s.id for s in plan.steps if plan.before[s.id] & members}
@@ -122,12 +124,16 @@ def _undecidable(plan: Plan, d: Decision) -> Iterator[Finding]:
             continue
         where = f"decision {d.name!r}"
         if s.kind == "gate" and len(members) > 1:
-            yield Finding(s.id, f"{s.id!r} only asks people, amid the steps of {where}; put it before or behind them")
+            yield LintFinding(
+                s.id, f"{s.id!r} only asks people, amid the steps of {where}; put it before or behind them"
+            )
         elif s.kind in ("check", "watch") and s.id in members:
-            yield Finding(s.id, f"{s.id!r} is a check, of which there is nothing to decide; put it behind {where}")
+            yield LintFinding(s.id, f"{s.id!r} is a check, of which there is nothing to decide; put it behind {where}")
         elif s.undo in known_late:
-            yield Finding(s.id, f"{s.id!r} undoes {s.undo!r}, which has not acted when {where} is made; put it behind")
+            yield LintFinding(
+                s.id, f"{s.id!r} undoes {s.undo!r}, which has not acted when {where} is made; put it behind"
+            )
         elif s.changes:
             for ref in sorted(r for r in s.refs if step_of(r) in known_late):
                 what = f"{s.id!r} reads ${{{ref}}}, which is not known when {where} is made; let it be decided later"
-                yield Finding(s.id, what)
+                yield LintFinding(s.id, what)

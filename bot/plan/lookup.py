@@ -14,7 +14,7 @@ from bot.handlers.registry import Registry
 from bot.located import Path, Report, quoted
 from bot.located.shapes import Shape
 from bot.plan.file import Uses
-from bot.plan.outline import Found, Outline, Said
+from bot.plan.outline import Outline, OutlinedStep, StepMention
 from bot.plan.refs import ROOTS, compared, parse, whole
 
 RELEASE = Shape.of(TypeAdapter(Release).json_schema())
@@ -78,7 +78,7 @@ class Lookup:
             has = f", which has {', '.join(fitting)}" if fitting else ", which has none"
             self.report.add(path, what + has, key=key, word=word, known=fitting)
 
-    def after(self, said: Said) -> tuple[str, ...]:
+    def after(self, said: StepMention) -> tuple[str, ...]:
         """The steps meant by a name in `after`: one, or the last ones of a choice."""
         choice = self.outline.choices.get(said.text)
         if choice is not None and said.option not in {o.name for o in choice.options}:
@@ -86,7 +86,7 @@ class Lookup:
         step = self.step(said, needed=False)
         return (step.id,) if step else ()
 
-    def step(self, said: Said, *, needed: bool = True) -> Found | None:
+    def step(self, said: StepMention, *, needed: bool = True) -> OutlinedStep | None:
         """The step of this name; short names of the own option first.
 
         needed: the step must have run; so a step of an option cannot be meant from outside it.
@@ -101,7 +101,7 @@ class Lookup:
             return None
         return found
 
-    def read(self, text: str, said: Said, reader: str) -> Read | None:
+    def read(self, text: str, said: StepMention, reader: str) -> Read | None:
         """What `${text}` stands for; `reader` then waits for the step that it comes from."""
         ref = parse(text)
         rest = text.partition(".")[2]
@@ -118,7 +118,7 @@ class Lookup:
         if not ref.step or not ref.field:
             self.report.add(said.path, f"{quoted(text)} names no field; write steps.<id>.<field>")
             return None
-        step = self.step(Said(ref.step, said.path, said.option))
+        step = self.step(StepMention(ref.step, said.path, said.option))
         if step is None:
             return None
         self.link(reader, [step.id], said.path)
@@ -130,7 +130,7 @@ class Lookup:
         full = f"steps.{step.id}.{ref.field}"
         return self._field(full, ref.field, f"the output of {step.id!r}", output, said)
 
-    def boolean(self, text: str, said: Said, reader: str) -> str | None:
+    def boolean(self, text: str, said: StepMention, reader: str) -> str | None:
         """The full form of a text that is one reference to a yes or no."""
         inner = whole(text)
         if inner is None:
@@ -144,7 +144,7 @@ class Lookup:
             self.report.add(said.path, f"${{{ref}}} is {shape.words}; it must be true or false")
         return ref
 
-    def comparison(self, said: Said, reader: str) -> tuple[str, bool, Json] | None:
+    def comparison(self, said: StepMention, reader: str) -> tuple[str, bool, Json] | None:
         """`${ref} == value` as (ref, True, value), the value typed like the reference."""
         parts = compared(said.text)
         if parts is None:
@@ -165,23 +165,23 @@ class Lookup:
             return None
         return ref, parts[1], values[0]
 
-    def output(self, step: Found) -> Shape | None:
+    def output(self, step: OutlinedStep) -> Shape | None:
         """The shape of what a step hands out."""
         handler = self.registry.get(step.work.uses) if isinstance(step.work, Uses) else None
         if handler is None or handler.Output is None:
             return None
         return Shape.of(handler.Output.model_json_schema(mode="serialization"))
 
-    def known(self, step: Found) -> bool:
+    def known(self, step: OutlinedStep) -> bool:
         """Whether the step's handler is known; what follows from an unknown one is no fault of its own."""
         return not isinstance(step.work, Uses) or self.registry.get(step.work.uses) is not None
 
-    def action(self, step: Found) -> AnyAction | None:
+    def action(self, step: OutlinedStep) -> AnyAction | None:
         """The step's handler if it is an action."""
         handler = self.registry.get(step.work.uses) if isinstance(step.work, Uses) else None
         return handler if isinstance(handler, Action) else None
 
-    def _missing(self, said: Said) -> None:
+    def _missing(self, said: StepMention) -> None:
         known = self.outline
         if said.text.split(".")[0] in known.broken or said.text in known.broken:
             return
@@ -192,14 +192,14 @@ class Lookup:
         names = [*known.steps, *known.choices, *own]
         self.report.add(said.path, f"no step is named {quoted(said.text)}", word=said.text, known=names)
 
-    def _field(self, full: str, name: str, of: str, shape: Shape, said: Said) -> Read | None:
+    def _field(self, full: str, name: str, of: str, shape: Shape, said: StepMention) -> Read | None:
         if name not in shape.keys:
             what = f"{of} has {', '.join(sorted(shape.keys))}; not {quoted(name)}"
             self.report.add(said.path, what, word=name, known=shape.keys)
             return None
         return full, shape.at(name)
 
-    def _of_service(self, full: str, rest: str, said: Said) -> Read | None:
+    def _of_service(self, full: str, rest: str, said: StepMention) -> Read | None:
         if rest == "name":
             return full, Shape({"type": "string"})
         head, _, name = rest.partition(".")

@@ -41,7 +41,7 @@ Tails = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Said:
+class StepMention:
     """A text that names steps, where it stands, and the option whose steps it may name by their short ids."""
 
     text: str
@@ -50,7 +50,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Found:
+class OutlinedStep:
     """One step of the file. `before`: ids in its track; `option`: the decision that it is a member of."""
 
     id: str
@@ -59,8 +59,8 @@ class Found:
     path: Path
     work: Work
     before: Tails
-    after: tuple[Said, ...]
-    when: Said | None
+    after: tuple[StepMention, ...]
+    when: StepMention | None
     option: str | None = None
     forward: str = ""
 
@@ -83,7 +83,7 @@ class FoundChoice:
     id: str
     title: str
     path: Path
-    advise: Said | None
+    advise: StepMention | None
     options: tuple[FoundOption, ...]
     tails: Tails
     forward: str = ""
@@ -94,7 +94,7 @@ class Outline:
     """The whole file, as far as its shape is right."""
 
     name: str = ""
-    steps: dict[str, Found] = field(default_factory=dict)
+    steps: dict[str, OutlinedStep] = field(default_factory=dict)
     choices: dict[str, FoundChoice] = field(default_factory=dict)
     tracks: tuple[str, ...] = ()
     broken: set[str] = field(default_factory=set)
@@ -160,11 +160,13 @@ class _Walk:
         if step is None:
             return ()
         after = _said(step.after, path, None)
-        when = Said(step.when, (*path, "when")) if step.when is not None else None
+        when = StepMention(step.when, (*path, "when")) if step.when is not None else None
         title = step.title or titled(step.id)
         if isinstance(step, ChooseStep):
             return self._choose(step, _Choosing(step.id, title, track, path, before, after, when))
-        return self._keep(Found(step.id, title, track, path, step, before, after, when, forward=step.forward or ""))
+        return self._keep(
+            OutlinedStep(step.id, title, track, path, step, before, after, when, forward=step.forward or "")
+        )
 
     def _choose(self, step: ChooseStep, at: _Choosing) -> Tails:
         tails: list[str] = []
@@ -174,7 +176,7 @@ class _Walk:
             first = len(self.found.steps)
             if isinstance(option, OneStep | LeaveOption):
                 title = option.title or f"{at.title}: {name}"
-                alone = Found(full, title, at.track, path, option, at.before, at.after, at.when, full)
+                alone = OutlinedStep(full, title, at.track, path, option, at.before, at.after, at.when, full)
                 tails += self._keep(alone)
             else:
                 tails += self._members(option, replace(at, option=full), (*path, "steps"))
@@ -182,7 +184,7 @@ class _Walk:
             options.append(FoundOption(full, option.title or titled(name), path, option.gate, members))
         if self._free(at.id, at.path):
             advise = step.choose.advise
-            said = Said(advise, (*at.path, "choose", "advise")) if advise is not None else None
+            said = StepMention(advise, (*at.path, "choose", "advise")) if advise is not None else None
             choice = FoundChoice(at.id, at.title, at.path, said, tuple(options), tuple(tails), step.forward or "")
             self.found.choices[at.id] = choice
         return tuple(tails)
@@ -196,14 +198,16 @@ class _Walk:
     def _member(self, choice: _Choosing, member: AnyMember, path: Path, before: Tails) -> Tails:
         if member.when is not None and choice.when is not None:
             self.report.add((*path, "when"), f"the choice {choice.id!r} has a `when`, which holds for all its steps")
-        own = Said(member.when, (*path, "when"), choice.option) if member.when is not None else None
+        own = StepMention(member.when, (*path, "when"), choice.option) if member.when is not None else None
         after = (*choice.after, *_said(member.after, path, choice.option))
         name, title = f"{choice.option}.{member.id}", member.title or titled(member.id)
         when = choice.when or own
         forward = member.forward or ""
-        return self._keep(Found(name, title, choice.track, path, member, before, after, when, choice.option, forward))
+        return self._keep(
+            OutlinedStep(name, title, choice.track, path, member, before, after, when, choice.option, forward)
+        )
 
-    def _keep(self, found: Found) -> Tails:
+    def _keep(self, found: OutlinedStep) -> Tails:
         if not self._free(found.id, found.path):  # its content is still looked at, under a name nobody can mention
             found = replace(found, id=f"{found.id} ({len(self.found.steps)})")
         if len(self.found.steps) >= MAX_STEPS:
@@ -232,8 +236,8 @@ class _Choosing:
     track: str
     path: Path
     before: Tails
-    after: tuple[Said, ...]
-    when: Said | None
+    after: tuple[StepMention, ...]
+    when: StepMention | None
     option: str | None = None
 
 
@@ -243,5 +247,5 @@ def _side_by_side(items: Sequence[Any], path: Path) -> Iterator[list[tuple[Path,
         yield [((*path, i, j), s) for j, s in enumerate(item)] if isinstance(item, list) else [((*path, i), item)]
 
 
-def _said(names: Sequence[str], path: Path, option: str | None) -> tuple[Said, ...]:
-    return tuple(Said(n, (*path, "after", i), option) for i, n in enumerate(names))
+def _said(names: Sequence[str], path: Path, option: str | None) -> tuple[StepMention, ...]:
+    return tuple(StepMention(n, (*path, "after", i), option) for i, n in enumerate(names))

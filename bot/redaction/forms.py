@@ -79,7 +79,7 @@ def _at(hint: str, text: str) -> Iterator[int]:
 # -- forms of vendors ------------------------------------------------------------------------------------------------
 
 
-class Form(NamedTuple):
+class SecretForm(NamedTuple):
     """What vendors begin their secrets with. rest: a pattern of what follows; mixed: it is random as well."""
 
     kind: str
@@ -88,8 +88,8 @@ class Form(NamedTuple):
     mixed: bool = False
 
 
-def _form(kind: str, begins: str, rest: str, *, mixed: bool = False) -> Form:
-    return Form(kind, tuple(begins.split()), re.compile(rest), mixed)
+def _form(kind: str, begins: str, rest: str, *, mixed: bool = False) -> SecretForm:
+    return SecretForm(kind, tuple(begins.split()), re.compile(rest), mixed)
 
 
 _MORE = r"[A-Za-z0-9_-]"
@@ -140,7 +140,7 @@ def _formed(text: str) -> Iterator[Span]:
             yield from _of_form(text, begin, form)
 
 
-def _of_form(text: str, begin: str, form: Form) -> Iterator[Span]:
+def _of_form(text: str, begin: str, form: SecretForm) -> Iterator[Span]:
     done = 0
     for at in _at(begin, text):
         if at < done or (at and (text[at - 1].isalnum() or text[at - 1] == "_")):

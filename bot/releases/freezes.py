@@ -40,7 +40,7 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DeployAnswer:
     """Whether something may be deployed, and why (not), in one sentence."""
 
     allowed: bool
@@ -79,20 +79,20 @@ class Freeze:
         """Whether new releases are refused."""
         return self.since is not None
 
-    def answer(self, version: str, digests: Sequence[str]) -> Answer:
+    def answer(self, version: str, digests: Sequence[str]) -> DeployAnswer:
         """Whether all of this may be deployed. version: "" where it is not known."""
         for b in self.banned:
             if b.version == version or set(b.digests).intersection(digests):
-                return Answer(False, f"{self.service} {b.version} is banned: {b.reason}")
+                return DeployAnswer(False, f"{self.service} {b.version} is banned: {b.reason}")
         if not self.locked:
             unseen = "" if version else ", ".join(b.version for b in self.banned if not b.digests)
             but = f"; {unseen} is banned and has no image of its own: ask by version to be sure" if unseen else ""
-            return Answer(True, f"{self.service} is open for releases{but}")
+            return DeployAnswer(True, f"{self.service} is open for releases{but}")
         passes = {d for a in self.admitted for d in a.digests}
         named = next((a for a in self.admitted if a.version == version), None)
         if (digests and passes.issuperset(digests)) or (named is not None and not digests):
-            return Answer(True, f"{self.service} is frozen by {self.run}, which lets this fix through")
-        return Answer(False, f"{self.service} is frozen by {self.run} (@{self.who}): {self.why}")
+            return DeployAnswer(True, f"{self.service} is frozen by {self.run}, which lets this fix through")
+        return DeployAnswer(False, f"{self.service} is frozen by {self.run} (@{self.who}): {self.why}")
 
 
 def _removing(run: Run) -> Iterator[Banned]:

@@ -118,7 +118,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BestRelease:
     """The best candidate, if there is one, and the releases that were passed over, the removed one left out."""
 
     best: Candidate | None

@@ -29,8 +29,8 @@ from bot.contract import canonical
 from bot.ports import Blob
 from bot.ports.builds import Build
 from bot.releases.ledger import (
+    BestRelease,
     Candidate,
-    Choice,
     Entry,
     Ledger,
     Registered,
@@ -52,8 +52,20 @@ from bot.store.log import Store
 from bot.store.rows import ReleaseRow, from_row, to_row
 
 __all__ = [
-    "BadRelease", "Candidate", "Choice", "Entry", "Registered", "Registration", "ReleaseConflict",
-    "ReleasePayload", "Releases", "Spell", "UnknownRelease", "faults", "sign", "verify_signature",
+    "BadRelease",
+    "BestRelease",
+    "Candidate",
+    "Entry",
+    "Registered",
+    "Registration",
+    "ReleaseConflict",
+    "ReleasePayload",
+    "Releases",
+    "Spell",
+    "UnknownRelease",
+    "faults",
+    "sign",
+    "verify_signature",
 ]  # fmt: skip
 
 LOCK = 0x726F6C6C
@@ -113,11 +125,11 @@ class Releases:
 
     async def choose(
         self, service: str, *, removed: str | None, floor: str | None, now: float, stable_after: float = STABLE_AFTER
-    ) -> Choice:
+    ) -> BestRelease:
         """The best candidate, with why it and why not the others; parameters as for `candidates`."""
         found = await self.candidates(service, removed=removed, floor=floor, now=now, stable_after=stable_after)
         best = next((c for c in found if c.over is None), None)
-        return Choice(best, tuple(c for c in found if c.over not in (None, "removed")))
+        return BestRelease(best, tuple(c for c in found if c.over not in (None, "removed")))
 
     # -- writing -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from bot.contract import Change, Edit, Value
 from bot.plan.model import Decision
 from bot.run import events as ev
 from bot.run.replacing import replace
-from bot.run.state import Asked, Debt, Review, Run, Step
+from bot.run.state import Asked, BrokenGlass, Debt, Run, Step
 
 DAY = 86400.0
 """Seconds between two reminders of something that is overdue."""
@@ -190,7 +190,7 @@ def came_back(run: Run, e: ev.CameBack, at: float) -> Run:
 
 def glass_broken(run: Run, e: ev.BrokeGlass, at: float) -> Run:
     """It is to be reviewed, whatever becomes of the decision."""
-    return _reviewing(run, Review(e.decision, e.by, at, e.reason))
+    return _reviewing(run, BrokenGlass(e.decision, e.by, at, e.reason))
 
 
 def reviewed(run: Run, e: ev.Reviewed, at: float) -> Run:
@@ -198,5 +198,5 @@ def reviewed(run: Run, e: ev.Reviewed, at: float) -> Run:
     return _reviewing(run, replace(run.reviews[e.decision], reviewed=e.by))
 
 
-def _reviewing(run: Run, review: Review) -> Run:
+def _reviewing(run: Run, review: BrokenGlass) -> Run:
     return replace(run, reviews={**run.reviews, review.decision: review})

@@ -25,7 +25,7 @@ class Debt:
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class BrokenGlass:
     """A broken glass, which somebody else has to look at afterwards. reviewed: who has; reminded: when people last
     were."""
 

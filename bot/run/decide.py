@@ -15,7 +15,7 @@ from bot.plan.model import Condition, StepSpec, step_of
 from bot.run import events as ev
 from bot.run.afterwards import DAY
 from bot.run.moments import AHEAD
-from bot.run.state import Asked, Debt, Part, Review, Run, Step, touches
+from bot.run.state import Asked, BrokenGlass, Debt, Part, Run, Step, touches
 
 RELEASING = ("rollback", "forward")
 """Purposes of runs that bring a release back; any other closes itself when it has nothing left to do."""
@@ -32,7 +32,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Next:
     """start, stop: attempts; record: events to append; due: seconds since the epoch."""
 
     record: tuple[ev.Event, ...] = ()
@@ -41,20 +41,20 @@ class Decision:
     due: float | None = None
 
 
-def decide(run: Run, now: float) -> Decision:
+def decide(run: Run, now: float) -> Next:
     """What to do now, and when to ask again. A run that is over goes on with what is given back, and reminds; of one
     that is not believed nothing is done."""
     if run.created is None or run.doubt:
-        return Decision()
+        return Next()
     if run.at > now + AHEAD:
-        return Decision(record=(ev.ClockJumped(now - run.at),), due=now)
+        return Next(record=(ev.ClockJumped(now - run.at),), due=now)
     if record := _follows(run, now):
-        return Decision(record=tuple(record), due=now)
+        return Next(record=tuple(record), due=now)
     start = tuple(_starts(run, now))
     stop = tuple(s.spec.id for s in run.in_flight if why_stop(run, s, now))
     if start or stop or run.in_flight:
-        return Decision(start=start, stop=stop, due=now)
-    return Decision(due=min(_moments(run, now), default=None))
+        return Next(start=start, stop=stop, due=now)
+    return Next(due=min(_moments(run, now), default=None))
 
 
 def why_stop(run: Run, step: Step, now: float) -> str:
@@ -111,7 +111,7 @@ def _reminded(d: Debt | Part) -> float:
     return d.reminded + DAY if d.reminded is not None else d.until or 0.0
 
 
-def review_by(r: Review) -> float:
+def review_by(r: BrokenGlass) -> float:
     """When those who review it are reminded next: after two working days, then each day."""
     return r.reminded + DAY if r.reminded is not None else working_days(r.at, 2)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bot.run import events as ev
 from bot.run.replacing import replace
-from bot.run.state import Asked, Debt, Part, Review, Run, Step
+from bot.run.state import Asked, BrokenGlass, Debt, Part, Run, Step
 
 AHEAD = 30.0
 """Seconds by which clocks of nodes may differ, without a word about it."""
@@ -55,7 +55,7 @@ def set_right(run: Run, now: float) -> Run:
     def part(p: Part) -> Part:
         return replace(p, since=was(p.since), until=promised(p.until), reminded=has(p.reminded), back=has(p.back))
 
-    def review(r: Review) -> Review:
+    def review(r: BrokenGlass) -> BrokenGlass:
         return replace(r, at=was(r.at), reminded=has(r.reminded))
 
     return replace(

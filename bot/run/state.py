@@ -24,9 +24,9 @@ from bot.run.asked import Asked as Asked
 from bot.run.asked import Dropped as Dropped
 from bot.run.asked import Given as Given
 from bot.run.asked import Proposal as Proposal
+from bot.run.debt import BrokenGlass as BrokenGlass
 from bot.run.debt import Debt as Debt
 from bot.run.debt import Part as Part
-from bot.run.debt import Review as Review
 from bot.run.events import AttemptKind, Closed, CommandTaken, Created
 from bot.run.replacing import replace
 
@@ -240,7 +240,7 @@ class Run:
     steps: Mapping[str, Step] = field(default_factory=dict)
     asked: Mapping[str, Asked] = field(default_factory=dict)
     debts: Mapping[str, Debt] = field(default_factory=dict)
-    reviews: Mapping[str, Review] = field(default_factory=dict)
+    reviews: Mapping[str, BrokenGlass] = field(default_factory=dict)
     #: Step -> (ended run, its step) whose debt it has taken over, given back by now or not.
     inherited: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     #: Parts that were away, by name; open proposals, by id.

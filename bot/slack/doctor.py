@@ -45,7 +45,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Slack:
+class SlackSettings:
     """What the bot is told about Slack. bot_url: where the bot itself listens, empty where none runs now."""
 
     mode: Literal["socket", "http"]
@@ -64,7 +64,7 @@ class Slack:
 
 
 async def examine(
-    slack: Slack, catalogue: Catalogue, clock: Callable[[], float], cards: Mapping[str, Sequence[Any]]
+    slack: SlackSettings, catalogue: Catalogue, clock: Callable[[], float], cards: Mapping[str, Sequence[Any]]
 ) -> AsyncIterator[Finding]:
     """Everything, one finding after another. cards: name -> blocks, asked of Slack's own validator."""
     good, found = await _token(slack, clock)
@@ -85,7 +85,7 @@ async def examine(
 # -- the token ---------------------------------------------------------------------------------------------------------
 
 
-async def _token(slack: Slack, clock: Callable[[], float]) -> tuple[bool, list[Finding]]:
+async def _token(slack: SlackSettings, clock: Callable[[], float]) -> tuple[bool, list[Finding]]:
     """(whether the token opens anything, findings)"""
     if not slack.bot_token.startswith("xoxb-"):
         what = "ROLLBACK_SLACK_BOT_TOKEN is missing" if not slack.bot_token else "is no bot token (xoxb-…)"
@@ -129,7 +129,7 @@ def _clocks(date: str | None, now: float) -> Finding:
 # -- hearing Slack -----------------------------------------------------------------------------------------------------
 
 
-async def _socket(slack: Slack) -> Finding:
+async def _socket(slack: SlackSettings) -> Finding:
     """The app-level token; and, where no bot runs, a connection until Slack's hello."""
     if not slack.app_token.startswith("xapp-"):
         what = "ROLLBACK_SLACK_APP_TOKEN is missing" if not slack.app_token else "is no app-level token (xapp-…)"
@@ -158,7 +158,7 @@ async def _socket(slack: Slack) -> Finding:
     return Finding("socket", "ok", "opened, and Slack said hello")
 
 
-async def _signature(slack: Slack, clock: Callable[[], float]) -> Finding:
+async def _signature(slack: SlackSettings, clock: Callable[[], float]) -> Finding:
     """The bot answers what is signed with our secret, and nothing else."""
     hint = "copy ROLLBACK_SLACK_SIGNING_SECRET from the app's page, Basic Information"
     if not slack.signing_secret:
@@ -200,7 +200,7 @@ async def _challenged(session: aiohttp.ClientSession, url: str, secret: str, now
 # -- who hears the bot -------------------------------------------------------------------------------------------------
 
 
-async def _channels(slack: Slack, catalogue: Catalogue, clock: Callable[[], float]) -> Iterable[Finding]:
+async def _channels(slack: SlackSettings, catalogue: Catalogue, clock: Callable[[], float]) -> Iterable[Finding]:
     named: dict[str, list[str]] = {}
     for service in catalogue.services.values():
         for use in Channels.__dataclass_fields__:
@@ -228,7 +228,7 @@ def _channel(name: str, uses: Sequence[str], trouble: Trouble | None, inside: bo
     return Finding(label, "fault" if trouble.cut_off else "look", f"{what}; {of}", hint)
 
 
-async def _groups(slack: Slack, catalogue: Catalogue) -> list[Finding]:
+async def _groups(slack: SlackSettings, catalogue: Catalogue) -> list[Finding]:
     """Every user group that a role or an on-call schedule names, by id or handle."""
     used: dict[str, list[str]] = {}
     for role in catalogue.roles.values():
@@ -257,7 +257,7 @@ def _group(name: str, group: Mapping[str, Any] | None, roles: Sequence[str]) -> 
     return Finding(label, "ok", f"{handle}{len(members)} {'person' if len(members) == 1 else 'people'}; {of}")
 
 
-async def _cards(slack: Slack, cards: Mapping[str, Sequence[Any]]) -> Finding:
+async def _cards(slack: SlackSettings, cards: Mapping[str, Sequence[Any]]) -> Finding:
     """Slack's own word on the blocks of a whole sample run."""
     for name, blocks in cards.items():
         try:

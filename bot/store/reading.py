@@ -21,7 +21,7 @@ SealedRow = tuple[str, int, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """A run as the index has it, and what the log says of it. began: the body of its first row, while it is open by
     either; ended: when it was closed, as stored; undone: whether something was asked to be undone afterwards."""
 
@@ -94,9 +94,9 @@ class Snapshot:
         query = sa.select(e.run, e.seq, e.kind).where(e.kind.in_(kinds), ~_LINKED).order_by(e.run, e.seq)
         return await self._in.run_sync(lambda c: [(run, seq, kind) for run, seq, kind in c.execute(query)])
 
-    async def entries(self) -> list[Entry]:
+    async def entries(self) -> list[IndexEntry]:
         """The index, beside what the log says of the same runs."""
-        return await self._in.run_sync(lambda c: [Entry(*row) for row in c.execute(_ENTRIES)])
+        return await self._in.run_sync(lambda c: [IndexEntry(*row) for row in c.execute(_ENTRIES)])
 
     async def seals(self) -> list[Seal]:
         """As `Store.seals`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bot.run.afterwards import Leftover, leftovers
 from bot.run.decide import RELEASING, working_days
-from bot.run.state import Debt, Part, Review, Run, Step
+from bot.run.state import BrokenGlass, Debt, Part, Run, Step
 from bot.telling import times
 from bot.telling.diff import show
 
@@ -102,7 +102,7 @@ def stands(x: Leftover) -> Iterator[str]:
             yield f"{e.target} is {show(x.seen[e.target])}, {was}"
 
 
-def review(run: Run, r: Review) -> str:
+def review(run: Run, r: BrokenGlass) -> str:
     """A broken glass that is to be reviewed, in a sentence."""
     title = run.asked[r.decision].spec.title if r.decision in run.asked else r.decision
     return (f"@{r.by.name} opened {title} alone at {times.dated(r.at)}: {r.why}; to be reviewed by somebody "

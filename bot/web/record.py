@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from aiohttp import web
 
-from bot.audit import POLICY, Finding, export_jsonl, export_markdown, html, verify
+from bot.audit import POLICY, RecordFault, export_jsonl, export_markdown, html, verify
 from bot.node.outside import kept, no_copy
 from bot.policy import Refusal
 from bot.store.blobs import BlobsUnavailable, FileBlobs
@@ -63,7 +63,7 @@ async def verified(store: Store, files: FileBlobs, run: str | None = None) -> di
         altered = f"The copy of the chain's head outside the database cannot be read: {e}"
     found = await verify(store, run=run, anchor=outside)
     if altered:
-        anchor = Finding("anchor", "", 0, altered.partition(" Next: ")[0])
+        anchor = RecordFault("anchor", "", 0, altered.partition(" Next: ")[0])
         found = replace(found, faults=(*found.faults, anchor))
     return {**asdict(found), "ok": found.ok, "text": found.text}
 

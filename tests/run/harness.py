@@ -18,7 +18,7 @@ from bot.ports import Blob, Unreachable, Where
 from bot.run import events as ev
 from bot.run.answering import Answer, Asking, answer
 from bot.run.commands import Approve, Command
-from bot.run.decide import Decision as Next
+from bot.run.decide import Next as Next
 from bot.run.decide import decide, why_stop
 from bot.run.fold import evolve
 from bot.run.rules import refused

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.contract import Json
 from bot.playground.workspace.blockkit import refuse_message
 from bot.slack.draw import blocks as b
-from bot.slack.draw.blocks import Mrkdwn, Piece, Refused, mark
+from bot.slack.draw.blocks import Mrkdwn, Piece, Unsendable, mark
 from bot.slack.draw.post import Message
 from bot.slack.draw.press import NotOurs, Press, carried, pressed
 
@@ -128,7 +128,7 @@ FAULTS: dict[str, Callable[[], list[Piece]]] = {
 
 @pytest.mark.parametrize("what", FAULTS)
 def test_a_message_that_slack_would_not_take_is_refused(what: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(Unsendable):
         b.message(*FAULTS[what]())
 
 

@@ -12,7 +12,7 @@ from slack_bolt.async_app import AsyncApp
 
 from bot.catalogue import Catalogue, load_catalogue
 from bot.playground.workspace import App, Fault, Workspace
-from bot.slack.doctor import Finding, Slack, examine
+from bot.slack.doctor import Finding, SlackSettings, examine
 from bot.slack.manifest import manifest
 from tests.playground.workspace_bot import running
 
@@ -32,16 +32,16 @@ async def slack() -> AsyncIterator[Workspace]:
         yield workspace
 
 
-def told(slack: Workspace, **other: Any) -> Slack:
+def told(slack: Workspace, **other: Any) -> SlackSettings:
     """As the bot is told of this workspace."""
     app = slack.app
-    given = Slack("socket", slack.api_url, app.bot_token, app.app_token, app.signing_secret)
+    given = SlackSettings("socket", slack.api_url, app.bot_token, app.app_token, app.signing_secret)
     return replace(given, **other)
 
 
 async def seen(
     slack: Workspace,
-    given: Slack | None = None,
+    given: SlackSettings | None = None,
     catalogue: str = CATALOGUE,
     cards: Mapping[str, Sequence[Any]] = CARDS,
     ahead: float = 0.0,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from bot.policy import Actor
 from bot.run import events as ev
-from bot.run.decide import Decision, decide
+from bot.run.decide import Next, decide
 from bot.run.rules import refused
 from bot.run.state import new_run
 from bot.store import tables as t
@@ -75,7 +75,7 @@ async def test_a_row_that_nobody_signed_is_not_folded_and_nothing_follows_from_i
         found = await store.load("r1")
         assert found.seq == 1 and found.stopped is None
         assert found.doubt == "row 3 (resumed) is not signed, nor is any from row 2 on"
-        assert decide(found, AT + 2) == Decision()
+        assert decide(found, AT + 2) == Next()
         no = refused(found, APPROVED)
         assert no is not None and "not believed" in no.text
         with pytest.raises(ValueError, match="is not believed"):

@@ -101,13 +101,13 @@ def modernise() -> None:
     folds: dict[type, Any] = fold._FOLD
     folds |= {Weighed: _weighed, Started: folds[ev.Started]}
     rules._RULES[Started] = rules._RULES[ev.Started]
-    present = attempts.Attempt.write
+    present = attempts.Execution.write
 
-    async def write(self: attempts.Attempt, *events: Any) -> None:
+    async def write(self: attempts.Execution, *events: Any) -> None:
         acting = any(isinstance(e, ev.ApplyStarted) for e in events)
         await present(self, *events, *([Weighed(self.id, self.n, 3)] if acting else []))  # type: ignore[arg-type]
 
-    attempts.Attempt.write = write  # type: ignore[method-assign]
+    attempts.Execution.write = write  # type: ignore[method-assign]
     ev.Started = lambda *args: Started(*args, zone="b")  # type: ignore[assignment,misc]
     handlers.registry = registry
 

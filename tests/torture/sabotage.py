@@ -56,13 +56,13 @@ def fence_gone(node: Pieces) -> None:
     """As above, and what an old attempt says is taken down as if it were the new one's."""
     lease_ignored(node)
 
-    async def write(self: attempts.Attempt, *events: Any) -> None:
+    async def write(self: attempts.Execution, *events: Any) -> None:
         now = (await self.log.load(self.run.id)).steps[self.id]
         n = now.attempt.n if now.attempt is not None else now.n
         mine = [type(e)(**{f: getattr(e, f) for f in e.__slots__} | {"n": n}) for e in events]
         await self.log.submit(self.run.id, *mine)
 
-    attempts.Attempt.write = write  # type: ignore[method-assign]
+    attempts.Execution.write = write  # type: ignore[method-assign]
 
 
 def never_lost(node: Pieces) -> None:
@@ -87,7 +87,7 @@ def record_not_awaited(node: Pieces) -> None:
     """The effect does not wait until its command is in the log."""
     later: set[asyncio.Task[None]] = set()
 
-    async def record(self: attempts.Attempt, command: str) -> None:
+    async def record(self: attempts.Execution, command: str) -> None:
         async def some_time() -> None:
             await asyncio.sleep(0.2)
             with contextlib.suppress(attempts.Superseded):
@@ -97,8 +97,8 @@ def record_not_awaited(node: Pieces) -> None:
         later.add(task)
         task.add_done_callback(later.discard)
 
-    real = attempts.Attempt._record
-    attempts.Attempt._record = record  # type: ignore[method-assign]
+    real = attempts.Execution._record
+    attempts.Execution._record = record  # type: ignore[method-assign]
 
 
 def nobody_asked(node: Pieces) -> None:
@@ -118,10 +118,10 @@ def other_change(node: Pieces) -> None:
 def notes_forgotten(node: Pieces) -> None:
     """What was to be done once is not noted."""
 
-    async def note(self: attempts.Attempt, name: str, value: Json) -> None:
+    async def note(self: attempts.Execution, name: str, value: Json) -> None:
         return None
 
-    attempts.Attempt._note = note  # type: ignore[method-assign]
+    attempts.Execution._note = note  # type: ignore[method-assign]
 
 
 def debts_forgotten(node: Pieces) -> None:

@@ -40,7 +40,7 @@ _CUT_SHORT = re.compile(r"(<[^<>]*|&[a-z]{0,3})$")
 ELLIPSIS = "…"
 
 
-class Refused(ValueError):
+class Unsendable(ValueError):
     """A message that Slack would not take: a fault of ours."""
 
 
@@ -252,7 +252,7 @@ def _check(blocks: Sequence[Block]) -> None:
         (shown > TEXT, f"{shown} characters of text"),
     ]
     if found := [what for wrong, what in faults if wrong]:
-        raise Refused("; ".join(found))
+        raise Unsendable("; ".join(found))
 
 
 def _strings(value: Json | Block) -> Iterator[str]:

@@ -13,7 +13,7 @@ from bot.policy import APPROVER, COMMANDER, Gate, missing
 from bot.run.afterwards import Leftover, leftovers
 from bot.run.decide import working_days
 from bot.run.possible import why_not
-from bot.run.state import Asked, Debt, PastHalt, PastProposal, Proposal, Review, Run, Step, Succession
+from bot.run.state import Asked, BrokenGlass, Debt, PastHalt, PastProposal, Proposal, Run, Step, Succession
 from bot.slack.draw.blocks import (
     Mrkdwn,
     Piece,
@@ -271,7 +271,7 @@ def doubted(scene: Scene) -> Message:
     return message(section(fit(joined([called, head], " "), 900)), section(next_))
 
 
-def to_review(scene: Scene, r: Review) -> Message:
+def to_review(scene: Scene, r: BrokenGlass) -> Message:
     """Reminds those who review broken glass."""
     called = scene.call([APPROVER, COMMANDER], True)
     press = button("Reviewed", scene.press("review", r.decision), "primary")

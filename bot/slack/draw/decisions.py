@@ -40,7 +40,7 @@ MORE_EDITS = "    and {} more; Show commands below has all of them"
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class DecisionCard:
     """One card: a decision, or all ways of a choice. name: what its slot is called after."""
 
     name: str
@@ -58,24 +58,24 @@ class Card:
         return [a for a in self.ways if a.opened is not None]
 
 
-def every(scene: Scene) -> Iterator[Card]:
+def every(scene: Scene) -> Iterator[DecisionCard]:
     """Every decision of people, in the order of the plan; the ways of a choice as one."""
     ways: dict[str, list[Asked]] = {}
     for a in scene.run.asked.values():
         ways.setdefault(a.spec.choice or a.spec.name, []).append(a)
     for name, found in ways.items():
         if any(a.spec.gate is not None for a in found):
-            yield Card(name, scene.named(found[0]), tuple(found))
+            yield DecisionCard(name, scene.named(found[0]), tuple(found))
 
 
-def cards(scene: Scene) -> Iterator[Card]:
+def cards(scene: Scene) -> Iterator[DecisionCard]:
     """Those that were ever open; not the one on the root card."""
     start = scene.start.spec.name if scene.start else ""
     shown = (c for c in every(scene) if c.name != start)
     return (c for c in shown if any(a.spec.gate and (a.shown or a.decided is not None) for a in c.ways))
 
 
-def card(scene: Scene, c: Card) -> Message:
+def card(scene: Scene, c: DecisionCard) -> Message:
     """The card as it is now."""
     taken = c.decided
     if taken is not None:
@@ -88,7 +88,7 @@ def card(scene: Scene, c: Card) -> Message:
 # -- open --------------------------------------------------------------------------------------------------------------
 
 
-def _open(scene: Scene, c: Card) -> Message:
+def _open(scene: Scene, c: DecisionCard) -> Message:
     run = scene.run
     blocks = [section(mark("*{}: {}*", _number(scene, c), c.title))]
     blocks += [section(t) for a in c.ways if a.dropped is not None and (t := _dropped(scene, a.dropped))]
@@ -101,7 +101,7 @@ def _open(scene: Scene, c: Card) -> Message:
     return message(*blocks, *actions(f"decision.{c.name}", run.id, *_buttons(scene, c)))
 
 
-def _number(scene: Scene, c: Card) -> str:
+def _number(scene: Scene, c: DecisionCard) -> str:
     places = view.places(scene.run)
     return f"Decision {places.index(c.name) + 1} of {len(places)}" if c.name in places else "Decision"
 
@@ -152,7 +152,7 @@ def _details(c: view.ChangeView) -> Iterator[Mrkdwn]:
     yield from (mark("    also: {}", cut(e, 200)) for e in c.effects)
 
 
-def _said(c: Card) -> Mrkdwn:
+def _said(c: DecisionCard) -> Mrkdwn:
     """Who has said yes or not now so far."""
     lines = []
     for a in c.open:
@@ -164,7 +164,7 @@ def _said(c: Card) -> Mrkdwn:
     return joined(lines)
 
 
-def _asked(scene: Scene, c: Card) -> Iterator[Mrkdwn]:
+def _asked(scene: Scene, c: DecisionCard) -> Iterator[Mrkdwn]:
     """Whose yes is wanted, for each way; and what nobody can pass."""
     gates = [a.spec.gate for a in c.open if a.spec.gate is not None]
     for a in c.open:
@@ -184,7 +184,7 @@ def _asked(scene: Scene, c: Card) -> Iterator[Mrkdwn]:
             yield mark("Nobody can pass this at the moment: {}. Break-glass is possible.", why)
 
 
-def _advice(scene: Scene, c: Card) -> Mrkdwn:
+def _advice(scene: Scene, c: DecisionCard) -> Mrkdwn:
     choice = next((x for x in scene.run.plan.choices if x.id == c.name), None)
     s = scene.run.steps.get(choice.advise) if choice is not None and choice.advise else None
     return mark("{}", sentence(cut(s.verdict.observed, 600))) if s is not None and s.verdict is not None else Mrkdwn("")
@@ -193,7 +193,7 @@ def _advice(scene: Scene, c: Card) -> Mrkdwn:
 # -- buttons -----------------------------------------------------------------------------------------------------------
 
 
-def _buttons(scene: Scene, c: Card) -> Iterator[Piece | None]:
+def _buttons(scene: Scene, c: DecisionCard) -> Iterator[Piece | None]:
     yes = [(a, _label(a), scene.press("approve", a.spec.name)) for a in c.open if a.spec.gate is not None]
     yes = [x for x in yes if x[2] is not None]
     for a, label, press in yes[:2]:
@@ -218,7 +218,7 @@ def _label(a: Asked) -> str:
     return ((a.spec.option or "").capitalize() if a.spec.choice else a.spec.title)[:70].removesuffix("…")
 
 
-def _skip(scene: Scene, c: Card) -> tuple[str, Press | None]:
+def _skip(scene: Scene, c: DecisionCard) -> tuple[str, Press | None]:
     if len(c.ways) > 1 or c.name not in scene.run.asked:
         return "Skip", None
     steps = [s.spec.id for s in scene.run.members(c.name) if s.spec.kind != "gate"]
@@ -231,7 +231,7 @@ def _skip(scene: Scene, c: Card) -> tuple[str, Press | None]:
 # -- decided, or not to be decided now ---------------------------------------------------------------------------------
 
 
-def _decided(scene: Scene, c: Card, a: Asked) -> Message:
+def _decided(scene: Scene, c: DecisionCard, a: Asked) -> Message:
     way = f": {a.spec.option}" if a.spec.choice else ""
     head = mark("*{}{}* · {}", c.title, way, _how(a))
     lines = [mark("• {}", fit(outcome(scene, m), 300)) for m in a.spec.members if _worth(scene, m)]
@@ -255,7 +255,7 @@ def _how(a: Asked) -> Mrkdwn:
     return mark("nobody had to be asked at {}{}", at, because(a.taken))
 
 
-def _closed(scene: Scene, c: Card) -> Message:
+def _closed(scene: Scene, c: DecisionCard) -> Message:
     """Shown before, and not to be decided now: why."""
     run = scene.run
     members = [run.steps[m] for a in c.ways for m in a.spec.members]

@@ -132,7 +132,7 @@ def _newest_card(scene: Scene) -> str:
     return max(found)[1] if found else ""
 
 
-def _reached(run: Run, c: decisions.Card) -> bool:
+def _reached(run: Run, c: decisions.DecisionCard) -> bool:
     """Whether everything that comes before it has ended: a by-hand text of before would not know of it."""
     members = (run.steps[m] for a in c.ways for m in a.spec.members)
     return any(all(not run.steps[a].open for a in s.spec.after) for s in members)

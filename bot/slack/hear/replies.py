@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.audit import Report
+from bot.audit import Verification
 from bot.engine.preview import Forecast
 from bot.policy import Person
 from bot.run.state import Run
@@ -187,7 +187,7 @@ def forecast(steps: Sequence[Forecast], service: str) -> Mrkdwn:
     return fit_lines(lines, LONG, f"and {{}} more lines: `rollback-bot preview {service}`")
 
 
-def record(run: Run, found: Report) -> Mrkdwn:
+def record(run: Run, found: Verification) -> Mrkdwn:
     """What the audit says of a run, and where all of it is."""
     rest = Mrkdwn(f"All of it: `rollback-bot audit {run.id} export`.")
     return joined([mark("*The record of {}*", run.id), mark("{}.", found.text.rstrip(".")), rest])

@@ -52,7 +52,7 @@ class Unsure(Exception):
         self.late = late
 
 
-class Refused(Exception):
+class SlackRefused(Exception):
     """Slack said no. code: its word; needed: scopes that are missing."""
 
     def __init__(self, code: str, needed: str = "") -> None:
@@ -141,7 +141,7 @@ class Calls:
         """One page of the channels that the bot may know of, and the cursor of the next one (empty: that was all)."""
         try:
             return await self._channels("public_channel,private_channel", cursor)
-        except Refused as e:
+        except SlackRefused as e:
             if e.code != "missing_scope":
                 raise
             return await self._channels("public_channel", cursor)
@@ -195,7 +195,7 @@ def _sorted(method: str, answer: object) -> Exception:
         return Limited(_seconds(given.get("retry-after")))
     if answer.status_code >= 500 or code in _PERHAPS or not code:
         return Unsure(f"{method} was answered {answer.status_code} {code}".rstrip(), 0.0)
-    return Refused(code, str(body.get("needed") or ""))
+    return SlackRefused(code, str(body.get("needed") or ""))
 
 
 def _seconds(given: object) -> float:

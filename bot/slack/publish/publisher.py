@@ -22,11 +22,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.run.state import Run
 from bot.slack.draw.post import Screen
-from bot.slack.publish.calls import Calls, Down, Limited, Refused, Unsure
+from bot.slack.publish.calls import Calls, Down, Limited, SlackRefused, Unsure
 from bot.slack.publish.pacing import Pacer
 from bot.slack.publish.picture import Op, Picture
 from bot.slack.publish.trouble import SOON, Troubles
-from bot.slack.publish.writing import Slots, Writer
+from bot.slack.publish.writing import MessageWriter, Slots
 from bot.store.lease import TTL, Lease
 from bot.store.log import Store, StoreUnavailable, Unshown
 
@@ -72,7 +72,7 @@ class _Term:
     """What is known since the election. compare: runs to look at once; again: when to look at a run although nothing
     happens; live: runs at work, and when they were drawn."""
 
-    writer: Writer
+    writer: MessageWriter
     compare: list[str]
     work: dict[str, _Work] = field(default_factory=dict)
     again: dict[str, float] = field(default_factory=dict)
@@ -203,7 +203,7 @@ class Publisher:
             self._mine_until = now + 0.7 * self._ttl if won else now
             if won and self._term is None:
                 every = await self._store.heads(open=True, limit=None)
-                writer = Writer(self._store, self._calls, self._troubles, self._contents, self._may, self._clock)
+                writer = MessageWriter(self._store, self._calls, self._troubles, self._contents, self._may, self._clock)
                 self._term = _Term(writer, [head.run for head in every])
         return self._term if self._may() else None
 
@@ -335,7 +335,7 @@ class Publisher:
             self._troubles.silent(op.own, str(e), self._clock())
         except Unsure as e:
             self._troubles.silent(op.own, str(e), self._clock(), doubtful=op.kind in ("post", "upload"))
-        except Refused as e:
+        except SlackRefused as e:
             await term.writer.refused(work.slots, op, e)
         except StoreUnavailable:
             raise

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bot.slack.publish.calls import Refused
+from bot.slack.publish.calls import SlackRefused
 from bot.steady.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Troubles:
             self._tell(SLACK, f"Slack does not answer ({why}). Next: nothing, the bot goes on by itself when it is "
                        "back; until then drive runs with the command line.")  # fmt: skip
 
-    def refused(self, e: Refused, method: str, channel: str, post: str, now: float, *, called: str = "") -> None:
+    def refused(self, e: SlackRefused, method: str, channel: str, post: str, now: float, *, called: str = "") -> None:
         """Slack said no to a call of this method, in this channel, for this post. called: the channel, for people."""
         if e.code in _TEAM:
             place, what, then = SLACK, "Slack does not let the bot in", _REINSTALL

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from bot.slack.draw.post import Upload
-from bot.slack.publish.calls import LATE, Calls, Down, Limited, Refused, Unsure
+from bot.slack.publish.calls import LATE, Calls, Down, Limited, SlackRefused, Unsure
 from bot.slack.publish.picture import Op
 from bot.slack.publish.trouble import Troubles
 from bot.store.log import Slot, Store
@@ -43,7 +43,7 @@ class Slots:
     late: dict[str, float] = field(default_factory=dict)
 
 
-class Writer:
+class MessageWriter:
     """contents: (run, what) -> bytes; may: whether this node may still write; clock: seconds since the epoch."""
 
     def __init__(
@@ -107,7 +107,7 @@ class Writer:
                 return await self._found(slots, op, slot.digest if there else None)
         return 0.0
 
-    async def refused(self, slots: Slots, op: Op, e: Refused) -> None:
+    async def refused(self, slots: Slots, op: Op, e: SlackRefused) -> None:
         """Slack said no: does what helps, or tells people. StoreUnavailable."""
         slot = op.slot
         if e.code in _FINAL and op.kind == "update" and self._may_renew(slot):
@@ -124,7 +124,7 @@ class Writer:
             return
         if e.code == "not_in_channel" and slot.channel not in self._joined:
             self._joined.add(slot.channel)
-            with contextlib.suppress(Limited, Down, Unsure, Refused):
+            with contextlib.suppress(Limited, Down, Unsure, SlackRefused):
                 await self._calls.join(slot.channel)
                 return
         self._troubles.refused(e, op.method, slot.channel, op.own, self._clock(), called=op.post.channel)
@@ -135,7 +135,7 @@ class Writer:
             if not self._may():
                 raise Down("another node may be the writer now")
             channel, ts = await call()
-        except (Limited, Down, Refused):
+        except (Limited, Down, SlackRefused):
             del slots.known[slot.name]  # not sent; what is stored does no harm: it would only be looked for
             raise
         except Unsure as e:
@@ -198,4 +198,4 @@ class Writer:
                 return  # asked again after this call, as long as it is wanted
             self._names = {**self._archived, **self._names}  # of two with one name the one in use
             if self.resolve(channel) is None:
-                raise Refused("channel_not_found")
+                raise SlackRefused("channel_not_found")

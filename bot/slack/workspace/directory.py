@@ -90,7 +90,7 @@ def _teams(user: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Roster:
     """Everything that is known. groups: members by id and by handle of a user group; at: as of when, 0 for never;
     young: (person, role) -> when it was first seen that the one had come to hold the other."""
 
@@ -122,7 +122,7 @@ class SlackDirectory:
         self.fault = "has not been asked yet"
         self._outage = Outage("Slack's word on who there is", log, words=("is missing", "is there again"))
         self.home = ""
-        self._seen = Seen(team, {}, {}, 0.0)
+        self._seen = Roster(team, {}, {}, 0.0)
         self._loaded = False
         self._wanted = team
         self._stale: set[str] = set()
@@ -279,7 +279,7 @@ class SlackDirectory:
             if self._roles() != before:
                 await self.on_change()
 
-    async def _ask(self, stale: Collection[str]) -> Seen:
+    async def _ask(self, stale: Collection[str]) -> Roster:
         team = await self._our_team()
         groups = await self._groups()
         now = self.clock()
@@ -291,7 +291,7 @@ class SlackDirectory:
                 found = await self._account(id, team)
                 accounts[id] = found or Account(id, id, "stranger", now)
                 self._seen = replace(self._seen, accounts=dict(accounts))  # where Slack stops answering, this is kept
-        return Seen(team, groups, self._bounded(accounts, groups), now, self._came(groups, now))
+        return Roster(team, groups, self._bounded(accounts, groups), now, self._came(groups, now))
 
     async def _our_team(self) -> str:
         if self.client is None:
@@ -359,7 +359,7 @@ def _members(crew: Crew, groups: Mapping[str, frozenset[str]]) -> frozenset[str]
     return frozenset(crew.people).union(*(groups.get(g.removeprefix("@"), frozenset()) for g in crew.groups))
 
 
-def _written(seen: Seen) -> str:
+def _written(seen: Roster) -> str:
     groups = {name: sorted(ids) for name, ids in sorted(seen.groups.items())}
     accounts = [[a.id, a.name, a.kind, a.at, a.teams] for a in seen.accounts.values()]
     young = [[id, role, at] for (id, role), at in seen.young.items()]
@@ -367,16 +367,16 @@ def _written(seen: Seen) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-def _read(text: str, team: str) -> Seen:
+def _read(text: str, team: str) -> Roster:
     """What was kept; nothing where it cannot be read (another version wrote it): Slack will tell it again."""
     try:
         body = json.loads(text)
         accounts = {a[0]: Account(a[0], a[1], a[2], a[3], tuple(a[4]) if a[4:] else ()) for a in body["accounts"]}
         groups = {name: frozenset(ids) for name, ids in body["groups"].items()}
         young = {(id, role): at for id, role, at in body.get("young", ())}
-        return Seen(team or body["team"], groups, accounts, body["at"], young)
+        return Roster(team or body["team"], groups, accounts, body["at"], young)
     except (ValueError, LookupError, TypeError, AttributeError):
-        return Seen(team, {}, {}, 0.0)
+        return Roster(team, {}, {}, 0.0)
 
 
 async def _nothing() -> None:
