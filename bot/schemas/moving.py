@@ -105,6 +105,13 @@ async def _standing(ctx: ReadCtx, p: SchemaParams, name: str, revisions: list[st
 
 async def apply(ctx: Ctx, p: SchemaParams, change: Change) -> Receipt:
     """Each revision of the change, in its order, looking first. Fatal, NotYet (a lock), Retryable."""
+    try:
+        return await _apply(ctx, p, change)
+    except Unreachable as error:
+        raise Retryable(f"{error}: it is looked where it stands, then gone on") from error
+
+
+async def _apply(ctx: Ctx, p: SchemaParams, change: Change) -> Receipt:
     evidence: dict[str, Json] = {}
     for n, edit in enumerate(change.edits):
         name, _, revision = _parts(edit.target)
@@ -139,8 +146,6 @@ async def _over(ctx: Ctx, p: SchemaParams, name: str, edit: Edit, change: Change
         raise NotYet(f"{error}{whom}", after=5) from error
     except NotAllowed as error:
         raise Fatal(f"{error}; nothing was changed", "give the admin login that right, then try again") from error
-    except Unreachable as error:
-        raise Retryable(f"{error}: looking where it stands") from error
     except Failed as error:
         await _failed(ctx, name, step, direction, before, error)
     await _arrived(ctx, name, step, before, toll)
@@ -174,9 +179,14 @@ async def _anew(ctx: Ctx, p: SchemaParams, name: str, revision: str, to: str) ->
 
 
 def _within(name: str, toll: Toll, change: Change) -> None:
-    """Fatal where more would be lost by now than people have agreed to."""
+    """Fatal where more would be lost by now than people have agreed to; NotYet where it cannot be counted just now."""
     for fact in change.facts:
         if fact.ceiling is not None and fact.name in ("rows lost", f"{name}: rows lost") and not fact.allows(toll.rows):
+            if toll.rows is None and not toll.unread:
+                what = ", ".join(loss.what for loss in toll.losses if loss.rows is None)
+                raise NotYet(
+                    f"{name}: {what} cannot be counted now, as it was for the yes: it is locked, or slow", after=5
+                )
             found = "an unknown number of" if toll.rows is None else f"{toll.rows:,}"
             shown = "an unknown number" if fact.value is None else str(fact.value)
             raise Fatal(

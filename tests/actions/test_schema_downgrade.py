@@ -13,7 +13,7 @@ import pytest
 from actions.schema_downgrade import SchemaDowngrade, SchemaDowngradeParams
 from bot.adapters.kubernetes import Clusters
 from bot.adapters.postgres import Databases
-from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt
+from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt, Retryable
 from bot.ports import Ports, Record, Unreachable
 from bot.testing import MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
 from tests.schemas import SHOP, Place, Rev, world
@@ -206,6 +206,19 @@ async def test_a_lock_that_somebody_holds_is_waited_for_and_named(migrated: Plac
     assert migrated.stamp() == ["0041"]
 
 
+async def test_a_migration_of_somebody_elses_under_way_is_waited_for_and_counts(migrated: Place) -> None:
+    change = await plan(migrated.databases)
+    with migrated.connect() as other:
+        other.execute("BEGIN")
+        for statement in (*SHOP[2].down, "UPDATE alembic_version SET version_num = '0041'"):
+            other.execute(statement.encode())
+        with pytest.raises(NotYet, match=r"column orders\.coupon_id, table coupons cannot be counted now"):
+            await apply(migrated.databases, change)
+        other.execute("COMMIT")
+    receipt = await apply(migrated.databases, change)
+    assert "db is at 0041, stamp and schema read back" in receipt.detail
+
+
 async def test_somebody_elses_migration_meanwhile_counts_as_done_or_is_told(migrated: Place) -> None:
     change = await plan(migrated.databases)
     for statement in (*SHOP[2].down, "UPDATE alembic_version SET version_num = '0041'"):
@@ -229,6 +242,14 @@ async def test_a_database_that_is_away_is_named_as_a_part(migrated: Place) -> No
     with pytest.raises(Unreachable) as caught:
         await plan(migrated.like(host="127.0.0.1", port=1, tls=False))
     assert caught.value.parts.keys() == {"db"}
+
+
+async def test_a_database_that_goes_away_in_the_middle_is_looked_at_again(migrated: Place) -> None:
+    change = await plan(migrated.databases)
+    with pytest.raises(Retryable, match="db cannot be reached"):
+        await apply(migrated.like(host="127.0.0.1", port=1, tls=False), change)
+    await apply(migrated.databases, change)
+    assert migrated.stamp() == ["0041"]
 
 
 async def test_without_a_catalogued_database_there_is_nothing_to_do(migrated: Place) -> None:

@@ -243,6 +243,15 @@ async def test_a_server_that_is_away_is_unreachable_by_name(shop: Place) -> None
     assert "db cannot be reached" in (await away.ping())["db"]
 
 
+async def test_what_others_have_locked_is_not_known_and_no_crash(shop: Place) -> None:
+    with shop.connect() as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Unreachable, match=r"db cannot be reached \(no answer in time"):
+            await shop.databases.state("db")
+    assert (await shop.databases.state("db")).stamp == ("0042",)
+
+
 async def test_where_is_the_server_and_the_database_and_changes_are_held_to_it(shop: Place) -> None:
     databases = shop.databases.bind(Recorded())
     where = (await databases.where())["db"]

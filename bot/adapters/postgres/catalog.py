@@ -147,10 +147,10 @@ async def waits_for(c: Connection, names: str) -> list[int]:
 
 
 async def counted(c: Connection, query: str) -> tuple[int, ...] | None:
-    """The numbers of the query's one row; None where it did not end in its time."""
+    """The numbers of the query's one row; None where it did not end in its time, or a lock kept it from beginning."""
     try:
         return tuple(int(n) for n in await one(c, query))
-    except errors.QueryCanceled:
+    except (errors.QueryCanceled, errors.LockNotAvailable):
         return None
 
 

@@ -149,7 +149,10 @@ class Server:
         NotAllowed: also for what goes wrong in the block."""
         given = {"default_transaction_read_only": "on", "statement_timeout": _ms(limit or self.target.timeout)}
         async with self._session(self.target.reader, self.target.at.database, given) as c:
-            yield c
+            try:
+                yield c
+            except (errors.LockNotAvailable, errors.QueryCanceled) as error:
+                raise self.away(f"no answer in time ({_first_line(error)})") from error
 
     @asynccontextmanager
     async def changing(self, database: str = "", **settings: str) -> AsyncIterator[Connection]:
