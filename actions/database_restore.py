@@ -111,7 +111,7 @@ class DatabaseRestore(Action[DatabaseRestoreParams]):
         kept = []
         for edit in change.edits:
             name = edit.target.partition("/")[0]
-            with _plainly():
+            with _plainly(acting=True):
                 standing = await ctx.ports.maintenance.standing(name, counted=False)
                 if standing.live.label != edit.after or standing.between:
                     if forwards and edit.after not in (standing.live.label, standing.between):
@@ -278,7 +278,11 @@ async def _restored(ctx: Ctx, p: DatabaseRestoreParams, name: str, label: str) -
 
 
 class _plainly:
-    """What the port says is said as the engine needs it: every attempt looks first, so a lost answer is tried again."""
+    """What the port says is said as the engine needs it. acting: every attempt looks first, so a lost answer is tried
+    again."""
+
+    def __init__(self, *, acting: bool = False) -> None:
+        self._acting = acting
 
     def __enter__(self) -> None:
         return None
@@ -288,7 +292,7 @@ class _plainly:
             raise Fatal(str(error), error.hint) from error
         if isinstance(error, NotAllowed):
             raise Fatal(str(error), "give the admin login the rights of docs/databases.md") from error
-        if isinstance(error, Unreachable) and not error.parts:
+        if isinstance(error, Unreachable) and self._acting:
             raise Retryable(str(error)) from error
 
 

@@ -10,6 +10,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from bot.adapters.absent import NoDatabases, NoMaintenance
 from bot.adapters.backups import ServiceBackups
 from bot.adapters.backups.shelves import Kept
 from bot.adapters.postgres.maintenance import Maintenance
-from bot.contract import Change, Fatal, Json, Receipt, Value
-from bot.ports import Ports, Record
+from bot.contract import Change, Fatal, Json, Receipt, Retryable, Value
+from bot.ports import Ports, Record, Unreachable
 from bot.ports.backups import Rules
 from bot.testing import Died, PortsFor, TestCtx, assert_lifecycle, ports
 from tests.archives import calls_itself
@@ -263,6 +264,16 @@ async def test_a_pg_restore_that_is_killed_is_told_and_can_be_tried_again(db: Ho
         await task
     await apply(db, change)
     assert db.sql("SELECT count(*) FROM slow", "postgres") == [(100,)]
+
+
+async def test_a_server_that_is_away_is_tried_again_as_every_attempt_looks_first(db: Home) -> None:
+    change = await plan(db)
+    away = replace(db, target=replace(db.target, host="/nowhere"))
+    with pytest.raises(Retryable, match="db cannot be reached"):
+        await apply(away, change)
+    with pytest.raises(Unreachable) as caught:
+        await plan(away)
+    assert [*caught.value.parts] == ["db"]
 
 
 async def test_missing_rights_refuse_it_with_what_grants_them(db: Home, monkeypatch: pytest.MonkeyPatch) -> None:
