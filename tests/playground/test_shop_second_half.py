@@ -324,6 +324,17 @@ def test_a_backup_restores_to_what_was_there(data: Data, orders: Orders, server:
         assert data.rows("SELECT id, status FROM orders", database=f"{data.name}_again") == [("p", "discounted")]
 
 
+def test_payments_that_stand_in_a_database_that_was_kept_are_told_apart_from_lost_ones(
+    data: Data, orders: Orders, server: str
+) -> None:
+    orders.pay("old", 1500, "2.4.1", "eu-1")
+    assert data.second().kept == frozenset()
+    orders.pool.close()
+    with database(server, f"{data.name}_kept", data.name):
+        data.rows("DELETE FROM orders WHERE id = 'old'")
+        assert data.second().kept == frozenset({"old"})
+
+
 def test_writes_to_a_read_only_database_are_refused_in_words_and_broken_sessions_replaced(
     data: Data, orders: Orders
 ) -> None:

@@ -223,7 +223,14 @@ class Data:
         keys = {version: len(self.keys(f"{SERVICE}:{version}:")) for version in VERSIONS}
         owed = dict(self.rows("SELECT kind, count(*) FROM jobs WHERE state <> 'done' GROUP BY kind"))
         queue, pending, closed = self.queue(), self.pending(), bool(read_only) or switched
-        return Second(self.revision(), queue, aside, owed, pending, keys, synthetic, closed)
+        return Second(self.revision(), queue, aside, owed, pending, keys, synthetic, self._kept(), closed)
+
+    def _kept(self) -> frozenset[str]:
+        """Payments that stand in databases alone that once had this one's name."""
+        others = "SELECT datname FROM pg_database WHERE datname LIKE %s AND datname <> %s AND datallowconn"
+        names = [str(row[0]) for row in self.rows(others, rf"{self.name}\_%", self.name, database="postgres")]
+        found = {str(id) for name in names for (id,) in self.rows("SELECT id FROM orders", database=name)}
+        return frozenset(found - {str(id) for (id,) in self.rows("SELECT id FROM orders")}) if found else frozenset()
 
     # -- backups -----------------------------------------------------------------------------------------------------
 

@@ -299,7 +299,7 @@ class Shop(Staged):
             paused=tuple(place for cluster in self.clusters.values() for place in paused(cluster)),
             failing=unpaid / tried if tried else None,
             queued=counted.queued,
-            lost=(*counted.lost, *sorted(thanked - counted.payments)),
+            lost=(*counted.lost, *sorted(thanked - counted.payments - (second.kept if second else frozenset()))),
             doubled=counted.doubled,
             second=second,
         )

@@ -16,8 +16,9 @@ _PAUSED = "autoscaling.keda.sh/paused-replicas"
 class Second:
     """The second half. revision: of the schema; kinds: of jobs in the queue or in hand, with their number; aside: jobs
     that were set aside; owed: kind -> jobs of the books that are not done; pending: events that somebody took and did
-    not finish; keys: release -> how many there are in the cache; synthetic: accounts that a journey has left; closed:
-    the shop, or its database, takes no writes."""
+    not finish; keys: release -> how many there are in the cache; synthetic: accounts that a journey has left; kept:
+    payments that stand in a database alone that was kept when another took its name; closed: the shop, or its
+    database, takes no writes."""
 
     revision: str
     kinds: Mapping[str, int]
@@ -26,6 +27,7 @@ class Second:
     pending: int
     keys: Mapping[str, int]
     synthetic: int
+    kept: frozenset[str]
     closed: bool
 
 
