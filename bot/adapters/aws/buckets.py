@@ -92,7 +92,7 @@ class Objects:
                 now = _date(page)
                 for item in page.get("Contents", ()):
                     at = item["LastModified"].timestamp()
-                    settled = now is not None and now - at > 3
+                    settled = now is not None and now - at >= 2  # both are told in whole seconds
                     found[item["Key"][len(prefix) :]] = Listed(item["Size"], item["ETag"].strip('"'), at, settled)
             return found
 

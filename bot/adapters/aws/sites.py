@@ -172,13 +172,20 @@ class S3Sites:
     async def _held(
         self, t: SiteTarget, key: str, listed: Listed | None = None, folder: Folder | None = None
     ) -> Held | None:
-        """What the site, or another folder, holds there; bytes are read only where nothing else tells what they are."""
+        """What the site, or another folder, holds there."""
+        found = await self._seen(t, key, listed, folder)
+        return found[0] if found is not None else None
+
+    async def _seen(
+        self, t: SiteTarget, key: str, listed: Listed | None = None, folder: Folder | None = None
+    ) -> tuple[Held, str] | None:
+        """What is held there, and its ETag; bytes are read only where nothing else tells what they are."""
         folder = folder or t.at
         objects, at = Objects(self._account(t)), (t.access.place, str(folder), key)
         known = self._store.seen.get(at)
         version = (listed.etag, listed.modified, listed.size) if listed is not None else None
         if known is not None and version is not None and known.version == version:
-            return known.held
+            return known.held, known.version[0]
         head = await objects.head(folder, key)
         if head is None:
             return None
@@ -192,7 +199,7 @@ class S3Sites:
         held = Held(head.size, sha, head.headers)
         if listed is not None and version is not None and listed.settled and listed.etag == head.etag:
             self._store.seen[at] = _Known(version, held)
-        return held
+        return held, head.etag
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -264,14 +271,13 @@ class S3Sites:
     ) -> None:
         """Over what was looked at, and nothing else. Unreachable where somebody else was quicker: look again."""
         objects = Objects(self._account(t))
-        head = await objects.head(t.at, key)
-        there = await self._held(t, key) if head is not None else None
-        if there != now:
+        seen = await self._seen(t, key)
+        if (seen[0] if seen is not None else None) != now:
             raise Unreachable(f"{t.at}/{key} was changed by somebody else just now")
         await self._record(_typed(t, command, t.at, key, headers))
         given = sent(headers, t.acl)
         try:
-            await objects.put(t.at, key, data, given, head.etag if head is not None else None)
+            await objects.put(t.at, key, data, given, seen[1] if seen is not None else None)
         except Conflict as error:
             raise Unreachable(f"{t.at}/{key} was changed by somebody else just now") from error
         except Unsupported:  # a store that knows no conditions
