@@ -35,6 +35,8 @@ class KeptEvidence:
 
     async def keep(self, text: str, until: datetime) -> Blob:
         """See the port."""
+        if self.folder.parts[0] == "s3:":
+            raise Unreachable("evidence is kept on a disk only, and ROLLBACK_BLOBS_URL is a bucket")
         data = await asyncio.to_thread(self._packed, text)
         try:
             return await FileBlobs(self.folder / until.astimezone(UTC).date().isoformat()).put(data, TYPE)

@@ -19,7 +19,7 @@ from bot.adapters.prometheus import Prometheus
 from bot.contract import Change, Outgoing, Receipt
 from bot.observed.exceptions import fingerprint
 from bot.playground.cluster import Fault
-from bot.ports import Json, Ports, Record
+from bot.ports import Json, Ports, Record, Unreachable
 from bot.ports.metrics import Watched
 from bot.ports.plots import Picture
 from bot.ports.releases import Served
@@ -212,3 +212,8 @@ def test_evidence_is_deleted_once_its_day_is_past(tmp_path: Path) -> None:
     assert kept.prune(datetime(2026, 11, 26, tzinfo=UTC)) == 1
     assert kept.read(digest) is None
     assert kept.read("../../etc/passwd") is None
+
+
+async def test_a_bucket_is_no_place_for_evidence_and_that_is_said() -> None:
+    with pytest.raises(Unreachable, match="ROLLBACK_BLOBS_URL is a bucket"):
+        await KeptEvidence(FileBlobs(Path("s3:") / "bucket"), str).keep("text", datetime.now(UTC))
