@@ -16,7 +16,7 @@ from bot.contract import Edit, Json
 from bot.engine import attempt as attempts
 from bot.engine.attempt_id import AttemptId
 from bot.engine.executor import Executor
-from bot.run import fold, rules
+from bot.run import fold_attempts, rules
 from bot.run import state as states
 from bot.store.lease import Lease, RowLease
 
@@ -80,7 +80,7 @@ def undo_overwritten(node: Pieces) -> None:
     def merged(first: Sequence[Edit], then: Sequence[Edit]) -> tuple[Edit, ...]:
         return tuple(then)
 
-    _put(fold, merged=merged)
+    _put(fold_attempts, merged=merged)
 
 
 def record_not_awaited(node: Pieces) -> None:
