@@ -48,6 +48,8 @@ JUDGED, SHORT_JUDGED = "window: 120\n          step: 15", "window: 15\n         
 """Seconds of numbers that are judged, and between two of them."""
 OLDER, NEWEST = 6 * 3600.0, 900.0
 """Ages in seconds of the backups that there are."""
+READ, SHORT_READ = ("window: 60}", "window: 120}"), "window: 10}"
+"""Seconds of logs that are read for exceptions."""
 SHORT_WATCH = "for: 8s, every: 2s, passes: 3"
 _SECRET, _CI_TOKEN = "demo-webhook-secret", "demo-pipeline-token"
 _START = 60.0
@@ -122,7 +124,7 @@ class Stage(Staged):
     def _plan(self) -> str:
         """The standard plan, with times that can be waited for."""
         text = resources.files("bot").joinpath("plans", "standard.yaml").read_text(encoding="utf-8")
-        for said, instead in {WATCH: self.watch, JUDGED: SHORT_JUDGED}.items():
+        for said, instead in {WATCH: self.watch, JUDGED: SHORT_JUDGED, **dict.fromkeys(READ, SHORT_READ)}.items():
             if said not in text:
                 raise DemoFailed(f"the standard plan no longer says {said!r}: adapt the demo")
             text = text.replace(said, instead)
