@@ -81,6 +81,7 @@ def compile_file(
     report = Report(document)
     found = outline(document.data, report)
     look = Lookup(found, registry, service, services, report)
+    look.fits()
     compiler = _Compiler(look)
     specs = {f.id: compiler.spec(f) for f in found.steps.values()}
     choices = tuple(_choice(look, c) for c in found.choices.values())

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
-from bot.located.strict import NEITHER, Duration, Slug, Strict, Text
+from bot.located.strict import NEITHER, Duration, Key, Slug, Strict, Text
 from bot.plan.model import OnFail, Phase, StepSpec
 from bot.policy import ONE_APPROVER
 
@@ -231,6 +231,7 @@ class PlanFile(Strict):
 
     name: Slug
     tracks: dict[Slug, Annotated[list[Item], Field(min_length=1)]] = Field(min_length=1)
+    needs: list[Key] = Field([], description="Kinds of targets without which a service has no use for it, like site.")
     definitions: JsonValue = Field(None, description="Ignored: a place for YAML anchors.")
 
 

@@ -50,6 +50,15 @@ class Lookup:
     report: Report
     edges: dict[str, dict[str, Path | None]] = field(default_factory=dict)
 
+    def fits(self) -> None:
+        """Whether the service has what the plan is for."""
+        for n, kind in enumerate(self.outline.needs):
+            if kind not in _HAS.keys:
+                what = f"there is no kind of target {quoted(kind)}"
+                self.report.add(("needs", n), what, word=kind, known=_HAS.keys)
+            elif self.service is not None and kind not in self.service.kinds:
+                self.report.add(("needs", n), f"service {self.service.name!r} has no {kind}, which this plan is for")
+
     def link(self, later: str, earlier: Iterable[str], path: Path | None) -> None:
         """`later` waits for these."""
         known = self.edges.setdefault(later, {})

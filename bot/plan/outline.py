@@ -94,6 +94,7 @@ class Outline:
     """The whole file, as far as its shape is right."""
 
     name: str = ""
+    needs: tuple[str, ...] = ()
     steps: dict[str, OutlinedStep] = field(default_factory=dict)
     choices: dict[str, FoundChoice] = field(default_factory=dict)
     tracks: tuple[str, ...] = ()
@@ -113,6 +114,8 @@ def outline(data: Json, report: Report) -> Outline:
     except ValidationError as error:
         note(error, data, (), report, _FILE)
     found.name = str(data.get("name", ""))
+    needs = data.get("needs")
+    found.needs = tuple(n for n in needs if isinstance(n, str)) if isinstance(needs, list) else ()
     walk = _Walk(found, report)
     if isinstance(tracks, dict):
         found.tracks = tuple(tracks)

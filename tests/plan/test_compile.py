@@ -241,6 +241,17 @@ def test_a_step_can_be_for_services_with_such_a_target_alone() -> None:
         plan("kubernete")
 
 
+def test_a_plan_that_needs_what_a_service_has_not_does_not_fit_it() -> None:
+    def plan(kind: str) -> str:
+        return f"name: p\nneeds: [{kind}]\ntracks: {{t: [{{id: a, uses: release.deploy, with: {{release: x}}}}]}}"
+
+    with pytest.raises(Faults, match="service 'shop' has no site, which this plan is for"):
+        compiled(plan("site"))
+    with pytest.raises(Faults, match="no kind of target 'kubernete'; did you mean 'kubernetes'"):
+        compiled(plan("kubernete"))
+    assert compile_plan(plan("site"), source="p", registry=REGISTRY, service=None, roles=None).steps
+
+
 @pytest.mark.parametrize("service", [SHOP, None])
 def test_a_service_s_channels_are_lists_of_text(service: Service | None) -> None:
     def plan(uses: str, given: str) -> Plan:

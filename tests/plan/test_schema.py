@@ -55,7 +55,7 @@ def test_the_catalogue_has_its_targets_by_kind() -> None:
     made = catalogue_schema()
     assert Shape.of(made).keys == {"services", "roles", "people"}
     target = made["$defs"]["HttpTarget"]
-    fields = {"http", "timeout", "token", "headers", "health", "errors", "cluster"}
+    fields = {"http", "timeout", "token", "headers", "health", "errors", "cluster", "entry"}
     assert (target["required"], set(target["properties"])) == (["http"], fields)
 
 
