@@ -39,7 +39,9 @@ def test_the_story_ends_right(story: str, played: Mapping[str, Future[Told]]) ->
     assert ended.returncode == 0, told
     assert "Not yours to decide" in told
     assert told.splitlines()[-1].endswith("and the record verifies.")
-    timelines = [Path(file) for file in re.findall(r"stays here: (\S+)", told)]
+    timelines = [Path(file) for file in re.findall(r"stays here: (\S+\.html)", told)]
+    (thread,) = re.findall(r"stays here: (\S+\.txt)", told)
+    assert "Rollback of shop" in Path(thread).read_text()
     for file in timelines:
         assert file.read_text().startswith("<!doctype html>") and file.stem in file.read_text()
     assert timelines

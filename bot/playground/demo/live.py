@@ -24,6 +24,8 @@ _CUSTOMERS, _SAME = 5.0, 20.0
 _TASK = re.compile(r"^  \[(to do|under way|done|failed)\] (.*)$")
 _FOLLOWED = ("checklist", "by-hand", "stakeholders")
 """Slots that are edited in place all the time: told once, when they appear."""
+MOST = 9
+"""Lines that are told of one post; the thread has all of it."""
 
 
 class Live:
@@ -50,12 +52,15 @@ class Live:
                 await self._loop
 
     def tell(self, who: str, what: str) -> None:
-        """One thing that happened; later lines of it are set under its first."""
+        """One thing that happened; later lines of it are set under its first, MOST at most."""
         at = int(time.monotonic() - self._began)
         head = f"{at // 60:02d}:{at % 60:02d}  {who:<10} "
-        for i, line in enumerate(what.splitlines() or [""]):
-            for j, part in enumerate(textwrap.wrap(line, WIDTH - len(head)) or [""]):
-                self._say((head if i == j == 0 else " " * len(head)) + part)
+        wide = WIDTH - len(head)
+        lines = [part for line in what.splitlines() or [""] for part in textwrap.wrap(line, wide) or [""]]
+        if len(lines) > MOST:
+            lines = [*lines[: MOST - 1], f"({len(lines) - MOST + 1} more lines stand in the thread)"]
+        for i, line in enumerate(lines):
+            self._say((" " * len(head) if i else head) + line)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
@@ -101,14 +106,19 @@ class Live:
         if self._known.get(post.ts) != head:
             first = post.ts not in self._known
             self._known[post.ts] = head
-            told = [line for line in lines if not line.startswith(" ")] if first else [head]
+            told = [line for line in lines if not line.startswith(" ")] if first else [_short(head)]
             self.tell("card", "\n".join(told))
         for line in lines:
-            if (found := _TASK.match(line)) and found[1] != "to do":
+            if (found := _TASK.match(line)) and found[1] in ("done", "failed"):
                 name = found[2].partition(":")[0]
                 if self._tasks.get(name) != found[2]:
                     self._tasks[name] = found[2]
                     self.tell("  step", found[2])
+
+
+def _short(head: str) -> str:
+    """What is new in the first line of a card that is known."""
+    return textwrap.shorten(head.partition(" · ")[2] or head, WIDTH - 18, placeholder=" …")
 
 
 def payments(stage: Stage, seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bot.playground.demo import verdict
-from bot.playground.demo.live import Live, payments
+from bot.playground.demo.live import WIDTH, Live, payments
 from bot.playground.demo.stage import HERE, SHORT_WATCH, DemoFailed, Stage
 from bot.playground.demo.story import STORIES, Story
 from bot.playground.prometheus import installed
@@ -50,11 +50,22 @@ async def _standing(stage: Stage) -> str:
     return f"{health}; {payments(stage, verdict.LATE)}"
 
 
+def _checklist(stage: Stage) -> str:
+    """The newest one, a line for each check."""
+    posts = (p for p in reversed(stage.workspace.driver.read(HERE)) if p.plain.startswith("Verification:"))
+    lines = next((p.plain.splitlines() for p in posts), ["No check has run."])
+    return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)
+
+
 async def _afterwards(stage: Stage, story: Story, before: str, truth: Truth) -> None:
-    say(f"\n== The channel and its thread ==\n{stage.workspace.driver.transcript(HERE)}")
+    files = await stage.timelines()
+    thread = files[0].with_name("thread.txt")
+    thread.write_text(stage.workspace.driver.transcript(HERE), encoding="utf-8")
+    say(f"\n== The verification, as it stands in the thread ==\n{_checklist(stage)}")
+    say(f"The channel with its thread stays here: {thread}")
     say(f"\n== Before and after ==\nbefore: {before}\nafter:  {await _standing(stage)}")
     say(f"\n== The record ==\n{await verdict.chain(stage)}")
-    for file in await stage.timelines():
+    for file in files:
         say(f"The timeline, a page for your browser, stays here: {file}")
     found = [*verdict.faults(truth, story.serves), *verdict.twice(stage, story.deploys, story.runs)]
     found += [*verdict.posted_twice(stage), *verdict.beside(truth, story.serves, story.bad, story.revision)]
