@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import migrations
@@ -20,7 +19,7 @@ from bot import wiring
 from bot.catalogue import Release
 from bot.opening.rollbacks import Wanted
 from bot.playground.demo import verdict
-from bot.playground.demo.stage import SHORT_WATCH, WATCH
+from bot.playground.demo.stage import short_plan
 from bot.playground.shop.shop import Shop
 from bot.playground.shop.truth import Truth
 from bot.policy import Refusal
@@ -119,8 +118,7 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
     async with shop, shop.traffic(4.0):
         (folder / "rollback.yaml").write_text(shop.catalogue())
         (folder / "plans").mkdir()
-        text = resources.files("bot").joinpath("plans", "standard.yaml").read_text(encoding="utf-8")
-        (folder / "plans" / "standard.yaml").write_text(text.replace(WATCH, SHORT_WATCH))
+        (folder / "plans" / "standard.yaml").write_text(short_plan())
         settings = Settings(
             database_url=f"sqlite:///{folder}/bot.db", blobs_url=f"file:{folder}/files", plans=folder / "plans",
             catalogue=folder / "rollback.yaml", kubeconfig=str(shop.kubeconfig), port=0, tick=0.2,

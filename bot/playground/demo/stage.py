@@ -64,6 +64,16 @@ class DemoFailed(Exception):
     """Something did not come out as it must."""
 
 
+def short_plan(watch: str = SHORT_WATCH) -> str:
+    """The standard plan, with times that can be waited for. DemoFailed where it says none of them any more."""
+    text = resources.files("bot").joinpath("plans", "standard.yaml").read_text(encoding="utf-8")
+    for said, instead in {WATCH: watch, **_SHORTER}.items():
+        if said not in text:
+            raise DemoFailed(f"the standard plan no longer says {said!r}: adapt the demo")
+        text = text.replace(said, instead)
+    return text
+
+
 @dataclass
 class Stage(Staged):
     """`async with Stage() as stage`. watch: how long the standard plan watches here; per_second: payments; second: the
@@ -120,19 +130,10 @@ class Stage(Staged):
         told["services"]["shop"]["channels"] = CHANNELS
         (self.folder / "rollback.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
         (self.folder / "plans").mkdir()
-        (self.folder / "plans" / "standard.yaml").write_text(self._plan())
+        (self.folder / "plans" / "standard.yaml").write_text(short_plan(self.watch))
         await self.host("db", "upgrade")
         self._stack.push_async_callback(self.stop)
         await self.serve()
-
-    def _plan(self) -> str:
-        """The standard plan, with times that can be waited for."""
-        text = resources.files("bot").joinpath("plans", "standard.yaml").read_text(encoding="utf-8")
-        for said, instead in {WATCH: self.watch, **_SHORTER}.items():
-            if said not in text:
-                raise DemoFailed(f"the standard plan no longer says {said!r}: adapt the demo")
-            text = text.replace(said, instead)
-        return text
 
     # -- the bot -----------------------------------------------------------------------------------------------------
 
