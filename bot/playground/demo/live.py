@@ -35,7 +35,7 @@ class Live:
         self._stage, self._say = stage, say
         self._began = time.monotonic()
         self._known: dict[str, str] = {}
-        self._tasks: dict[str, str] = {}
+        self._tasks: dict[tuple[str, str], str] = {}
         self._loop: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Live:
@@ -111,8 +111,8 @@ class Live:
         for line in lines:
             if (found := _TASK.match(line)) and found[1] in ("done", "failed"):
                 name = found[2].partition(":")[0]
-                if self._tasks.get(name) != found[2]:
-                    self._tasks[name] = found[2]
+                if self._tasks.get((post.ts, name)) != found[2]:
+                    self._tasks[post.ts, name] = found[2]
                     self.tell("  step", found[2])
 
 

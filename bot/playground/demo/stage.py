@@ -263,9 +263,9 @@ class Stage(Staged):
         return files
 
     async def last_run(self) -> str:
-        """The id of the newest run."""
+        """The id of the newest run that people asked for."""
         found = json.loads(await self.host("history", "--json", token=await self.token("ana")))["runs"]
-        return str(found[0]["run"])
+        return next(str(r["run"]) for r in found if r["kind"] in ("rollback", "forward"))
 
     async def token(self, person: str) -> str:
         """A personal token for the command line, as the host issues it; once a person."""

@@ -21,6 +21,8 @@ from bot.store.log import Store
 from bot.store.tokens import Tokens
 from bot.telling.eta import Eta
 
+LATEST = 20
+"""Runs among which the last rollback is looked for."""
 LOOKED_AT = 200
 """Open runs among which a channel's own is looked for."""
 
@@ -64,8 +66,8 @@ class Places:
         the last one."""
         if word:
             found = await self.bot.rollbacks.find(word)
-            last = await self.bot.store.heads(service=word, limit=1) if ended and isinstance(found, Refusal) else []
-            return last[0].run if last else found
+            last = await self._last(word) if ended and isinstance(found, Refusal) else ""
+            return last or found
         heads = await self.bot.store.heads(open=True, limit=LOOKED_AT)
         own = [h for h in heads if await self._is_here(h.run, channel)]
         main = [h for h in own if h.kind in RELEASING]  # a freeze beside it is asked for by its id, or by `thaw`
@@ -74,11 +76,16 @@ class Places:
             return here[0]
         if here:
             return Refusal(Why.BAD_INPUT, f"Which one? Open in this channel are {', '.join(here)}.")
-        if not heads and ended:
-            newest = await self.bot.store.heads(limit=1)
-            if newest:
-                return newest[0].run
+        if not heads and ended and (newest := await self._last(None)):
+            return newest
         return await self.bot.rollbacks.find(None)
+
+    async def _last(self, service: str | None) -> str:
+        """The last run that brought a release back, else the last one; "" where there is none. What the bot opens by
+        itself afterwards is asked for by its id."""
+        heads = await self.bot.store.heads(service=service, limit=LATEST)
+        main = [h for h in heads if h.kind in RELEASING]
+        return next((h.run for h in (*main, *heads)), "")
 
     async def _is_here(self, run_id: str, channel: str) -> bool:
         run = await self.bot.store.load(run_id)
