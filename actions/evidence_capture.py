@@ -136,16 +136,20 @@ async def _capture(work: _Capture) -> None:
     names = [c.name for c in port.clusters]
     await asyncio.gather(*(_part(work, f"events of {name}", _events(work, name)) for name in names))
     pods = dict(zip(names, await asyncio.gather(*(_pods(work, name) for name in names)), strict=True))
+    # Asked of each cluster whether it has pods now or not: an attempt that crashed may have kept what is gone by now.
     for name in names:
         ended = [pod for pod in pods[name] if pod.restarts]
-        if ended:
-            await _part(work, f"previous logs of {name}", _logs(work, name, ended, previous=True))
+        await _part(work, f"previous logs of {name}", _logs(work, name, ended, previous=True) if ended else _nothing)
     for name in names:
-        if pods[name]:
-            await _part(work, f"logs of {name}", _logs(work, name, pods[name], previous=False))
+        await _part(work, f"logs of {name}", _logs(work, name, pods[name], previous=False) if pods[name] else _nothing)
     monitors = [m.name for m in work.ctx.ports.metrics.monitors]
     await asyncio.gather(*(_part(work, f"numbers of {name}", _numbers(work, name)) for name in monitors))
     await _draw(work)
+
+
+async def _nothing() -> Mapping[str, Any]:
+    """No pod that could have logged."""
+    return {}
 
 
 async def _part(work: _Capture, name: str, make: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
@@ -161,7 +165,8 @@ async def _part(work: _Capture, name: str, make: Callable[[], Awaitable[Mapping[
         return
     if not isinstance(found, dict):
         return
-    await work.ctx.report(f"kept {name}")
+    if found:
+        await work.ctx.report(f"kept {name}")
     if isinstance(file := found.get("file"), dict):
         work.kept.append(KeptFile.model_validate({"name": name, **file}))
     work.raised += _told(found.get("raised"))

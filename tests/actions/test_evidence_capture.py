@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
@@ -186,6 +187,9 @@ async def test_what_was_kept_before_a_crash_is_not_lost_when_it_is_gone_out_ther
     async with connected(world.shop.cluster) as api:
         for name in ("api", "worker"):
             await client.AppsV1Api(api).delete_namespaced_deployment(name, "shop")
+    async with asyncio.timeout(20):
+        while world.shop.cluster.all("Pod", "shop"):  # noqa: ASYNC110 - the simulator tells nobody
+            await asyncio.sleep(0.05)
     _, again = await world.capture(memo)
     assert again.kept == first.kept
     assert again.raised == first.raised

@@ -51,7 +51,7 @@ async def test_every_kind_of_edit_is_made_so_again_and_back(shop: Shop) -> None:
         maps = await clusters.list("eu-1", "configmap") or await _maps(clusters, cluster)
         settings, key = maps[0], next(k for k in maps[0].fields if k.startswith("data/"))
         api = await clusters.get(Place("eu-1", "deployment", "shop-api"))
-        worker = await clusters.get(Place("eu-1", "deployment", "shop-worker"))
+        worker = await clusters.get(Place("eu-1", "deployment", "shop-api-canary"))  # which no autoscaler sets back
         cron = await clusters.get(Place("eu-1", "cronjob", "shop-settle"))
         app = await clusters.get(Place("eu-1", "application", "shop"))
         assert api is not None and worker is not None and cron is not None and app is not None
