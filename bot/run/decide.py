@@ -196,7 +196,7 @@ def _left_to_others(run: Run, debt: Debt) -> bool:
     """Whether the plan asks people about giving it back, and they have handed it over instead: its owner is reminded,
     and the run has nothing more to do with it."""
     asked = [s for s in run.steps.values() if s.spec.undo == debt.step]
-    return bool(debt.owner) and any(s.end == "not needed" for s in asked)
+    return bool(debt.owner) and any(s.end == "not needed" and s.spec.decision is not None for s in asked)
 
 
 def finished(run: Run) -> bool:
