@@ -187,7 +187,7 @@ async def test_what_was_kept_before_a_crash_is_not_lost_when_it_is_gone_out_ther
     async with connected(world.shop.cluster) as api:
         for name in ("api", "worker"):
             await client.AppsV1Api(api).delete_namespaced_deployment(name, "shop")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while world.shop.cluster.all("Pod", "shop"):  # noqa: ASYNC110 - the simulator tells nobody
             await asyncio.sleep(0.05)
     _, again = await world.capture(memo)
