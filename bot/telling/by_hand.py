@@ -35,6 +35,9 @@ _HOW = (
     "again before it goes on, and asks about what it finds done."
 )
 
+STILL = 5
+"""Seconds within which a guard that was taken away refuses no more; up to 1.7 s were measured."""
+
 
 def by_hand(
     run: Run, now: float, typed: Typed, foreseen: Changes = _NOTHING, about: Mapping[str, str] = _NO_WORDS
@@ -112,7 +115,8 @@ def _left(run: Run, typed: Typed, foreseen: Changes, about: Mapping[str, str]) -
         yield "The clusters refuse new releases to all but the bot and their break-glass group, which may skip this."
         yield "From here on nothing refuses them: tell whoever deploys, people and machines, to wait until the end."
         yield ""
-        yield from _fenced(typed(s.spec.uses, s.made.inverted().edits), "")
+        lifted = typed(s.spec.uses, s.made.inverted().edits)
+        yield from _fenced([*lifted, f"sleep {STILL}  # for a moment clusters go on refusing"], "")
     for s in _ordered(run):
         if not s.open or s.spec.kind == "gate" or s.spec.phase == "preflight":
             continue

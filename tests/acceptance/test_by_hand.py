@@ -46,7 +46,8 @@ async def _until_decided(stage: Stage, people: People, *, kill: bool = True) -> 
     await people.open("ana", f"shop because {REASON}")
     await people.press("ana", "Start rollback")
     await people.card(BACKEND)
-    await stage.workspace.driver.wait_for(lambda: _files(stage), 30)
+    await people.reads("Prepare: 5 of 5")  # what stands by then is in the file, and no guard comes after it
+    await stage.workspace.driver.wait_for(lambda: [f for f in _files(stage) if "rollback-freeze-shop" in f], 30)
     if kill:
         await stage.kill()
     return _files(stage)[-1]
