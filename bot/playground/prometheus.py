@@ -23,9 +23,9 @@ from pathlib import Path
 
 import yaml
 
+from bot.playground.child import running
 from bot.playground.free_port import free_port
 
-_KEEPER = shutil.which("setpriv")
 _PATIENCE = 30.0
 """Seconds that one may take to be ready on a busy machine."""
 
@@ -112,20 +112,9 @@ def _config(alerts: str, targets: Path) -> Mapping[str, object]:
 
 @contextlib.contextmanager
 def _running(argv: Sequence[str], port: int, log: Path) -> Iterator[str]:
-    kept = [_KEEPER, "--pdeathsig", "KILL", "--", *argv] if _KEEPER else [*argv]
-    with (
-        log.open("wb") as said,
-        subprocess.Popen(kept, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT) as made,
-    ):
-        try:
-            _wait(made, port, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            made.terminate()
-            try:
-                made.wait(10)
-            except subprocess.TimeoutExpired:
-                made.kill()
+    with running(argv, log) as made:
+        _wait(made, port, log)
+        yield f"http://127.0.0.1:{port}"
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

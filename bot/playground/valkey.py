@@ -6,18 +6,17 @@ Invariants: where the system can (Linux with util-linux) it is killed when its m
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bot.playground.child import running
 from bot.playground.free_port import free_port
 
-_KEEPER = shutil.which("setpriv")
 _PATIENCE = 20.0
 """Seconds that it may take to listen on a busy machine."""
 
@@ -39,26 +38,9 @@ def private_valkey(*options: str, password: str = "", port: int | None = None) -
         asked = ["--port", str(place), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
         asked += [*(["--requirepass", password] if password else ()), *options]
         log = Path(folder) / "log"
-        with _running([str(binary()), *asked], log) as process:
+        with running([str(binary()), *asked], log) as process:
             _wait(process, place, log)
             yield f"127.0.0.1:{place}"
-
-
-@contextmanager
-def _running(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    kept = [_KEEPER, "--pdeathsig", "KILL", "--", *argv] if _KEEPER else [*argv]
-    with (
-        log.open("wb") as said,
-        subprocess.Popen(kept, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT) as made,
-    ):
-        try:
-            yield made
-        finally:
-            made.terminate()
-            try:
-                made.wait(5)
-            except subprocess.TimeoutExpired:
-                made.kill()
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -14,10 +14,10 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bot.playground.child import kept
 from bot.playground.cluster.objects import micro_stamp
 from bot.playground.workspace.clock import Clock
 
-_KEEPER = shutil.which("setpriv")
 _LINE = 1 << 20
 _KEPT = 50_000
 """Lines of a container's log that are kept."""
@@ -71,9 +71,8 @@ class Process:
         """Start it. OSError where it cannot be."""
         if shutil.which(argv[0], path=env.get("PATH")) is None:
             raise FileNotFoundError(f'exec: "{argv[0]}": executable file not found in $PATH')
-        kept = [_KEEPER, "--pdeathsig", "KILL", "--", *argv] if _KEEPER else argv
         child = await asyncio.create_subprocess_exec(
-            *kept, env=dict(env), cwd=cwd, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            *kept(argv), env=dict(env), cwd=cwd, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT, start_new_session=True, limit=_LINE,
         )  # fmt: skip
         return cls(clock, log, child)
