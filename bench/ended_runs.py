@@ -24,7 +24,7 @@ from bot.store import tables as t
 from bot.store.chain import ZERO, event_hash
 from bot.store.log import Store
 from bot.store.rows import us
-from tests.run.harness import CHO, Play, act, check, gate, plan, undo
+from tests.run.played import CHO, Play, act, check, gate, plan, undo
 
 HOUR = 3600.0
 """Seconds between two runs."""

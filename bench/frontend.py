@@ -28,8 +28,8 @@ from bot.adapters.edges import EdgesClient
 from bot.ports import Ports, Record
 from bot.ports.builds import ASKED_AGAIN, FOR_EVER, Build
 from bot.testing import MemoryBlobs, TestCtx, ports
-from tests.cloud import HOME, KEYS, Cloud, cloud
-from tests.storefront import Bucket, bucket_on, outgoing
+from tests.fixtures.cloudfront import HOME, KEYS, Cloud, cloud
+from tests.fixtures.frontend_bucket import Bucket, bucket_on, outgoing
 
 FILES, CHANGED, SAME_SIZE, TURNS = 2000, 400, 100, 3
 Side = Callable[[Bucket, Build, Build], Awaitable[None]]

@@ -31,7 +31,7 @@ import aiohttp
 from bench import median, report
 from bot.redaction.forms import FORMS
 from bot.redaction.redactor import Redactor
-from tests.secret_forms import innocents, secrets
+from tests.redaction.secret_forms import innocents, secrets
 
 HERE = Path(__file__).resolve().parent.parent
 EARLIER = "d2318bd"

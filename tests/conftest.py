@@ -23,7 +23,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from bot.playground.postgres import database, private_postgres
-from tests.databases import copy_to, whole
+from tests.fixtures.databases import copy_to, whole
 
 settings.register_profile("short", derandomize=True, deadline=None)  # the same examples everywhere
 settings.register_profile("long", max_examples=3000, deadline=None)  # pytest --hypothesis-profile=long

@@ -109,3 +109,28 @@ def test_the_import_contract_names_every_room() -> None:
     contracts = project["tool"]["importlinter"]["contracts"]
     layers = next(c for c in contracts if c["name"] == "Everything depends downwards")
     assert layers["exhaustive"] is True and layers["containers"] == ["bot"]
+
+
+# -- tests follow the rooms --------------------------------------------------------------------------------------------
+
+OF_THE_WHOLE = {"test_architecture", "test_house", "test_names"}
+BESIDE = {"acceptance", "actions", "checks", "docs", "fixtures", "torture"}
+"""Folders of tests/ that are no room of bot/: what a whole bot does, handlers, pages, servers to test against."""
+
+
+def test_each_file_of_tests_stands_where_what_it_tests_does() -> None:
+    rooms = {p.name for p in (HOUSE / "bot").iterdir() if p.is_dir()} | BESIDE
+    flat = {f"test_{p.stem}" for p in (HOUSE / "bot").glob("*.py")} | OF_THE_WHOLE
+    for file in (HOUSE / "tests").rglob("test_*.py"):
+        first = file.relative_to(HOUSE / "tests").parts[0]
+        known = first in rooms or any(file.stem == name or file.stem.startswith(f"{name}_") for name in flat)
+        assert known, (
+            f"{file}: tests of bot/<room>/ stand in tests/<room>/, those of bot/<file>.py in tests/test_<file>.py"
+        )
+
+
+def test_no_two_helpers_of_the_tests_are_called_the_same() -> None:
+    seen: dict[str, Path] = {}
+    for file in (HOUSE / "tests").rglob("*.py"):
+        if not file.name.startswith("test_") and file.name != "conftest.py":
+            assert seen.setdefault(file.name, file) == file

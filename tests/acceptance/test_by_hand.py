@@ -12,7 +12,7 @@ from bot.playground.demo import verdict
 from bot.playground.demo.people import People
 from bot.playground.demo.stage import Stage
 from bot.playground.demo.story import BACKEND, REASON
-from tests.acceptance.house import incident
+from tests.acceptance.stage import incident
 
 
 async def test_the_shop_is_restored_by_the_commands_of_the_file_in_the_thread() -> None:

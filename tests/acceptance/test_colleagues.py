@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bot.playground.demo.story import BACKEND, REASON, away_between, begin, end
-from tests.acceptance.house import faults, incident
+from tests.acceptance.stage import faults, incident
 
 
 async def test_a_worker_that_a_colleague_rescaled_after_it_was_paused_is_asked_about_and_may_stay_so() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from bot.playground.demo.stage import DemoFailed, Stage
 from bot.playground.demo.story import STORIES
-from tests.acceptance.house import faults, incident
+from tests.acceptance.stage import faults, incident
 
 SEED, LASTS = 4211, 22.0
 """Seconds from the first word to the end where nothing is killed."""

@@ -11,7 +11,7 @@ from bot.adapters.http import HttpClient, HttpTarget
 from bot.playground.single import Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports
-from tests.schemas import SHOP, Place, place
+from tests.fixtures.service_database import SHOP, Place, place
 
 
 class Clock:

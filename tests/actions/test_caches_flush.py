@@ -15,7 +15,7 @@ from bot.contract import Change, Effect, Fatal, Json, Outgoing, Receipt, Retryab
 from bot.ports import Unreachable
 from bot.ports.caches import Cache
 from bot.testing import TestCtx, assert_lifecycle
-from tests.caching import Served, fill, one_server, watched
+from tests.fixtures.valkey import Served, fill, one_server, watched
 
 BACK = CachesFlushParams(release="2.4.0", outgoing=[Outgoing(version="2.4.1")])
 

@@ -11,10 +11,10 @@ from bot.contract import Json
 from bot.ports import Ports, Record
 from bot.ports.notices import Topic
 from bot.testing import TestCtx, assert_lifecycle, ports
-from tests.frontends import Front, front
-from tests.storefront import Bucket
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import Bucket
+from tests.fixtures.frontend_published import Front, front
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 TOPIC = Topic("r1", "shop", "2.4.1", "2.4.0", "checkout fails", "Ana", "#inc-4211")
 

@@ -25,8 +25,8 @@ from bot.contract import Change, Fatal, Json, Receipt, Retryable, Value
 from bot.ports import Ports, Record, Unreachable
 from bot.ports.backups import Rules
 from bot.testing import Died, PortsFor, TestCtx, assert_lifecycle, ports
-from tests.archives import calls_itself
-from tests.restores import Home, home
+from tests.fixtures.archives import calls_itself
+from tests.fixtures.restores import Home, home
 
 _numbers = itertools.count(1)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -12,9 +12,9 @@ from bot.contract import Change, Fatal, merged
 from bot.ports import Unreachable
 from bot.ports.kubernetes import digest
 from bot.testing import TestCtx, assert_lifecycle
-from tests.actions.guarded import Paths, api, part, paths, unrecorded
-from tests.fleet import image
-from tests.playground.cluster_world import deployment
+from tests.fixtures.cluster import deployment
+from tests.fixtures.clusters_guarded import Paths, api, part, paths, unrecorded
+from tests.fixtures.clusters_workers import image
 
 FREEZE = DeploysFreeze()
 PARAMS = DeploysFreezeParams(service="shop")

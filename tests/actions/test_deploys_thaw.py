@@ -11,7 +11,7 @@ from actions.deploys_freeze import DeploysFreeze, DeploysFreezeParams
 from actions.deploys_thaw import DeploysThaw, DeploysThawParams
 from bot.contract import Fatal
 from bot.testing import assert_lifecycle
-from tests.actions.guarded import Paths, paths, unrecorded
+from tests.fixtures.clusters_guarded import Paths, paths, unrecorded
 
 THAW, PARAMS = DeploysThaw(), DeploysThawParams(service="shop")
 NAME = "rollback-freeze-shop"

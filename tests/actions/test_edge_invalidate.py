@@ -11,10 +11,10 @@ from bot.contract import Change, Fatal, NotYet, Retryable
 from bot.frontends import REMOVER_HELD
 from bot.ports.builds import REMOVER, Headers
 from bot.testing import PortsFor, TestCtx, assert_lifecycle, ports
-from tests.frontends import front
-from tests.storefront import BAD, GOOD, Bucket
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket
+from tests.fixtures.frontend_published import front
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 PATHS = [
     "/logo.png", "/", "/index.html", "/docs/", "/docs/index.html", "/config.json", "/sw.js",

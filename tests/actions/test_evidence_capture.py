@@ -28,9 +28,9 @@ from bot.redaction.redactor import Redactor
 from bot.store.blobs import FileBlobs
 from bot.store.evidence import KeptEvidence
 from bot.testing import MemoryReleases, PortsFor, TestCtx, assert_lifecycle, ports
-from tests.monitoring import Past, Server, adapter, prometheus
-from tests.playground.cluster_world import client, connected
-from tests.talking import DECLINED, SERVED, Talking, talking
+from tests.fixtures.cluster import client, connected
+from tests.fixtures.clusters_logging import DECLINED, SERVED, Talking, talking
+from tests.fixtures.prometheus import Past, Server, adapter, prometheus
 
 Kept = tuple[Receipt, EvidenceCaptureOutput]
 HOUR = timedelta(hours=1)

@@ -20,7 +20,7 @@ from bot.ports.plots import Picture
 from bot.ports.releases import Served
 from bot.store.blobs import FileBlobs
 from bot.testing import MemoryReleases, TestCtx, assert_lifecycle, ports
-from tests.monitoring import Past, Server, adapter, prometheus
+from tests.fixtures.prometheus import Past, Server, adapter, prometheus
 
 NOW = datetime(2026, 11, 25, 14, 10, tzinfo=UTC)
 ERRORS = Watched("errors", "errors", "%", limit=1.0)

@@ -13,9 +13,9 @@ from bot.contract import Fatal
 from bot.ports import Json
 from bot.ports.kubernetes import Place
 from bot.testing import assert_lifecycle
-from tests.actions.guarded import Paths, api, part, paths, unrecorded
-from tests.fleet import image
-from tests.playground.cluster_world import deployment
+from tests.fixtures.cluster import deployment
+from tests.fixtures.clusters_guarded import Paths, api, part, paths, unrecorded
+from tests.fixtures.clusters_workers import image
 
 DISOWN, PARAMS = FieldsDisown(), FieldsDisownParams()
 API = Place("eu-1", "deployment", "shop-api")

@@ -16,9 +16,9 @@ from bot.contract import Change, Fatal, Retryable
 from bot.ports import Blob, Ports, Record, Unreachable
 from bot.ports.builds import Build, Headers
 from bot.testing import Died, MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
-from tests.storefront import BAD, GOOD, Bucket, manifest_of, outgoing
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, manifest_of, outgoing
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from bot.contract import Fatal, NotYet
 from bot.ports import Json
 from bot.ports.kubernetes import digest
 from bot.testing import TestCtx, assert_lifecycle
-from tests.actions.guarded import AUTOMATED, REPO, Paths, api, application, paths
-from tests.fleet import image
+from tests.fixtures.clusters_guarded import AUTOMATED, REPO, Paths, api, application, paths
+from tests.fixtures.clusters_workers import image
 
 PAUSE = GitopsPause()
 PARAMS = GitopsPauseParams(

@@ -15,9 +15,9 @@ import pytest
 from actions.gitops_pause import PATIENCE, GitopsPause
 from bot.contract import Change, Fatal, Json, NotYet, Receipt
 from bot.testing import TestCtx
-from tests.actions.guarded import REPO, Paths, api, application, paths
 from tests.actions.test_gitops_pause import PARAMS, app, sync, synced
-from tests.field import case
+from tests.fixtures.clusters_guarded import REPO, Paths, api, application, paths
+from tests.fixtures.field_cases import case
 
 PAUSE = GitopsPause()
 

@@ -14,9 +14,9 @@ from actions.gitops_pause import GitopsPause, GitopsPauseParams
 from bot.contract import Change, Fatal, Json, NotYet, Receipt
 from bot.playground.cluster import ownership, resources
 from bot.testing import TestCtx, assert_lifecycle
-from tests.actions.guarded import REPO, Paths, api, paths
 from tests.actions.test_gitops_pause import PARAMS
-from tests.fleet import image
+from tests.fixtures.clusters_guarded import REPO, Paths, api, paths
+from tests.fixtures.clusters_workers import image
 
 PAUSE = GitopsPause()
 NAMED = ("helmrelease/shop/shop", "imageupdateautomation/flux-system/shop", "kustomization/flux-system/shop")

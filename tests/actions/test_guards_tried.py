@@ -17,10 +17,10 @@ from bot.contract import AnyAction, Change, Fatal, Params
 from bot.playground.cluster import ApiError, Fault, Webhook
 from bot.ports.kubernetes import digest
 from bot.testing import TestCtx
-from tests.actions.guarded import Paths, api, part, paths
-from tests.actions.others import closed_shop, mirror, signatures
-from tests.fleet import image
-from tests.playground.cluster_world import deployment
+from tests.fixtures.cluster import deployment
+from tests.fixtures.clusters_guarded import Paths, api, part, paths
+from tests.fixtures.clusters_workers import image
+from tests.fixtures.policies_of_others import closed_shop, mirror, signatures
 
 FREEZE, THAW, BAN, UNBAN = DeploysFreeze(), DeploysThaw(), ReleaseBan(), ReleaseUnban()
 FROZEN, THAWED = DeploysFreezeParams(service="shop"), DeploysThawParams(service="shop")

@@ -18,7 +18,7 @@ from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt, Retryable
 from bot.ports import Unreachable
 from bot.ports.caches import Cache
 from bot.testing import Died, TestCtx, assert_lifecycle
-from tests.caching import JOBS, MAIL, Served, cluster_of_three, one_server, settled
+from tests.fixtures.valkey import JOBS, MAIL, Served, cluster_of_three, one_server, settled
 
 BACK = JobsParkParams(release="2.4.0")
 QUEUE, ASIDE, NOTE = "shop:jobs", "{shop:jobs}:parked", "{shop:jobs}:parked:note"

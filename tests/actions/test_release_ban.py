@@ -12,9 +12,9 @@ from actions.release_ban import ReleaseBan, ReleaseBanParams
 from bot.contract import Fatal
 from bot.ports.kubernetes import digest
 from bot.testing import assert_lifecycle
-from tests.actions.guarded import Paths, api, part, paths, unrecorded
-from tests.fleet import image
-from tests.playground.cluster_world import deployment
+from tests.fixtures.cluster import deployment
+from tests.fixtures.clusters_guarded import Paths, api, part, paths, unrecorded
+from tests.fixtures.clusters_workers import image
 
 BAN = ReleaseBan()
 

@@ -17,8 +17,8 @@ from bot.playground.cluster.resources import DEPLOYMENTS
 from bot.ports import Blob, Unreachable
 from bot.testing import TestCtx, assert_lifecycle
 from bot.workloads.rolling import PATIENCE
-from tests.deployed import BAD, GOOD, SHOP, Deployed, deployed
-from tests.fleet import image
+from tests.fixtures.clusters_deployed import BAD, GOOD, SHOP, Deployed, deployed
+from tests.fixtures.clusters_workers import image
 
 NEEDS = ReleaseDeploy.needs
 TEMPLATE = "/spec/template/spec/containers/0"

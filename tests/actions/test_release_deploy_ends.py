@@ -13,9 +13,9 @@ from bot.contract import Change, Edit, Fatal, NotYet, Status
 from bot.playground.cluster.resources import CONFIGMAPS
 from bot.testing import run_check
 from checks.release_running import ReleaseRunning, ReleaseRunningParams
-from tests.actions.recorded import BAD, GOOD, THIRD, Service, deployment, image, service
-from tests.field import case
-from tests.playground.cluster_world import config_map, kubectl
+from tests.fixtures.cluster import config_map, kubectl
+from tests.fixtures.clusters_recorded import BAD, GOOD, THIRD, Service, deployment, image, service
+from tests.fixtures.field_cases import case
 
 API = "eu-1/deployment/api"
 PATH = "/spec/template/spec/containers/0"

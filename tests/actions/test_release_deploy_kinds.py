@@ -19,9 +19,9 @@ from bot.playground.workspace.clock import Clock
 from bot.ports import kubernetes as port
 from bot.testing import TestCtx
 from bot.workloads.rolling import PATIENCE, ROUNDS, UNBLOCK
-from tests.field import case
-from tests.fleet import NOON, Fleet
-from tests.playground.cluster_world import namespace
+from tests.fixtures.cluster import namespace
+from tests.fixtures.clusters_workers import NOON, Fleet
+from tests.fixtures.field_cases import case
 
 GOOD, BAD = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 

@@ -10,8 +10,8 @@ import pytest
 from bot.contract import NotYet
 from bot.workloads.rolling import PROMOTE
 from tests.actions.test_release_deploy_kinds import BAD, GOOD, apply, once, params, plan, pods, running
-from tests.field import case
-from tests.fleet import Fleet
+from tests.fixtures.clusters_workers import Fleet
+from tests.fixtures.field_cases import case
 
 
 def good(body: dict[str, Any]) -> dict[str, Any]:

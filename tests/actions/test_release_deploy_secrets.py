@@ -18,9 +18,9 @@ from bot.testing import TestCtx, run_check
 from bot.workloads.record import conceal, differ
 from checks.artifacts_present import ArtifactsPresent, ArtifactsPresentParams
 from checks.release_running import ReleaseRunning, ReleaseRunningParams
-from tests.actions.recorded import BAD, GOOD, Service, deployment, service
-from tests.playground.cluster_world import config_map
-from tests.secret_forms import plain
+from tests.fixtures.cluster import config_map
+from tests.fixtures.clusters_recorded import BAD, GOOD, Service, deployment, service
+from tests.redaction.secret_forms import plain
 
 OLD, NEW = plain(), plain()
 ENV = "eu-1/deployment/api/env/api"

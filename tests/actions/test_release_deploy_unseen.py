@@ -11,8 +11,8 @@ from bot.contract import Fatal, Outgoing, Status, Verdict
 from bot.testing import run_check
 from checks.release_running import ReleaseRunning, ReleaseRunningParams
 from tests.actions.test_release_deploy_kinds import BAD, GOOD, apply, plan, running
-from tests.field import case
-from tests.fleet import Fleet
+from tests.fixtures.clusters_workers import Fleet
+from tests.fixtures.field_cases import case
 
 WORKER_GOOD, WORKER_BAD = "sha256:" + "c" * 64, "sha256:" + "d" * 64
 SET = "replicaset/api-7c5d8f6b9"

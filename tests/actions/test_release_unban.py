@@ -12,8 +12,8 @@ from actions.release_unban import ReleaseUnban, ReleaseUnbanParams
 from bot.contract import Fatal, NotYet
 from bot.ports.kubernetes import digest
 from bot.testing import TestCtx, assert_lifecycle
-from tests.actions.guarded import Paths, api, paths, unrecorded
-from tests.fleet import image
+from tests.fixtures.clusters_guarded import Paths, api, paths, unrecorded
+from tests.fixtures.clusters_workers import image
 
 UNBAN = ReleaseUnban()
 

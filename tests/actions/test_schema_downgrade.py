@@ -16,7 +16,7 @@ from bot.adapters.postgres import Databases
 from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt, Retryable
 from bot.ports import Ports, Record, Unreachable
 from bot.testing import MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
-from tests.schemas import SHOP, Place, Rev, world
+from tests.fixtures.service_database import SHOP, Place, Rev, world
 
 DOWN = SchemaDowngrade()
 TO_0041 = SchemaDowngradeParams(revision="0041", migrations="2.4.1", version="2.4.0", newer="2.4.1")

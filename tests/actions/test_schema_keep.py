@@ -12,7 +12,7 @@ from bot.adapters.postgres import Databases
 from bot.contract import Change
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, TestCtx, assert_idle, ports
-from tests.schemas import SHOP, Place, Rev, world
+from tests.fixtures.service_database import SHOP, Place, Rev, world
 
 KEEP = SchemaKeep()
 

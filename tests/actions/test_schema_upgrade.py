@@ -9,7 +9,7 @@ from bot.adapters.postgres import Databases
 from bot.contract import Edit, Fatal
 from bot.ports import Ports, Record
 from bot.testing import MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
-from tests.schemas import SHOP, Place, Rev, world
+from tests.fixtures.service_database import SHOP, Place, Rev, world
 
 UP = SchemaUpgrade()
 TO_0042 = SchemaUpgradeParams(revision="0042", migrations="2.4.1", version="2.4.1", newer="2.4.1")

@@ -17,7 +17,7 @@ from bot.contract import Change, Edit, Fatal, Json, Receipt, Retryable
 from bot.playground.single import Fault, Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, TestCtx, assert_lifecycle, ports
-from tests.restores import Home, home
+from tests.fixtures.restores import Home, home
 
 _numbers = itertools.count(1)
 SHOP = ServiceQuiesceParams(target="shop")

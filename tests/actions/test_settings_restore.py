@@ -14,7 +14,7 @@ from bot.playground.cluster import Fault
 from bot.playground.cluster.resources import CONFIGMAPS
 from bot.ports import Blob
 from bot.testing import TestCtx, assert_lifecycle
-from tests.deployed import BAD, Deployed, deployed
+from tests.fixtures.clusters_deployed import BAD, Deployed, deployed
 
 NEEDS = SettingsRestore.needs
 MAP = "eu-1/configmap/shop-settings/data"

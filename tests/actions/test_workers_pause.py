@@ -13,8 +13,8 @@ from bot.playground.cluster.gate.access import SYSTEM
 from bot.playground.cluster.resources import of
 from bot.ports.kubernetes import digest
 from bot.testing import TestCtx, assert_lifecycle
-from tests.fleet import KEDA, Fleet, cron, fleet, images
-from tests.playground.cluster_world import deployment
+from tests.fixtures.cluster import deployment
+from tests.fixtures.clusters_workers import KEDA, Fleet, cron, fleet, images
 
 PARAMS = WorkersPauseParams(banned={"2.4.1": [digest(i) for i in images("2.4.1").values()]})
 WORKER = "eu-1/deployment/shop-worker/replicas"

@@ -23,9 +23,9 @@ from bot.testing import TestCtx, run_check
 from checks.workers_paused import WorkersPaused, WorkersPausedParams
 from tests.actions.test_release_deploy_kinds import BAD, GOOD
 from tests.actions.test_release_deploy_rollouts import CANARY, own
-from tests.field import case
-from tests.fleet import NOON, Fleet
-from tests.playground.cluster_world import namespace
+from tests.fixtures.cluster import namespace
+from tests.fixtures.clusters_workers import NOON, Fleet
+from tests.fixtures.field_cases import case
 
 PARAMS = WorkersPauseParams(banned={"1.1": [BAD]})
 SCALED_JOB = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.schemas import SHOP, Place, place
+from tests.fixtures.service_database import SHOP, Place, place
 
 
 @pytest.fixture

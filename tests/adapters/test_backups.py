@@ -22,7 +22,7 @@ from bot.adapters.backups.shelves import Kept, Shelved
 from bot.ports import Unreachable
 from bot.ports.backup_names import NamePattern
 from bot.ports.backups import STAMP, Proof
-from tests.archives import FORMATS, ROWS, TABLES, Archives, client_programs, make
+from tests.fixtures.archives import FORMATS, ROWS, TABLES, Archives, client_programs, make
 
 NOW = 1_800_000_000.0
 FILES = [name for name in FORMATS if "folder" not in name]

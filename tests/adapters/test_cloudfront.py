@@ -16,10 +16,10 @@ from bot.ports import Ports, ReadOnly, Record, Unreachable
 from bot.ports.edges import Origin
 from bot.ports.sites import Missing
 from bot.testing import MemoryBlobs, TestCtx, assert_lifecycle, ports
-from tests.cloud import Cloud, cloud
-from tests.storefront import BAD, GOOD, Bucket, outgoing
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.cloudfront import Cloud, cloud
+from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, outgoing
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 PATHS = ["/", "/index.html", "/caf\u00e9 1.html"]
 

@@ -21,10 +21,10 @@ from bot.ports.builds import REMOVER, Headers
 from bot.ports.sites import Refused
 from bot.testing import TestCtx, ports, run_check
 from checks.edge_converged import EdgeConverged, EdgeConvergedParams
-from tests.caches import nginx, varnish
-from tests.storefront import BAD, GOOD, Bucket, outgoing
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, outgoing
+from tests.fixtures.http_caches import nginx, varnish
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 TOKEN: dict[str, Any] = {"headers": {"X-Purge-Token": "letmein"}, "variables": {"X-Purge-Token": "TOKEN"}}
 Serve = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[str]]

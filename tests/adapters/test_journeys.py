@@ -17,7 +17,7 @@ from bot.contract import Json
 from bot.ports import Reply, Unreachable
 from bot.ports.journeys import Walk
 from bot.ports.pointers import at
-from tests.adapters.customers import PASSWORD, Customers, customers
+from tests.fixtures.customers import PASSWORD, Customers, customers
 
 FILE = """
 roles: {commander: {people: [U1]}, approver: {people: [U2]}}

@@ -19,8 +19,8 @@ from bot.playground.workspace.clock import Clock
 from bot.ports import Json, Unreachable
 from bot.ports import kubernetes as port
 from bot.ports.kubernetes import Changed, Denied, Place, Thing
-from tests.playground.cluster_world import config_map, deployment, namespace, python, service
-from tests.playground.cluster_world import template as pod_template
+from tests.fixtures.cluster import config_map, deployment, namespace, python, service
+from tests.fixtures.cluster import template as pod_template
 
 A, B = (f"registry.example/shop/api@sha256:{letter * 64}" for letter in "ab")
 API = Place("eu", "deployment", "web")

@@ -9,7 +9,7 @@ import pytest
 from bot.adapters.postgres import Databases
 from bot.ports import ReadOnly, Unreachable
 from bot.ports.databases import BadScripts, Blocked, Failed, NotAllowed
-from tests.schemas import SHOP, Place, Rev
+from tests.fixtures.service_database import SHOP, Place, Rev
 
 
 class Recorded:

@@ -16,8 +16,8 @@ from bot.contract import Edit
 from bot.playground.postgres import execute, private_postgres, stopped
 from bot.ports import ReadOnly, Record, unbound
 from bot.ports.maintenance import Unfit
-from tests.archives import calls_itself, client_programs
-from tests.restores import Home, home
+from tests.fixtures.archives import calls_itself, client_programs
+from tests.fixtures.restores import Home, home
 
 _numbers = itertools.count(1)
 ON = {"": "on"}

@@ -6,7 +6,7 @@ import pytest
 
 from bot.adapters.postgres.statements import Gone, Made, Opaque, Rule, Touched, read
 from bot.ports.databases import Loss, Toll
-from tests.schemas import SHOP, Place, Rev
+from tests.fixtures.service_database import SHOP, Place, Rev
 
 
 async def toll_of(db: Place, *down: str, up: list[str] | None = None, to: str = "0042") -> Toll:

@@ -12,7 +12,17 @@ from bot.adapters.http import HttpTarget
 from bot.adapters.prometheus import STEPS, Prometheus, PrometheusTarget
 from bot.ports import Unreachable
 from bot.ports.metrics import Matcher, Monitor, QueryRefused, Silence
-from tests.monitoring import Server, adapter, alertmanager, comes, exporter, prometheus, silence, unsilence, until
+from tests.fixtures.prometheus import (
+    Server,
+    adapter,
+    alertmanager,
+    comes,
+    exporter,
+    prometheus,
+    silence,
+    unsilence,
+    until,
+)
 
 NOW = datetime(2026, 11, 25, 14, 10, tzinfo=UTC)
 START = NOW - timedelta(minutes=40)

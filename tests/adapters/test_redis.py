@@ -17,7 +17,7 @@ from bot.adapters.redis.line import opened, reached, slot_of
 from bot.adapters.redis.sweep import SLOWEST, Pace, pattern
 from bot.ports import ReadOnly, Unreachable, Where
 from bot.ports.caches import Cache, Refused, TooMany, prefixes, unfit
-from tests.caching import Served, cluster_of_three, one_server, raw, settled
+from tests.fixtures.valkey import Served, cluster_of_three, one_server, raw, settled
 
 TLS = Path(__file__).parent.parent / "tls"
 

@@ -13,8 +13,8 @@ import pytest
 from bot.adapters.postgres import Databases
 from bot.adapters.redis import Behind, Pacing
 from bot.targets import _behind
-from tests.caching import Served, fill, one_server
-from tests.schemas import Place
+from tests.fixtures.service_database import Place
+from tests.fixtures.valkey import Served, fill, one_server
 
 
 @pytest.fixture(scope="module")

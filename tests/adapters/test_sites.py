@@ -11,9 +11,9 @@ from bot.adapters.aws.sites import S3Sites
 from bot.ports import ReadOnly, Unreachable
 from bot.ports.builds import Build, Headers
 from bot.ports.sites import Held, Missing, Refused, held
-from tests.storefront import BAD, GOOD, Bucket, bucket_on, manifest_of
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, bucket_on, manifest_of
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 Named = list[str]
 

@@ -15,9 +15,9 @@ from bot.adapters.aws.sites import S3Sites, SiteTarget
 from bot.ports import Unreachable
 from bot.ports.builds import MANIFEST_LIMIT, Manifest
 from bot.ports.sites import Missing, Refused
-from tests.storefront import CREDENTIALS, Bucket, manifest_of
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import CREDENTIALS, Bucket, manifest_of
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -12,7 +12,7 @@ from bot.adapters.kubernetes import Clusters
 from bot.playground.single import Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports
-from tests.schemas import SHOP, Place, place
+from tests.fixtures.service_database import SHOP, Place, place
 
 
 @pytest.fixture

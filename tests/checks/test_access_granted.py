@@ -14,7 +14,7 @@ from bot.playground.cluster import Registry
 from bot.playground.single import Fault, Shop
 from bot.testing import run_check
 from checks.access_granted import AccessGranted, AccessGrantedOutput, AccessGrantedParams
-from tests.fleet import Fleet, fleet
+from tests.fixtures.clusters_workers import Fleet, fleet
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from bot.ports import Ports
 from bot.ports.releases import Served
 from bot.testing import MemoryReleases, ports, run_check
 from checks.alerts_baseline import AlertsBaseline, AlertsBaselineOutput, AlertsBaselineParams
-from tests.monitoring import (
+from tests.fixtures.prometheus import (
     Exporter,
     Server,
     adapter,

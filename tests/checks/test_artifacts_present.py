@@ -13,8 +13,8 @@ from bot.playground.cluster import Registry
 from bot.ports import Blob
 from bot.testing import run_check
 from checks.artifacts_present import ArtifactsPresent, ArtifactsPresentOutput, ArtifactsPresentParams
-from tests.fleet import Fleet, fleet, image
-from tests.playground.cluster_world import deployment
+from tests.fixtures.cluster import deployment
+from tests.fixtures.clusters_workers import Fleet, fleet, image
 
 PASSWORD = {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "shop-db", "key": "password"}}}
 REFERENCE: Mapping[str, Json] = {

@@ -21,7 +21,7 @@ from bot.ports.backups import Rules
 from bot.ports.databases import Database
 from bot.testing import MemoryBlobs, ports, run_check
 from checks.backups_verified import BackupsVerified, BackupsVerifiedParams
-from tests.archives import Archives, calls_itself, client_programs, make
+from tests.fixtures.archives import Archives, calls_itself, client_programs, make
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """As in `TestCtx`."""

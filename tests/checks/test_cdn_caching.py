@@ -10,10 +10,10 @@ from bot.contract import Status
 from bot.ports.builds import FOR_EVER, Headers
 from bot.testing import ports, run_check
 from checks.cdn_caching import CdnCaching, CdnCachingParams
-from tests.frontends import Front, front
-from tests.storefront import GOOD, Bucket
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import GOOD, Bucket
+from tests.fixtures.frontend_published import Front, front
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 
 async def look(f: Front) -> tuple[Status, dict[str, str]]:

@@ -16,8 +16,8 @@ from bot.playground.cluster.resources import CRONJOBS
 from bot.ports.kubernetes import Place, Thing, Writer
 from bot.testing import run_check
 from checks.crons_running import CronsRunning, CronsRunningOutput, CronsRunningParams, judge
-from tests.fleet import Fleet, fleet
-from tests.playground.cluster_world import connected
+from tests.fixtures.cluster import connected
+from tests.fixtures.clusters_workers import Fleet, fleet
 
 P = CronsRunningParams()
 

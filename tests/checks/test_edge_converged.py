@@ -8,10 +8,10 @@ from bot.contract import Status
 from bot.ports.builds import REMOVER, Headers
 from bot.testing import ports, run_check
 from checks.edge_converged import EdgeConverged, EdgeConvergedParams
-from tests.frontends import front
-from tests.storefront import BAD, GOOD, Bucket
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket
+from tests.fixtures.frontend_published import front
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 
 async def test_old_pages_are_named_by_their_release_until_the_edge_has_forgotten_them(bucket: Bucket) -> None:

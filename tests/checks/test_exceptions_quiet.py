@@ -10,8 +10,8 @@ from bot.observed.exceptions import fingerprint
 from bot.ports import Ports, kubernetes
 from bot.testing import ports, run_check
 from checks.exceptions_quiet import ExceptionsQuiet, ExceptionsQuietOutput, ExceptionsQuietParams
-from tests.playground.cluster_world import eventually
-from tests.talking import DECLINED, SERVED, TIMEOUT, Talking, talking
+from tests.fixtures.cluster import eventually
+from tests.fixtures.clusters_logging import DECLINED, SERVED, TIMEOUT, Talking, talking
 
 DECLINES, TIMES_OUT = fingerprint("PaymentDeclined: card … declined"), fingerprint("could not reach …")
 KEPT: dict[str, Any] = {

@@ -11,9 +11,9 @@ from bot.contract import Status, Verdict
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports, run_check
 from checks.frontend_present import FrontendPresent, FrontendPresentParams
-from tests.storefront import GOOD, Bucket
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import GOOD, Bucket
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from bot.catalogue import load_catalogue
 from bot.contract import Status, Verdict
 from bot.testing import PortsFor, ports, run_check
 from checks.journeys_pass import JourneysPass, JourneysPassParams
-from tests.adapters.customers import PASSWORD, Customers, customers
 from tests.adapters.test_journeys import Remembered
+from tests.fixtures.customers import PASSWORD, Customers, customers
 
 FILE = """
 roles: {commander: {people: [U1]}, approver: {people: [U2]}}

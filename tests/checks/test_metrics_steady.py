@@ -16,8 +16,8 @@ from bot.ports.metrics import Watched
 from bot.ports.releases import Served
 from bot.testing import MemoryReleases, ports, run_check
 from checks.metrics_steady import MetricsSteady, MetricsSteadyOutput, MetricsSteadyParams
-from tests.fleet import fleet, images
-from tests.monitoring import Past, Server, adapter, prometheus
+from tests.fixtures.clusters_workers import fleet, images
+from tests.fixtures.prometheus import Past, Server, adapter, prometheus
 
 NOW = datetime(2026, 11, 25, 14, 10, tzinfo=UTC)
 WEEK = NOW - timedelta(days=7)

@@ -17,7 +17,7 @@ from bot.contract import Json, Status, Verdict
 from bot.ports.caches import Cache, Depth, Queue
 from bot.testing import run_check
 from checks.queues_draining import QueuesDraining, QueuesDrainingOutput, QueuesDrainingParams, judge
-from tests.caching import Served, one_server
+from tests.fixtures.valkey import Served, one_server
 
 KEY, STREAM = "shop:jobs", "shop:mail"
 JOBS = Queue("jobs", KEY, kind="/kind", at="/at", dead="shop:jobs:dead", done="shop:jobs:done", depth=10)

@@ -10,8 +10,8 @@ from bot.contract import Status, Verdict
 from bot.ports.kubernetes import digest
 from bot.testing import run_check
 from checks.release_running import ReleaseRunning, ReleaseRunningParams
-from tests.actions.recorded import BAD, GOOD, THIRD, Service, deployment, service
-from tests.fleet import Fleet, fleet, image, images
+from tests.fixtures.clusters_recorded import BAD, GOOD, THIRD, Service, deployment, service
+from tests.fixtures.clusters_workers import Fleet, fleet, image, images
 
 
 @pytest.fixture

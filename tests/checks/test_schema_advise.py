@@ -12,7 +12,7 @@ from bot.ports import Ports, Record
 from bot.ports.kubernetes import Cluster, Pod
 from bot.testing import PortsFor, ports, run_check
 from checks.schema_advise import SchemaAdvise, SchemaAdviseParams
-from tests.schemas import SHOP, Place, Rev
+from tests.fixtures.service_database import SHOP, Place, Rev
 
 IMAGE = f"registry.example/shop/api@sha256:{'a' * 64}"
 

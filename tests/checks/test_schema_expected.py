@@ -11,7 +11,7 @@ from bot.contract import Status, Verdict
 from bot.ports import Ports, Record
 from bot.testing import ports, run_check
 from checks.schema_expected import SchemaExpected, SchemaExpectedParams
-from tests.schemas import SHOP, Place
+from tests.fixtures.service_database import SHOP, Place
 
 MODELS = """
 import sqlalchemy as sa

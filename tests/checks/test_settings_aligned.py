@@ -13,10 +13,10 @@ from bot.contract import Json, Status, Verdict
 from bot.redaction.redactor import Redactor
 from bot.testing import run_check
 from checks.settings_aligned import SettingsAligned, SettingsAlignedParams
-from tests.frontends import front
-from tests.storefront import GOOD, Bucket
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import GOOD, Bucket
+from tests.fixtures.frontend_published import front
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 
 class Backend:

@@ -10,7 +10,7 @@ from bot.contract import Status, Verdict
 from bot.playground.cluster.resources import CRONJOBS, DEPLOYMENTS
 from bot.testing import run_check
 from checks.workers_paused import WorkersPaused, WorkersPausedOutput, WorkersPausedParams
-from tests.fleet import Fleet, fleet
+from tests.fixtures.clusters_workers import Fleet, fleet
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.house import House, Running, shop_running, stocked
+from tests.fixtures.whole_bot import House, Running, shop_running, stocked
 
 
 @pytest.fixture

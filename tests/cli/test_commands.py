@@ -23,7 +23,7 @@ from bot.run.answering import COMMANDS
 from bot.run.declared import FIELDS, Declared
 from bot.settings import Settings
 from bot.words import Unclear
-from tests.cli.house import Running, catalogue
+from tests.fixtures.whole_bot import Running, catalogue
 
 KINDS: dict[Any, type[Any]] = {f.default: c for c in get_args(commands.Command) for f in fields(c) if f.name == "do"}
 WITH_A_CARD = {"approve", "break-glass"}

@@ -19,7 +19,7 @@ import yaml
 from bot.cli import root
 from bot.settings import Settings, read_settings
 from bot.store.database import parse_url
-from tests.cli.house import Running
+from tests.fixtures.whole_bot import Running
 
 HOUSE = Path(__file__).parent.parent.parent
 PREFIX = "ROLLBACK_"

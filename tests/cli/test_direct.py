@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bot.cli.output import Code
-from tests.cli.house import OS_USER, House, Running, shop_running, stocked
 from tests.cli.test_path import card, is_open, opened, until
+from tests.fixtures.whole_bot import OS_USER, House, Running, shop_running, stocked
 
 DIRECT = ("--direct", "the bot is down since 14:02")
 

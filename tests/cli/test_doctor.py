@@ -24,8 +24,8 @@ from bot.run.state import new_run
 from bot.slack.manifest import manifest
 from bot.store.log import Store
 from bot.store.signing import new_key
-from tests.cli.house import House, Running, upgraded
-from tests.pager import KEY, Incidents, pager
+from tests.fixtures.pager import KEY, Incidents, pager
+from tests.fixtures.whole_bot import House, Running, upgraded
 from tests.slack import scenes
 
 SLACK = """

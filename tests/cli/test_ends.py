@@ -22,8 +22,8 @@ from click.testing import CliRunner
 
 from bot.cli import root
 from bot.cli.output import Code
-from tests.cli.house import House, Running
 from tests.cli.test_path import card, is_open, opened, until
+from tests.fixtures.whole_bot import House, Running
 
 CLI = (sys.executable, "-m", "bot.cli")
 

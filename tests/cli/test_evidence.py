@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from bot.cli.output import Code
 from bot.store.blobs import FileBlobs
 from bot.store.evidence import KeptEvidence
-from tests.cli.house import House
+from tests.fixtures.whole_bot import House
 
 
 def test_evidence_is_listed_shown_and_deleted_once_its_day_is_past(house: House) -> None:

@@ -24,7 +24,7 @@ from bot.settings import strange
 from bot.store.lease import RowLease
 from bot.store.rows import Token
 from bot.store.tokens import Bearer
-from tests.cli.house import OS_USER, PLAN, House, Running, shop_running, stocked, upgraded
+from tests.fixtures.whole_bot import OS_USER, PLAN, House, Running, shop_running, stocked, upgraded
 
 
 def test_a_token_is_shown_once_kept_as_a_hash_and_says_who_issued_it(house: House) -> None:

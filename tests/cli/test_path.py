@@ -9,7 +9,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from bot.cli.output import Code
-from tests.cli.house import PLAN, House, Running
+from tests.fixtures.whole_bot import PLAN, House, Running
 
 
 def until(house: House, person: str, run: str, true: Callable[[Any], object], within: float = 20.0) -> Any:

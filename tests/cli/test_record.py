@@ -23,7 +23,7 @@ from bot.run.state import Run, new_run
 from bot.store.blobs import BlobsUnavailable, FileBlobs
 from bot.store.log import Store, Stored
 from bot.telling.sentences import Names, sentence
-from tests.cli.house import OS_USER, House, Running
+from tests.fixtures.whole_bot import OS_USER, House, Running
 from tests.store.conftest import Sample
 
 sample = Sample()

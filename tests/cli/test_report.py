@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.cli.output import Code
-from tests.cli.house import House, Running
+from tests.fixtures.whole_bot import House, Running
 
 
 def test_the_report_counts_what_this_bot_has_done(house: House, bot: Running, tmp_path: Path) -> None:

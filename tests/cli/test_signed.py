@@ -11,7 +11,7 @@ from bot.cli.output import Code
 from bot.settings import Settings, SettingsError, read_settings
 from bot.store.signing import Keys, new_key
 from bot.wiring import redactor_of
-from tests.cli.house import House, Running
+from tests.fixtures.whole_bot import House, Running
 
 OWN, PUBLIC = new_key()
 OTHER, OTHERS_PUBLIC = new_key()

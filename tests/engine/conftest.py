@@ -1,4 +1,4 @@
-"""A real engine on a real database: store, lease, DBOS, and the small world of world.py."""
+"""A real engine on a real database: store, lease, DBOS, and the small world of documents.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bot.run.commands import Approve, Command
 from bot.run.state import Run, Step
 from bot.store.lease import FileLease, RowLease
 from bot.store.log import Keys, Store
-from tests.engine.world import ANA, CREW, Crew, World, registry
+from tests.engine.documents import ANA, CREW, Crew, World, registry
 
 SECRET = "correct-horse-battery-staple"
 

@@ -13,7 +13,7 @@ from bot.run.commands import Abort, HandOver, Restore, Undo
 from bot.run.state import Run
 from bot.telling.owing import lines
 from tests.engine.conftest import Desk
-from tests.engine.world import ANA, BEN, CHO, World, gate, plan, put, undo
+from tests.engine.documents import ANA, BEN, CHO, World, gate, plan, put, undo
 
 
 def shop() -> list[StepSpec]:

@@ -7,7 +7,7 @@ from bot.engine import bounded
 from bot.run import events as ev
 from bot.run.events import decode, encode
 from bot.telling.by_hand import by_hand, in_words
-from tests.run.harness import Play, act, gate, plan
+from tests.run.played import Play, act, gate, plan
 
 CLUSTERS = [f"eu-{i}" for i in range(8)]
 

@@ -13,7 +13,7 @@ from bot.run import events as ev
 from bot.run.events import decode
 from bot.steady.clock import Steady
 from tests.engine.conftest import desk
-from tests.engine.world import World, plan, put
+from tests.engine.documents import World, plan, put
 
 HOUR = 3600.0
 

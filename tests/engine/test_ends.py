@@ -10,7 +10,7 @@ from bot.run import events as ev
 from bot.run.commands import Adopt, Retry
 from bot.run.events import decode
 from tests.engine.conftest import Desk
-from tests.engine.world import ANA, BEN, CHO, gate, plan, put, undo
+from tests.engine.documents import ANA, BEN, CHO, gate, plan, put, undo
 
 TWO = plan(put("deploy", "eu", "us", decision="deploy"), decisions=[gate("deploy", "deploy")])
 

@@ -18,7 +18,7 @@ from bot.ports import Unreachable
 from bot.run.commands import Abort, Accept, Adopt, Agree, Approve, HandOver, Restore, Resume, Retry, Skip, Stop, Undo
 from bot.store.log import Store
 from tests.engine.conftest import SECRET, Desk, desk
-from tests.engine.world import ANA, BEN, CHO, EVE, DocSet, SetParams, World, check, gate, plan, put, start, undo
+from tests.engine.documents import ANA, BEN, CHO, EVE, DocSet, SetParams, World, check, gate, plan, put, start, undo
 
 ENDED = ("done", "skipped", "accepted", "not needed", "adopted", "failed")
 

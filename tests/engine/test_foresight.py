@@ -10,7 +10,7 @@ from bot.redaction.redactor import Redactor
 from bot.run.commands import Close
 from bot.run.state import Run
 from tests.engine.conftest import SECRET, Desk
-from tests.engine.world import ANA, plan, put, start
+from tests.engine.documents import ANA, plan, put, start
 
 
 def foresight(bot: Desk) -> tuple[Foresight, asyncio.Queue[str]]:

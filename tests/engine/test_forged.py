@@ -22,7 +22,7 @@ from bot.store.log import Keys, Store
 from bot.store.signing import new_key
 from bot.telling import view
 from tests.engine.conftest import Desk, desk
-from tests.engine.world import CHO, World, gate, plan, put
+from tests.engine.documents import CHO, World, gate, plan, put
 
 OWN, PUBLIC = new_key()
 CHANNELS = Channels(incident=("C1",))

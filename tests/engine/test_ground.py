@@ -12,8 +12,8 @@ from bot.run import events as ev
 from bot.run.state import Run
 from bot.run.where import otherwise
 from tests.engine.conftest import Desk
-from tests.engine.world import plan, put
-from tests.run.harness import CHO, Play
+from tests.engine.documents import plan, put
+from tests.run.played import CHO, Play
 from tests.run.test_where import LINE, MOVED, PINNED, begun
 
 WRONG = otherwise(PINNED, MOVED)

@@ -8,7 +8,7 @@ from bot.engine import reconciler
 from bot.ports import Unreachable
 from bot.run.commands import Agree, Without
 from tests.engine.conftest import Desk
-from tests.engine.world import ANA, BEN, gate, plan, put
+from tests.engine.documents import ANA, BEN, gate, plan, put
 
 AWAY = {"us-1": "no answer within 5 s"}
 

@@ -25,8 +25,8 @@ from bot.run import events as ev
 from bot.run.state import Run
 from bot.testing import MemoryBlobs, ports
 from tests.engine.conftest import Desk, desk
-from tests.engine.world import ANA, BEN, CHO, World
-from tests.schemas import SHOP, Place, Rev, place
+from tests.engine.documents import ANA, BEN, CHO, World
+from tests.fixtures.service_database import SHOP, Place, Rev, place
 
 REGISTRY = Registry.discover(actions, checks, entry_points=False)
 PAGE = Path(__file__).parents[2] / "docs" / "databases.md"
@@ -64,7 +64,7 @@ def database(pg_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 async def shop(database: Place, tmp_path: Path) -> AsyncIterator[tuple[Desk, Place, Shop]]:
     """At 0042, with two coupons."""
-    from tests.databases import copy_to
+    from tests.fixtures.databases import copy_to
 
     database.release("2.4.1", *SHOP)
     await database.upgrade("2.4.1", "0042")

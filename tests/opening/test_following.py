@@ -22,10 +22,10 @@ from bot.run import commands as cmd
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.telling import view
-from tests.actions.guarded import part
-from tests.cli.house import fill, upgraded
-from tests.playground.cluster_world import namespace, template
-from tests.test_unban import Works, until
+from tests.fixtures.cluster import namespace, template
+from tests.fixtures.clusters_guarded import part
+from tests.fixtures.whole_bot import fill, upgraded
+from tests.opening.test_unban import Works, until
 
 PLAN = """\
 name: pausing

@@ -15,7 +15,7 @@ from bot.catalogue import Service
 from bot.located import Faults
 from bot.plan.compile import compile_plan
 from bot.plan.model import Plan
-from tests.plan.handlers import REGISTRY
+from tests.plan.example_handlers import REGISTRY
 
 SHOP = Service("shop", "Shop", limits={"pods": 3, "mode": "fast"})
 ROLES = ("commander", "approver", "dba")

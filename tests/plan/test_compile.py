@@ -19,7 +19,7 @@ from bot.plan.order import circles, ordered
 from bot.policy import Gate, Requirement
 from checks.health_serving import HealthServing
 from checks.people_reachable import PeopleReachable
-from tests.plan.handlers import REGISTRY
+from tests.plan.example_handlers import REGISTRY
 
 SHOP = Service("shop", "Shop", limits={"pods": 3, "careful": True})
 STANDARD = """

@@ -7,7 +7,7 @@ import pytest
 from bot.plan.compile import Compiled, compile_file
 from bot.plan.lint import lint
 from bot.policy import Person
-from tests.plan.handlers import REGISTRY
+from tests.plan.example_handlers import REGISTRY
 
 BEN = Person("ben", "Ben", frozenset({"dba"}))
 CHO = Person("cho", "Cho", frozenset({"approver", "dba"}))

@@ -8,7 +8,7 @@ import pytest
 
 from bot.located.shapes import Shape
 from bot.plan.schema import catalogue_schema, plan_schema
-from tests.plan.handlers import REGISTRY
+from tests.plan.example_handlers import REGISTRY
 
 
 def schema() -> Any:

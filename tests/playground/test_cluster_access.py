@@ -10,7 +10,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from bot.playground.cluster import ApiError, Cluster
 from bot.playground.workspace.clock import Clock
-from tests.playground.cluster_world import client, config_map, connected, deployment, namespace
+from tests.fixtures.cluster import client, config_map, connected, deployment, namespace
 from tests.playground.test_cluster_facts import freeze
 
 RBAC = "rbac.authorization.k8s.io"

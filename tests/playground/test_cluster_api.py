@@ -13,7 +13,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from bot.playground.cluster import ApiError, Cluster
 from bot.playground.workspace.clock import Clock
-from tests.playground.cluster_world import client, config_map, connected, deployment, events, namespace, service, watch
+from tests.fixtures.cluster import client, config_map, connected, deployment, events, namespace, service, watch
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from bot.playground.cluster import Cluster
 from bot.playground.workspace.clock import Clock
-from tests.playground.cluster_world import (
+from tests.fixtures.cluster import (
     client,
     connected,
     deployment,

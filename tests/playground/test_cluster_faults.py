@@ -12,7 +12,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from bot.playground.cluster import Cluster, Fault
 from bot.playground.workspace.clock import Clock
-from tests.playground.cluster_world import client, config_map, connected, deployment, namespace
+from tests.fixtures.cluster import client, config_map, connected, deployment, namespace
 
 
 @pytest.fixture

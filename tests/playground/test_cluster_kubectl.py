@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bot.playground.cluster import Cluster
-from tests.playground.cluster_world import config_map, deployment, fetch, kubectl, namespace, service, shop_registry
+from tests.fixtures.cluster import config_map, deployment, fetch, kubectl, namespace, service, shop_registry
 from tests.playground.test_cluster_facts import cron_job, freeze
 
 

@@ -17,7 +17,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from bot.playground.cluster import Cluster, Fault, Registry
 from bot.playground.workspace.clock import Clock
-from tests.playground.cluster_world import (
+from tests.fixtures.cluster import (
     SERVER,
     client,
     config_map,

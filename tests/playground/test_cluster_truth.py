@@ -21,7 +21,7 @@ from bot.playground.cluster import Cluster, Webhook, mirrored, verified
 from bot.playground.cluster.gate.access import standard_roles
 from bot.playground.shop.rights import rights as shop_rights
 from bot.playground.workspace.clock import Clock
-from tests.playground.cluster_world import client, config_map, connected, deployment, namespace
+from tests.fixtures.cluster import client, config_map, connected, deployment, namespace
 from tests.playground.test_cluster_api import DEPLOYMENTS, MAPS, call, patch
 from tests.playground.test_cluster_facts import freeze
 

@@ -10,7 +10,7 @@ import pytest
 
 from bot.playground.cluster import Cluster
 from bot.playground.workspace.clock import Clock
-from tests.playground.cluster_world import client, config_map, connected, deployment, events, namespace, python
+from tests.fixtures.cluster import client, config_map, connected, deployment, events, namespace, python
 from tests.playground.test_cluster_facts import cron_job, freeze
 
 NOON = 1_800_014_400.0  # 2027-01-15T12:00:00Z

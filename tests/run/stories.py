@@ -24,8 +24,8 @@ from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.decide import finished
 from bot.run.state import Asked, Debt, Run, Step
-from tests.run import harness as h
-from tests.run.harness import NAMED, PEOPLE, Outcome, Play
+from tests.run import played as h
+from tests.run.played import NAMED, PEOPLE, Outcome, Play
 
 TARGETS = ("a", "b", "c", "d")
 RELEASES = tuple(Release(v) for v in ("2.3.9", "2.3.8", "2.3.7"))

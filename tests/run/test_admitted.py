@@ -10,7 +10,7 @@ from bot.run import events as ev
 from bot.run.commands import Abort, Admit, Agree
 from bot.run.fold import evolve
 from bot.run.state import new_run
-from tests.run.harness import ANA, CHO, Play, act, ask, check, gate, plan, undo
+from tests.run.played import ANA, CHO, Play, act, ask, check, gate, plan, undo
 
 DIGEST = "sha256:" + "2" * 64
 FIX = Release("2.4.2", images={"api": f"registry.example/api@{DIGEST}"})

@@ -26,7 +26,7 @@ from bot.run.commands import (
 from bot.telling.by_hand import by_hand, in_words
 from bot.telling.plain import text
 from bot.telling.view import status, view
-from tests.run.harness import ANA, BEN, CHO, DAN, KIM, Play, act, check, gate, plan, undo
+from tests.run.played import ANA, BEN, CHO, DAN, KIM, Play, act, check, gate, plan, undo
 
 DAY = 86400.0
 

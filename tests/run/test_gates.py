@@ -12,7 +12,7 @@ from bot.run.answering import Answer, Asking, answer
 from bot.run.commands import Agree, Approve, BreakGlass, Decline, Resume, Retarget, Retry, Skip, Stop
 from bot.telling.plain import text
 from bot.telling.view import view
-from tests.run.harness import (
+from tests.run.played import (
     ANA,
     APPROVER,
     BEN,

@@ -12,7 +12,7 @@ from bot.run.decide import decide
 from bot.run.fold import evolve
 from bot.run.moments import AHEAD, set_right
 from bot.steady.clock import LEAST, Steady
-from tests.run.harness import CHO, T0, Outcome, Play, act, ask, check, gate, plan, watch
+from tests.run.played import CHO, T0, Outcome, Play, act, ask, check, gate, plan, watch
 
 HOUR, YEAR = 3600.0, 365 * 86400.0
 

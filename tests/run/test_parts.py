@@ -8,7 +8,7 @@ from bot.run import events as ev
 from bot.run.commands import Abort, Agree, Back, Close, HandOver, Retry, Skip, Without
 from bot.telling.plain import text
 from bot.telling.view import status, view
-from tests.run.harness import ANA, CHO, COMMANDER, DAN, Play, act, ask, check, gate, plan, undo
+from tests.run.played import ANA, CHO, COMMANDER, DAN, Play, act, ask, check, gate, plan, undo
 
 OLD: Mapping[str, str] = {"eu/shop": "2.4.1", "us/shop": "2.4.1", "eu/work": "on", "us/work": "on"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bot.catalogue import Release
 from bot.run import commands as c
-from tests.run import harness as h
-from tests.run.harness import ANA, BEN, CHO, DAN, KIM, Play, act, check, gate, plan, undo
+from tests.run import played as h
+from tests.run.played import ANA, BEN, CHO, DAN, KIM, Play, act, check, gate, plan, undo
 
 
 def test_a_halt_is_kept_with_who_resolved_it_and_how() -> None:

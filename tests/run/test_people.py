@@ -26,7 +26,7 @@ from bot.run.commands import (
 )
 from bot.run.fold import evolve
 from bot.run.state import new_run
-from tests.run.harness import (
+from tests.run.played import (
     ANA,
     APPROVER,
     BEN,

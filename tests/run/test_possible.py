@@ -12,7 +12,7 @@ from bot.run.commands import TABLE, VALUES, Command
 from bot.run.declared import TEXTS
 from bot.run.possible import _EVENTS, _OPENS, _SUBJECTS, Possible, possible, why_not
 from bot.run.state import Run
-from tests.run.harness import NAMED, PEOPLE, Play
+from tests.run.played import NAMED, PEOPLE, Play
 from tests.run.stories import Story, commands, moves, stories
 
 

@@ -23,7 +23,7 @@ from bot.run.decide import decide, why_stop
 from bot.run.fold import evolve
 from bot.run.rules import refused
 from bot.run.state import Run, new_run
-from tests.run.harness import CHO, PEOPLE, Play
+from tests.run.played import CHO, PEOPLE, Play
 from tests.run.stories import (
     BAD,
     RELEASES,

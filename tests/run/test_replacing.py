@@ -9,7 +9,7 @@ import pytest
 
 from bot.run.replacing import replace
 from bot.run.state import Halt, Run, Step
-from tests.run.harness import Play, act, plan
+from tests.run.played import Play, act, plan
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.plan.model import Choice, Plan
 from bot.run import events as ev
 from bot.run.commands import Approve
-from tests.run.harness import CHO, DAN, TWO, Play, act, gate, plan
+from tests.run.played import CHO, DAN, TWO, Play, act, gate, plan
 
 
 def over_one_field(**second: object) -> Plan:

@@ -13,7 +13,7 @@ from bot.run.commands import Command
 from bot.run.possible import possible
 from bot.run.rules import Objection
 from bot.telling.view import view
-from tests.run.harness import PEOPLE, Play
+from tests.run.played import PEOPLE, Play
 from tests.run.rewording import WORDS, reworded
 from tests.run.stories import Story, commands, moves, stories
 

@@ -14,7 +14,7 @@ from bot.catalogue import Release
 from bot.policy import Gate, Requirement, satisfied, seats
 from bot.run import events as ev
 from bot.run.commands import Admit, Agree, Approve, Command, Offer, Retarget, Skip, Take
-from tests.run.harness import BOTH, PEOPLE, TWO, Play, act, gate, plan
+from tests.run.played import BOTH, PEOPLE, TWO, Play, act, gate, plan
 
 GATES = (TWO, BOTH, Gate((Requirement("commander"), Requirement("approver"))), Gate((Requirement("commander", 2),)))
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bot.run.commands import Abort, Resume, Retry, Stop
 from bot.telling.view import status, took
-from tests.run.harness import ANA, CHO, COMMANDER, Play, act, ask, check, gate, plan, watch
+from tests.run.played import ANA, CHO, COMMANDER, Play, act, ask, check, gate, plan, watch
 from tests.run.stories import Story, moves, stories
 
 

@@ -14,7 +14,7 @@ from bot.run import events as ev
 from bot.run.commands import Accept, Adopt, Agree, Retry, Skip
 from bot.telling.plain import text
 from bot.telling.view import view
-from tests.run.harness import ANA, CHO, DAN, T0, Outcome, Play, act, ask, check, gate, plan, undo, watch
+from tests.run.played import ANA, CHO, DAN, T0, Outcome, Play, act, ask, check, gate, plan, undo, watch
 
 
 def test_a_retryable_failure_is_tried_again_as_often_as_the_plan_says_and_then_halts() -> None:

@@ -24,7 +24,7 @@ from bot.run.commands import (
     Stop,
     Undo,
 )
-from tests.run.harness import ANA, CHO, DAN, KIM, T0, TWO, Play, act, check, gate, plan, undo
+from tests.run.played import ANA, CHO, DAN, KIM, T0, TWO, Play, act, check, gate, plan, undo
 
 
 def deployed() -> Play:

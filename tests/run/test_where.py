@@ -11,7 +11,7 @@ from bot.ports import Where
 from bot.run import events as ev
 from bot.run.commands import Abort, Agree, Skip
 from bot.run.where import changed, known, otherwise
-from tests.run.harness import ANA, CHO, Play, act, check, gate, plan
+from tests.run.played import ANA, CHO, Play, act, check, gate, plan
 
 
 def at(address: str, port: str = "http") -> Where:

@@ -18,8 +18,8 @@ from bot.policy import Refusal
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.decide import finished
-from tests.run import harness as h
-from tests.run.harness import ANA, CHO, NAMED, Play
+from tests.run import played as h
+from tests.run.played import ANA, CHO, NAMED, Play
 from tests.run.stories import voters
 
 OLD, NEW = "2.4.1", "2.4.0"

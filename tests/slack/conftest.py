@@ -39,7 +39,7 @@ from bot.run.state import Run
 from bot.settings import Settings
 from bot.slack.hear.app import PATH
 from bot.web import app
-from tests.databases import copy_to
+from tests.fixtures.databases import copy_to
 
 T = TypeVar("T")
 Mode = Literal["socket", "http"]

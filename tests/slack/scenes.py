@@ -26,7 +26,7 @@ from bot.slack.draw.screen import screen
 from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
 from bot.telling.eta import Eta
-from tests.run.harness import Play
+from tests.run.played import Play
 
 T0 = 1_795_615_320.0
 """2026-11-25 14:02:00 UTC."""

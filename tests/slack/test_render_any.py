@@ -22,7 +22,7 @@ from bot.slack.draw.screen import screen
 from bot.slack.hear import modals
 from bot.store.rows import Notice, Progress
 from bot.telling.eta import Eta
-from tests.run.harness import PEOPLE, Play
+from tests.run.played import PEOPLE, Play
 from tests.run.stories import Story, moves, stories
 from tests.slack.scenes import CHANNELS, ROLES, SCENES, Tape
 from tests.slack.scenes import PEOPLE as TEAM

@@ -14,9 +14,9 @@ from bot.ports import Blob, Blobs
 from bot.settings import Settings, SettingsError
 from bot.store.blobs import BlobsUnavailable, FileBlobs
 from bot.store.bucket import BucketBlobs
-from tests.storefront import Bucket
-from tests.stores import bucket as bucket
-from tests.stores import objects_url as objects_url
+from tests.fixtures.frontend_bucket import Bucket
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 
 @pytest.fixture(params=["folder", "bucket"])

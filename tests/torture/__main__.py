@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.torture.bouts import Bout, fight
 from tests.torture.controls import CONTROLS
-from tests.torture.harness import Bout, fight
 from tests.torture.sabotage import SABOTAGE
 from tests.torture.verdicts import Case
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from bot.contract import Json
 from bot.plan.model import Decision, Plan, StepSpec
 from bot.policy import Gate, Requirement
-from tests.torture.harness import Bout
+from tests.torture.bouts import Bout
 
 RUN = "run0"
 TWO = Gate((Requirement("approver", 2),))

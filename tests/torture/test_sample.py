@@ -16,11 +16,11 @@ from random import Random
 import pytest
 
 from tests.torture.audit import audit
+from tests.torture.bouts import Bout, fight
 from tests.torture.controls import CONTROLS, Control, everything
 from tests.torture.crew import CREW
 from tests.torture.edges import sampled
 from tests.torture.eyes import Row
-from tests.torture.harness import Bout, fight
 from tests.torture.plans import random_plan
 from tests.torture.verdicts import Case, Freeze
 
