@@ -104,3 +104,9 @@ def test_whatever_is_imported_at_run_time_is_a_dependency() -> None:
     assert _lacking(["bot/playground"], needed + project["optional-dependencies"]["playground"]) == {}
     without = [d for d in needed if not d.startswith("aiohttp")]
     assert "bot/wiring.py" in _lacking(["bot"], without)["aiohttp"]
+
+
+def test_each_case_from_the_field_is_read_by_a_test() -> None:
+    cases = {f.stem for f in (HOUSE / "tests/cases").rglob("*") if f.is_file()}
+    tests = "\n".join(f.read_text(encoding="utf-8") for f in (HOUSE / "tests").rglob("*.py"))
+    assert len(cases) > 30 and {c for c in cases if not re.search(rf"\b{c}\b", tests)} == set()

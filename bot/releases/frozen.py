@@ -1,7 +1,10 @@
 """How a service stands for CI, from the record as it is now, in the same time however long that record has become.
 
-Pipelines ask often and many at once. So runs that have ended and left nothing are not looked at, the ledger is read
-again only when it is another one, and whoever asks while somebody looks shares the next look.
+Pipelines ask often and many at once. So nothing is looked at where the database stands as it stood at the last look;
+runs that have ended and left nothing are not looked at, the ledger is read again only when it is another one, and
+whoever asks while somebody looks shares the next look.
+
+Invariant: an answer knows everything that was committed before it was asked for, whichever process wrote it.
 """
 
 from __future__ import annotations
@@ -22,12 +25,16 @@ class Frozen:
     store: Store
     releases: Releases
     _bans: dict[str, tuple[tuple[int, ...], tuple[Banned, ...]]] = field(default_factory=dict)
+    _known: dict[str, tuple[str | None, Freeze]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._looks = Together(self._look)
 
     async def of(self, service: str) -> Freeze:
-        """Whether it takes new releases now, and which not."""
+        """Whether it takes new releases now, and which not: the same object for as long as nothing has changed."""
+        known = self._known.get(service)
+        if known is not None and known[0] is not None and known[0] == await self.store.db.moment():
+            return known[1]
         return await self._looks.of(service)
 
     async def bans(self, service: str) -> tuple[Banned, ...]:
@@ -49,5 +56,11 @@ class Frozen:
         return [await self.store.load(h.run) for h in heads]
 
     async def _look(self, service: str) -> Freeze:
-        runs = await self.runs(service)  # first: a run that ends meanwhile is in the ledger, or still open here
-        return Freeze.of(service, runs, await self.bans(service))
+        moment = await self.store.db.moment()  # before all else: what is written after it has another one
+        runs = await self.runs(service)  # then these: a run that ends meanwhile is in the ledger, or still open here
+        found = Freeze.of(service, runs, await self.bans(service))
+        known = self._known.get(service)
+        if known is not None and known[1] == found:
+            found = known[1]
+        self._known[service] = moment, found
+        return found

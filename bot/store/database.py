@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.steady.outage import Outage
+from bot.store.moment import SNAPSHOT, LiteMoment
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -155,6 +156,10 @@ class Database(Protocol):
         """A transaction whose statements all see the same moment."""
         ...
 
+    async def moment(self) -> str | None:
+        """Equal ones see the same rows (`bot/store/moment.py`); None where that cannot be told now."""
+        ...
+
     async def close(self) -> None:
         """Let writes under way end, then close every connection."""
         ...
@@ -233,6 +238,9 @@ class Postgres:
             async with self._snapshots.connect() as c:
                 yield c
 
+    async def moment(self) -> str | None:
+        return str(await self.read(lambda c: c.scalar(SNAPSHOT)))
+
     async def close(self) -> None:
         await self._writes.ended()
         await self._engine.dispose()
@@ -251,6 +259,7 @@ class Lite:
         self._transactions = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         self._snapshots = self._engine.execution_options(begin="BEGIN")
         self._threads = ThreadPoolExecutor(4, "database")
+        self._moment = LiteMoment(url)
         self._turn = asyncio.Lock()
         self._writes = _Writes()
         self.outage = Outage("The database", log)
@@ -280,8 +289,12 @@ class Lite:
         async with self._open(self._snapshots) as transaction:
             yield transaction
 
+    async def moment(self) -> str | None:
+        return self._moment.now()
+
     async def close(self) -> None:
         await self._writes.ended()
+        self._moment.close()  # before the others: who closes last tidies up the files
         await asyncio.to_thread(self._engine.dispose)
         self._threads.shutdown()
 

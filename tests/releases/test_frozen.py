@@ -16,7 +16,7 @@ from bot.run import events as ev
 from bot.run.commands import Abort, HandOver
 from bot.run.state import Run, new_run
 from bot.steady.together import Together
-from bot.store.log import Store
+from bot.store.log import Head, Store
 from tests.run.played import ANA, CHO, T0, Play, act, check, gate, plan, undo
 
 
@@ -102,6 +102,39 @@ async def test_the_ledger_is_not_read_where_it_is_the_same(frozen: Frozen, monke
     found = await frozen.bans("shop")
     monkeypatch.setattr(Store, "releases", None)
     assert await frozen.bans("shop") == found
+
+
+async def test_nothing_is_looked_at_while_the_database_stands_as_it_stood(
+    frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(frozen.store, at_work(), "now")
+    found = await frozen.of("shop")
+    looks = 0
+    look = Store.unended
+
+    async def counted(store: Store, service: str) -> list[Head]:
+        nonlocal looks
+        looks += 1
+        return await look(store, service)
+
+    monkeypatch.setattr(Store, "unended", counted)
+    asked = 200  # one server of PostgreSQL may serve other tests as well: each commit there costs a look
+    assert all([await frozen.of("shop") is found for _ in range(asked)]), "one object, so that it is written once"
+    assert looks < asked
+
+
+async def test_what_another_process_has_written_is_in_the_next_answer(frozen: Frozen, database_url: str) -> None:
+    other = await Store.open(database_url)
+    for i in range(3):
+        play = at_work()
+        run = await keep(other, play, f"r{i}")
+        assert (await frozen.of("shop")).run == f"r{i}"
+        begun = len(play.moments)
+        play.go_all()
+        for moment in play.moments[begun:]:
+            run = await other.append(run, [moment.event], moment.after.at)
+        assert not (await frozen.of("shop")).locked
+    await other.close()
 
 
 async def test_who_asks_while_somebody_looks_shares_the_next_look() -> None:

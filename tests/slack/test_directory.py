@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bot.slack.publish.calls import quiet_client
 from bot.slack.workspace.directory import NAME, SlackDirectory
 from bot.store.log import Known, Store
 
+GRID = Path(__file__).parents[1] / "cases/slack/br25-grid-user.json"
 CATALOGUE = load_catalogue(
     """
 roles:
@@ -259,7 +261,8 @@ async def test_what_cannot_be_read_back_is_asked_for_anew(slack: Workspace, stor
 async def test_in_an_organisation_people_of_another_workspace_are_ours_where_they_are_in_ours_too(
     slack: Workspace, store: Store, team: str
 ) -> None:
-    slack.driver.change_user("cho", team_id=team, org_teams=("T0PLAYGRND", "T0HOMEWSPC"))
+    grid = json.loads(GRID.read_text(encoding="utf-8"))["user"]
+    slack.driver.change_user("cho", team_id=team, org_teams=tuple(grid["enterprise_user"]["teams"]))
     slack.driver.change_user("eli", team_id="T0HOMEWSPC", org_teams=("T0HOMEWSPC",))
     people = directory(slack, store)
     await people.start()
