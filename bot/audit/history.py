@@ -26,7 +26,7 @@ TOLD = (
     ev.Created, ev.Approved, ev.Declined, ev.BrokeGlass, ev.Lapsed, ev.Paged, ev.Applied, ev.Undone, ev.Failed,
     ev.Drifted, ev.Restored, ev.Retargeted, ev.Relocated, ev.Aborted, ev.Closed, ev.Stopped, ev.Resumed,
     ev.Skipped, ev.Accepted, ev.Retried, ev.UndoAsked, ev.HandedOver, ev.AdoptAsked, ev.Adopted, ev.CommandTaken,
-    ev.CommandOffered, ev.FixAdmitted, ev.FreezeOverridden, ev.Proposed, ev.Agreed, ev.PartProposed,
+    ev.CommandOffered, ev.Told, ev.FixAdmitted, ev.FreezeOverridden, ev.Proposed, ev.Agreed, ev.PartProposed,
     ev.WentWithout, ev.PartBack, ev.PartHandedOver, ev.Lifted, ev.CameBack, ev.Overdue, ev.Reviewed, ev.Inherited,
     ev.TakenOver, ev.Lost,
 )  # fmt: skip
@@ -78,7 +78,7 @@ def story(run: Run, rows: Sequence[Stored], topic: Topic, title: str) -> Story:
     record = RecordedRun.of(rows)
     began = next((e.row.at / 1e6 for e in record.entries if isinstance(e.event, ev.ApplyStarted)), None)
     return Story(
-        topic, title, _moment(run.created_at), created.impact, created.workaround,
+        topic, title, _moment(run.created_at), run.impact, run.workaround,
         started=_moment(began) if began is not None else None,
         restored=_moment(run.restored) if run.restored is not None else None,
         work=run.spent.work, waiting=run.spent.waiting,

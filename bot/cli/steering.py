@@ -42,6 +42,12 @@ def body(c: Declared, given: Sequence[str], reason: str, options: dict[str, str]
     return found | ({c.text.name: reason} if c.text is not None else {})
 
 
+def _left_out(c: Declared, name: str) -> dict[str, Any]:
+    """What becomes of an option that is not given."""
+    needed = next(f.needed for f in c.fields if f.name == name)
+    return {"required": True} if needed else {"default": ""}
+
+
 def _add(c: Declared) -> None:
     wanted = [FIELDS[name].word for name in c.placed]
     needed = c.text is not None and c.text.needed
@@ -60,7 +66,7 @@ def _add(c: Declared) -> None:
     params: list[click.Parameter] = [
         click.Argument(["words"], nargs=-1, metavar=" ".join(["[RUN]", *wanted]) + tail),
         *(
-            click.Option([f"--{name}"], metavar=FIELDS[name].word, help=FIELDS[name].help, required=True)
+            click.Option([f"--{name}"], metavar=FIELDS[name].word, help=FIELDS[name].help, **_left_out(c, name))
             for name in c.options
         ),
     ]

@@ -41,7 +41,7 @@ from bot.run.answering import Answer, Asking, may
 from bot.run.authority import may_open
 from bot.run.commands import Admit, Approve, Command, Retarget, Without
 from bot.run.decide import RELEASING
-from bot.run.declared import MIN_REASON, TEXTS
+from bot.run.declared import MIN_REASON, PLAIN, TEXTS
 from bot.run.possible import why_not
 from bot.run.rules import doubted
 from bot.run.state import Run
@@ -243,7 +243,8 @@ class Rollbacks:
     ) -> Answer | Refusal:
         """Carries out what a person asks of a run. A command names a release by its version only; key: the click's
         identity, so that a delivery that comes twice is answered once."""
-        if no := self._secret_in(**{f.name: str(getattr(command, f.name)) for f in fields(command) if f.name in TEXTS}):
+        typed = (f.name for f in fields(command) if f.name in (*TEXTS, *PLAIN))
+        if no := self._secret_in(**{name: str(getattr(command, name)) for name in typed}):
             return no
         if isinstance(command, Retarget | Admit):
             release = await self._of_ledger(run_id, command)

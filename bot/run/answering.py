@@ -24,7 +24,7 @@ from bot.run.afterwards import leftovers
 from bot.run.authority import Asking as Asking
 from bot.run.commands import TABLE, Command
 from bot.run.decide import lapsed
-from bot.run.declared import MIN_REASON
+from bot.run.declared import MIN_REASON, PLAIN_MOST
 from bot.run.fold import evolve
 from bot.run.possible import becomes, why_not
 from bot.run.proposals import proposal_gate
@@ -248,6 +248,20 @@ def _take(run: Run, c: cmd.Take, a: Asking) -> Answer | Refusal:
     return Answer((ev.CommandTaken(a.actor, "after silence"),), "You are in command.")
 
 
+def _tell(run: Run, c: cmd.Tell, a: Asking) -> Answer | Refusal:
+    impact, workaround = (" ".join(text.split()) for text in (c.impact, c.workaround))
+    if len(impact) < MIN_REASON:
+        text = "tell needs what customers notice, in plain words. Nothing was changed."
+        return Refusal(Why.BAD_INPUT, text, field="impact")
+    for name, said in (("impact", impact), ("workaround", workaround)):
+        if len(said) > PLAIN_MOST:
+            text = f"That is {len(said)} characters; stakeholders read {PLAIN_MOST} at most. Nothing was changed."
+            return Refusal(Why.BAD_INPUT, text, field=name)
+    channels = run.created.channels.stakeholders if run.created is not None else ()
+    where = f"Stakeholders read it in {', '.join(channels)}" if channels else "No channel of stakeholders is catalogued"
+    return Answer((ev.Told(impact, workaround, a.actor),), f"{where}, and it stands on the card.")
+
+
 # -- steps -----------------------------------------------------------------------------------------------------------
 
 
@@ -364,6 +378,6 @@ _ANSWERS: dict[type, _Answering] = cast(dict[type, _Answering], {
     cmd.Approve: _approve, cmd.Decline: _decline, cmd.BreakGlass: _break_glass, cmd.Stop: _stop, cmd.Resume: _resume,
     cmd.Abort: _abort, cmd.Retry: _retry, cmd.Skip: _skip, cmd.Accept: _accept, cmd.Undo: _undo,
     cmd.Restore: _restore, cmd.HandOver: _hand_over, cmd.Adopt: _adopt, cmd.Retarget: _retarget, cmd.Admit: _admit,
-    cmd.Agree: _agree, cmd.Offer: _offer, cmd.Take: _take, cmd.Close: _close, cmd.Review: _review,
+    cmd.Agree: _agree, cmd.Offer: _offer, cmd.Take: _take, cmd.Close: _close, cmd.Tell: _tell, cmd.Review: _review,
     cmd.Without: _leave_out, cmd.Back: _back,
 })  # fmt: skip

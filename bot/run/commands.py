@@ -256,6 +256,21 @@ class Close:
     do: Literal["close"] = "close"
 
 
+@declared(
+    Who.COMMANDER, Heading.STEER,
+    "what stakeholders read from now on: `tell that paying by card fails; invoices work`", "Tell stakeholders",
+    "Posted in the stakeholders' channels, as you write it here. It replaces what was said before.",
+)  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """What stakeholders read from now on: what customers notice, and what works all the same. Replaces what was said
+    before."""
+
+    impact: str
+    workaround: str = ""
+    do: Literal["tell"] = "tell"
+
+
 opens(
     "forward", "Open the run that takes an ended one back: from and to swapped, its own decisions.",
     Who.COMMANDERS, Heading.FOLLOW, ("reason",), "roll forward again after a rollback has ended", "Roll forward again",
@@ -331,6 +346,6 @@ look("help", "What a command does and takes.", "this", "?", "--help")
 
 Command = (
     Approve | Decline | BreakGlass | Stop | Resume | Abort | Retry | Skip | Accept | Undo | Restore | HandOver
-    | Adopt | Retarget | Admit | Agree | Offer | Take | Close | Review | Without | Back
+    | Adopt | Retarget | Admit | Agree | Offer | Take | Close | Tell | Review | Without | Back
 )  # fmt: skip
 """What can be asked of a run; what opens another one (`Forward`, ...) is none."""

@@ -67,6 +67,8 @@ FIELDS: Mapping[str, Wording] = {
     "until": Wording("TIME", "Until", "2h, 18:00 or 2026-11-23T18:00, in your zone."),
     "reason": Wording("WORDS", "Why, so that others understand it later"),
     "note": Wording("WORDS", "Why, so that others understand it later"),
+    "impact": Wording("WORDS", "What customers notice", "What customers notice; stakeholders read it."),
+    "workaround": Wording("WORDS", "What works all the same", "What works all the same, or what to do instead."),
     "phrase": Wording("TEXT", "The phrase"),
     "card": Wording("HEX", "Which card was looked at"),
 }
@@ -75,6 +77,10 @@ SUBJECTS = ("decision", "step", "proposal", "release", "plan", "part")
 """Fields that say what of the run a command is about; it has one of them at most."""
 TEXTS = ("reason", "note")
 """Fields in which people say something in their own words."""
+PLAIN = ("impact", "workaround")
+"""Fields that stakeholders read, as they are said."""
+PLAIN_MOST = 300
+"""Characters of such a field: a post has to be read at a glance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,8 @@ class Declared:
     @property
     def options(self) -> tuple[str, ...]:
         """Fields that are given by name."""
-        return tuple(f.name for f in self.fields if f.name in ("to", "until") and f.name not in self.placed)
+        named = ("to", "until", *PLAIN)
+        return tuple(f.name for f in self.fields if f.name in named and f.name not in self.placed)
 
     @property
     def form(self) -> tuple[Field, ...]:

@@ -226,6 +226,17 @@ class CommandOffered:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What stakeholders read from now on, in place of what was said before: what customers notice (`impact`), and what
+    works all the same (`workaround`, empty where nothing was said)."""
+
+    kind: ClassVar[str] = "told"
+    impact: str
+    workaround: str
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
 class PeopleChanged:
     """Which decisions nobody can pass any more, after people or roles changed (empty: all can be passed again)."""
 
@@ -318,8 +329,8 @@ class Unknown:
 
 Event = (
     Created | Stopped | Resumed | Aborted | Proposed | Agreed | Retargeted | Relocated | FixAdmitted
-    | FreezeOverridden | CommandTaken | CommandOffered | PeopleChanged | Restored | Closed | LossAccepted | Vouched
-    | TokenIssued | TokenRevoked
+    | FreezeOverridden | CommandTaken | CommandOffered | Told | PeopleChanged | Restored | Closed | LossAccepted
+    | Vouched | TokenIssued | TokenRevoked
     | Approved | Declined | BrokeGlass | Taken | Lapsed | Reminded | Paged
     | Started | Planned | Drifted | ApplyStarted | Recorded | Noted | Waiting | Applied | Undone | Checked
     | Failed | Cancelled | Lost | NotNeeded

@@ -47,7 +47,7 @@ def evolve(run: Run, event: ev.Event, at: float) -> Run:
 def _created(run: Run, e: ev.Created, at: float) -> Run:
     return replace(
         run, created=e, created_at=at, target=e.target, places=e.places, commander=e.by, commander_seen=at,
-        commanded=frozenset({e.by.id}), impossible=e.impossible,
+        commanded=frozenset({e.by.id}), impossible=e.impossible, impact=e.impact, workaround=e.workaround,
         steps={s.id: Step(s) for s in e.plan.steps},
         asked={d.name: Asked(d) for d in e.plan.decisions},
     )  # fmt: skip
@@ -111,6 +111,10 @@ def _unseated(asked: Asked, commander: str) -> Asked:
     return replace(asked, votes=tuple(g for g in asked.votes if g.by.id != commander))
 
 
+def _told(run: Run, e: ev.Told, at: float) -> Run:
+    return replace(run, impact=e.impact, workaround=e.workaround, told=(*run.told, at))
+
+
 def _people_changed(run: Run, e: ev.PeopleChanged, at: float) -> Run:
     return replace(run, impossible=e.impossible)
 
@@ -128,7 +132,7 @@ _FOLD: dict[type, _Fold] = cast(dict[type, _Fold], {
     ev.Created: _created, ev.Stopped: _stopped, ev.Resumed: _resumed, ev.Aborted: _aborted, ev.Restored: _restored,
     ev.Closed: _closed, ev.Retargeted: _retargeted, ev.Relocated: _relocated, ev.FixAdmitted: _admitted,
     ev.CommandOffered: _offered, ev.CommandTaken: _command_taken, ev.PeopleChanged: _people_changed,
-    ev.ClockJumped: jumped,
+    ev.Told: _told, ev.ClockJumped: jumped,
     # what is asked
     ev.Approved: decisions.approved, ev.Declined: decisions.declined, ev.BrokeGlass: decisions.broke_glass,
     ev.Taken: decisions.taken, ev.Lapsed: decisions.lapsed, ev.Reminded: decisions.reminded, ev.Paged: decisions.paged,

@@ -135,6 +135,7 @@ _EVENTS: Mapping[str, _Events] = {
     "agree": _agree,
     "offer": lambda run, _, by: [ev.CommandOffered("", by)],
     "take": lambda run, _, by: [ev.CommandTaken(by, "handed over")],
+    "tell": lambda run, _, by: [ev.Told("", "", by)],
     "close": lambda run, _, by: [ev.Closed("closed", by)],
     "review": lambda run, decision, by: [ev.Reviewed(decision, by, "")],
     "without": _without,
@@ -194,7 +195,7 @@ _SUBJECTS: Mapping[str, Callable[[Run], Iterable[str]]] = {
     "hand-over": lambda run: [*run.debts, *(p.name for p in run.owed_parts)],
     "adopt": _steps, "agree": lambda run: run.proposals, "offer": _all,
     "take": lambda run: _all(run) if run.offered else [],
-    "close": _all, "forward": _all, "replan": _all,
+    "close": _all, "tell": _all, "forward": _all, "replan": _all,
     "without": away, "back": lambda run: [p.name for p in run.owed_parts],
     "review": lambda run: [r.decision for r in run.reviews.values()],
 }  # fmt: skip

@@ -395,6 +395,10 @@ def _adopt(run: Run, e: ev.AdoptAsked) -> str | None:
     return _given_up(run, e.step)
 
 
+def _tell(run: Run, e: ev.Told) -> str | None:
+    return None if run.purpose in RELEASING else "stakeholders read of rollbacks only"
+
+
 def _close(run: Run, e: ev.Closed) -> str | None:
     if run.owing:
         names = ", ".join(d.step for d in run.owing)
@@ -430,7 +434,7 @@ _RULES: dict[type, _Rule] = cast(dict[type, _Rule], {
     ev.Reminded: _once, ev.Paged: _once, ev.Stopped: _stop, ev.Resumed: _resume, ev.Aborted: _abort,
     ev.Proposed: _propose, ev.Agreed: _agree, ev.Retargeted: _retarget, ev.FixAdmitted: _live, ev.Relocated: _relocate,
     ev.Retried: _retry, ev.Skipped: _skip, ev.Accepted: _accept, ev.UndoAsked: _undo,
-    ev.HandedOver: _hand_over, ev.AdoptAsked: _adopt, ev.Closed: _close,
+    ev.HandedOver: _hand_over, ev.AdoptAsked: _adopt, ev.Told: _tell, ev.Closed: _close,
     ev.Inherited: _inherit, ev.TakenOver: _taken_over, ev.Overdue: _overdue,
     ev.Lifted: _lifted, ev.CameBack: _came_back, ev.Reviewed: _review,
     ev.PartProposed: _propose_part, ev.WentWithout: _leave_out, ev.PartBack: _part_back,

@@ -236,6 +236,10 @@ class Run:
     commanded: frozenset[str] = frozenset()
     commander_seen: float = 0.0
     offered: str = ""
+    #: What stakeholders read: what customers notice, what works all the same; when it was told anew.
+    impact: str = ""
+    workaround: str = ""
+    told: tuple[float, ...] = ()
     #: By id: steps, decisions, debts (by step), broken glass (by decision).
     steps: Mapping[str, Step] = field(default_factory=dict)
     asked: Mapping[str, Asked] = field(default_factory=dict)

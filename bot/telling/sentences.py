@@ -116,7 +116,7 @@ def shown(value: Value) -> str:
 _OfRun = (
     ev.Created | ev.Stopped | ev.Resumed | ev.Aborted | ev.Proposed | ev.Agreed | ev.Retargeted | ev.Relocated
     | ev.FixAdmitted
-    | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.PeopleChanged | ev.Restored | ev.Closed
+    | ev.FreezeOverridden | ev.CommandTaken | ev.CommandOffered | ev.Told | ev.PeopleChanged | ev.Restored | ev.Closed
     | ev.PartProposed | ev.WentWithout | ev.PartBack | ev.PartHandedOver
     | ev.Inherited | ev.TakenOver | ev.Overdue | ev.Lifted | ev.CameBack | ev.Reviewed | ev.LossAccepted
     | ev.Vouched | ev.ClockJumped | ev.Unknown
@@ -158,6 +158,9 @@ def _of_run(event: _OfRun, names: Names) -> str:
             return f"took command {how}"
         case ev.CommandOffered():
             return f"offered command to {event.to}"
+        case ev.Told():
+            works = f"; what works all the same: {event.workaround.rstrip('.')}" if event.workaround else ""
+            return f"told stakeholders: {event.impact.rstrip('.')}{works}"
         case ev.PeopleChanged():
             stuck = "; ".join(f"{names.decision(d)} {why}" for d, why in event.impossible.items())
             return f"these decisions cannot be made now: {stuck}" if stuck else "every decision can be made again"

@@ -272,6 +272,8 @@ EVERY: list[ev.Event] = [
     ev.FreezeOverridden("2.4.3", "the certificate expires", ANA),
     ev.CommandTaken(ANA, "after silence"),
     ev.CommandOffered("U2", ANA),
+    ev.Told("Paying by card fails.", "Invoices work", ANA),
+    ev.Told("Paying by card fails", "", ANA),
     ev.PeopleChanged({"go": "needs a dba"}),
     ev.PeopleChanged({}),
     ev.Restored(),

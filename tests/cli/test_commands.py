@@ -134,7 +134,8 @@ def test_every_command_reaches_the_bot_and_is_answered_in_words_and_in_json(bot:
     }  # fmt: skip
     for c in SAID:
         given = [w for f in c.placed for w in words[f]]
-        options = [x for o in c.options for x in (f"--{o}", {"to": "ben", "until": "2h"}[o])]
+        said = {"to": "ben", "until": "2h", "impact": "paying fails", "workaround": "carts are kept"}
+        options = [x for o in c.options for x in (f"--{o}", said[o])]
         typed = [c.do, run, *given, *options, *(["--reason", "as a test"] if c.text is not None else [])]
         if c.do in ("abort", "close"):
             continue

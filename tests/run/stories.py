@@ -343,6 +343,7 @@ def commands(run: Run, r: Random, now: float) -> Iterator[c.Command]:
     yield from (c.Stop("wait"), c.Resume(), c.Abort("give up"), c.Close("that is it"))
     yield from [c.Take()] * (4 if run.offered or now - run.commander_seen > 300 else 1)
     yield c.Offer(r.choice(("kim", "ana", "gus")))
+    yield c.Tell("it fails", r.choice(("", "the rest works")))
     yield from (c.Retry(step), c.Skip(step, "not now"), c.Accept(step, "good enough"), c.Adopt(step, "by hand"))
     yield c.Undo(r.choice(list(run.steps)), "go back")
     debt = r.choice(list(run.debts) or [step])

@@ -38,6 +38,7 @@ EXAMPLES: tuple[Command, ...] = (
     c.Offer("kim"),
     c.Take(),
     c.Close("done"),
+    c.Tell("Paying by card fails", "Invoices work"),
     c.Review("one", "nobody else was awake"),
     c.Without("us-1", "its provider is down"),
     c.Back("us-1"),
@@ -131,6 +132,25 @@ def test_a_refusal_says_who_can(play: Play) -> None:
     assert "@ana commands this run" in found.text and "after five minutes of silence" in found.text
     found = answer(play.run, c.Take(), asking(CHO))
     assert isinstance(found, Refusal) and set(found.who_can) == {"ana", "kim"}, "a guest cannot"
+
+
+def test_what_stakeholders_read_is_said_by_the_commander_short_and_replaces_what_was_said(play: Play) -> None:
+    found = answer(play.run, c.Tell("  Paying by\ncard fails ", "Invoices work"), asking())
+    assert isinstance(found, Answer)
+    assert found.events == (ev.Told("Paying by card fails", "Invoices work", asking().actor),)
+    assert found.text == "No channel of stakeholders is catalogued, and it stands on the card."
+    run = evolve(play.run, found.events[0], T0 + 5)
+    assert (run.impact, run.workaround, run.told) == ("Paying by card fails", "Invoices work", (T0 + 5,))
+    again = answer(run, c.Tell("All of it fails"), asking())
+    assert isinstance(again, Answer)
+    run = evolve(run, again.events[0], T0 + 9)
+    assert (run.impact, run.workaround, run.told) == ("All of it fails", "", (T0 + 5, T0 + 9))
+    long = "x" * 301
+    for impact, workaround, field in (("x", "", "impact"), (long, "", "impact"), ("it fails", long, "workaround")):
+        no = answer(play.run, c.Tell(impact, workaround), asking())
+        assert isinstance(no, Refusal) and no.why is Why.BAD_INPUT and no.field == field
+    no = answer(play.run, c.Tell("it fails"), asking(CHO))
+    assert isinstance(no, Refusal) and no.who_can == ("ana",)
 
 
 def test_an_old_card_is_stale_and_a_closed_one_is_not_yet(play: Play) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from bot.catalogue import Release
 from bot.run.answering import Answer, Asking, answer
 from bot.run.commands import TABLE, VALUES, Command
-from bot.run.declared import TEXTS
+from bot.run.declared import PLAIN, TEXTS
 from bot.run.possible import _EVENTS, _OPENS, _SUBJECTS, Possible, possible, why_not
 from bot.run.state import Run
 from tests.run.played import NAMED, PEOPLE, Play
@@ -19,7 +19,7 @@ from tests.run.stories import Story, commands, moves, stories
 def said(run: Run, p: Possible, now: float) -> list[Command]:
     """The command with everything that a form would have asked, once for each person whom it may name."""
     declared = TABLE[p.do]
-    have = {declared.subject: p.subject, "until": now + 60, **dict.fromkeys(TEXTS, "because of this")}
+    have = {declared.subject: p.subject, "until": now + 60, **dict.fromkeys((*TEXTS, *PLAIN), "because of this")}
     have |= {"card": run.card(p.subject), "phrase": run.phrase(p.subject)} if p.subject in run.asked else {}
     have |= {"release": Release("9.9")} if declared.subject == "release" else {}
     return [VALUES[p.do](**{f.name: {**have, "to": to}[f.name] for f in declared.fields}) for to in NAMED]

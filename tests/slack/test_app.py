@@ -61,6 +61,20 @@ async def test_nothing_typed_opens_a_form_that_opens_a_rollback(desk: Desk) -> N
     assert (run.created.impact, run.created.workaround) == ("Paying fails", "Carts are kept.")
 
 
+async def test_the_commander_tells_stakeholders_in_a_form_that_begins_with_what_they_read_now(desk: Desk) -> None:
+    await opened(desk)
+    typed = await desk.slash("ana", "tell that Paying fails; Carts are kept.")
+    assert "Stakeholders read it in #status" in typed.text
+    await desk.slash("ana", "tell")
+    form = await desk.form("ana", "It replaces what was said before")
+    assert form.inputs == TOLD
+    seen = await desk.workspace.driver.submit("ana", {TOLD[0]: "x"})
+    assert "in plain words" in seen.errors["impact"]
+    assert (await desk.workspace.driver.submit("ana", {TOLD[0]: "Paying by card fails"}, patience=5)).ok
+    run = await desk.run()
+    assert (run.impact, run.workaround, len(run.told)) == ("Paying by card fails", "Carts are kept.", 2)
+
+
 @both
 async def test_the_form_shows_the_releases_of_the_service_that_is_picked(desk: Desk) -> None:
     await desk.slash("ana")

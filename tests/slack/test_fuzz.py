@@ -39,6 +39,7 @@ WORDS = [
     "offer", "take", "status", "preview", "history", "audit", "token", "revoke", "help", "close", "forward", "admit",
     "hand-over", "restore", "adopt", "retry", "until", "18:00", "@ben", f"<@{IDS['ben']}|ben>", "switch", "serves",
     "backend", "RUN", "<!channel>", "*", "`x`", "&amp;", "'", '"', "{}", "%s", "../..", "\u202e", "\x00", "\n", "|",
+    "tell", "that", ";",
 ]  # fmt: skip
 TEXTS = st.one_of(st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join), st.text(max_size=60))
 JUNK = st.recursive(

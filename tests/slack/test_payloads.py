@@ -73,6 +73,7 @@ def test_there_is_no_command_but_those_of_a_run(do: str) -> None:
     ("stop", {}, True), ("take", {}, True), ("decline", {"subject": "backend"}, True), ("close", {}, True),
     ("abort", {}, False), ("abort", {"reason": "over"}, True), ("skip", {"reason": "x"}, False),
     ("skip", {"subject": "a", "reason": "x"}, True), ("retry", {}, False), ("offer", {"to": "U1"}, True),
+    ("tell", {}, False), ("tell", {"impact": "it fails"}, True),
     ("hand-over", {"subject": "a", "reason": "x", "to": "U1"}, False), ("undo", {"subject": "a"}, True),
 ])  # fmt: skip
 def test_what_is_missing_decides_whether_a_form_is_shown(do: str, given: dict[str, str], complete: bool) -> None:

@@ -666,6 +666,33 @@ To press: Bring the backend back · Not now · Show commands · Break glass… �
 """)
 
 
+def test_what_the_commander_tells_is_posted_once_more_and_replaces_what_was_said() -> None:
+    tape = scenes.asked_backend()
+    tape.now += 60
+    tape.do(scenes.ANA, c.Tell("nobody can pay by card", "Invoices work."))
+    assert read(tape, "stakeholders.told.1") == snapshot("""\
+Shop
+Nobody can pay by card. Invoices work. We are going back to the previous version, 2.4.0. We cannot say yet when it will be back.
+Next update by 14:17 UTC.\
+""")
+    assert read(tape, "stakeholders") == read(tape, "stakeholders.told.1")
+    assert "Customers: Nobody can pay by card. Invoices work." in read(tape, "root")
+    assert tape.post("stakeholders.told.1").fixed and tape.post("stakeholders.told.1").urgency == "news"
+    tape.do(scenes.ANA, c.Tell("paying works again, slowly"))
+    slots = [p.slot for p in tape.screen().posts]
+    assert "stakeholders.told.2" in slots and "stakeholders.told.1" not in slots, "the older one is posted, or moot"
+
+
+def test_what_is_told_before_the_start_stands_on_the_first_card_alone() -> None:
+    tape = scenes.preflight()
+    tape.do(scenes.ANA, c.Tell("nobody can pay by card"))
+    assert "Customers: Nobody can pay by card." in read(tape, "root")
+    tape.now += 20
+    tape.approve("start", scenes.ANA)
+    slots = [p.slot for p in tape.screen().posts if p.slot.startswith("stakeholders")]
+    assert slots == ["stakeholders"] and "Nobody can pay by card." in read(tape, "stakeholders")
+
+
 def test_a_promised_update_is_posted_at_its_time_and_says_the_next_one() -> None:
     tape = scenes.asked_backend()
     due = tape.screen().again

@@ -117,9 +117,9 @@ def _facts(scene: Scene) -> Iterator[Mrkdwn]:
     run, created = scene.run, scene.run.created
     if created is None:
         return
-    if created.impact:
-        works = f" {sentence(cut(created.workaround, 200))}" if created.workaround else ""
-        yield mark("Customers: {}{}", sentence(cut(created.impact, 300)), works)
+    if run.impact:
+        works = f" {sentence(cut(run.workaround, 300))}" if run.workaround else ""
+        yield mark("Customers: {}{}", sentence(cut(run.impact, 300)), works)
     yield mark("Reason: {} · Commander {}", cut(created.reason, 500), who(run.commander))
     if run.tried:
         yield mark("Tried before and given up: {}.", ", ".join(f"{r.version} ({why})" for r, why in run.tried))

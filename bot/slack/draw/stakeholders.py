@@ -31,7 +31,7 @@ def posts(scene: Scene, channels: tuple[str, ...], now: float) -> tuple[list[Pos
     for i, channel in enumerate(channels):
         at = f".at{i}" if i else ""
         found.append(Post(f"stakeholders{at}", channel, _message(scene, due)))
-        for name, text in _news(scene, passed, due):
+        for name, text in _news(scene, start, passed, due):
             found.append(Post(f"stakeholders.{name}{at}", channel, text, urgency="news", fixed=True))
     return found, due
 
@@ -59,11 +59,14 @@ def _promises(run: Run) -> bool:
     return run.open and (run.restored is None or bool(run.halted))
 
 
-def _news(scene: Scene, passed: int, due: float | None) -> Iterator[tuple[str, Message]]:
-    """What is told anew, as edits notify nobody. Of the promised ones only the last that is due; the rest is moot."""
+def _news(scene: Scene, start: float, passed: int, due: float | None) -> Iterator[tuple[str, Message]]:
+    """What is told anew, as edits notify nobody. Of the promised ones, and of what the commander
+    has said, only the last: the rest is moot."""
     run = scene.run
     if passed and due is not None:
         yield str(passed), _message(scene, due)
+    if run.told and run.told[-1] > start and run.open:
+        yield f"told.{len(run.told)}", _message(scene, due)
     if run.restored is not None and run.open:
         yield "restored", _message(scene, due)
     if run.aborted and run.open:
@@ -84,8 +87,8 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
     version = run.target.version if run.target is not None else ""
     back = run.purpose == "rollback"
     problem = f"There is a problem with {run.service}." if back else ""
-    now = " ".join(sentence(cut(x, 300)) for x in (created.impact, created.workaround) if x) or problem
-    was = mark("The problem was: {}", sentence(cut(created.impact, 300))) if created.impact and back else Mrkdwn("")
+    now = " ".join(sentence(cut(x, 300)) for x in (run.impact, run.workaround) if x) or problem
+    was = mark("The problem was: {}", sentence(cut(run.impact, 300))) if run.impact and back else Mrkdwn("")
     if short := _short(run):
         yield mark("{} {}", short, was)
     elif run.closed is not None and run.closed.outcome == "verified":

@@ -157,12 +157,14 @@ class Asks:
             await self.tell(act, found)
             return
         until = self._moment(said.until)
-        if not modals.complete(said.do, said.subject, reason=said.reason, to=said.to, until=said.until):
+        have = {"reason": said.reason, "to": said.to, "until": said.until, "impact": said.impact}
+        if not modals.complete(said.do, said.subject, **have):
             await self._ask(act, Form(Press(said.do, found, said.subject), act.channel), person, said.to)
         elif not TABLE[said.do].of_run:
             await self.tell(act, await self._opens(act, said.do, found, said.subject, said.reason, person))
         else:
-            command = modals.build(said.do, said.subject, reason=said.reason, to=self._id(said.to), until=until)
+            command = modals.build(said.do, said.subject, reason=said.reason, to=self._id(said.to), until=until,
+                                   impact=said.impact, workaround=said.workaround)  # fmt: skip
             await self.carry_out(act, found, command, person)
 
     async def carry_out(self, act: Act, run_id: str, command: Command, person: Person) -> Answer | Refusal:

@@ -16,7 +16,7 @@ from bot.catalogue import Catalogue, Release
 from bot.releases.ledger import Candidate
 from bot.run import commands as cmd
 from bot.run.commands import TABLE, VALUES
-from bot.run.declared import FIELDS, SUBJECTS, TEXTS, Field
+from bot.run.declared import FIELDS, PLAIN, PLAIN_MOST, SUBJECTS, TEXTS, Field
 from bot.run.possible import possible
 from bot.run.state import Run
 from bot.slack.draw.blocks import Mrkdwn, cut, escape, joined, mark, section
@@ -56,9 +56,11 @@ class Form:
         return cls(carried(parts[0]), parts[1], parts[2])
 
 
-def complete(do: str, subject: str = "", *, reason: str = "", to: str = "", until: str = "", phrase: str = "") -> bool:
+def complete(
+    do: str, subject: str = "", *, reason: str = "", to: str = "", until: str = "", phrase: str = "", impact: str = ""
+) -> bool:
     """Whether nothing has to be asked any more before this can be carried out."""
-    have = {"reason": reason, "note": reason, "to": to, "until": until, "phrase": phrase}
+    have = {"reason": reason, "note": reason, "to": to, "until": until, "phrase": phrase, "impact": impact}
     form = TABLE[do].form if do in TABLE else ()
     return all(have.get(f.name, subject) or not f.needed for f in form)
 
@@ -93,17 +95,20 @@ def command(form: Form, values: Mapping[str, str]) -> cmd.Command:
     subject = p.subject or (values.get(TABLE[p.do].subject, "") if p.do in TABLE else "")
     reason = next((values[t].strip() for t in TEXTS if t in values), "")
     return build(p.do, subject, card=p.card, reason=reason, phrase=values.get("phrase", ""),
-                 to=values.get("to", ""), until=_moment(values.get("until", "")))  # fmt: skip
+                 to=values.get("to", ""), until=_moment(values.get("until", "")),
+                 **{name: values.get(name, "").strip() for name in PLAIN})  # fmt: skip
 
 
 def build(
-    do: str, subject: str = "", *, card: str = "", reason: str = "", phrase: str = "", to: str = "", until: float = 0.0
-) -> cmd.Command:
+    do: str, subject: str = "", *, card: str = "", reason: str = "", phrase: str = "", to: str = "", until: float = 0.0,
+    impact: str = "", workaround: str = "",
+) -> cmd.Command:  # fmt: skip
     """A command of a run from its parts. NotOurs where there is no such command."""
     value = VALUES.get(do)
     if value is None:
         raise NotOurs(f"there is no command {do[:40]!r}")
     have: dict[str, Any] = dict.fromkeys(SUBJECTS, subject) | dict.fromkeys(TEXTS, reason)
+    have |= {"impact": impact, "workaround": workaround}
     have |= {"card": card, "phrase": phrase, "to": to or subject, "until": until, "release": Release(subject)}
     made: cmd.Command = value(**{f.name: have[f.name] for f in TABLE[do].fields})
     return made
@@ -128,6 +133,8 @@ def _element(
             return _text_input("", multiline=False)
         case "reason" | "note":
             return _text_input("")
+        case "impact" | "workaround":
+            return _text_input(run.impact if field == "impact" else run.workaround, most=PLAIN_MOST)
         case "release":
             return _choice(list(_versions(p.do, releases)), p.subject)
         case "plan":
@@ -207,9 +214,9 @@ def rollback(catalogue: Catalogue, draft: Draft, channel: str) -> View:
         blocks += [_input(f"plan.{draft.service}", "Plan", plan)] if plan is not None else []
     blocks.append(_input("reason", "Reason", _text_input(draft.reason), hint="Read in the incident channel only."))
     told = "Read by stakeholders, in their channels. Plain words, no names of ours."
-    for field, label, text in (("impact", "What customers notice", draft.impact),
-                               ("workaround", "What works all the same", draft.workaround)):  # fmt: skip
-        blocks.append(_input(field, label, _text_input(text, multiline=False), optional=True, hint=told))
+    for field, text in (("impact", draft.impact), ("workaround", draft.workaround)):
+        typed = _text_input(text, multiline=False, most=PLAIN_MOST)
+        blocks.append(_input(field, FIELDS[field].asked, typed, optional=True, hint=told))
     if draft.stuck:
         anyway = _choice([("Open it; those decisions need broken glass", DESPITE)]) or {}
         blocks = [section(escape(draft.stuck)), *blocks, _input(DESPITE, "All the same?", anyway)]
@@ -261,9 +268,9 @@ def _choice(entries: Sequence[tuple[str, str]], chosen: str = "") -> View | None
     return element | ({"initial_option": found} if found else {})
 
 
-def _text_input(text: str, *, multiline: bool = True) -> View:
-    element: View = {"type": "plain_text_input", "action_id": "value", "multiline": multiline, "max_length": 1500}
-    return element | ({"initial_value": text[:1500]} if text else {})
+def _text_input(text: str, *, multiline: bool = True, most: int = 1500) -> View:
+    element: View = {"type": "plain_text_input", "action_id": "value", "multiline": multiline, "max_length": most}
+    return element | ({"initial_value": text[:most]} if text else {})
 
 
 def _plain(text: str, most: int) -> View:

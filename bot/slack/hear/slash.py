@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from bot.located import nearest
 from bot.run.commands import TABLE
-from bot.run.declared import Declared
+from bot.run.declared import PLAIN, Declared
 from bot.words import Unclear, because, run_like, sentence
 
 COMMAND = "/rollback"
@@ -48,11 +48,17 @@ class Said:
     to: str = ""
     until: str = ""
     reason: str = ""
+    impact: str = ""
+    workaround: str = ""
 
 
 def said(text: str, services: Collection[str]) -> Said:
     """What these words mean. Unclear says what would have been understood. services: names in the catalogue."""
-    words, reason = because(_dashed(_plain(text)))
+    plain = _plain(text)
+    first = _bare(plain.split()[0]).lower() if plain.split() else ""
+    if first in _TYPED and _TYPED[first].options == PLAIN:
+        return _telling(first, plain.split()[1:])
+    words, reason = because(_dashed(plain))
     words, reason = [w for w in map(_bare, words) if w], _readable(reason)
     if not words:
         return Said("open", reason=reason)
@@ -114,6 +120,18 @@ def _handing(verb: str, words: Sequence[str], reason: str, services: Collection[
     rest, to = _after(rest, "to")
     run, subject = _last(rest, services)
     return Said(verb, run, subject, person(" ".join(to)), " ".join(until), reason)
+
+
+def _telling(verb: str, words: Sequence[str]) -> Said:
+    """`[RUN] that WORDS; WORDS`: what customers notice, and behind the semicolon what works all the same. Nothing else
+    is read in it: "because" and dashes are those of a sentence."""
+    place = next((i for i, w in enumerate(words) if w.lower() == "that"), len(words))
+    before = [w for w in map(_bare, words[:place]) if w]
+    if len(before) > 1:
+        shape = f"`{COMMAND} {verb} [RUN] that WORDS; what works all the same`"
+        raise Unclear(f"Write {shape}, or `{COMMAND} {verb}` alone for a form.")
+    impact, _, workaround = _readable(" ".join(words[place + 1 :])).partition(";")
+    return Said(verb, "".join(before), impact=impact.strip(), workaround=workaround.strip())
 
 
 def _after(words: Sequence[str], word: str) -> tuple[list[str], list[str]]:
