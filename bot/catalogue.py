@@ -26,16 +26,13 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     JsonValue,
@@ -44,13 +41,17 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from bot.catalogued.backups import BackupsTarget
 from bot.catalogued.frontend import EdgeTarget, SiteTarget, check_frontend
+from bot.catalogued.http import HttpTarget
 from bot.catalogued.journeys import JourneyFile, check_journeys, journeys_of
+from bot.catalogued.kubernetes import KubernetesTarget
 from bot.catalogued.partners import PartnerFile, check_partners, partners_of
+from bot.catalogued.postgres import PostgresTarget
 from bot.catalogued.postmortem import PostmortemFile, arrangement_of, check_postmortem
 from bot.catalogued.prometheus import PrometheusTarget
 from bot.catalogued.redis import RedisTarget
-from bot.catalogued.shapes import Header, base_url, several
+from bot.catalogued.shapes import either
 from bot.contract import Json, canonical
 from bot.located import Path, Report
 from bot.located.shapes import Shape
@@ -58,18 +59,15 @@ from bot.located.strict import NEITHER, Duration, Key, Slug, Strict, Text, Word,
 from bot.located.yamltree import read
 from bot.policy import APPROVER, COMMANDER
 from bot.ports import Blob
-from bot.ports.backup_names import NamePattern
 from bot.ports.history import Arrangement
 from bot.ports.journeys import Journey
-from bot.ports.kubernetes import FLUX, digest
+from bot.ports.kubernetes import digest
 from bot.ports.partners import Partner
 
 STABLE_AFTER = 24 * 3600.0
 """Seconds of serving without being marked bad that count as stable, where a service says nothing else."""
 
 NO_CATALOGUE = "there is no catalogue here; ROLLBACK_CATALOGUE says where it is, `rollback-bot init` writes one"
-
-_KNOWN_KEYS = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,248 +95,6 @@ class Release:
         return frozenset(map(digest, self.images.values())) - {""}
 
 
-def _variable(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError("must be the name of an environment variable, like SHOP_TOKEN; the secret itself stands there")
-    return name
-
-
-Variable = Annotated[Word, AfterValidator(_variable)]
-
-
-@dataclass(frozen=True, slots=True)
-class HttpTarget:
-    """Something that is reached over HTTP. Its secrets are named here and stand in the environment."""
-
-    __pydantic_config__ = _KNOWN_KEYS
-
-    http: Annotated[str, AfterValidator(base_url), Field(description="Address that every path is put behind.")]
-    timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 5.0
-    token: Annotated[Variable | None, Field(description="Variable with a bearer token.")] = None
-    headers: Annotated[Mapping[Header, Variable], Field(description="Header -> variable with its whole value.")] = (
-        field(default_factory=dict)
-    )
-    health: Annotated[
-        str | None, Field(pattern="^/", description="Path of its health page: it is asked whether the release serves.")
-    ] = None
-    entry: Annotated[
-        str | None, Field(pattern="^/", description="Path of the page that visitors open: it must answer with HTML.")
-    ] = None
-    errors: Annotated[
-        float, Field(ge=0, lt=1, description="Share of failing requests, 0 to 1, up to which it is well.")
-    ] = 0.01
-    cluster: Annotated[
-        str | None, Field(description="The cluster (a target of the service) that this is the way into.")
-    ] = None
-
-    @property
-    def variables(self) -> frozenset[str]:
-        """Those that hold its secrets."""
-        return frozenset((*self.headers.values(), *([self.token] if self.token else ())))
-
-
-def _either(words: Collection[str]) -> str:
-    """ "cronjob, deployment or rollout"."""
-    *first, last = sorted(words) or [""]
-    return f"{', '.join(first)} or {last}" if first else last
-
-
-def _split(known: Collection[str]) -> Callable[[str], str]:
-    def check(word: str) -> str:
-        first, slash, rest = word.partition("/")
-        if not slash or not rest or "/" in rest or (known and first not in known):
-            raise ValueError(f"must be {_either(known) or 'namespace'}/name, like {_EXAMPLES[bool(known)]}")
-        return word
-
-    return check
-
-
-_EXAMPLES = {True: "deployment/shop-worker", False: "argocd/shop"}
-
-
-def _worker(word: str) -> str:
-    if word.startswith("daemonset/"):
-        raise ValueError(f"{word}: a DaemonSet cannot be paused, it has no replicas; stop what it works on instead")
-    return _split(("deployment", "cronjob", "statefulset", "rollout", "scaledjob"))(word)
-
-
-Worker = Annotated[Word, AfterValidator(_worker)]
-Application = Annotated[Word, AfterValidator(_split(()))]
-
-
-def _flux(word: str) -> str:
-    kind, _, where = word.partition("/")
-    if kind not in FLUX or not all(part and "/" not in part for part in where.partition("/")[::2]):
-        raise ValueError(f"must be {_either(FLUX)}, its namespace and name, like kustomization/flux-system/shop")
-    return word
-
-
-Flux = Annotated[Word, AfterValidator(_flux)]
-
-
-@dataclass(frozen=True, slots=True)
-class KubernetesTarget:
-    """A namespace of a Kubernetes cluster that the service runs in."""
-
-    __pydantic_config__ = _KNOWN_KEYS
-
-    kubernetes: Annotated[Word, Field(description="Context of the kubeconfig (ROLLBACK_KUBECONFIG).")]
-    namespace: Annotated[Word, Field(description="Namespace of the service.")]
-    wave: Annotated[int, Field(ge=1, description="Clusters are rolled back one wave after another.")] = 1
-    workers: Annotated[
-        tuple[Worker, ...],
-        BeforeValidator(several),
-        Field(description="What is paused: deployment/…, statefulset/…, rollout/…, cronjob/… or scaledjob/…."),
-    ] = ()
-    settings: Annotated[
-        tuple[Word, ...], BeforeValidator(several), Field(description="Names of the ConfigMaps that are restored.")
-    ] = ()
-    applications: Annotated[
-        tuple[Application, ...], BeforeValidator(several), Field(description="Argo CD applications: namespace/name.")
-    ] = ()
-    selector: Annotated[
-        str, Field(description="Label selector of the service's workloads, where others share the namespace.")
-    ] = ""
-    break_glass: Annotated[
-        tuple[Word, ...], BeforeValidator(several), Field(description="Groups of the cluster that no freeze binds.")
-    ] = ()
-    timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 10.0
-    flux: Annotated[
-        tuple[Flux, ...],
-        BeforeValidator(several),
-        Field(description="What of Flux is suspended: kustomization/…, helmrelease/… or imageupdateautomation/…."),
-    ] = ()
-    noise: Annotated[
-        tuple[Text, ...],
-        BeforeValidator(several),
-        Field(description="Exceptions in the logs that are always there, each by a part of its first line."),
-    ] = ()
-
-
-def _database(address: str) -> str:
-    host, slash, name = address.rpartition("/")
-    where, colon, port = host.rpartition(":")
-    if not (slash and colon and name and where and port.isdigit() and 0 < int(port) < 65536) or "@" in address:
-        raise ValueError("must be host:port/database, like db.internal:5432/shop; logins come from the environment")
-    return address
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableQuery:
-    """Rows that the releases before some revision cannot read."""
-
-    __pydantic_config__ = _KNOWN_KEYS
-
-    since: Annotated[Word, Field(description="The revision from which on there may be such rows.")]
-    query: Annotated[str, Field(min_length=1, description="A SELECT that finds them.")]
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresTarget:
-    """A PostgreSQL database of the service. Its logins are named here and stand in the environment: user:password."""
-
-    __pydantic_config__ = _KNOWN_KEYS
-
-    postgres: Annotated[
-        str,
-        AfterValidator(_database),
-        Field(description="host:port/database; a host that begins with / is a socket."),
-    ]
-    login: Annotated[Variable, Field(description="Variable with user:password of a role that may read its tables.")]
-    admin: Annotated[
-        Variable | None, Field(description="Variable with user:password of the role that owns its tables.")
-    ] = None
-    schema: Annotated[Word, Field(description="Schema that its tables are in.")] = "public"
-    tls: Annotated[bool, Field(description="Whether the server must prove who it is; false only on loopback.")] = True
-    timeout: Annotated[Duration, Field(gt=0, description="How long one answer, or one count, may take.")] = 5.0
-    statement_timeout: Annotated[
-        Duration, Field(gt=0, description="How long one statement of a migration may take.")
-    ] = 300.0
-    lock_timeout: Annotated[
-        Duration, Field(gt=0, description="How long a migration waits for a lock, and others behind it.")
-    ] = 2.0
-    migrations: Annotated[
-        Word | None, Field(description="Folder below which each release's Alembic migrations lie, on the bot's host.")
-    ] = None
-    python: Annotated[Word | None, Field(description="Python that runs them; the bot's own otherwise.")] = None
-    url: Annotated[Variable, Field(description="Variable that their env.py reads the address from.")] = "DATABASE_URL"
-    driver: Annotated[Literal["psycopg", "psycopg2"], Field(description="SQLAlchemy's driver in that address.")] = (
-        "psycopg"
-    )
-    environment: Annotated[
-        tuple[Variable, ...],
-        BeforeValidator(several),
-        Field(description="Variables of the bot that migrations get as well; they get no others."),
-    ] = ()
-    rows: Annotated[int, Field(ge=0, description="Rows that a downgrade may lose before people are asked again.")] = 500
-    integrity: Annotated[Mapping[Text, str], Field(description="What must not be there -> a SELECT that finds it.")] = (
-        field(default_factory=dict)
-    )
-    unreadable: Annotated[
-        Mapping[Text, UnreadableQuery], Field(description="What older releases cannot read -> how it is found.")
-    ] = field(default_factory=dict)
-
-    @property
-    def parts(self) -> tuple[str, int, str]:
-        """Host, port and name of the database."""
-        host, _, name = self.postgres.rpartition("/")
-        where, _, port = host.rpartition(":")
-        return where.removeprefix("[").removesuffix("]"), int(port), name
-
-    @property
-    def variables(self) -> frozenset[str]:
-        """Those that hold its logins."""
-        return frozenset((self.login, *([self.admin] if self.admin else ())))
-
-
-def _folder(path: str) -> str:
-    if "://" in path:
-        raise ValueError("must be a folder, like /var/backups/shop")
-    if not path.startswith("/") or any(part in (".", "..") for part in path.split("/")):
-        raise ValueError("must be a whole path, like /var/backups/shop: the bot may be started anywhere")
-    return path.rstrip("/") or "/"
-
-
-def _named_like(pattern: str) -> str:
-    NamePattern(pattern)
-    return pattern
-
-
-@dataclass(frozen=True, slots=True)
-class BackupsTarget:
-    """Backups of a database, as a job of yours leaves them: archives of pg_dump. The bot reads them, and never makes,
-    moves or deletes one."""
-
-    __pydantic_config__ = _KNOWN_KEYS
-
-    backups: Annotated[str, AfterValidator(_folder), Field(description="Folder in which they lie.")]
-    names: Annotated[
-        Text,
-        AfterValidator(_named_like),
-        Field(
-            description="What their names look like: * and ? stand for anything, %Y, %m, %d, %H, %M, %S, %s and %z for "
-            "the moment at which the dump began (UTC without %z). What was written after it is not in the backup; "
-            "without it the moment counts at which the file was written last."
-        ),
-    ] = "*"
-    of: Annotated[
-        Slug | None,
-        Field(description="The database (a target of the service) that they are of; left out: its only one."),
-    ] = None
-    max_age: Annotated[Duration, Field(gt=0, description="How old the newest may be.")] = 24 * 3600.0
-    least: Annotated[
-        float, Field(ge=0, le=1, description="Share of the size of the one before that the newest must have, 0 to 1.")
-    ] = 0.5
-    programs: Annotated[
-        str | None,
-        Field(
-            pattern="^/",
-            description="Folder of the pg_restore that reads and restores them; left out: the newest on the PATH or "
-            "where the system keeps its versions.",
-        ),
-    ] = None
-
-
 KINDS = {
     "http": "HttpTarget",
     "kubernetes": "KubernetesTarget",
@@ -352,7 +108,7 @@ KINDS = {
 """Kinds of targets: the key that says the kind, and its class. A new kind is one more class, named here and below."""
 BESIDE = ("journeys", "partners")
 """What a service may have besides targets, and plans may ask for in the same way."""
-_ONE_KIND = f"must say what it is: {_either(KINDS)}"
+_ONE_KIND = f"must say what it is: {either(KINDS)}"
 
 
 def _kind(target: object) -> str | None:

@@ -73,7 +73,7 @@ from bot.store.remembered import Remembered
 from bot.store.shared import Shared
 from bot.store.tokens import Tokens
 from bot.store.vouching import KEYLESS, unfit
-from bot.targets import Reach
+from bot.targets.reach import Reach
 from bot.telling.eta import Estimates, Eta
 from bot.tls import trust
 

@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.catalogue import (
-    BackupsTarget,
-    Catalogue,
-    Channels,
-    Crew,
-    HttpTarget,
-    KubernetesTarget,
-    Role,
-    Service,
-    load_catalogue,
-)
+from bot.catalogue import Catalogue, Channels, Crew, Role, Service, load_catalogue
+from bot.catalogued.backups import BackupsTarget
+from bot.catalogued.http import HttpTarget
+from bot.catalogued.kubernetes import KubernetesTarget
 from bot.catalogued.prometheus import PrometheusTarget, Series
 from bot.located import Faults
 

@@ -52,7 +52,7 @@ def test_the_product_counts_on_handlers_by_their_duties_and_knows_none_by_its_na
     allowed = {
         "bot/opening/following.py": {"postmortem.schedule"},  # the plan that follows a run has its step alone
         "bot/run/events.py": set(_DUTIES),  # records of before plans said so
-        "bot/targets.py": {"release.switch", "service.quiesce", "frontend.publish", "edge.invalidate"},
+        "bot/targets/adapters.py": {"release.switch", "service.quiesce", "frontend.publish", "edge.invalidate"},
         # whose place is an address of their parameters
     }
     known = {f'"{name}"' for name in REGISTRY.names}

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from bot.catalogued.shapes import Variable
+from bot.catalogued.shapes import Variable, several
 from bot.located import Path, Report
 from bot.located.strict import Duration, Word
 
@@ -56,12 +56,6 @@ def _header(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or name.lower() in _OURS:
         raise ValueError("must be a header of yours, like Fastly-Key")
     return name
-
-
-def _several(value: object) -> object:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
 
 
 Folder = Annotated[Word, AfterValidator(_bucket)]
@@ -116,7 +110,7 @@ class EdgeTarget:
     origin: Annotated[str, Field(description="Id of the distribution's origin, where it has several.")] = ""
     purge: Annotated[
         tuple[Address, ...],
-        BeforeValidator(_several),
+        BeforeValidator(several),
         Field(description="Addresses that a path is put behind to have it forgotten (Varnish, nginx, Fastly)."),
     ] = ()
     method: Annotated[str, Field(pattern="^[A-Z]+$", description="The HTTP method that purges.")] = "PURGE"
@@ -126,7 +120,7 @@ class EdgeTarget:
     ] = field(default_factory=dict)
     probes: Annotated[
         tuple[Annotated[Word, AfterValidator(_probe)], ...],
-        BeforeValidator(_several),
+        BeforeValidator(several),
         Field(description="What is asked in place of the public name; left out: the addresses that it resolves to."),
     ] = ()
     backend: Annotated[str, Field(description="HTTP target of the service that the frontend works with.")] = ""

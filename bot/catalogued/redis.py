@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from bot.catalogued.shapes import Pointer, Variable
+from bot.catalogued.shapes import Pointer, Variable, several
 from bot.located.strict import Duration, Slug, Word
 from bot.ports.caches import RELEASE, REMOVED, Cache, Queue, unfit
 
@@ -47,14 +47,8 @@ def _prefix(prefix: str) -> str:
     return prefix
 
 
-def _several(value: object) -> object:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
 Prefix = Annotated[str, Field(max_length=200), AfterValidator(_prefix)]
-Kinds = Annotated[tuple[Word, ...], BeforeValidator(_several)]
+Kinds = Annotated[tuple[Word, ...], BeforeValidator(several)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +108,7 @@ class RedisTarget:
     timeout: Annotated[Duration, Field(gt=0, description="How long one answer may take.")] = 5.0
     flush: Annotated[
         tuple[Prefix, ...],
-        BeforeValidator(_several),
+        BeforeValidator(several),
         Field(description="Prefixes of the keys that a rollback removes; {release} and {removed} stand for versions."),
     ] = ()
     queues: Annotated[Mapping[Slug, QueueTarget], Field(description="Job queues that lie in it.")] = field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -63,6 +64,12 @@ def _header(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or name.lower() in _RESERVED:
         raise ValueError("must be a header of yours, like X-Api-Key")
     return name
+
+
+def either(words: Collection[str]) -> str:
+    """ "cronjob, deployment or rollout"."""
+    *first, last = sorted(words) or [""]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def several(value: object) -> object:

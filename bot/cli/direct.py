@@ -47,7 +47,7 @@ from bot.store.blobs import FileBlobs
 from bot.store.lease import take
 from bot.store.log import Store
 from bot.store.tokens import PREFIX, Bearer
-from bot.targets import Reach
+from bot.targets.reach import Reach
 from bot.telling.eta import Estimates
 from bot.web import app
 

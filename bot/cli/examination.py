@@ -18,7 +18,8 @@ from pydantic import SecretStr
 import actions
 import checks
 from bot import wiring
-from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
+from bot.catalogue import Catalogue, Release, Service
+from bot.catalogued.kubernetes import KubernetesTarget
 from bot.handlers.registry import Registry
 from bot.located import Faults
 from bot.node.faults import cramped
@@ -43,7 +44,7 @@ from bot.store.lease import alive_nodes
 from bot.store.log import SchemaMismatch, Store, StoreUnavailable
 from bot.store.shared import unshared
 from bot.store.vouching import KEYLESS, unfit, unsigned
-from bot.targets import adapters_of
+from bot.targets.factory import adapters_of
 from bot.telling.owing import owed
 from bot.tls import trust
 from bot.web.doctors import key

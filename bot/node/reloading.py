@@ -5,7 +5,7 @@ Invariants:
   use and kept nowhere else, so everything sees another catalogue at the same moment;
 - a catalogue with a mistake is refused whole; the one in force stays, and the mistakes are told until they are mended;
 - a run goes on with the plan, limits and channels of the catalogue that it was opened with, and at its places
-  (`bot/targets.py`); who may decide is always judged by the one in force.
+  (`bot/targets/reach.py`); who may decide is always judged by the one in force.
 """
 
 from __future__ import annotations

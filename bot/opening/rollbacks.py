@@ -13,7 +13,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from bot.catalogue import Catalogue, KubernetesTarget, Release, Service
+from bot.catalogue import Catalogue, Release, Service
+from bot.catalogued.kubernetes import KubernetesTarget
 from bot.contract import Change
 from bot.engine.preview import Forecast, preview
 from bot.engine.reconciler import Engine

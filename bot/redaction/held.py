@@ -14,8 +14,10 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from pydantic import SecretStr
 
-from bot.catalogue import Catalogue, HttpTarget, PostgresTarget
+from bot.catalogue import Catalogue
 from bot.catalogued.frontend import EdgeTarget, SiteTarget
+from bot.catalogued.http import HttpTarget
+from bot.catalogued.postgres import PostgresTarget
 from bot.catalogued.prometheus import PrometheusTarget
 from bot.catalogued.redis import RedisTarget
 from bot.redaction.redactor import WORD

@@ -24,7 +24,7 @@ from bot.redaction.redactor import Redactor
 from bot.settings import Settings, SettingsError
 from bot.slack.hear.socket import Socket
 from bot.slack.publish.calls import Calls, Down, quiet_client
-from bot.targets import adapters_of
+from bot.targets.factory import adapters_of
 from bot.tls import trust
 from tests.adapters.test_http import Commands, Reach, Serve, commands, reach, serve
 

@@ -12,7 +12,7 @@ import pytest
 
 from bot.adapters.postgres import Databases
 from bot.adapters.redis import Behind, Pacing
-from bot.targets import _behind
+from bot.targets.factory import _behind
 from tests.fixtures.service_database import Place
 from tests.fixtures.valkey import Served, fill, one_server
 

@@ -13,7 +13,7 @@ from bot.ports.builds import REMOVER, Headers
 from bot.ports.sites import Held, held
 from bot.redaction import held as secrets
 from bot.settings import Settings
-from bot.targets import adapters_of
+from bot.targets.factory import adapters_of
 from tests.fixtures.frontend_bucket import GOOD, Bucket, manifest_of
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url

@@ -10,7 +10,8 @@ import pytest
 
 from bot.adapters.absent import NoDatabases
 from bot.adapters.postgres import Databases
-from bot.catalogue import PostgresTarget, UnreadableQuery, load_catalogue
+from bot.catalogue import load_catalogue
+from bot.catalogued.postgres import PostgresTarget, UnreadableQuery
 from bot.contract import Scope
 from bot.handlers.narrow import narrow
 from bot.located import Faults
@@ -19,7 +20,7 @@ from bot.ports.databases import Database
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
 from bot.settings import Settings
-from bot.targets import adapters_of
+from bot.targets.factory import adapters_of
 from bot.testing import ports
 
 ROLES = "roles: {commander: {people: [ana]}, approver: {people: [ben]}}\npeople: {ana: Ana, ben: Ben}\n"

@@ -13,7 +13,7 @@ from bot.located import Faults
 from bot.ports.caches import Queue
 from bot.redaction import held
 from bot.settings import Settings
-from bot.targets import adapters_of
+from bot.targets.factory import adapters_of
 from bot.testing import ports
 
 HEAD = "roles: {commander: {people: [ann]}, approver: {people: [bo]}}\npeople: {ann: Ann, bo: Bo}\n"

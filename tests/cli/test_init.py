@@ -12,7 +12,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from bot.catalogue import KubernetesTarget, load_catalogue
+from bot.catalogue import load_catalogue
+from bot.catalogued.kubernetes import KubernetesTarget
 from bot.cli import root
 from bot.cli.output import Code
 

@@ -14,7 +14,8 @@ import actions
 import checks
 from bot.adapters.kubernetes import Clusters
 from bot.adapters.postgres import Databases
-from bot.catalogue import PostgresTarget, Release, Service
+from bot.catalogue import Release, Service
+from bot.catalogued.postgres import PostgresTarget
 from bot.contract import Json
 from bot.handlers.registry import Registry
 from bot.plan.compile import compile_plan

@@ -8,7 +8,7 @@ from bot.catalogue import load_catalogue
 from bot.ports.kubernetes import Cluster
 from bot.redaction.redactor import Redactor
 from bot.settings import Settings
-from bot.targets import adapters_of
+from bot.targets.factory import adapters_of
 
 CATALOGUE = """\
 services:

@@ -22,7 +22,7 @@ from bot.redaction.redactor import Redactor
 from bot.run.state import Run, new_run
 from bot.settings import Settings
 from bot.store.log import Store
-from bot.targets import Reach
+from bot.targets.reach import Reach
 from tests.fixtures.databases import copy_to
 from tests.run.played import T0, Play, act, plan
 

@@ -1,0 +1,238 @@
+"""From the catalogue to the adapters: which target is reached by what, and with which of the environment's values.
+
+Invariants: what the environment lacks is named by its variable, never by its value; the redactor learns every value.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from bot.adapters.absent import NoDatabases
+from bot.adapters.aws.account import Access
+from bot.adapters.aws.buckets import Folder
+from bot.adapters.aws.sites import S3Sites
+from bot.adapters.aws.sites import SiteTarget as StoredSite
+from bot.adapters.backups import FolderShelf, ServiceBackups, Shelved
+from bot.adapters.edges import EdgesClient
+from bot.adapters.edges import EdgeTarget as Front
+from bot.adapters.http import HttpClient
+from bot.adapters.http import HttpTarget as Endpoint
+from bot.adapters.journeys import Walks
+from bot.adapters.kubernetes import Clusters, ClusterTarget
+from bot.adapters.prometheus import Prometheus
+from bot.adapters.prometheus import PrometheusTarget as Watcher
+from bot.adapters.redis import Behind, Pacing, RedisCaches, Server
+from bot.adapters.redis import RedisTarget as CacheTarget
+from bot.adapters.session import Session
+from bot.catalogue import Catalogue, Service
+from bot.catalogued.backups import BackupsTarget
+from bot.catalogued.frontend import EdgeTarget, SiteTarget
+from bot.catalogued.http import HttpTarget
+from bot.catalogued.kubernetes import KubernetesTarget
+from bot.catalogued.postgres import PostgresTarget
+from bot.catalogued.prometheus import PrometheusTarget
+from bot.catalogued.redis import RedisTarget
+from bot.ports import Page, Unreachable
+from bot.ports.backups import Rules
+from bot.ports.databases import Database, NotAllowed
+from bot.ports.kubernetes import Cluster
+from bot.ports.metrics import Monitor, Watched
+from bot.ports.partners import Listed
+from bot.redaction import held
+from bot.redaction.redactor import Redactor
+from bot.settings import Settings
+from bot.targets.adapters import Adapters
+from bot.tls import trust
+
+if TYPE_CHECKING:
+    from bot.adapters.postgres import Databases
+
+
+def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
+    """Service -> what reaches its targets; nothing is opened before the first call, all are to be closed. redactor:
+    learns what the targets' variables hold, and knows which bodies are recorded by their digest."""
+    knows = redactor or Redactor()
+    knows.learn(held.by_catalogue(catalogue))
+    trusted = trust(settings.ca_file)
+    return {
+        name: _adapters(settings, service, knows, trusted, catalogue) for name, service in catalogue.services.items()
+    }
+
+
+def _adapters(
+    settings: Settings, service: Service, redactor: Redactor, trusted: ssl.SSLContext, catalogue: Catalogue
+) -> Adapters:
+    http, clusters, databases, shelves, watchers, caches = {}, [], {}, {}, [], {}
+    sites: dict[str, StoredSite] = {}
+    edges: dict[str, Front] = {}
+    for name, target in service.targets.items():
+        match target:
+            case HttpTarget():
+                http[name] = _endpoint(target)
+            case KubernetesTarget():
+                cluster = Cluster(
+                    name, target.namespace, target.wave, target.workers, target.settings, target.applications,
+                    target.selector, target.break_glass, target.flux, target.noise,
+                )  # fmt: skip
+                clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
+            case PrometheusTarget():
+                watchers.append(_watcher(name, target))
+            case SiteTarget():
+                sites[name] = _site(target)
+            case EdgeTarget():
+                edges[name] = _edge(target)
+            case PostgresTarget():
+                databases[name] = target
+            case RedisTarget():
+                caches[name] = target
+            case BackupsTarget():
+                shelves[name] = _shelved(target)
+    bases = _databases(settings, databases, service, catalogue)
+    client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
+    return Adapters(
+        client,
+        Clusters(clusters, settings.kubeconfig),
+        bases,
+        RedisCaches([_cache(n, t, trusted, bases) for n, t in caches.items()]),
+        ServiceBackups(shelves),
+        Prometheus(watchers, trust=trusted),
+        sites=S3Sites(sites, ca_file=settings.ca_file),
+        edges=EdgesClient(edges, trust=trusted, ca_file=settings.ca_file),
+        journeys=_walks(service, http, redactor, trusted),
+        partners=Listed(service.partners),
+    )
+
+
+def _site(target: SiteTarget) -> StoredSite:
+    """Builds lie in the bucket of the site, where nothing else is said."""
+    at = Folder.of(target.site)
+    builds = Folder.of(target.builds) if target.builds else Folder(at.bucket)
+    access = Access(
+        target.region, target.endpoint, target.role, target.key or "", target.secret or "", target.timeout
+    )  # fmt: skip
+    return StoredSite(at, builds, access, target.acl, target.switch)
+
+
+def _edge(target: EdgeTarget) -> Front:
+    """With the values that the environment has for its headers."""
+    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
+    lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
+    access = Access(target.region, target.endpoint, target.role, timeout=target.timeout)
+    return Front(
+        target.edge, target.timeout, target.cloudfront, target.origin, access, target.purge, target.method, values,
+        target.headers, lacking, target.probes, target.backend, target.reports,
+    )  # fmt: skip
+
+
+def _walks(service: Service, targets: Mapping[str, Endpoint], redactor: Redactor, trusted: ssl.SSLContext) -> Walks:
+    """With the values that the environment has for the journeys' variables."""
+    named = {name: journey.variables for name, journey in service.journeys.items()}
+    values = {n: {k: os.environ.get(variable, "") for k, variable in given.items()} for n, given in named.items()}
+    lacking = {n: sorted(v for v in given.values() if not os.environ.get(v)) for n, given in named.items()}
+    return Walks(
+        service.name, service.journeys, targets, Session(trusted), values, lacking,
+        lambda value: redactor.alters(value) is not None,
+    )  # fmt: skip
+
+
+def _shelved(target: BackupsTarget) -> Shelved:
+    rules = Rules(target.of or "", target.max_age, target.least)
+    return Shelved(FolderShelf(Path(target.backups), target.names), rules, target.programs or "")
+
+
+def _databases(
+    settings: Settings, targets: Mapping[str, PostgresTarget], service: Service, catalogue: Catalogue
+) -> Databases | NoDatabases:
+    """Imported where there are any: the driver and the grammar take a while."""
+    if not targets:
+        return NoDatabases()
+    from bot.adapters.postgres import Databases, DatabaseTarget
+
+    own = _own(settings.database_url)
+    found = []
+    for name, t in targets.items():
+        host, port, database = t.parts
+        others = [s.name for s in catalogue.services.values() if s.name != service.name and _shares(s, t)]
+        at = Database(
+            name, database, t.schema, t.migrations is not None, t.rows, t.integrity,
+            {what: (u.since, u.query) for what, u in t.unreadable.items()}, tuple(others), t.parts == own,
+        )  # fmt: skip
+        target = DatabaseTarget(
+            at, host, port, t.login, t.admin or "", t.tls, str(settings.ca_file or ""), t.timeout, t.statement_timeout,
+            t.lock_timeout, t.migrations or "", t.python or "", t.url, t.driver, t.environment,
+        )  # fmt: skip
+        found.append(target)
+    return Databases(found)
+
+
+def _own(url: str) -> tuple[str, int, str] | None:
+    """Where the bot's own database is; None for one in a file."""
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("postgresql"):
+        return None
+    host = parse_qs(parts.query).get("host", [parts.hostname or "localhost"])[0]
+    return host, parts.port or 5432, parts.path.strip("/")
+
+
+def _shares(service: Service, target: PostgresTarget) -> bool:
+    return any(isinstance(t, PostgresTarget) and t.parts == target.parts for t in service.targets.values())
+
+
+def _cache(name: str, target: RedisTarget, trusted: ssl.SSLContext, bases: Databases | NoDatabases) -> CacheTarget:
+    """With the password that the environment has for it, and what asks the database behind it."""
+    host, port, number = target.parts
+    password = os.environ.get(target.password, "") if target.password else ""
+    lacking = (target.password,) if target.password and not password else ()
+    server = Server(
+        host, port, number, target.username or "", password, target.password or "", lacking, target.cluster,
+        target.timeout, trusted if target.tls else None,
+    )  # fmt: skip
+    behind = _behind(target.database, target.sessions, bases) if target.database else None
+    return CacheTarget(target.cache(name), server, Pacing(target.latency, rate=target.rate, behind=behind))
+
+
+def _behind(database: str, most: int, bases: Databases | NoDatabases) -> Callable[[], Awaitable[Behind]]:
+    """Asks the database behind a cache. most: sessions at work above which it can bear no more misses."""
+
+    async def ask() -> Behind:
+        if isinstance(bases, NoDatabases):
+            return Behind()
+        try:
+            at_work, hidden = await bases.at_work(database)
+        except (Unreachable, NotAllowed) as error:
+            return Behind(f"{database}, which answers what the cache does not, cannot be asked: {error}", hold=True)
+        if at_work > most:
+            return Behind(f"{database} has {at_work} sessions at work, above {most}", hold=True)
+        return Behind(f"whether {hidden} sessions of {database} are at work is not shown to us" if hidden else "")
+
+    return ask
+
+
+def _endpoint(target: HttpTarget) -> Endpoint:
+    page = Page(target.health, target.errors, target.cluster or "") if target.health else None
+    entry = Page(target.entry, cluster=target.cluster or "") if target.entry else None
+    return replace(_reached(target.http, target), page=page, entry=entry)
+
+
+def _watcher(name: str, target: PrometheusTarget) -> Watcher:
+    series = {key: Watched(key, **asdict(each)) for key, each in target.series.items()}
+    monitor = Monitor(
+        name, series, target.cluster or "", target.labels, target.groups, target.jobs, target.always,
+        told=target.alertmanager is not None,
+    )  # fmt: skip
+    return Watcher(monitor, _reached(target.prometheus, target), target.alertmanager or "")
+
+
+def _reached(url: str, target: HttpTarget | PrometheusTarget) -> Endpoint:
+    """With the values that the environment has for its headers."""
+    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
+    lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
+    if target.token:
+        values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
+    return Endpoint(url, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking)
