@@ -253,6 +253,19 @@ def work(path: str) -> None:
     asyncio.run(apply(Home("", target, folder, Kept()), change))
 
 
+async def test_a_restore_that_ended_before_its_first_table_is_gone_on_with(db: Home) -> None:
+    made = "CREATE FUNCTION double(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1'"
+    db.sql(made)
+    age(db.dump(), 26)
+    change = await plan(db)
+    with contextlib.suppress(Died):
+        await apply(db, change, 3)  # made and marked; pg_restore was not started yet
+    [beside] = [n for n in db.names() if "_restore_" in n]
+    db.sql(made, "postgres", beside)
+    await apply(db, change)
+    assert db.sql("SELECT count(*), double(1) FROM orders", "postgres") == [(205, 2)]
+
+
 async def test_a_pg_restore_that_is_killed_is_told_and_can_be_tried_again(db: Home) -> None:
     slow(db)
     change = await plan(db)

@@ -46,9 +46,12 @@ FROM pg_database d CROSS JOIN aclexplode(coalesce(d.datacl, acldefault('d', d.da
 LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE d.datname = %s ORDER BY 1, 2
 """
 _EMPTY = """
-SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                   WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast'))
+SELECT NOT EXISTS (SELECT FROM pg_depend WHERE objid >= 16384)
+   AND NOT EXISTS (SELECT FROM pg_namespace WHERE oid >= 16384 AND nspname NOT LIKE 'pg\\_%')
+   AND NOT EXISTS (SELECT FROM pg_extension WHERE oid >= 16384)
+   AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)
 """
+"""Nothing of any kind, functions and types as well as tables: what initdb makes has lower numbers (FirstNormalObjectId)."""
 _LISTS = frozenset({"search_path", "session_preload_libraries", "local_preload_libraries", "temp_tablespaces",
                     "datestyle", "synchronous_standby_names", "unix_socket_directories"})  # fmt: skip
 """Settings that hold a list: its parts are quoted one by one already."""
@@ -134,12 +137,12 @@ async def filled(
 ) -> None:
     """Lets pg_restore fill it. Unfit with its words where it fails."""
     async with server.changing(name) as c:
-        [empty] = await one(c, _EMPTY)
         [others] = await one(c, _OTHERS_COUNT, name)
-        if others:
+        if others:  # of a bot that was killed, most likely: its pg_restore goes on alone, and fills what looked empty
             statement = _END.format(literal(name))
             await record(typed(server, name, statement))
             await c.execute(statement.encode())
+        [empty] = await one(c, _EMPTY)
     parallel = [f"--jobs={jobs}"] if proof.format in ("custom", "directory") and jobs > 1 else []
     clean = [] if empty else ["--clean", "--if-exists"]
     how = [*parallel, "--exit-on-error", "--verbose", *clean, str(path)]
