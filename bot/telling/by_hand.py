@@ -107,8 +107,9 @@ def _ordered(run: Run) -> list[Step]:
 
 def _left(run: Run, typed: Typed, foreseen: Changes, about: Mapping[str, str]) -> Iterator[str]:
     n, ways = 0, set[str]()
-    for s in _ordered(run):
-        if s.made is None or not _guards(s.made):
+    barring = _barring(run, foreseen)
+    for s in barring:
+        if s.made is None:
             continue
         yield "### First: let yourself pass"
         yield ""
@@ -121,6 +122,12 @@ def _left(run: Run, typed: Typed, foreseen: Changes, about: Mapping[str, str]) -
         if not s.open or s.spec.kind == "gate" or s.spec.phase == "preflight":
             continue
         n += 1
+        if s in barring:
+            yield f"### {n}. {s.spec.title}"
+            yield ""
+            yield "Leave it out: it would refuse you too. Tell whoever deploys to wait until the end."
+            yield ""
+            continue
         asked = run.decision_of(s)
         choice = asked.spec.choice if asked is not None else None
         if choice and run.chosen(choice) is None and choice not in ways:
@@ -131,6 +138,13 @@ def _left(run: Run, typed: Typed, foreseen: Changes, about: Mapping[str, str]) -
         yield f"### {n}. {s.spec.title}{_who(run, s)}"
         yield ""
         yield from _step(run, s, typed, foreseen, about)
+
+
+def _barring(run: Run, foreseen: Changes) -> list[Step]:
+    """The steps whose guards stand only while the plan is at work, and refuse whoever goes on by hand meanwhile."""
+    lifted = {s.spec.undo for s in run.steps.values() if s.spec.undo is not None and s.open}
+    known = ((s, s.made or _towards(run, s, foreseen)) for s in _ordered(run) if s.spec.id in lifted)
+    return [s for s, change in known if change is not None and _guards(change)]
 
 
 def _way(run: Run, s: Step, choice: str) -> bool:

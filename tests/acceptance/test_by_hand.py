@@ -76,4 +76,4 @@ async def _typed(stage: Stage, commands: list[str]) -> None:
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         said = (await asyncio.wait_for(shell.communicate(), 120))[0].decode()
-        assert shell.returncode == 0, f"{block}\n{said}"
+        assert shell.returncode == 0, "\n--\n".join([*commands, said])

@@ -86,6 +86,22 @@ def test_whoever_is_no_bot_first_lets_himself_pass_what_refuses_releases() -> No
         assert first == "set 'eu-1/guard/freeze-shop/rules' None"
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_would_refuse_whoever_goes_on_is_never_put_there_by_hand_and_a_ban_is_kept(begun: bool) -> None:
+    tape = scenes.asked_backend()
+    freeze = tape.run.steps["freeze"]
+    made = Change("frozen", (Edit("eu-1/guard/freeze-shop/rules", None, "all"),))
+    banned = Change("refuse 2.4.1", (Edit("eu-1/guard/ban/rules", None, "digests"),))
+    ban = Step(replace(freeze.spec, id="ban", title="Ban 2.4.1", uses="release.ban"), made=banned, end="done")
+    waiting = replace(freeze, made=made if begun else None, change=made, end=None, halt=None)
+    tape.run = replace(tape.run, steps={**tape.run.steps, "freeze": waiting, "ban": ban})
+    finish, _ = parts(text(tape))
+    assert waiting.open and "set 'eu-1/guard/freeze-shop/rules' all" not in finish
+    assert f"{freeze.spec.title}\n\nLeave it out: it would refuse you too." in finish
+    assert ("First: let yourself pass" in finish) is begun
+    assert "guard/ban" not in finish, "what keeps the bad release out refuses nobody else"
+
+
 def test_what_no_decision_has_shown_is_looked_up_all_the_same_or_said_exactly() -> None:
     tape = scenes.asked_backend()
     params: dict[str, Json] = {"service": "shop", "releases": {REF: "run.banned"}, "other": {REF: "steps.none.x"}}

@@ -51,7 +51,7 @@ SELECT NOT EXISTS (SELECT FROM pg_depend WHERE objid >= 16384)
    AND NOT EXISTS (SELECT FROM pg_extension WHERE oid >= 16384)
    AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)
 """
-"""Nothing of any kind, functions and types as well as tables: what initdb makes has lower numbers (FirstNormalObjectId)."""
+"""Nothing of any kind, not only tables: what initdb makes has numbers below 16384 (FirstNormalObjectId)."""
 _LISTS = frozenset({"search_path", "session_preload_libraries", "local_preload_libraries", "temp_tablespaces",
                     "datestyle", "synchronous_standby_names", "unix_socket_directories"})  # fmt: skip
 """Settings that hold a list: its parts are quoted one by one already."""
