@@ -174,7 +174,7 @@ class FrontendPublish(Action[FrontendPublishParams]):
         for e in (e for e in ordered if e.target == f"{root}{ALL}"):
             await _all(ctx, seen, e)
         singles = [(e.target.removeprefix(root), e) for e in ordered if e.target != f"{root}{ALL}"]
-        now = await ctx.ports.sites.look(site.name, [key for key, _ in singles])
+        now = await _now(ctx, seen, [key for key, _ in singles])
         assets = [(key, e) for key, e in singles if key not in ranks]
         await asyncio.gather(*(_bring(ctx, seen, key, now[key], e) for key, e in assets))
         for key, e in singles:
@@ -319,6 +319,14 @@ async def _bring(ctx: Ctx, s: Seen, key: str, now: Held | None, e: Edit) -> None
     await ctx.ports.sites.replace(s.site.name, key, now, Held.read(str(e.after)), s.known.every)
 
 
+async def _now(ctx: Ctx, s: Seen, keys: Sequence[str]) -> Mapping[str, Held | None]:
+    """What the site holds there: what was seen of it a moment ago, and for files of no build another look."""
+    files = s.known.builds.target.files
+    asked = await ctx.ports.sites.look(s.site.name, [key for key in keys if key not in files])
+    seen = {key: s.differing[key] if key in s.differing else held(files[key]) for key in keys if key in files}
+    return {**asked, **seen}
+
+
 async def _all(ctx: Ctx, s: Seen, e: Edit) -> None:
     """All replaced assets: to the build, or back to what was there."""
     files = s.known.builds.target.files
@@ -327,7 +335,7 @@ async def _all(ctx: Ctx, s: Seen, e: Edit) -> None:
         wanted = {key: Held.read(value) for key, value in said.items()}
     else:
         wanted = {key: held(files[key]) for key in s.replaced}
-    now = await ctx.ports.sites.look(s.site.name, wanted)
+    now = await _now(ctx, s, list(wanted))
     left = [key for key, then in wanted.items() if now[key] != then]
     for first in range(0, len(left), MOST):
         part = left[first : first + MOST]

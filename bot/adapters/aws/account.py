@@ -3,8 +3,8 @@
 Invariants:
 - no call runs on the event loop, and none in the loop's own pool, which others need: a store that hangs holds up nobody
   else; a client is made once for each service, since making one takes long;
-- a request is sent at most three times within a second or so (botocore's "standard" mode); what lasts longer is the
-  engine's to wait out;
+- a request is sent at most three times within a second or so (botocore's "standard" mode), four where it went through
+  `signed` first; what lasts longer is the engine's to wait out;
 - credentials are boto3's own chain, the names of variables, or a role taken with them; they are never shown;
 - only a certificate file that is handed over is trusted beside the usual roots: SSL_CERT_FILE does not reach boto3.
 """
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bot.adapters.aws.signed import Signed
 from bot.ports import Unreachable
 from bot.ports.sites import Missing, Refused
 
@@ -93,6 +94,12 @@ class Account:
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._own: Any = None
+        self.signed = Signed(self, ca_file, CONNECT)
+        self.conditional: bool | None = None
+        """Whether the store holds a write to the version that it names; None: not known yet."""
+        self.trying = asyncio.Lock()
+        """Held while that is found out."""
 
     async def call(self, service: str, what: str, operation: str, **given: Any) -> Any:
         """The answer to one request. what: it in words, for errors. Unreachable, Refused, Absent, Conflict."""
@@ -132,7 +139,21 @@ class Account:
             verify=str(self._ca_file) if self._ca_file is not None else None,
         )  # fmt: skip
 
+    def credentials(self) -> Any:
+        """boto3's, as they are now. To be used in a thread of ours: they may have to be fetched. Refused."""
+        self.client("s3")
+        with self._lock:
+            found = self._own.get_credentials()
+        if found is None:
+            raise Refused("the bot has no AWS credentials")
+        return found.get_frozen_credentials()
+
     def _session(self) -> Any:
+        if self._own is None:
+            self._own = self._opened()
+        return self._own
+
+    def _opened(self) -> Any:
         import boto3
         from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
         from botocore.session import Session
@@ -171,6 +192,7 @@ class Account:
 
     async def close(self) -> None:
         """End every connection. Harmless again."""
+        await self.signed.close()
         pool, self._pool = self._pool, None
         clients, self._clients = self._clients, {}
         if pool is not None:

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
-from bot.adapters.aws.account import Absent, Account
+from bot.adapters.aws.account import Absent, Account, Conflict
+from bot.adapters.aws.signed import Answer
 from bot.ports.builds import Headers
 from bot.ports.sites import Missing
 
@@ -103,10 +105,11 @@ class Objects:
 
     async def head(self, folder: Folder, name: str) -> Headed | None:
         """What it is; None where it is not there."""
+        what, key = f"read {folder}/{name}", folder.key(name)
+        if (answer := await self._account.signed.send(what, "HEAD", folder.bucket, key, {})) is not None:
+            return _headed(answer)
         try:
-            said = await self._account.call(
-                "s3", f"read {folder}/{name}", "head_object", Bucket=folder.bucket, Key=folder.key(name)
-            )
+            said = await self._account.call("s3", what, "head_object", Bucket=folder.bucket, Key=key)
         except Absent as error:
             _unless_bucket(error)
             return None
@@ -131,10 +134,10 @@ class Objects:
 
     async def read(self, folder: Folder, name: str, limit: int) -> tuple[bytes, str] | None:
         """Its bytes and ETag; None where it is not there. ValueError above the limit."""
-        what = f"read {folder}/{name}"
+        what, key = f"read {folder}/{name}", folder.key(name)
 
         def read() -> tuple[bytes, str]:
-            said = self._account.client("s3").get_object(Bucket=folder.bucket, Key=folder.key(name))
+            said = self._account.client("s3").get_object(Bucket=folder.bucket, Key=key)
             if said["ContentLength"] > limit:
                 said["Body"].close()
                 raise ValueError(f"{what}: {said['ContentLength']} bytes, more than {limit}")
@@ -146,8 +149,24 @@ class Objects:
             _unless_bucket(error)
             return None
 
+    async def small(self, folder: Folder, name: str, limit: int) -> tuple[bytes, str] | None:
+        """As `read`, of an object that is known to be small: one of thousands."""
+        what = f"read {folder}/{name}"
+        answer = await self._account.signed.send(what, "GET", folder.bucket, folder.key(name), {})
+        if answer is None or answer.status != 200:
+            return await self.read(folder, name, limit)
+        return answer.body, answer.headers.get("ETag", "").strip('"')
+
     async def put(self, folder: Folder, name: str, data: bytes, headers: Mapping[str, str], over: str | None) -> None:
         """Write it over the version that was read (its ETag; None: only where there is nothing). Conflict."""
+        what, how = f"write {folder}/{name}", {"If-None-Match": "*"} if over is None else {"If-Match": f'"{over}"'}
+        answer = await self._account.signed.send(
+            what, "PUT", folder.bucket, folder.key(name), _wire(headers) | how, data
+        )
+        if answer is not None:
+            if answer.status == 412:
+                raise Conflict(f"{what}: it is another one by now")
+            return
         guard = {"IfNoneMatch": "*"} if over is None else {"IfMatch": f'"{over}"'}
         await self._put(folder, name, Body=data, **headers, **guard)
 
@@ -167,12 +186,20 @@ class Objects:
     ) -> None:
         """Copy within the store, with these headers in place of the source's. Missing, Conflict where the source is
         not this version any more."""
+        what, key = f"copy {source}/{name} to {to}/{as_}", to.key(as_)
+        how = {"x-amz-copy-source": quote(f"/{source.bucket}/{source.key(name)}", safe="/~"),
+               "x-amz-metadata-directive": "REPLACE"}  # fmt: skip
+        how |= {"x-amz-copy-source-if-match": f'"{etag}"'} if etag else {}
+        answer = await self._account.signed.send(what, "PUT", to.bucket, key, _wire(headers) | how)
+        if answer is not None:
+            if answer.status == 412:
+                raise Conflict(f"{what}: it is another one by now")
+            return
         said = {"CopySource": {"Bucket": source.bucket, "Key": source.key(name)}, "MetadataDirective": "REPLACE"}
         guard = {"CopySourceIfMatch": f'"{etag}"'} if etag else {}
         try:
             await self._account.call(
-                "s3", f"copy {source}/{name} to {to}/{as_}", "copy_object",
-                Bucket=to.bucket, Key=to.key(as_), **said, **guard, **headers,
+                "s3", what, "copy_object", Bucket=to.bucket, Key=key, **said, **guard, **headers,
             )  # fmt: skip
         except Absent as error:
             raise Missing(str(error)) from error
@@ -193,6 +220,24 @@ def sent(headers: Headers, acl: str = "") -> dict[str, str]:
         "ACL": acl,
     }
     return {name: value for name, value in given.items() if value}
+
+
+_WIRE = {
+    "ContentType": "Content-Type", "CacheControl": "Cache-Control", "ContentEncoding": "Content-Encoding",
+    "ACL": "x-amz-acl",
+}  # fmt: skip
+
+
+def _wire(given: Mapping[str, str]) -> dict[str, str]:
+    """Of what boto3 takes, the headers that it sends."""
+    return {_WIRE[name]: value for name, value in given.items()}
+
+
+def _headed(answer: Answer) -> Headed | None:
+    if answer.status == 404:
+        return None
+    said = {name: answer.headers.get(header, "") for name, header in _WIRE.items()}
+    return Headed(int(answer.headers["Content-Length"]), answer.headers.get("ETag", "").strip('"'), _headers(said))
 
 
 def _headers(said: Mapping[str, Any]) -> Headers:

@@ -34,6 +34,8 @@ BATCH = 200
 """New files that one record stands for."""
 NAMED = 20
 """Of these, how many it names."""
+NOBODYS = "0" * 32
+"""No object's ETag."""
 
 R = TypeVar("R")
 Item = TypeVar("Item")
@@ -74,6 +76,8 @@ class _Store:
     manifests: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     by_md5: dict[tuple[str, int], str] = field(default_factory=dict)
     seen: dict[tuple[str, str, str], _Known] = field(default_factory=dict)
+    looked: dict[tuple[str, str, str], tuple[Held, str]] = field(default_factory=dict)
+    """What was seen last, with its ETag."""
 
 
 class S3Sites:
@@ -114,6 +118,10 @@ class S3Sites:
         self._store.accounts.clear()
         for account in accounts:
             await account.close()
+
+    def account(self, site: str) -> Account:
+        """How a site's store is asked. LookupError."""
+        return self._account(self._there(site)[0])
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -185,7 +193,8 @@ class S3Sites:
         known = self._store.seen.get(at)
         version = (listed.etag, listed.modified, listed.size) if listed is not None else None
         if known is not None and version is not None and known.version == version:
-            return known.held, known.version[0]
+            self._store.looked[at] = known.held, known.version[0]
+            return self._store.looked[at]
         head = await objects.head(folder, key)
         if head is None:
             return None
@@ -199,7 +208,8 @@ class S3Sites:
         held = Held(head.size, sha, head.headers)
         if listed is not None and version is not None and listed.settled and listed.etag == head.etag:
             self._store.seen[at] = _Known(version, held)
-        return held, head.etag
+        self._store.looked[at] = held, head.etag
+        return self._store.looked[at]
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -231,16 +241,16 @@ class S3Sites:
     async def replace(self, site: str, key: str, now: Held | None, then: Held, builds: Collection[Build]) -> None:
         """See the port."""
         t, objects = self._there(site)
-        source, name = await self._source(t, site, key, then, builds)
         await self._keep(t, site, key, now, builds)
+        if then.size <= SMALL:
+            source, name, data = await self._content(t, site, key, then, builds)
+            command = ["s3api", "copy-object", "--copy-source", f"{source.bucket}/{source.key(name)}"]
+            command += ["--metadata-directive", "REPLACE"]
+            await self._write(t, key, now, data, then.headers, command)
+            return
+        source, name = await self._source(t, site, key, then, builds)
         command = ["s3api", "copy-object", "--copy-source", f"{source.bucket}/{source.key(name)}"]
         command += ["--metadata-directive", "REPLACE"]
-        if then.size <= SMALL:
-            found = await objects.read(source, name, SMALL)
-            if found is None or hashlib.sha256(found[0]).hexdigest() != then.sha256:
-                raise Missing(f"{source}/{name} does not hold what it should ({then.sha256[:12]}…)")
-            await self._write(t, key, now, found[0], then.headers, command)
-            return
         head = await objects.head(source, name)
         known = head is not None and self._store.by_md5.get((head.etag, head.size)) == then.sha256
         if head is None or not (known or ((await objects.digest(source, name)) or (head, ""))[1] == then.sha256):
@@ -270,18 +280,38 @@ class S3Sites:
         self, t: SiteTarget, key: str, now: Held | None, data: bytes, headers: Headers, command: Sequence[str]
     ) -> None:
         """Over what was looked at, and nothing else. Unreachable where somebody else was quicker: look again."""
-        objects = Objects(self._account(t))
-        seen = await self._seen(t, key)
-        if (seen[0] if seen is not None else None) != now:
-            raise Unreachable(f"{t.at}/{key} was changed by somebody else just now")
+        account = self._account(t)
+        objects, seen = Objects(account), self._store.looked.get((t.access.place, str(t.at), key))
+        if not account.conditional or seen is None or seen[0] != now:  # else the store holds it to what was looked at
+            seen = await self._seen(t, key)
+            if (seen[0] if seen is not None else None) != now:
+                raise Unreachable(f"{t.at}/{key} was changed by somebody else just now")
         await self._record(_typed(t, command, t.at, key, headers))
         given = sent(headers, t.acl)
         try:
+            if seen is not None and account.conditional is None and await self._tried(t, key, data, given):
+                return
             await objects.put(t.at, key, data, given, seen[1] if seen is not None else None)
         except Conflict as error:
             raise Unreachable(f"{t.at}/{key} was changed by somebody else just now") from error
         except Unsupported:  # a store that knows no conditions
+            account.conditional = False
             await objects.put_any(t.at, key, data, given)
+
+    async def _tried(self, t: SiteTarget, key: str, data: bytes, given: Mapping[str, str]) -> bool:
+        """Find out whether the store holds a write to a version: one that nobody has. True where it does not, and so
+        has written."""
+        account = self._account(t)
+        async with account.trying:
+            if account.conditional is not None:
+                return False
+            try:
+                await Objects(account).put(t.at, key, data, given, NOBODYS)
+            except Conflict:
+                account.conditional = True
+                return False
+            account.conditional = False
+            return True
 
     async def _keep(self, t: SiteTarget, site: str, key: str, now: Held | None, builds: Collection[Build]) -> None:
         """So that it can be brought back; nothing where a known build has it."""
@@ -298,6 +328,28 @@ class S3Sites:
         private = {name: value for name, value in sent(now.headers).items() if name == "ContentType"}
         await objects.copy(t.at, key, head.etag, kept, now.sha256, private)
 
+    async def _content(
+        self, t: SiteTarget, site: str, key: str, then: Held, builds: Collection[Build]
+    ) -> tuple[Folder, str, bytes]:
+        """A small file's bytes, and where they lie: in a build that says so, or as it was kept. Missing."""
+        said = [b for b in builds if await self._says(site, b, key, then)]
+        places = [*((t.builds.below(b.prefix), key) for b in said), (t.builds.below(KEPT), then.sha256)]
+        for folder, name in places:
+            found = await Objects(self._account(t)).small(folder, name, SMALL)
+            if found is not None and hashlib.sha256(found[0]).hexdigest() == then.sha256:
+                return folder, name, found[0]
+        where = f"{places[0][0]}/{places[0][1]} does not hold what it should" if said else (
+            f"neither a known build nor {t.builds.below(KEPT)} has what {key} held")  # fmt: skip
+        raise Missing(f"{where} ({then.sha256[:12]}…)")
+
+    async def _says(self, site: str, build: Build, key: str, held: Held) -> bool:
+        """Whether a build's manifest has this content under this key."""
+        try:
+            f = (await self.manifest(site, build)).files.get(key)
+        except (Missing, ValueError):
+            return False
+        return f is not None and (f.sha256, f.size) == (held.sha256, held.size)
+
     async def _source(
         self, t: SiteTarget, site: str, key: str, then: Held, builds: Collection[Build]
     ) -> tuple[Folder, str]:
@@ -312,15 +364,10 @@ class S3Sites:
     async def _in(self, t: SiteTarget, site: str, key: str, held: Held, builds: Collection[Build]) -> Build | None:
         """A build that has this content under this key."""
         for build in builds:
-            try:
-                f = (await self.manifest(site, build)).files.get(key)
-            except (Missing, ValueError):
+            if not await self._says(site, build, key, held):
                 continue
-            if f is None or (f.sha256, f.size) != (held.sha256, held.size):
-                continue
-            if (
-                head := await Objects(self._account(t)).head(t.builds.below(build.prefix), key)
-            ) and head.size == f.size:
+            head = await Objects(self._account(t)).head(t.builds.below(build.prefix), key)
+            if head is not None and head.size == held.size:
                 return build
         return None
 
@@ -382,8 +429,15 @@ class S3Sites:
 
 
 async def _each(work: Callable[[Item], Awaitable[R]], items: Sequence[Item]) -> list[R]:
-    """All at once, the first fault ends it; the pool bounds how many are under way."""
-    return list(await asyncio.gather(*map(work, items)))
+    """All at once, the first fault ends the others too; the account bounds how many are under way."""
+    tasks = [asyncio.ensure_future(work(item)) for item in items]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        if not all(task.done() for task in tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _faults(
