@@ -46,6 +46,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import add
 from statistics import NormalDist, fmean
 from types import MappingProxyType
 from typing import Literal
@@ -262,15 +263,31 @@ def _ends(
 ) -> list[float]:
     """When it ends, in seconds from now, once for each draw, in order."""
     ends: dict[str, Sequence[float]] = {}
-    zero = [0.0] * DRAWS
     for spec in left:
+        begins = _latest(ends[a] for a in spec.after if a in ends)
+        needed = _needed(plan, run, spec)
         times = _times(history, service, run, spec)
         work = _draws(spec, times, None if run is None else run.steps[spec.id], now, paces.get(spec.id))
-        order = _ranks(spec.id) if times is not None else range(DRAWS)
-        needed = _needed(plan, run, spec)
-        begins = map(max, zip(zero, zero, *(ends[a] for a in spec.after if a in ends), strict=True))
-        ends[spec.id] = [b + (work[i] if n else 0.0) for b, i, n in zip(begins, order, needed, strict=True)]
-    return sorted(map(max, zip(zero, zero, *ends.values(), strict=True)))
+        if work is _NOTHING or needed is _NEVER:
+            ends[spec.id] = begins
+            continue
+        drawn = work if times is None else _pick(work, _ranks(spec.id))
+        if needed is not _ALWAYS:
+            drawn = [x if n else 0.0 for x, n in zip(drawn, needed, strict=True)]
+        ends[spec.id] = drawn if begins is _NOTHING else [*map(add, begins, drawn)]
+    return sorted(_latest(ends.values()))
+
+
+def _latest(ends: Iterable[Sequence[float]]) -> Sequence[float]:
+    """The last of these ends, draw by draw."""
+    apart = {id(x): x for x in ends if x is not _NOTHING}
+    if len(apart) < 2:
+        return next(iter(apart.values()), _NOTHING)
+    return [*map(max, *apart.values())]
+
+
+def _pick(work: Sequence[float], order: Iterable[int]) -> Sequence[float]:
+    return [*map(work.__getitem__, order)]
 
 
 def _ended(run: Run | None, step: str) -> bool:
@@ -302,7 +319,7 @@ def _draws(
 ) -> Sequence[float]:
     """Seconds that the step still needs, DRAWS quantiles in order."""
     if spec.kind == "gate" or (s is not None and _idle(s)) or pace == NO_TIME:
-        return [0.0] * DRAWS
+        return _NOTHING
     spent = _spent(s, now)
     if spec.kind == "watch":
         return [max(0.0, spec.lasting - spent)] * DRAWS
@@ -324,7 +341,8 @@ def _spent(s: Step | None, now: float) -> float:
     return max(0.0, now - s.began) if acting or s.applying or not s.spec.changes else 0.0
 
 
-def _spread(seconds: Sequence[float], longest: float) -> list[float]:
+@lru_cache(maxsize=1024)
+def _spread(seconds: tuple[float, ...], longest: float) -> Sequence[float]:
     """Quantiles of the next time after these (see the top)."""
     logs = [math.log(max(x, LEAST)) for x in seconds]
     n, mean = len(logs), fmean(logs)
@@ -334,7 +352,8 @@ def _spread(seconds: Sequence[float], longest: float) -> list[float]:
     return [math.exp(min(mean + scale * t, most)) for t in _student(free)]
 
 
-def _between(least: float, most: float) -> list[float]:
+@lru_cache(maxsize=1024)
+def _between(least: float, most: float) -> Sequence[float]:
     """Quantiles where nothing was measured: the first decile is `least`, the last one `most`."""
     return [least + (most - least) * share for share in _BETWEEN]
 
@@ -360,6 +379,10 @@ def _limit(spec: StepSpec) -> float:
 _POINTS = tuple((i + 0.5) / DRAWS for i in range(DRAWS))
 _BETWEEN = tuple(min(max((u - 0.1) / 0.8, 0.0), 1.0) for u in _POINTS)
 _NORMAL = tuple(map(NormalDist().inv_cdf, _POINTS))
+_NOTHING: Sequence[float] = (0.0,) * DRAWS
+_ALWAYS: Sequence[bool] = (True,) * DRAWS
+_NEVER: Sequence[bool] = (False,) * DRAWS
+"""Told apart from equal ones by identity, so that nothing is reckoned with them."""
 
 
 @lru_cache(maxsize=1024)
@@ -402,22 +425,22 @@ def _within(angle: float, df: int) -> float:
 
 def _needed(plan: Plan, run: Run | None, spec: StepSpec) -> Sequence[bool]:
     """Whether each draw needs the step: of the options of a choice one, of opposite conditions one."""
-    needed = _POINTS
+    needed = _ALWAYS
     if spec.when is not None:
         known = _known(run, spec.when.ref)
         if known is not None:
-            needed = _POINTS if (known[0] == spec.when.value) is spec.when.equal else ()
+            needed = _ALWAYS if (known[0] == spec.when.value) is spec.when.equal else _NEVER
         else:
             holds = (i < DRAWS // 2 for i in _ranks(f"{spec.when.ref} {spec.when.value}"))
             return [h is spec.when.equal for h in holds]
     d = plan.decision.get(spec.decision) if spec.decision else None
-    if needed and d is not None and d.choice is not None and d.option is not None:
+    if needed is _ALWAYS and d is not None and d.choice is not None and d.option is not None:
         options = sorted({o.option for o in plan.decisions if o.choice == d.choice and o.option is not None})
         taken = run.chosen(d.choice) if run is not None else None
         if taken is None:
             return [options[i * len(options) // DRAWS] == d.option for i in _ranks(d.choice)]
-        needed = _POINTS if taken == d.option else ()
-    return [bool(needed)] * DRAWS
+        needed = _ALWAYS if taken == d.option else _NEVER
+    return needed
 
 
 def _known(run: Run | None, ref: str) -> tuple[object] | None:
