@@ -237,7 +237,7 @@ async def test_what_others_send_the_bot_on_to_is_checked_as_well(beside: str, tr
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - nothing tells when a socket's state changes
             await asyncio.sleep(0.02)
 

@@ -59,7 +59,7 @@ class Here:
         query = [("fieldManager", "dee")]
         return await self.admin.send("PATCH", path, query=query, body=[*operations], sort=JSON_PATCH)
 
-    async def until(self, holds: Any, seconds: float = 15.0) -> Any:
+    async def until(self, holds: Any, seconds: float = 60.0) -> Any:
         """What `holds()` gives once that is true."""
         async with asyncio.timeout(seconds):
             while not (found := await holds()):  # noqa: ASYNC110 - there is nothing to wait for

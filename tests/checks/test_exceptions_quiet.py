@@ -93,7 +93,7 @@ async def test_what_a_container_wrote_before_it_was_started_again_counts() -> No
             shop.cluster.clock.advance(30)
             return any(p.restarts for p in await shop.adapter.every_pod("eu-1"))
 
-        await eventually(restarted, 20)
+        await eventually(restarted)
         verdict = await look(shop, window=3600.0)
         assert "PaymentDeclined: card … declined ×" in verdict.observed
         assert verdict.status is Status.FAIL

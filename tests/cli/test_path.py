@@ -12,7 +12,7 @@ from bot.cli.output import Code
 from tests.fixtures.whole_bot import PLAN, House, Running
 
 
-def until(house: House, person: str, run: str, true: Callable[[Any], object], within: float = 20.0) -> Any:
+def until(house: House, person: str, run: str, true: Callable[[Any], object], within: float = 60.0) -> Any:
     """The run as shown, once something holds of it."""
     end = time.monotonic() + within
     while not true(shown := house.json(person, "show", run)):

@@ -64,14 +64,14 @@ class Desk:
         run = await self.until(run_id, lambda r: r.asked[name].opened is not None)
         return await self.say(run_id, person, Approve(name, run.card(name), phrase))
 
-    async def until(self, run_id: str, true: Callable[[Run], object], within: float = 15.0) -> Run:
+    async def until(self, run_id: str, true: Callable[[Run], object], within: float = 60.0) -> Run:
         """The run, once something holds of it."""
         async with asyncio.timeout(within):
             while not true(run := await self.store.load(run_id)):  # noqa: ASYNC110 - it waits for another process's word
                 await asyncio.sleep(0.01)
         return run
 
-    async def step(self, run_id: str, step: str, true: Callable[[Step], object], within: float = 15.0) -> Step:
+    async def step(self, run_id: str, step: str, true: Callable[[Step], object], within: float = 60.0) -> Step:
         """A step, once something holds of it."""
         return (await self.until(run_id, lambda r: true(r.steps[step]), within)).steps[step]
 

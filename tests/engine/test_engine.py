@@ -373,7 +373,7 @@ async def test_a_restart_goes_on_where_the_log_ends(database_url: str, world: Wo
     world.hold["a"].set()
     async with desk(database_url, world) as bot:
         await bot.say(run_id, CHO, Approve("g", card))
-        run = await bot.until(run_id, lambda r: r.steps["z"].end == "done", within=30)
+        run = await bot.until(run_id, lambda r: r.steps["z"].end == "done", within=60)
     assert sorted(w[0] for w in world.writes) == ["a", "g", "z"]
     assert all(s.end in ENDED for s in run.steps.values())
 
@@ -407,7 +407,7 @@ async def test_what_was_done_is_not_forgotten_while_the_database_cannot_be_writt
         async with await psycopg.AsyncConnection.connect(pg_database.replace("+psycopg", "", 1)) as other:
             await other.execute("lock table event in exclusive mode")
             world.hold["a"].set()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while "cannot be written down yet" not in caplog.text:  # noqa: ASYNC110 - it waits for a database
                     await asyncio.sleep(0.01)
             await other.rollback()
@@ -422,7 +422,7 @@ async def test_the_loop_forgets_keys_of_commands_that_nobody_sends_again(bot: De
     await bot.engine.command(run_id, Stop("wait"), ANA, "test", "p", key="click")
     assert await bot.store.seen("click")
     bot.engine.clock = lambda: time.time() + 8 * 24 * 3600.0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await bot.store.seen("click"):  # noqa: ASYNC110 - the loop does it
             await asyncio.sleep(0.02)
 
@@ -431,7 +431,7 @@ async def test_a_run_that_cannot_be_looked_after_is_told_once_with_its_trace_and
     bot: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = await bot.open(plan(check("a", "a", every=0.05)), service="a")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await bot.until(broken, lambda r: r.seq > 2)
     looked = bot.engine.reconcile
 

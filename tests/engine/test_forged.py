@@ -70,7 +70,7 @@ async def test_an_approval_that_no_bot_wrote_is_not_acted_upon_and_told(
     approved = ev.Approved("a", run.fingerprints("a"), Actor(CHO.id, CHO.name, ("approver",), "slack"), "approver")
     await forge(bot.store, run, approved, due=due)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         doubted = await told.get()
     assert doubted.doubt == f"row {run.seq + 1} (approved) is not signed"
     assert bot.engine.doubted == {run_id: doubted.doubt}
@@ -97,7 +97,7 @@ async def test_an_approval_that_no_bot_wrote_is_not_acted_upon_and_told(
         c.execute(sa.update(t.head).where(t.head.c.run == run_id).values(seq=run.seq))
 
     await bot.store.db.write(remove)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert (await told.get()).doubt == "" and bot.engine.doubted == {}
     assert not isinstance(await bot.approve(run_id, "a", CHO), Refusal)
     await bot.step(run_id, "a", lambda s: s.end == "done")
@@ -108,7 +108,7 @@ async def test_an_attempt_under_way_changes_nothing_more_once_the_record_is_not_
     bot.world.docs["a"] = "old"
     bot.world.hold["a"] = asyncio.Event()
     run_id = await bot.open(plan(put("a")))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not bot.world.entered["a"]:  # noqa: ASYNC110 - the handler says so
             await asyncio.sleep(0.01)
     run = await bot.store.load(run_id)

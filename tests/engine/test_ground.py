@@ -81,7 +81,7 @@ async def test_a_node_that_may_not_begins_nothing_says_so_once_and_goes_on_when_
     assert bot.engine.elsewhere == {run_id: LINE}
     assert caplog.text.count(f"Run {run_id} takes no part here: {LINE}") == 1
     here.now = Ground(shared=False)  # and it starts it itself, as others do not stand by the places
-    await bot.step(run_id, "one", lambda s: s.end == "done", 30.0)
+    await bot.step(run_id, "one", lambda s: s.end == "done", 60)
     assert bot.world.docs == {"a": "new"} and not bot.engine.elsewhere
     assert caplog.text.count("takes part here again") == 1
 
@@ -98,5 +98,5 @@ async def test_an_attempt_that_a_wrong_node_was_handed_is_given_back_at_once(bot
     assert lost == [ev.Lost("one", n, f"on {bot.engine.node}, {LINE}")]
     here.now = Ground()
     bot.world.hold["a"].set()
-    one = await bot.step(run_id, "one", lambda s: s.end == "done", 30.0)
+    one = await bot.step(run_id, "one", lambda s: s.end == "done", 60)
     assert one.n > n and bot.world.docs == {"a": "new"}

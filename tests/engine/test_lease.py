@@ -58,7 +58,7 @@ def line(other: subprocess.Popen[str]) -> str:
     return other.stdout.readline().strip()
 
 
-def eventually(true: Callable[[], bool], within: float = 10.0) -> bool:
+def eventually(true: Callable[[], bool], within: float = 60.0) -> bool:
     end = time.monotonic() + within
     while not true() and time.monotonic() < end:
         time.sleep(0.02)

@@ -86,13 +86,13 @@ async def opened(bot: Desk, removed: Release = NEW) -> str:
 async def test_down_is_decided_by_two_and_what_went_is_in_the_record(shop: tuple[Desk, Place, Shop]) -> None:
     bot, database, world = shop
     run_id = await opened(bot)
-    run = await bot.until(run_id, lambda r: r.asked["schema-first.down"].opened is not None, within=30)
+    run = await bot.until(run_id, lambda r: r.asked["schema-first.down"].opened is not None, within=60)
     advice = run.steps["schema"].verdict
     assert advice is not None and "Keep: nothing lost, 0 min; not proven" in advice.observed
     phrase = run.phrase("schema-first.down")
     await bot.approve(run_id, "schema-first.down", BEN, phrase)
     await bot.approve(run_id, "schema-first.down", CHO, phrase)
-    run = await bot.until(run_id, lambda r: r.steps["schema-first.down"].end or r.steps["schema-first.down"].halt, 30)
+    run = await bot.until(run_id, lambda r: r.steps["schema-first.down"].end or r.steps["schema-first.down"].halt, 60)
     step = run.steps["schema-first.down"]
     assert (step.end, step.halt, run.steps["schema-first.keep"].end) == ("done", None, "not needed")
     assert database.stamp() == ["0041"]
@@ -108,11 +108,11 @@ async def test_where_down_is_refused_keep_can_still_be_chosen(shop: tuple[Desk, 
     bot, database, _ = shop
     database.release("2.4.1", *SHOP[:2], Rev("0042", "0041", SHOP[2].up))
     run_id = await opened(bot)
-    run = await bot.until(run_id, lambda r: r.steps["schema-first.down"].halt, within=30)
+    run = await bot.until(run_id, lambda r: r.steps["schema-first.down"].halt, within=60)
     halt = run.steps["schema-first.down"].halt
     assert halt is not None and "does nothing, and would only set the stamp" in halt.error
     await bot.approve(run_id, "schema-first.keep", BEN)
-    run = await bot.until(run_id, lambda r: all(not s.open for s in r.steps.values()), within=30)
+    run = await bot.until(run_id, lambda r: all(not s.open for s in r.steps.values()), within=60)
     assert run.steps["schema-first.keep"].end == "done"
     assert database.stamp() == ["0042"]
 
@@ -120,7 +120,7 @@ async def test_where_down_is_refused_keep_can_still_be_chosen(shop: tuple[Desk, 
 async def test_what_is_proven_needs_no_choice(shop: tuple[Desk, Place, Shop]) -> None:
     bot, database, _ = shop
     run_id = await opened(bot, Release("2.4.1", schema="0042", migrations="2.4.1", compatible="0041"))
-    run = await bot.until(run_id, lambda r: all(not s.open for s in r.steps.values()), within=30)
+    run = await bot.until(run_id, lambda r: all(not s.open for s in r.steps.values()), within=60)
     assert {i: s.end for i, s in run.steps.items()} == {
         "schema": "done", "schema-first.keep": "not needed", "schema-first.down": "not needed",
     }  # fmt: skip

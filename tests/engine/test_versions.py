@@ -61,7 +61,7 @@ class Fleet:
             self.nodes[version] = node = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", PROGRAMS[version], settings.text, cwd=HOUSE, stdout=log, stderr=log
             )
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while node.pid not in self.world.ready:
                 assert node.returncode is None, (self.folder / f"{version}.log").read_text()[-2000:]
                 await asyncio.sleep(0.02)
@@ -120,7 +120,7 @@ class Fleet:
 
     async def until(self, run: str, true: Callable[[Run], object]) -> Run:
         """The run as this version reads it, once something holds of it."""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while not true(found := await self.store.load(run)):  # noqa: ASYNC110 - it waits for other processes
                 await asyncio.sleep(0.02)
         return found

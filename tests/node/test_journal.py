@@ -165,7 +165,7 @@ async def _outage(url: str, written: io.StringIO) -> None:
         world.hold["a"].set()
         await asyncio.to_thread(down.__exit__, None, None, None)
         for run_id, name in zip(runs, "abc", strict=True):
-            await bot.step(run_id, name, lambda s: s.end == "done", within=30.0)
+            await bot.step(run_id, name, lambda s: s.end == "done", within=60)
         told = [line for line in lines(written) if line.startswith("20") and not _of_a_run(line)]
     assert [w for w in world.writes if w[0] == "a"] == [("a", "new", f"{runs[0]}/a/1")]
     assert len(told) == 2 and "The database is away: " in told[0] and "The database is back, after " in told[1], told

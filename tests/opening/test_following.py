@@ -70,7 +70,7 @@ class Paused:
 
     async def first(self, purpose: str = "disown") -> str:
         """The id of the run that follows, once there is one."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 if found := await self.following(purpose):
                     return found[0].id

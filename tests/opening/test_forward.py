@@ -159,7 +159,7 @@ async def bot(house: House) -> AsyncIterator[wiring.Bot]:
 
 
 async def until(bot: wiring.Bot, run: str, holds: Callable[[Run], object]) -> Run:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if holds(found := await bot.store.load(run)):
                 return found
@@ -168,7 +168,7 @@ async def until(bot: wiring.Bot, run: str, holds: Callable[[Run], object]) -> Ru
 
 async def known(bot: wiring.Bot, version: str, state: str) -> Registered:
     """The release, once the ledger has heard of the run's end."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             found = await bot.releases.get("shop", version)
             if found is not None and found.state == state:

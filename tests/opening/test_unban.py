@@ -74,7 +74,7 @@ class Banned:
 
 
 async def until(bot: wiring.Bot, run: str, holds: Callable[[Run], bool]) -> Run:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if holds(found := await bot.store.load(run)):
                 return found

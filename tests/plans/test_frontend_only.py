@@ -62,7 +62,7 @@ def house_of(folder: Path, api: str, f: Front) -> House:
 
 
 async def until(bot: wiring.Bot, run: str, holds: Callable[[Run], object]) -> Run:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while True:
             found = await bot.store.load(run)
             if holds(found):

@@ -12,7 +12,7 @@ from bot.ports import Blob
 from bot.run.state import Run
 from tests.fixtures.whole_bot import House, Running, shop_running, stocked
 
-WITHIN = 40.0
+WITHIN = 60.0
 """Seconds that the run may take on a busy machine."""
 PLAN = """\
 name: standard

@@ -92,12 +92,12 @@ async def test_latency_delays_an_answer(shop: Cluster) -> None:
 
 async def test_a_watch_is_closed_at_its_beginning(shop: Cluster) -> None:
     shop.faults.add(Fault("close_watch"))
-    async with connected(shop) as api, asyncio.timeout(5):
+    async with connected(shop) as api, asyncio.timeout(60):
         assert await _watched(api) == 0
 
 
 async def test_a_running_watch_is_closed(shop: Cluster) -> None:
-    async with connected(shop) as api, asyncio.timeout(5):
+    async with connected(shop) as api, asyncio.timeout(60):
         watching = asyncio.create_task(_watched(api))
         await shop.until(lambda: shop.close_watches("configmaps") == 1)
         assert await watching == 0

@@ -65,7 +65,7 @@ async def logs(cluster: Cluster, app: str) -> str:
     return "\n".join([(await fetch(f"{start}/{pod['name']}/log"))[1] for pod in pods])
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Wait for something in the real world, where no clock of ours is. TimeoutError."""
     end = time.monotonic() + seconds
     while not await holds():

@@ -68,7 +68,7 @@ async def ask(
         return answer.status, json.loads(text) if text.startswith(("{", "[")) else text, answer.headers
 
 
-async def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for something in the real world. TimeoutError."""
     end = time.monotonic() + seconds
     while not await asyncio.to_thread(holds):

@@ -35,7 +35,7 @@ async def value(shop: Shop, query: str) -> float | None:
     return float(found[0]["value"][1]) if found else None
 
 
-async def until_above(shop: Shop, query: str, limit: float, seconds: float = 40.0) -> None:
+async def until_above(shop: Shop, query: str, limit: float, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not ((await value(shop, query)) or 0.0) > limit:
         assert time.monotonic() < end, query

@@ -370,7 +370,7 @@ async def test_while_a_run_is_open_no_configuration_is_taken(house: House) -> No
     assert await house.snapshot("2.4.0") is not None
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Wait for something in the real world, where no clock of ours is. TimeoutError."""
     end = time.monotonic() + seconds
     while not await holds():

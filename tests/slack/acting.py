@@ -79,7 +79,7 @@ def copies(desk: Desk, run: str) -> dict[str, list[Post]]:
     return found
 
 
-async def shown(desk: Desk, within: float = 20.0) -> Run:
+async def shown(desk: Desk, within: float = 60.0) -> Run:
     """The newest run, once Slack shows all of it: each post of its screen once, as it is drawn now, and no other."""
     last: list[str] = []
     try:

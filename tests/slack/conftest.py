@@ -172,7 +172,7 @@ class Desk:
             for head in await self.bot.store.heads(limit=5):
                 slack.publisher.hint(head.run)
 
-    async def shown(self, find: Callable[[], T | None], what: str, within: float = 15.0) -> T:
+    async def shown(self, find: Callable[[], T | None], what: str, within: float = 60.0) -> T:
         """What is found in Slack, once it is there, with the publisher's pauses cut short. TimeoutError."""
         driver = self.workspace.driver
         for _ in range(int(within / PAUSE)):
@@ -233,7 +233,7 @@ class Desk:
             raise LookupError("nothing was opened")
         return await self.bot.store.load(heads[0].run)
 
-    async def until(self, true: Callable[[Run], object], within: float = 15.0) -> Run:
+    async def until(self, true: Callable[[Run], object], within: float = 60.0) -> Run:
         """The newest run, once something holds of it. TimeoutError."""
         async with asyncio.timeout(within):
             while True:
@@ -241,7 +241,7 @@ class Desk:
                     return run
                 await asyncio.sleep(0.02)
 
-    async def holds(self, true: Callable[[], object], within: float = 10.0) -> None:
+    async def holds(self, true: Callable[[], object], within: float = 60.0) -> None:
         """Until something holds that neither Slack nor the log tells; it may have to be awaited. TimeoutError."""
         async with asyncio.timeout(within):
             while True:

@@ -248,7 +248,7 @@ async def test_a_person_is_told_of_a_token_that_somebody_else_issued_for_them(de
         rooms = [c for c in desk.workspace.state.channels.values() if c.kind == "im"]
         return [p.plain for c in rooms for p in driver.read(c.id)]
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not told():  # noqa: ASYNC110 - a task of the bot posts it
             await asyncio.sleep(0.05)
     (text,) = told()

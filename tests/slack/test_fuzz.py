@@ -224,7 +224,7 @@ async def quiet(desk: Desk) -> None:
     slack = desk.bot.slack
     assert slack is not None and slack.app is not None
     heard = slack.app
-    await desk.holds(lambda: not heard._tasks, 20)
+    await desk.holds(lambda: not heard._tasks)
 
 
 @pytest.mark.parametrize("mode", ["http"])
@@ -244,7 +244,7 @@ async def test_bytes_that_are_no_payload_get_no_500(desk: Desk) -> None:
 @pytest.mark.parametrize("mode", ["http"])
 async def test_many_large_bodies_at_once_are_all_answered(desk: Desk) -> None:
     text = urlencode({"command": "/rollback", "user_id": IDS["ana"], "text": "shop because " + "x" * 900_000})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         found = await asyncio.gather(*(desk.workspace.signed.post(text, {"Content-Type": FORM}) for _ in range(10)))
     assert {status for status, _, _ in found} <= {200, 400}
     await quiet(desk)
@@ -260,7 +260,7 @@ async def test_wounded_envelopes_of_a_socket_harm_nothing(
     before = await written(desk)
     true = true_payloads(run.id, run.card("backend"))
     cases = [wound(payload) for wound, payload in zip(drawn.wounds[:80], cycle(true), strict=False)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(desk.workspace.deliver("interactive", payload) for payload in cases))
     await quiet(desk)
     assert await written(desk) == before

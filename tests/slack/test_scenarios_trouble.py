@@ -137,7 +137,7 @@ async def test_slack_is_gone_for_ten_minutes_while_the_command_line_ends_the_run
     said = [p.plain.splitlines()[0] for p in posts[1:]]
     assert said.count("shop runs 2.4.0 and is verified.") == 1 and "shop runs 2.4.0 again." not in said
     assert not any("waits for an approver" in p.plain for p in posts), "a reminder of what is over helps nobody"
-    await desk.holds(lambda: _heard(desk), 20)
+    await desk.holds(lambda: _heard(desk))
 
 
 async def _heard(desk: Desk) -> bool:

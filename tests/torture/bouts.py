@@ -188,7 +188,7 @@ class Arena:
         node.frozen = False
         if fatal:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await node.process.wait()
                     return
             self.deaths.append(Death(pid, time.time(), "unexpected: lives on after a freeze longer than its lease"))

@@ -45,7 +45,7 @@ async def served(most: int = 3, reserve: int = 1) -> AsyncIterator[Callable[[], 
 
     try:
         yield call
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for _, writer in wires:
                 writer.close()
                 with contextlib.suppress(ConnectionError):
@@ -60,13 +60,13 @@ async def served(most: int = 3, reserve: int = 1) -> AsyncIterator[Callable[[], 
 async def ask(wire: Wire, path: str) -> bytes:
     """The status line."""
     wire[1].write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return (await wire[0].readuntil(b"\r\n")).strip()
 
 
 async def ended(wire: Wire) -> bool:
     """Whether the other side has closed, once it does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         try:
             while await wire[0].read(65536):
                 pass
@@ -98,7 +98,7 @@ async def test_a_head_in_pieces_is_a_head(monkeypatch: pytest.MonkeyPatch) -> No
             await wire[1].drain()
             await asyncio.sleep(0)
         wire[1].write(b"\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await wire[0].readuntil(b"\r\n")).endswith(b"200 OK\r\n")
         monkeypatch.setattr(doors, "HEAD_TIME", 0.0)
         await wire[0].readuntil(b"alive\n")
@@ -111,7 +111,7 @@ async def test_who_does_not_take_his_answer_is_cut(monkeypatch: pytest.MonkeyPat
         wire = await call()
         wire[1].write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         wire[1].transport.pause_reading()  # type: ignore[attr-defined]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "was cut" not in caplog.text:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         wire[1].transport.abort()

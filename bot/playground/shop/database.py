@@ -13,9 +13,10 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # pods import this module, and pathlib and dataclasses are a quarter of their start
+    from pathlib import Path
 
 LEASE = 10.0
 """Seconds after which a job whose worker says nothing more is given to another."""
@@ -41,8 +42,7 @@ class Job(NamedTuple):
     told: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
+class Books(NamedTuple):
     """payments: ids; queued: jobs that wait or are being done; tries: of the job that was tried most; unsettled:
     payments that the cron has not seen yet; lost: payments that have no job, or whose job ended without a receipt;
     doubled: payments with two receipts or settlements."""
