@@ -69,7 +69,7 @@ fmt: $(READY) ## put the style right, and write the pages that are made from the
 	$(BIN)/ruff format .
 	$(BIN)/python -m docs.generate
 
-demo: $(READY) ## a shop, a bad release and a rollback, on this machine; STORY=schema-down, bad-target, forward ... for another one
+demo: $(READY) ## a shop, a bad release and a rollback, on this machine; STORY=schema-down, bad-target, forward ... for others
 	$(BIN)/python -m bot.playground.demo --story $(STORY) $(ARGS)
 
 torture: $(READY) ## kill and freeze nodes in the middle of runs, then look for damage

@@ -20,6 +20,7 @@ from bot.cli import (
     host,
     looking,
     plans,
+    playing,
     releases,
     reporting,
     steering,
@@ -29,7 +30,7 @@ from bot.cli.root import root
 
 __all__ = [
     "auditing", "beginning", "deciding", "doctoring", "evidence", "freezing", "frontends", "host", "looking", "main",
-    "plans", "releases", "reporting", "root", "steering", "tokens",
+    "plans", "playing", "releases", "reporting", "root", "steering", "tokens",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What is done on the bot's own host: `serve`, `db`, `token`, `demo`. These open the database themselves."""
+"""What is done on the bot's own host: `serve`, `db`, `token`. These open the database themselves."""
 
 from __future__ import annotations
 
@@ -215,21 +215,3 @@ def _url() -> str:
     from bot.settings import read_settings
 
     return read_settings().database_url
-
-
-@root.command("demo")
-@click.option("--story", type=click.Choice(["rollback", "bad-target", "forward"]), default="rollback",
-              show_default=True, help="bad-target: the release that is gone back to is bad too, and another one is "
-              "chosen; forward: the release was not the cause, and is brought forward again.")  # fmt: skip
-def demo(story: str) -> None:
-    """A shop, a bad release and a rollback, on this machine; nothing else is touched."""
-    try:
-        from bot.playground.demo.play import play
-        from bot.playground.demo.stage import DemoFailed
-    except ImportError as e:
-        text = f"The playground is not installed ({e}): pip install 'rollback-bot[playground]'"
-        raise End(Code.USAGE, text) from None
-    try:
-        run_async(play(story))
-    except DemoFailed as e:
-        raise End(Code.FAULT, f"The demo failed: {e}") from None

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from bot.playground.demo.story import STORIES
+from bot.playground.demo.titles import TITLES
 
 LONGEST = 240.0
 """Seconds; alone a story takes about one minute."""
 TOGETHER = 2
+MOST_LINES = 120
+"""What a tired person reads."""
 Told = subprocess.CompletedProcess[str]
 
 
@@ -38,12 +41,17 @@ def test_the_story_ends_right(story: str, played: Mapping[str, Future[Told]]) ->
     told = ended.stdout
     assert ended.returncode == 0, told
     assert "Not yours to decide" in told
+    assert len(told.splitlines()) <= MOST_LINES, told
     assert told.splitlines()[-1].endswith("and the record verifies.")
-    timelines = [Path(file) for file in re.findall(r"stays here: (\S+\.html)", told)]
-    (thread,) = re.findall(r"stays here: (\S+\.txt)", told)
-    assert "Rollback of shop" in Path(thread).read_text()
-    for file in timelines:
-        assert file.read_text().startswith("<!doctype html>") and file.stem in file.read_text()
-    assert timelines
-    for folder in {file.parent for file in timelines}:
-        shutil.rmtree(folder)
+    assert "Postmortem: " in told and "== The checklist ==" in told and "before: " in told
+    (thread,) = (Path(file) for file in re.findall(r"All of it: (\S+\.txt)", told))
+    assert "Rollback of shop" in thread.read_text()
+    pages = [Path(file) for file in re.findall(r"for your browser: (\S+\.html)", told)]
+    assert pages
+    for page in pages:
+        assert page.read_text().startswith("<!doctype html>") and page.stem in page.read_text()
+    shutil.rmtree(thread.parent)
+
+
+def test_every_story_has_a_title() -> None:
+    assert [*STORIES] == [*TITLES]

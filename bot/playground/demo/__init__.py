@@ -4,7 +4,8 @@
     people      who types and clicks what, as they would in Slack
     live        what is told of it while it happens
     verdict     what must be true at the end, asked of the shop, the clusters and the record
-    story       the two stories
+    duties      what a rollback has to do, and what of it stands in the record
+    story       the stories; titles: what they are called
 
 Nothing here imports the bot: it starts the same `rollback-bot` that an operator starts, and people use it through the
 workspace. `python -m bot.playground.demo` plays it; tests/acceptance plays it with crashes and colleagues in between.

@@ -18,14 +18,19 @@ from bot.playground.demo.stage import HERE, Stage
 from bot.playground.workspace import Post
 
 WIDTH = 118
+MOST = 4
+"""Rows that are told of one post; the thread has all of it."""
+PLENTY = 56
+"""Rows after which the rest is told in one row each."""
 _LOOK = 0.25
-_CUSTOMERS, _SAME = 5.0, 20.0
-"""Seconds between two words about payments; the same while nothing changes."""
+_CUSTOMERS, _TURN = 5.0, 0.4
+"""Seconds between two words about payments, and how much of them must have begun or ceased to fail since the last."""
 _TASK = re.compile(r"^  \[(to do|under way|done|failed)\] (.*)$")
-_FOLLOWED = ("checklist", "by-hand", "stakeholders")
-"""Slots that are edited in place all the time: told once, when they appear."""
-MOST = 9
-"""Lines that are told of one post; the thread has all of it."""
+_FOLLOWED = ("by-hand", "checklist", "stakeholders")
+"""Slots that are edited in place all the time: told once, when they appear, or (by hand) not at all."""
+_PASSING = ("at work: ", "waiting for an approver")
+"""What a card says for a moment, or what a decision of its own says as well."""
+_UNTOLD = ("[file: ", "Files: ", "[image: ", "Reversible.")
 
 
 class Live:
@@ -35,6 +40,8 @@ class Live:
         self._stage, self._say = stage, say
         self._began = time.monotonic()
         self._known: dict[str, str] = {}
+        self._said: dict[str, set[str]] = {}
+        self._told = 0
         self._tasks: dict[tuple[str, str], str] = {}
         self._loop: asyncio.Task[None] | None = None
 
@@ -52,15 +59,16 @@ class Live:
                 await self._loop
 
     def tell(self, who: str, what: str) -> None:
-        """One thing that happened; later lines of it are set under its first, MOST at most."""
+        """One thing that happened; later lines of it are set under its first, `MOST` rows at most."""
         at = int(time.monotonic() - self._began)
         head = f"{at // 60:02d}:{at % 60:02d}  {who:<10} "
-        wide = WIDTH - len(head)
-        lines = [part for line in what.splitlines() or [""] for part in textwrap.wrap(line, wide) or [""]]
-        if len(lines) > MOST:
-            lines = [*lines[: MOST - 1], f"({len(lines) - MOST + 1} more lines stand in the thread)"]
-        for i, line in enumerate(lines):
-            self._say((" " * len(head) if i else head) + line)
+        first, *more = what.splitlines() or [""]
+        rows = textwrap.wrap(first, WIDTH - len(head), max_lines=3, placeholder=" …") or [""]
+        rows += [textwrap.shorten(line, WIDTH - len(head), placeholder=" …") for line in more]
+        most = MOST if self._told < PLENTY else 1
+        self._told += len(rows[:most])
+        for i, row in enumerate(rows[:most]):
+            self._say((" " * len(head) if i else head) + row)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
@@ -70,7 +78,7 @@ class Live:
             self.look()
             late = self._stage.traffic.of_late(_CUSTOMERS)
             now = (late.failed + late.broken) / max(late.total, 1)
-            if time.monotonic() - told > (_CUSTOMERS if abs(now - share) > 0.1 else _SAME):
+            if time.monotonic() - told > _CUSTOMERS and abs(now - share) > _TURN:
                 told, share = time.monotonic(), now
                 self.tell("customers", payments(self._stage, _CUSTOMERS))
             await asyncio.sleep(_LOOK)
@@ -94,31 +102,27 @@ class Live:
             return
         if before is not None and before.partition("\n")[0] == words.partition("\n")[0]:
             return  # numbers in it have changed, and what it says has not
-        where = "thread" if post.is_reply else f"#{post.channel}"
-        lines = [line for line in words.splitlines() if line.strip()]
-        if slot.startswith(_FOLLOWED[:2]):
-            lines = lines[:1]
-        self.tell(where[:10], "\n".join(lines))
+        lines = [line for line in words.splitlines() if line.strip() and not line.startswith((" ", *_UNTOLD))]
+        if not lines or slot.startswith("by-hand"):
+            return
+        where = "thread" if post.is_reply else f"#{post.channel}"[:10]
+        self.tell(where, "\n".join(lines[: 1 if slot.startswith("checklist") else MOST]))
 
     def _root(self, post: Post) -> None:
         lines = post.plain.splitlines()
-        head = lines[0]
-        if self._known.get(post.ts) != head:
-            first = post.ts not in self._known
-            self._known[post.ts] = head
-            told = [line for line in lines if not line.startswith(" ")] if first else [_short(head)]
-            self.tell("card", "\n".join(told))
+        known = self._said.setdefault(post.ts, set())
+        news = [said for said in re.split(r" · |; ", lines[0]) if said not in known]
+        if not known:
+            self.tell("card", "\n".join(line for line in lines if not line.startswith(" ")))
+        elif told := [said for said in news if not said.startswith(_PASSING)]:
+            self.tell("card", "; ".join(told))
+        known.update(news)
         for line in lines:
             if (found := _TASK.match(line)) and found[1] in ("done", "failed"):
                 name = found[2].partition(":")[0]
                 if self._tasks.get((post.ts, name)) != found[2]:
                     self._tasks[post.ts, name] = found[2]
-                    self.tell("  step", found[2])
-
-
-def _short(head: str) -> str:
-    """What is new in the first line of a card that is known."""
-    return textwrap.shorten(head.partition(" · ")[2] or head, WIDTH - 18, placeholder=" …")
+                    self.tell("  track", f"{found[2]} {found[1]}")
 
 
 def payments(stage: Stage, seconds: float) -> str:

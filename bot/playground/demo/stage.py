@@ -52,7 +52,7 @@ READ, SHORT_READ = ("window: 60}", "window: 120}"), "window: 10}"
 """Seconds of logs that are read for exceptions."""
 SOON, NO_WAIT = "with: {soon: 120}", "with: {soon: 0}"
 """Seconds that a CronJob's next run is waited for."""
-SHORT_WATCH = "for: 8s, every: 2s, passes: 3"
+SHORT_WATCH = "for: 10s, every: 2s, passes: 2"
 _SHORTER = {JUDGED: SHORT_JUDGED, SOON: NO_WAIT, **dict.fromkeys(READ, SHORT_READ)}
 """What the standard plan says -> what the demo has instead, so that it can be waited for."""
 _SECRET, _CI_TOKEN = "demo-webhook-secret", "demo-pipeline-token"
@@ -86,12 +86,10 @@ class Stage(Staged):
     port: int = field(default_factory=free_port)
     bot: asyncio.subprocess.Process | None = None
     starts: int = 0
+    workspace: Workspace = field(default_factory=Workspace)
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     _shop: Shop | None = None
     _traffic: Traffic | None = None
-
-    def __post_init__(self) -> None:
-        self.workspace = Workspace()
 
     @property
     def shop(self) -> Shop:
@@ -252,15 +250,15 @@ class Stage(Staged):
             found = await answer.json()
             return bool(found["allowed"]), str(found["reason"])
 
-    async def timelines(self) -> list[Path]:
-        """The timeline of each run, oldest first, in a folder that outlives the stage."""
+    async def records(self, folder: Path) -> list[Path]:
+        """Of each run, oldest first, its timeline (a page) and its record (JSON Lines) in this folder; the pages."""
         token = await self.token("ana")
         runs = [r["run"] for r in json.loads(await self.host("history", "--json", token=token))["runs"]]
-        folder = Path(tempfile.mkdtemp(prefix="rollback-timeline-"))
-        files = [folder / f"{run}.html" for run in reversed(runs)]
-        for file in files:
-            await self.host("audit", file.stem, "export", "--format", "html", "--output", str(file), token=token)
-        return files
+        for run in runs:
+            for form, ending in (("html", "html"), ("jsonl", "jsonl")):
+                file = folder / f"{run}.{ending}"
+                await self.host("audit", run, "export", "--format", form, "--output", str(file), token=token)
+        return [folder / f"{run}.html" for run in reversed(runs)]
 
     async def last_run(self) -> str:
         """The id of the newest run that people asked for."""

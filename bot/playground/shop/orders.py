@@ -177,8 +177,9 @@ class Orders:
         return self._one("SELECT 1 FROM expired WHERE release = %s", release) is not None
 
     def settle(self, batch: int, release: str) -> int:
-        """Settle at most so many open orders; how many it were."""
+        """Settle at most so many open orders; how many it were. One cron after another: each cluster has one."""
         with self.pool.transaction() as db:
+            db.execute("SELECT pg_advisory_xact_lock(hashtext('settle'))")
             found = db.execute(
                 "INSERT INTO settlements (order_id, release) SELECT o.id, %s FROM orders o WHERE NOT EXISTS"
                 " (SELECT 1 FROM settlements s WHERE s.order_id = o.id) ORDER BY o.at LIMIT %s",

@@ -1,0 +1,18 @@
+"""The one list of the demo's stories: what each is called and what happens in it; light enough for any help text."""
+
+from __future__ import annotations
+
+TITLES = {
+    "rollback": "a bad release, and the previous one comes back",
+    "schema-down": "the same, and its schema is taken down",
+    "schema-restore": "the same, and its database comes back from the backup",
+    "bad-target": "the previous one is bad too, and another is chosen in the same run",
+    "forward": "the release was not the cause, and is brought forward again",
+    "partial": "a region goes away half-way, and comes back later",
+    "abort": "a rollback is given up half-way, and taken back from the record",
+}
+
+
+def listed() -> str:
+    """A line each."""
+    return "\n".join(f"  {name:<15} {title}" for name, title in TITLES.items())
