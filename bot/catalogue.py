@@ -208,8 +208,12 @@ class Catalogue:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical form, "sha256:<hex>"."""
-        plain = _plain().dump_python(self, mode="json")
-        return "sha256:" + hashlib.sha256(canonical(plain).encode()).hexdigest()
+        return "sha256:" + hashlib.sha256(self.text).hexdigest()
+
+    @property
+    def text(self) -> bytes:
+        """All of it as canonical JSON."""
+        return canonical(_plain().dump_python(self, mode="json")).encode()
 
 
 @cache

@@ -1,16 +1,16 @@
 """Checks an export of the record by itself: it shares no code with the bot, and needs nothing but Python 3.11 or later
-(and `cryptography` where keys are given). docs/audit.md has the format, and says what this can find and what not.
+(and `cryptography` where keys are given). docs/audit.md has the formats, and what this finds. Exit code 1: faults.
 
-    rollback-bot audit export --all --format jsonl --database -o record.jsonl       # or one run: audit RUN export
-    python verify_record.py record.jsonl --whole --key rbp_... --copy checkpoints/000000000012.json
-
-Exit code 0: all that was asked for holds; 1: something does not, each thing on a line of its own.
+    rollback-bot audit export --all --format archive --database -o record.zip       # or one run; or --format jsonl
+    python verify_record.py record.zip --whole --key rbp_... --copy checkpoints/000000000012.json
 """
 
 import argparse
 import base64
+import contextlib
 import json
 import sys
+import zipfile
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -19,31 +19,38 @@ from typing import Any
 ZERO = "0" * 64
 LINKED = {"created", "approved", "broke glass", "aborted", "closed", "loss accepted", "vouched"}
 """Kinds of rows that enter the chain of checkpoints, with the append that writes them."""
-
 Line = dict[str, Any]
 
 
 def read(path: Path) -> Iterator[tuple[int, Line]]:
-    """Each line: a row of a run, with the bytes of its body under `body_text`, or a checkpoint."""
-    with path.open(encoding="utf-8", newline="\n") as file:
+    """What is wrong with an archive's files; then each line of the record, the bytes of its body as `body_text`."""
+    archive = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else None
+    yield from ((0, {"fault": fault}) for fault in (unlike(archive) if archive else ()))
+    with archive.open("record.jsonl") if archive else path.open("rb") as file:
         for number, text in enumerate(file, 1):
-            text = text.removesuffix("\n")
-            start, mark, body = text.partition(', "body":')
             try:
-                line = json.loads(start + "}" if mark else text)
-                if mark:
-                    line["body_text"] = body[:-1] if body.endswith("}") else 1 / 0
-                names = ("chain", "checkpoint") if "checkpoint" in line else ("at", "kind", "body_text")
-                for name in ("run", "seq", "hash", "prev", "signatures", *names):
-                    line[name]
+                head, mark, body = text.decode().removesuffix("\n").partition(', "body":')
+                own = {"body_text": body[:-1] if body.endswith("}") else 1 / 0} if mark else {}
+                line = json.loads(head + "}" * bool(mark)) | own
+                names = {"chain", "checkpoint"} if "checkpoint" in line else {"at", "kind", "body_text"}
+                line = line if line.keys() >= {"run", "seq", "hash", "prev", "signatures", *names} else 1 / 0
             except (ValueError, KeyError, TypeError, ArithmeticError):
-                line = {"bad": text[:60]}
+                line = {"fault": f"line {number} is neither row nor checkpoint: {text[:60]!r}"}
             yield number, line
 
 
+def unlike(archive: zipfile.ZipFile) -> Iterator[str]:
+    """Files that are not as the manifest says, or whose name is not the SHA-256 of what they hold."""
+    told = {f["name"]: f["sha256"] for f in json.loads(archive.read("manifest.json"))["files"]}
+    for name in sorted({*told, *archive.namelist()} - {"manifest.json"}):
+        found = sha256(archive.read(name)).hexdigest() if name in archive.namelist() else "missing"
+        if not found == told.get(name) == (name[6:].partition(".")[0] if name.startswith("files/") else found):
+            yield f"{name}: it is not what the manifest, or its name, says"
+
+
 def hashed(*fields: object) -> str:
-    """SHA-256 of the fields, joined by line feeds."""
-    return sha256("\n".join(map(str, fields)).encode()).hexdigest()
+    """SHA-256 of the fields, joined by line feeds, of which only the last one may hold any."""
+    return "" if "\n" in "".join(map(str, fields[:-1])) else sha256("\n".join(map(str, fields)).encode()).hexdigest()
 
 
 def holds(what: str, digest: str, signatures: list[list[str]], keys: set[str]) -> bool:
@@ -51,14 +58,11 @@ def holds(what: str, digest: str, signatures: list[list[str]], keys: set[str]) -
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    for key, signature in signatures:
-        try:
-            if key in keys:
-                public, by = (base64.urlsafe_b64decode(t + "==") for t in (key.removeprefix("rbp_"), signature))
-                Ed25519PublicKey.from_public_bytes(public).verify(by, f"rollback-bot {what}\n{digest}".encode())
-                return True
-        except (InvalidSignature, ValueError):
-            pass
+    for key, signature in (pair for pair in signatures if pair[0] in keys):
+        with contextlib.suppress(InvalidSignature, ValueError):
+            public, by = (base64.urlsafe_b64decode(t + "==") for t in (key.removeprefix("rbp_"), signature))
+            Ed25519PublicKey.from_public_bytes(public).verify(by, f"rollback-bot {what}\n{digest}".encode())
+            return True
     return False
 
 
@@ -66,18 +70,14 @@ class Record:
     """What was read so far, and what is wrong with it."""
 
     def __init__(self) -> None:
-        self.runs: dict[str, list[Line]] = {}
-        self.checkpoints: list[Line] = []
-        self.faults: list[str] = []
+        self.runs, self.checkpoints, self.faults = dict[str, list[Line]](), list[Line](), list[str]()
 
     def add(self, number: int, line: Line) -> None:
         """One more line; it must fit the one before."""
-        if "bad" in line:
-            self.faults.append(f"line {number} is neither row nor checkpoint: {line['bad']}")
-        elif "checkpoint" in line:
-            self._checkpoint(line)
+        if "fault" in line:
+            self.faults.append(line["fault"])
         else:
-            self._row(line)
+            (self._checkpoint if "checkpoint" in line else self._row)(line)
 
     def _row(self, row: Line) -> None:
         rows = self.runs.setdefault(row["run"], [])
@@ -87,8 +87,7 @@ class Record:
             self.faults.append(f"{where}: row {last['seq'] + 1} was expected here")
         elif row["prev"] != last["hash"]:
             self.faults.append(f"{where}: it does not follow the row before it")
-        sealed = (row[name] for name in ("prev", "run", "seq", "at", "kind", "body_text"))
-        if "\n" in row["run"] + row["kind"] or hashed(*sealed) != row["hash"]:
+        if hashed(*map(row.get, ("prev", "run", "seq", "at", "kind", "body_text"))) != row["hash"]:
             self.faults.append(f"{where}: its hash does not fit its content")
         rows.append(row)
 
@@ -137,12 +136,11 @@ def main() -> int:
     for number, line in read(asked.export):
         record.add(number, line)
     record.judge(asked.whole, set(asked.key), [json.loads(path.read_text()) for path in asked.copy])
-    for fault in record.faults:
-        print(f"FAULT  {fault}")
+    print("".join(f"FAULT  {fault}\n" for fault in record.faults), end="")
+    found = f"{len(record.faults)} faults" if record.faults else "all of it fits together"
+    found += "." if asked.key else "; signatures were not checked (--key)."
     rows = sum(map(len, record.runs.values()))
-    print(f"{rows} rows of {len(record.runs)} runs, {len(record.checkpoints)} checkpoints:", end=" ")
-    print(f"{len(record.faults)} faults" if record.faults else "all of it fits together", end="")
-    print("." if asked.key else "; signatures were not checked (--key).")
+    print(f"{rows} rows of {len(record.runs)} runs, {len(record.checkpoints)} checkpoints: {found}")
     return 1 if record.faults or not rows else 0
 
 

@@ -1,7 +1,7 @@
 """The rows of a run as people read them: who, when, in which words. What the writers of Markdown and HTML share.
 
-Pure. Nothing is escaped here, but what cannot be seen (control characters, those that turn the direction of writing)
-is made visible by `visible`, which every writer uses.
+Pure. What cannot be seen (control characters, those that turn the direction of writing) is made visible by `visible`,
+which every writer uses.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import escape
 
 from bot.policy import Actor
 from bot.run import events as ev
@@ -85,6 +86,11 @@ def _utc(us: int, form: str) -> str:
         return datetime.fromtimestamp(us // 1_000_000, UTC).strftime(form)
     except (ValueError, OverflowError, OSError):
         return ""
+
+
+def escaped(text: str) -> str:
+    """Any text, to stand between tags of a page or in an attribute, and to be seen as it is."""
+    return escape(visible(text), quote=True)
 
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")

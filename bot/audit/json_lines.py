@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable
 
-from bot.store.chain import Stored
+from bot.store.chain import Checkpoint, Stored
 from bot.store.log import Store
 from bot.store.signing import Signature
 
@@ -29,9 +29,7 @@ async def exported(store: Store, run: str | None = None) -> AsyncIterator[str]:
             for row, signatures in rows:
                 yield line(row, signatures)
         for link, signatures in await snapshot.links(run):
-            start = json.dumps({"checkpoint": link.n, "run": link.run, "seq": link.seq, "hash": link.hash})
-            more = json.dumps({"prev": link.prev, "chain": link.chain, "signatures": _pairs(signatures)})
-            yield f"{start[:-1]}, {more[1:]}"
+            yield checkpoint_line(link, signatures)
 
 
 def line(r: Stored, signatures: Iterable[Signature] = ()) -> str:
@@ -45,6 +43,13 @@ def line(r: Stored, signatures: Iterable[Signature] = ()) -> str:
     if "\n" not in r.body and "\r" not in r.body and _is_json(r.body):
         return f'{start}, "body":{r.body}}}'
     return f'{start}, "body_text":{json.dumps(r.body)}}}'
+
+
+def checkpoint_line(link: Checkpoint, signatures: Iterable[Signature] = ()) -> str:
+    """A link of the chain of checkpoints."""
+    start = json.dumps({"checkpoint": link.n, "run": link.run, "seq": link.seq, "hash": link.hash})
+    more = json.dumps({"prev": link.prev, "chain": link.chain, "signatures": _pairs(signatures)})
+    return f"{start[:-1]}, {more[1:]}"
 
 
 def _pairs(signatures: Iterable[Signature]) -> list[list[str]]:

@@ -7,10 +7,9 @@ words as well.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from importlib import resources
 
-from bot.audit.entries import visible
+from bot.audit.entries import escaped as _t
 from bot.audit.timeline import POLICY
 from bot.telling.report import SPANS, Report, Span, Timed, causes_of
 from bot.telling.times import duration
@@ -33,7 +32,7 @@ def report_page(found: Report) -> str:
             '<meta name="color-scheme" content="light dark">',
             "<title>Rollbacks</title>",
             f"<style>\n{style}</style>",
-            "<main>\n<h1>Rollbacks</h1>",
+            "<header>\n<h1>Rollbacks</h1>\n</header>\n<main>",
             *_body(found),
             "</main>",
             "</html>",
@@ -56,10 +55,10 @@ def _body(found: Report) -> Iterator[str]:
         yield from _table("Decision", found.waits)
     if found.stops:
         yield "<h2>Steps that stopped and asked</h2>"
-        yield '<table><tr><th scope="col">Step</th><th scope="col">How often</th></tr>'
+        yield '<table><thead><tr><th scope="col">Step</th><th scope="col">How often</th></tr></thead><tbody>'
         for step, causes in found.stops.items():
-            yield f'<tr><td>{_t(step)}</td><td class="n">{_t(causes_of(causes))}</td></tr>'
-        yield "</table>"
+            yield f'<tr><th scope="row">{_t(step)}</th><td>{_t(causes_of(causes))}</td></tr>'
+        yield "</tbody></table>"
     yield from _bars(found)
     if found.unread:
         yield f"<p>{_t('Not in it, their record cannot be read: ' + ', '.join(found.unread))}</p>"
@@ -67,12 +66,13 @@ def _body(found: Report) -> Iterator[str]:
 
 def _table(what: str, rows: Mapping[str, Span]) -> Iterator[str]:
     heads = (what, "Runs", "In the middle", "Nine in ten within", "At most")
-    yield "<table><tr>" + "".join(f'<th scope="col">{h}</th>' for h in heads) + "</tr>"
+    yield f'<div class="wide" role="region" aria-label="{_t(what)}" tabindex="0"><table><thead><tr>'
+    yield "".join(f'<th scope="col">{h}</th>' for h in heads) + "</tr></thead><tbody>"
     for name, s in rows.items():
         most = duration(s.nine_in_ten) if s.nine_in_ten is not None else "too few to say"
         cells = (str(s.runs), duration(s.median), most, duration(s.longest))
-        yield f"<tr><td>{_t(name)}</td>" + "".join(f'<td class="n">{c}</td>' for c in cells) + "</tr>"
-    yield "</table>"
+        yield f'<tr><th scope="row">{_t(name)}</th>' + "".join(f'<td class="n">{c}</td>' for c in cells) + "</tr>"
+    yield "</tbody></table></div>"
 
 
 def _bars(found: Report) -> Iterator[str]:
@@ -99,7 +99,3 @@ def _parts(r: Timed) -> list[tuple[str, str, float]]:
     if "verified" in r.times:
         parts.append(("watch", "watching", max(r.times["verified"] - r.times["restored"], 0.0)))
     return parts
-
-
-def _t(text: str) -> str:
-    return escape(visible(text), quote=True)

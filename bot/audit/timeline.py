@@ -1,7 +1,8 @@
 """The record of a run as one HTML page: who asked for what, how it ended, and everything in between with its time.
 
 Invariants:
-- one file that needs nothing else: no script, no picture, no address; a policy in the page forbids it to load any;
+- one file that needs nothing else: no script, no address of elsewhere; a policy in the page forbids it to load any;
+- it reads the same by eye, by keyboard and by ear: landmarks, headings, tables, nothing told by colour alone;
 - whatever a text holds is shown as text: every value goes through `_t`;
 - what the page says of the hashes, it has computed from the rows that it shows.
 """
@@ -9,12 +10,13 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Literal
 
-from bot.audit.entries import AuditEntry, RecordedRun, actor_words, day, time_of_day, visible
+from bot.audit.entries import AuditEntry, RecordedRun, actor_words, day, time_of_day
+from bot.audit.entries import escaped as _t
+from bot.audit.overview import overview
 from bot.run import events as ev
 from bot.run.decide import RELEASING
 from bot.store.chain import Stored
@@ -24,8 +26,8 @@ from bot.telling.times import duration, seat
 
 Mark = Literal["", "decision", "person", "trouble", "done"]
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""What the page may load: its own styles, nothing else."""
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""What the page may load: its own styles and the pictures in it, nothing else."""
 LONG = 60.0
 """Seconds without any entry from which on the page says that time passed."""
 
@@ -37,8 +39,11 @@ _TROUBLE = (ev.Failed, ev.Lost, ev.Drifted, ev.Relocated, ev.Unknown)
 _DONE = (ev.Applied, ev.Undone, ev.Restored, ev.Adopted, ev.Checked, ev.Closed)
 
 
-def html(rows: Sequence[Stored]) -> str:
-    """The page, from all rows of one run in order. Open runs are shown as they stood at the last row."""
+def html(
+    rows: Sequence[Stored], pictures: Mapping[str, bytes] | None = None, links: Mapping[str, str] | None = None
+) -> str:
+    """The page, from all rows of one run in order. Open runs are shown as they stood at the last row. pictures: digest
+    -> PNG of what was kept, to be shown; links: digest -> where a file lies beside the page."""
     record = RecordedRun.of(rows)
     style = resources.files("bot.audit").joinpath("timeline.css").read_text(encoding="utf-8")
     title = _title(record)
@@ -51,19 +56,17 @@ def html(rows: Sequence[Stored]) -> str:
         '<meta name="color-scheme" content="light dark">',
         f"<title>{_t(title)}</title>",
         f"<style>\n{style}</style>",
-        f"<main>\n<h1>{_t(title)}</h1>",
+        '<a class="skip" href="#happened">Skip to what happened</a>' if record.entries else "",
+        f"<header>\n<h1>{_t(title)}</h1>",
         *_header(record),
+        "</header>\n<main>",
+        *overview(record, pictures or {}, links or {}),
         *_timeline(record),
         *_proof(record),
         "</main>",
         "</html>",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _t(text: str) -> str:
-    """Any text, to stand between tags or in an attribute."""
-    return escape(visible(text), quote=True)
 
 
 # -- the header --------------------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ def _fact(name: str, text: str) -> str:
 def _timeline(record: RecordedRun) -> Iterator[str]:
     if not record.entries:
         return
-    yield "<h2>What happened</h2>"
+    yield '<section aria-labelledby="happened"><h2 id="happened">What happened</h2>'
     yield '<p class="hint">Times are UTC; below each, the time since the start. What people decided is '
     yield "set off; entries without a name are the bot's.</p>"
     yield '<ol class="timeline">'
@@ -162,7 +165,7 @@ def _timeline(record: RecordedRun) -> Iterator[str]:
             yield f'<li class="pause">{duration((at - before) / 1e6)} later</li>'
         yield from _item(entry, start)
         before = at
-    yield "</ol>"
+    yield "</ol></section>"
 
 
 def _item(entry: AuditEntry, start: int) -> Iterator[str]:
@@ -176,7 +179,7 @@ def _item(entry: AuditEntry, start: int) -> Iterator[str]:
     if (person := who(entry.event)) is not None:
         yield f'<p class="by"><b>{_t(person.name)}</b>{_t(entry.by.removeprefix(person.name))}</p>'
     yield from _details(entry)
-    yield f'</div><a class="seq" href="#e{seq}">{seq}</a></li>'
+    yield f'</div><a class="seq" href="#e{seq}" aria-label="Entry {seq}">{seq}</a></li>'
 
 
 def _details(entry: AuditEntry) -> Iterator[str]:
@@ -220,7 +223,7 @@ def _proof(record: RecordedRun) -> Iterator[str]:
     plain = [LogRow(r.seq, r.at, r.kind, r.body, r.prev, r.hash) for r in rows]
     _, wrong = believed(last.run, 0, "", plain, Keys())
     n = len(rows)
-    yield '<section class="proof"><h2>Is this the record?</h2>'
+    yield '<section class="proof" aria-labelledby="proof"><h2 id="proof">Is this the record?</h2>'
     if not wrong:
         yield f"<p>Each of the {n} entries carries the hash of the one before it. All were computed again when this "
         yield "page was written, and fit. The last one is the head:</p>"

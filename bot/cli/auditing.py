@@ -6,6 +6,7 @@ Through the bot, or with `--database` past it: an auditor need not trust the pro
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,13 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 @root.command("audit", cls=Remote)
 @click.argument("words", nargs=-1, metavar="[RUN] verify|export|accept-loss|sign")
-@click.option("--format", "form", type=click.Choice(["markdown", "html", "jsonl"]), default="markdown",
-              show_default=True, help="Of an export: a table or a page for people, the rows for programs.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["markdown", "html", "jsonl", "archive"]), default="markdown",
+              show_default=True, help="Of an export: a table or a page for people, the rows for programs; with "
+              "--database and -o an archive of all that an auditor asks for.")  # fmt: skip
 @click.option("--output", "-o", type=_FILE, help="A file to write to.")
 @click.option("--reason", help="Of accept-loss and sign: why, for whoever reads it later.")
-@click.option("--all", "whole", is_flag=True, help="Of an export as jsonl with --database: every run, and every "
-              "checkpoint.")  # fmt: skip
+@click.option("--all", "whole", is_flag=True, help="Of an export as jsonl or archive with --database: every run, "
+              "and every checkpoint.")  # fmt: skip
 @click.option("--database", is_flag=True, help="Read ROLLBACK_DATABASE_URL itself, on its host, beside any bot.")
 def audit(
     words: tuple[str, ...], form: str, output: Path | None, reason: str | None, whole: bool, database: bool
@@ -52,6 +54,10 @@ def audit(
     run, what = _meant(words)
     if what == "verify":
         _verify(run, database)
+    elif form == "archive":
+        if not database or output is None or whole == (run is not None):
+            raise click.UsageError("An archive is `audit RUN export --format archive --database -o FILE`, or --all.")
+        _packed(run, output)
     elif whole:
         if not database or form != "jsonl" or run is not None:
             raise click.UsageError("--all is of `audit export --format jsonl --database`, and names no run.")
@@ -152,6 +158,38 @@ def _write(text: str, output: Path | None) -> None:
         note(f"Written to {output}.")
 
 
+def _packed(run: str | None, output: Path) -> None:
+    """Beside the file first: a half archive is none."""
+    beside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        found, missing = run_async(_archived(run, beside))
+        beside.replace(output)
+    except LookupError as e:
+        raise End(Code.USAGE, f"{e}. `history` lists them; with --database it takes its whole id.") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    away = [f"{m['digest'][:19]}, {m['is']}: {m['why']}" for m in missing]
+    say(found, "\n".join([f"{output}: {found['text']}", *([f"Not in it, {len(away)}:", *away] if away else [])]))
+
+
+async def _archived(run: str | None, to: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from bot import wiring
+    from bot.audit import Kept, archive
+    from bot.store.evidence import KeptEvidence
+
+    async with on_the_host() as base:
+        evidence = KeptEvidence(base.files, base.redactor.text)
+        people = await base.people.everyone()
+        kept = Kept(
+            base.store, base.files, evidence, people, lambda text: base.redactor.text(text) == text, wiring.VERSION,
+            base.clock(),
+        )  # fmt: skip
+        with os.fdopen(os.open(to, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
+            packed = await archive(file, kept, run)
+    text = f"{packed.rows} entries of {packed.runs} runs, {len(packed.files)} files. It holds people's data: few eyes."
+    return {"text": text, "rows": packed.rows, "runs": packed.runs, "missing": packed.missing}, packed.missing
+
+
 async def _everything(output: Path | None) -> None:
     """Line by line: it may be large."""
     from bot.audit import exported
@@ -172,7 +210,7 @@ async def _everything(output: Path | None) -> None:
 
 
 async def _past_the_bot(run: str | None, form: str) -> Any:
-    from bot.audit import export_jsonl, export_markdown, html
+    from bot.audit import export_jsonl, export_markdown, html, pictures_of
     from bot.settings import read_settings
     from bot.store.log import Store
     from bot.web.record import verified
@@ -189,6 +227,8 @@ async def _past_the_bot(run: str | None, form: str) -> Any:
             raise End(Code.USAGE, "Export which run? `history` lists them; with --database it takes its whole id.")
         if form == "jsonl":
             return await export_jsonl(store, rows[0].run)
-        return html(rows) if form == "html" else export_markdown(rows)
+        if form == "html":
+            return html(rows, await pictures_of(rows, files_of(settings)))
+        return export_markdown(rows)
     finally:
         await store.close()

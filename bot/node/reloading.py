@@ -52,6 +52,11 @@ class InForce(Catalogue):
         return self.now.people
 
     @property
+    def text(self) -> bytes:
+        """Of the one that holds."""
+        return self.now.text
+
+    @property
     def digest(self) -> str:
         """Of the one that holds."""
         return self.now.digest

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.audit import export_markdown, html
+from bot.audit import export_markdown, html, pictures_of
 from bot.catalogue import Catalogue
 from bot.ports import Blob
 from bot.run import events as ev
@@ -178,7 +178,8 @@ class Slack:
         if what == "audit.md":
             return (await asyncio.to_thread(export_markdown, await self.store.events(run_id))).encode()
         if what == "timeline.html":
-            return (await asyncio.to_thread(html, await self.store.events(run_id))).encode()
+            rows = await self.store.events(run_id)
+            return (await asyncio.to_thread(html, rows, await pictures_of(rows, self.files))).encode()
         for step in (await self.store.load(run_id)).steps.values():
             for kept in step.receipt.evidence.values() if step.receipt else ():
                 if isinstance(kept, Mapping) and kept.get("digest") == what:

@@ -51,16 +51,23 @@ class FileBlobs:
 
     async def get(self, blob: Blob) -> bytes:
         """The bytes. KeyError if they are not there, ValueError if they are not those, BlobsUnavailable."""
-        path = self._path(blob.digest.removeprefix("sha256:"))
-        return self._whole(blob, path, await asyncio.to_thread(self._read, path))
+        data = await self.whole(blob.digest)
+        if len(data) != blob.size:
+            raise ValueError(f"{blob.digest} has {len(data)} bytes, and {blob.size} were named")
+        return data
 
-    def _whole(self, blob: Blob, path: Path, data: bytes | None) -> bytes:
-        """What was read, where it is what was kept. KeyError, ValueError."""
+    async def whole(self, digest: str) -> bytes:
+        """What is kept under a digest ("sha256:..."). As `get`."""
+        path = self._path(digest.removeprefix("sha256:"))
+        data = await self._fetched(path)
         if data is None:
-            raise KeyError(f"{blob.digest} is not in {self.folder}")
-        if len(data) != blob.size or f"sha256:{sha256(data).hexdigest()}" != blob.digest:
+            raise KeyError(f"{digest} is not in {self.folder}")
+        if f"sha256:{sha256(data).hexdigest()}" != digest:
             raise ValueError(f"{path} is not what was stored: it was damaged or changed. Restore it from a backup.")
         return data
+
+    async def _fetched(self, path: Path) -> bytes | None:
+        return await asyncio.to_thread(self._read, path)
 
     async def ping(self) -> None:
         """BlobsUnavailable unless a file can be written now, and read."""

@@ -34,10 +34,8 @@ class BucketBlobs(FileBlobs):
         await self._account.run("keep a value", lambda: self._keep(path, data))
         return blob
 
-    async def get(self, blob: Blob) -> bytes:
-        """See `FileBlobs`."""
-        path = self._path(blob.digest.removeprefix("sha256:"))
-        return self._whole(blob, path, await self._account.run("read a value", lambda: self._read(path)))
+    async def _fetched(self, path: Path) -> bytes | None:
+        return await self._account.run("read a value", lambda: self._read(path))
 
     def anchors(self, folder: str) -> list[str]:
         """See `FileBlobs`."""

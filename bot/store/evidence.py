@@ -45,15 +45,23 @@ class KeptEvidence:
 
     def read(self, digest: str) -> str | None:
         """The text, blocking; None where it is not, or no longer, kept. ValueError where it is damaged."""
+        data = self.raw(digest)
+        try:
+            return None if data is None else gzip.decompress(data).decode()
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise ValueError(f"{digest} is damaged") from error
+
+    def raw(self, digest: str) -> bytes | None:
+        """The file as it is kept, compressed, blocking; None where it is not. ValueError where it is damaged."""
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
             return None
         for day, folder in self._days():
             path = folder / "sha256" / digest[7:9] / digest[9:]
             if path.exists():
-                try:
-                    return gzip.decompress(path.read_bytes()).decode()
-                except (OSError, EOFError, UnicodeDecodeError) as error:
-                    raise ValueError(f"{path} (kept until {day}) is damaged") from error
+                data = path.read_bytes()
+                if f"sha256:{FileBlobs.digest(data)}" != digest:
+                    raise ValueError(f"{path} (kept until {day}) is damaged")
+                return data
         return None
 
     def kept(self) -> list[tuple[date, str, int]]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from aiohttp import web
 
-from bot.audit import POLICY, RecordFault, export_jsonl, export_markdown, html, verify
+from bot.audit import POLICY, RecordFault, export_jsonl, export_markdown, html, pictures_of, verify
 from bot.node.outside import kept, no_copy
 from bot.policy import Refusal
 from bot.store.blobs import BlobsUnavailable, FileBlobs
@@ -37,7 +37,9 @@ class Records:
         if form == "markdown":
             return file_of(await asyncio.to_thread(export_markdown, await self.bot.store.events(run)), "text/markdown")
         if form == "html":
-            return file_of(await asyncio.to_thread(html, await self.bot.store.events(run)), "text/html")
+            rows = await self.bot.store.events(run)
+            shown = await pictures_of(rows, self.bot.files)
+            return file_of(await asyncio.to_thread(html, rows, shown), "text/html")
         return as_json(await verified(self.bot.store, self.bot.files, run))
 
     async def _run(self, request: web.Request) -> str:

@@ -6,6 +6,9 @@ import asyncio
 import json
 import logging
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,6 +85,29 @@ def test_an_older_backup_is_refused_told_and_left_alone_until_somebody_accepts_t
 def test_where_nothing_is_missing_there_is_nothing_to_accept(house: House) -> None:
     refused = house.say("", "audit", "accept-loss", "--reason", "just in case")
     assert refused.exit_code == Code.REFUSED and "Nothing is missing" in refused.stderr
+
+
+def test_an_archive_is_written_beside_a_running_bot_and_is_whole_or_not_there(bot: Running, tmp_path: Path) -> None:
+    run = str(bot.house.json("ana", "rollback", "shop", "because", "checkout", "fails")["run"])
+    path = tmp_path / "record.zip"
+    found = bot.house.say("", "audit", run, "export", "--format", "archive", "--database", "-o", str(path))
+    assert found.exit_code == 0 and "It holds people's data" in found.stdout and "Not in it" not in found.stdout
+    assert path.stat().st_mode & 0o077 == 0
+    with zipfile.ZipFile(path) as zip_:
+        told = json.loads(zip_.read("manifest.json"))
+        assert {f["is"] for f in told["files"]} >= {
+            f"the plan of {run}",
+            f"the catalogue of {run}",
+            "who held which role",
+        }
+    program = Path(__file__).parents[2] / "docs" / "verify_record.py"
+    done = subprocess.run([sys.executable, str(program), str(path)], capture_output=True, text=True)
+    assert done.returncode == 0 and "all of it fits together" in done.stdout, done.stdout
+    for wrong in ([run], ["--all", "--database"], [run, "--all", "--database", "-o", str(path)]):
+        assert bot.house.say("", "audit", "export", "--format", "archive", *wrong).exit_code == Code.USAGE
+    absent = bot.house.say("", "audit", "shop-9", "export", "--format", "archive", "--database", "-o", f"{path}2")
+    assert absent.exit_code == Code.USAGE and "there is no run shop-9" in absent.output
+    assert [p.name for p in tmp_path.glob("*record.zip*")] == ["record.zip"]
 
 
 def test_nobody_accepts_a_loss_beside_a_bot(bot: Running) -> None:

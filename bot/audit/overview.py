@@ -1,0 +1,170 @@
+"""A run at a glance, for the top of its page: its steps as bars along its time, who waited for whom, what was kept.
+
+Pure. Every bar and every plot is told in words as well. A record that makes no sense any more has no overview: its
+entries are shown all the same, each as it is.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bot.audit.entries import RecordedRun, escaped, time_of_day
+from bot.run import events as ev
+from bot.run.fold import evolve
+from bot.run.state import Run, Step, new_run
+from bot.telling.times import duration, seat
+
+_ENDED = {
+    "adopted": "done by hand", "failed": "failed, went on", "undone": "taken back", "not needed": "was not needed",
+}  # fmt: skip
+_HEARD = (ev.Applied, ev.Undone, ev.Checked, ev.Failed, ev.Lost, ev.Waiting)
+_ATTEMPTS = ("apply", "undo", "check")
+
+
+@dataclass(slots=True)
+class _Span:
+    """When a step was at work: first and last, in microseconds since the epoch."""
+
+    began: int
+    last: int
+
+
+def overview(record: RecordedRun, pictures: Mapping[str, bytes], links: Mapping[str, str]) -> Iterator[str]:
+    """Its sections. pictures: digest -> PNG, to be shown; links: digest -> where a file lies beside the page."""
+    run = _folded(record)
+    if run is None or not record.entries:
+        return
+    yield from _steps(run, record)
+    yield from _decisions(run)
+    yield from _kept(run, pictures, links)
+
+
+def _folded(record: RecordedRun) -> Run | None:
+    """The run as its rows leave it; None where they make none."""
+    if record.created is None:
+        return None
+    run = new_run(record.entries[0].row.run)
+    try:
+        for e in record.entries:
+            run = evolve(run, e.event, e.row.at / 1e6)
+    except Exception:  # it was altered: whatever of it is missing may be missed by any part of the fold
+        return None
+    return run if run.created is not None else None
+
+
+# -- steps -------------------------------------------------------------------------------------------------------------
+
+
+def _steps(run: Run, record: RecordedRun) -> Iterator[str]:
+    spans = _spans(record)
+    if not spans:
+        return
+    first = record.entries[0].row.at
+    whole = max(s.last for s in spans.values()) - first or 1
+    yield '<section aria-labelledby="steps"><h2 id="steps">Step by step</h2>'
+    yield '<div class="wide" role="region" aria-label="Steps" tabindex="0"><table class="steps"><thead><tr>'
+    yield from (f'<th scope="col">{head}</th>' for head in ("Step", "Began (UTC)", "Took", "Ended"))
+    yield "</tr></thead>"
+    for track in dict.fromkeys(s.spec.track for s in run.steps.values()):
+        shown = [s for s in run.steps.values() if s.spec.track == track and (s.spec.id in spans or _said(s))]
+        if not shown:
+            continue
+        yield f'<tbody><tr><th class="track" scope="rowgroup" colspan="4">{escaped(track.capitalize())}</th></tr>'
+        for s in shown:
+            yield from _step(s, spans.get(s.spec.id), first, whole)
+        yield "</tbody>"
+    yield "</table></div></section>"
+
+
+def _step(s: Step, span: _Span | None, first: int, whole: int) -> Iterator[str]:
+    bar, began, took = "", "", ""
+    if span is not None:
+        left, width = 100 * (span.began - first) / whole, 100 * (span.last - span.began) / whole
+        css = "trouble" if s.end is None or s.end == "failed" else "done"
+        place = f"margin-left:{min(left, 99):.2f}%;width:{max(width, 0.7):.2f}%"
+        bar = f'<span class="bar" aria-hidden="true"><span class="{css}" style="{place}"></span></span>'
+        began, took = time_of_day(span.began)[:8], duration((span.last - span.began) / 1e6)
+    ended = s.end or ("stopped" if s.halt is not None else "had not ended")
+    said = f": {_said(s)}" if _said(s) else ""
+    yield f'<tr><th scope="row">{escaped(s.spec.title)}{bar}</th><td class="n">{began}</td><td class="n">{took}</td>'
+    yield f"<td>{escaped(_ENDED.get(ended, ended))}{escaped(said)}</td></tr>"
+
+
+def _said(s: Step) -> str:
+    if s.halt is not None:
+        return s.halt.error
+    if s.why:
+        return s.why
+    if s.verdict is not None:
+        return f"{s.verdict.status}, {s.verdict.observed}"
+    return s.receipt.detail if s.receipt is not None else ""
+
+
+def _spans(record: RecordedRun) -> dict[str, _Span]:
+    """Step -> from its first attempt that did more than plan to the last thing heard of it."""
+    found: dict[str, _Span] = {}
+    for e in record.entries:
+        step = getattr(e.event, "step", "")
+        if isinstance(e.event, ev.Started) and e.event.doing in _ATTEMPTS:
+            found.setdefault(step, _Span(e.row.at, e.row.at))
+        if step in found and isinstance(e.event, _HEARD):
+            found[step].last = max(found[step].last, e.row.at)
+    return found
+
+
+# -- decisions ---------------------------------------------------------------------------------------------------------
+
+
+def _decisions(run: Run) -> Iterator[str]:
+    asked = [a for a in run.asked.values() if a.spec.gate is not None and (a.shown or a.decided is not None)]
+    if not asked:
+        return
+    yield '<section aria-labelledby="decisions"><h2 id="decisions">Who waited for whom</h2>'
+    yield '<div class="wide" role="region" aria-label="Decisions" tabindex="0"><table><thead><tr>'
+    yield from (f'<th scope="col">{head}</th>' for head in ("Decision", "Asked", "Waited", "Said"))
+    yield "</tr></thead><tbody>"
+    for a in sorted(asked, key=lambda a: a.decided or float("inf")):
+        needs = a.spec.gate.words if a.spec.gate is not None else ""
+        waited = duration(a.waited) if a.waited is not None and a.decided is not None else ""
+        said = [f"{v.by.name} yes, as {seat(v.role, v.young)}, {_clock(v.at)}" for v in a.votes]
+        said += [f"{who.name} not now{f' ({why})' if why else ''}, {_clock(at)}" for who, why, at in a.declined]
+        if a.glass is not None:
+            said.append(f"{a.glass.name} alone, by breaking the glass{f' ({a.taken})' if a.taken else ''}")
+        elif a.taken:
+            said.append(f"nobody had to: {a.taken}")
+        cells = (needs, waited, "; ".join(said) or "not decided")
+        yield f'<tr><th scope="row">{escaped(a.spec.title)}</th>'
+        yield "".join(f"<td>{escaped(c)}</td>" for c in cells) + "</tr>"
+    yield "</tbody></table></div></section>"
+
+
+def _clock(at: float) -> str:
+    return time_of_day(round(at * 1e6))[:8]
+
+
+# -- what was kept -----------------------------------------------------------------------------------------------------
+
+
+def _kept(run: Run, pictures: Mapping[str, bytes], links: Mapping[str, str]) -> Iterator[str]:
+    told = ((s, name, value) for s in run.steps.values() if s.receipt for name, value in s.receipt.evidence.items())
+    kept = [(s, name, value) for s, name, value in told if isinstance(value, Mapping) and "digest" in value]
+    if not kept:
+        return
+    yield '<section aria-labelledby="kept"><h2 id="kept">What was kept</h2>'
+    for _, name, value in kept:
+        if (png := pictures.get(str(value["digest"]))) is not None:
+            words = escaped(str(value.get("alt") or name))
+            yield f'<figure><img alt="{words}" src="data:image/png;base64,{b64encode(png).decode()}">'
+            yield f"<figcaption>{words}</figcaption></figure>"
+    yield '<ul class="files">'
+    for s, name, value in kept:
+        digest = str(value["digest"])
+        shown = escaped(name)
+        if (at := links.get(digest)) is not None:
+            shown = f'<a href="{escaped(at)}">{shown}</a>'
+        size = value.get("size")
+        bytes_ = f", {size:,} bytes" if isinstance(size, int) else ""
+        yield f"<li>{shown}, of {escaped(s.spec.title)}{bytes_}<br><code>{escaped(digest)}</code></li>"
+    yield "</ul></section>"
