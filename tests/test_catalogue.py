@@ -167,7 +167,10 @@ def test_backups_are_a_target_with_what_is_wanted_of_them() -> None:
     [
         ("{backups: /b, of: main}", "of: a has no database 'main'"),
         ("{backups: shop}", "backups: must be a whole path, like /var/backups/shop: the bot may be started anywhere"),
-        ("{backups: 'http://x'}", "backups: must be a folder, like /var/backups/shop"),
+        (
+            "{backups: 'http://x'}",
+            "backups: must be a folder, like /var/backups/shop, or one of a bucket, like s3://shop-backups/main",
+        ),
         ("{backups: /b, names: 'a/b'}", "names: must be the name of a file, like shop-%Y-%m-%dT%H%MZ.dump or *.dump"),
         ("{backups: /b, names: '%H'}", "names: a moment needs year, month and day: %Y, %m and %d"),
     ],

@@ -1,5 +1,6 @@
 """A `backups:` target of `rollback.yaml`: where a database's backups lie, and what is expected of the newest.
 
+    dumps: {backups: "s3://shop-backups/main", region: eu-central-1, of: db}
     dumps: {backups: /var/backups/shop, names: "shop-%Y%m%d-%H%M.dump", of: db, max_age: 26h, least: 0.5}
 
 Invariants: the bot only reads there.
@@ -12,6 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from bot.catalogued.frontend import Key, Patience, Region, Role, Secret, Store, folder_of_a_bucket
 from bot.located.strict import Duration, Slug, Text
 from bot.ports.backup_names import NamePattern
 
@@ -19,8 +21,10 @@ _KNOWN_KEYS = ConfigDict(extra="forbid")
 
 
 def _folder(path: str) -> str:
+    if path.startswith("s3://"):
+        return folder_of_a_bucket(path)
     if "://" in path:
-        raise ValueError("must be a folder, like /var/backups/shop")
+        raise ValueError("must be a folder, like /var/backups/shop, or one of a bucket, like s3://shop-backups/main")
     if not path.startswith("/") or any(part in (".", "..") for part in path.split("/")):
         raise ValueError("must be a whole path, like /var/backups/shop: the bot may be started anywhere")
     return path.rstrip("/") or "/"
@@ -38,7 +42,9 @@ class BackupsTarget:
 
     __pydantic_config__ = _KNOWN_KEYS
 
-    backups: Annotated[str, AfterValidator(_folder), Field(description="Folder in which they lie.")]
+    backups: Annotated[
+        str, AfterValidator(_folder), Field(description="Folder in which they lie, on a disk or in a bucket.")
+    ]
     names: Annotated[
         Text,
         AfterValidator(_named_like),
@@ -64,3 +70,14 @@ class BackupsTarget:
             "where the system keeps its versions.",
         ),
     ] = None
+    region: Region = ""
+    endpoint: Store = ""
+    role: Role = ""
+    key: Key = None
+    secret: Secret = None
+    timeout: Patience = 10.0
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Those that hold its secrets."""
+        return frozenset(filter(None, (self.key, self.secret)))

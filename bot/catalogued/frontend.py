@@ -25,7 +25,8 @@ _KNOWN_KEYS = ConfigDict(extra="forbid")
 _OURS = frozenset({"host", "content-length", "connection", "cookie"})
 
 
-def _bucket(url: str) -> str:
+def folder_of_a_bucket(url: str) -> str:
+    """Of s3://bucket/folder. ValueError."""
     if not re.fullmatch(r"s3://[a-z0-9][a-z0-9._-]{1,62}(/[^/\s]+)*/?", url):
         raise ValueError("must be a folder of a bucket, like s3://shop-web/www")
     return url.rstrip("/")
@@ -58,13 +59,15 @@ def _header(name: str) -> str:
     return name
 
 
-Folder = Annotated[Word, AfterValidator(_bucket)]
+Folder = Annotated[Word, AfterValidator(folder_of_a_bucket)]
 Address = Annotated[str, AfterValidator(_address)]
 Region = Annotated[str, Field(description="AWS region; left out: boto3's own.")]
 Store = Annotated[
     str, AfterValidator(_store), Field(description="Address of a service that is not AWS itself, like MinIO.")
 ]
 Role = Annotated[str, Field(description="ARN of the role to take; left out: whoever the bot is.")]
+Key = Annotated[Variable | None, Field(description="Variable with an access key's id; else boto3's chain.")]
+Secret = Annotated[Variable | None, Field(description="Variable with the access key itself.")]
 Patience = Annotated[Duration, Field(gt=0, description="How long one answer may take.")]
 
 
@@ -85,8 +88,8 @@ class SiteTarget:
     region: Region = ""
     endpoint: Store = ""
     role: Role = ""
-    key: Annotated[Variable | None, Field(description="Variable with an access key's id; else boto3's chain.")] = None
-    secret: Annotated[Variable | None, Field(description="Variable with the access key itself.")] = None
+    key: Key = None
+    secret: Secret = None
     acl: Annotated[
         str,
         Field(pattern="^(public-read|private|bucket-owner-full-control)?$", description="ACL of what is written."),

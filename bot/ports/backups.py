@@ -118,7 +118,12 @@ class Shelf(Protocol):
         ...
 
     def local(self, backup: Backup) -> AbstractAsyncContextManager[Path]:
-        """A path under which it lies meanwhile, for programs that jump about in it."""
+        """A path under which it lies meanwhile, for programs that jump about in it. OSError as `chunks`, and where
+        there is no room for it."""
+        ...
+
+    async def close(self) -> None:
+        """End whatever it holds open. Harmless again."""
         ...
 
 

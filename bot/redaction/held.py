@@ -15,6 +15,7 @@ import yaml
 from pydantic import SecretStr
 
 from bot.catalogue import Catalogue
+from bot.catalogued.backups import BackupsTarget
 from bot.catalogued.frontend import EdgeTarget, SiteTarget
 from bot.catalogued.http import HttpTarget
 from bot.catalogued.postgres import PostgresTarget
@@ -40,7 +41,8 @@ def by_settings(settings: Settings) -> list[str]:
 def by_catalogue(catalogue: Catalogue) -> list[str]:
     """Those that the catalogue's targets and journeys name."""
     targets = [t for s in catalogue.services.values() for t in s.targets.values()]
-    whole = [t for t in targets if isinstance(t, HttpTarget | PrometheusTarget | RedisTarget | SiteTarget | EdgeTarget)]
+    kinds = HttpTarget | PrometheusTarget | RedisTarget | SiteTarget | EdgeTarget | BackupsTarget
+    whole = [t for t in targets if isinstance(t, kinds)]
     names = frozenset[str]().union(*(t.variables for t in whole))
     journeys = (j.variables.values() for s in catalogue.services.values() for j in s.journeys.values())
     names = names.union(*journeys)

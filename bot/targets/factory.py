@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from bot.adapters.absent import NoDatabases
-from bot.adapters.aws.account import Access
+from bot.adapters.aws.account import Access, Account
+from bot.adapters.aws.backups import BucketShelf
 from bot.adapters.aws.buckets import Folder
 from bot.adapters.aws.sites import S3Sites
 from bot.adapters.aws.sites import SiteTarget as StoredSite
@@ -39,7 +40,7 @@ from bot.catalogued.postgres import PostgresTarget
 from bot.catalogued.prometheus import PrometheusTarget
 from bot.catalogued.redis import RedisTarget
 from bot.ports import Page, Unreachable
-from bot.ports.backups import Rules
+from bot.ports.backups import Rules, Shelf
 from bot.ports.databases import Database, NotAllowed
 from bot.ports.kubernetes import Cluster
 from bot.ports.metrics import Monitor, Watched
@@ -92,7 +93,7 @@ def _adapters(
             case RedisTarget():
                 caches[name] = target
             case BackupsTarget():
-                shelves[name] = _shelved(target)
+                shelves[name] = _shelved(target, settings.ca_file)
     bases = _databases(settings, databases, service, catalogue)
     client = HttpClient(http, trust=trusted, secret=lambda body: redactor.alters(body) is not None)
     return Adapters(
@@ -113,10 +114,7 @@ def _site(target: SiteTarget) -> StoredSite:
     """Builds lie in the bucket of the site, where nothing else is said."""
     at = Folder.of(target.site)
     builds = Folder.of(target.builds) if target.builds else Folder(at.bucket)
-    access = Access(
-        target.region, target.endpoint, target.role, target.key or "", target.secret or "", target.timeout
-    )  # fmt: skip
-    return StoredSite(at, builds, access, target.acl, target.switch)
+    return StoredSite(at, builds, _access(target), target.acl, target.switch)
 
 
 def _edge(target: EdgeTarget) -> Front:
@@ -141,9 +139,18 @@ def _walks(service: Service, targets: Mapping[str, Endpoint], redactor: Redactor
     )  # fmt: skip
 
 
-def _shelved(target: BackupsTarget) -> Shelved:
+def _shelved(target: BackupsTarget, ca_file: Path | None) -> Shelved:
     rules = Rules(target.of or "", target.max_age, target.least)
-    return Shelved(FolderShelf(Path(target.backups), target.names), rules, target.programs or "")
+    shelf: Shelf = FolderShelf(Path(target.backups), target.names)
+    if target.backups.startswith("s3://"):
+        shelf = BucketShelf(Account(_access(target), ca_file), Folder.of(target.backups), target.names)
+    return Shelved(shelf, rules, target.programs or "")
+
+
+def _access(target: SiteTarget | BackupsTarget) -> Access:
+    return Access(
+        target.region, target.endpoint, target.role, target.key or "", target.secret or "", target.timeout
+    )  # fmt: skip
 
 
 def _databases(

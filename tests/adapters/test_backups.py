@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import os
 import shutil
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+import yarl
+from aiohttp import web
 
+from bot.adapters.aws.account import Account
+from bot.adapters.aws.backups import BucketShelf
+from bot.adapters.aws.buckets import Folder
 from bot.adapters.backups import FolderShelf, ServiceBackups
 from bot.adapters.backups.programs import Program, programs
 from bot.adapters.backups.reading import NoProgram, Read, Reader, Unreadable
@@ -21,8 +30,11 @@ from bot.adapters.backups.script import Script
 from bot.adapters.backups.shelves import Kept, Shelved
 from bot.ports import Unreachable
 from bot.ports.backup_names import NamePattern
-from bot.ports.backups import STAMP, Proof
+from bot.ports.backups import STAMP, Proof, Shelf
 from tests.fixtures.archives import FORMATS, ROWS, TABLES, Archives, client_programs, make
+from tests.fixtures.frontend_bucket import Bucket
+from tests.fixtures.s3 import bucket as bucket
+from tests.fixtures.s3 import objects_url as objects_url
 
 NOW = 1_800_000_000.0
 FILES = [name for name in FORMATS if "folder" not in name]
@@ -217,9 +229,36 @@ def test_without_pg_restore_nothing_is_said_of_an_archive(archives: Archives) ->
 # -- the shelf, and what is remembered
 
 
+Shelving = Callable[..., ServiceBackups]
+
+
 def shelved(folder: Path, pattern: str = "*", memory: Kept | None = None, now: float = NOW) -> ServiceBackups:
-    shelf = FolderShelf(folder, pattern)
+    return on(FolderShelf(folder, pattern), memory, now)
+
+
+def on(shelf: Shelf, memory: Kept | None = None, now: float = NOW) -> ServiceBackups:
     return ServiceBackups({"main": Shelved(shelf, programs=client_programs())}, memory, clock=lambda: now)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+async def laid(request: pytest.FixtureRequest) -> AsyncIterator[Shelving]:
+    """Shelves with what lies in a folder: there, or uploaded to a bucket."""
+    made: list[ServiceBackups] = []
+    bucket: Bucket = request.getfixturevalue("bucket")
+
+    def there(*given: Any, **more: Any) -> ServiceBackups:
+        made.append((shelved if request.param == "folder" else uploaded)(*given, **more))
+        return made[-1]
+
+    def uploaded(folder: Path, pattern: str = "*", memory: Kept | None = None, now: float = NOW) -> ServiceBackups:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                bucket.put(f"dumps/{path.relative_to(folder)}", path.read_bytes())
+        return on(BucketShelf(Account(bucket.access), Folder(bucket.name, "dumps"), pattern), memory, now)
+
+    yield there
+    for backups in made:
+        await backups.close()
 
 
 async def newest(backups: ServiceBackups, fresh: float = 0.0) -> Proof:
@@ -242,12 +281,14 @@ async def test_backups_are_listed_newest_first_by_the_moment_in_their_names(tmp_
 
 
 async def test_a_digest_that_lies_beside_is_noted_and_no_backup(
-    archives: Archives, copied: Callable[[str], Path]
+    archives: Archives,
+    copied: Callable[[str], Path],
+    laid: Shelving,
 ) -> None:
     path = copied("plain-data.dump")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n")
-    backups = shelved(path.parent)
+    backups = laid(path.parent)
     [backup] = await backups.list("main")
     assert backup.noted == f"sha256:{digest}"
     proof = await newest(backups)
@@ -256,12 +297,13 @@ async def test_a_digest_that_lies_beside_is_noted_and_no_backup(
 
 async def test_bytes_that_differ_from_the_noted_digest_are_told_also_where_nothing_else_shows_it(
     copied: Callable[[str], Path],
+    laid: Shelving,
 ) -> None:
     path = copied("plain-data.dump")
     data = path.read_bytes()
     path.with_name(path.name + ".sha256").write_text(hashlib.sha256(data).hexdigest())
     path.write_bytes(flipped(data))
-    proof = await newest(shelved(path.parent))
+    proof = await newest(laid(path.parent))
     assert proof.fault == "its bytes are not those that were noted when it was made (plain-data.dump.sha256)"
     assert proof.hint
 
@@ -289,9 +331,9 @@ async def test_after_a_while_the_same_bytes_are_proven_by_their_digest(copied: C
     assert (later.digest, later.rows, later.at) == (first.digest, first.rows, datetime.fromtimestamp(NOW + 99, UTC))
 
 
-async def test_rows_are_counted_once_they_are_asked_for(copied: Callable[[str], Path]) -> None:
+async def test_rows_are_counted_once_they_are_asked_for(copied: Callable[[str], Path], laid: Shelving) -> None:
     path, memory = copied("custom.dump"), Kept()
-    backups = shelved(path.parent, memory=memory)
+    backups = laid(path.parent, memory=memory)
     assert (await newest(backups)).rows == {}
     [backup] = await backups.list("main")
     assert (await backups.proof("main", backup, fresh=99, counted=True)).rows == ROWS
@@ -299,22 +341,120 @@ async def test_rows_are_counted_once_they_are_asked_for(copied: Callable[[str], 
     assert backups.readings == 2
 
 
-async def test_another_file_under_the_same_name_is_read_anew(copied: Callable[[str], Path]) -> None:
+async def test_another_file_under_the_same_name_is_read_anew(copied: Callable[[str], Path], laid: Shelving) -> None:
     path, memory = copied("custom.dump"), Kept()
-    await newest(shelved(path.parent, memory=memory))
+    await newest(laid(path.parent, memory=memory))
     path.write_bytes(path.read_bytes()[:-500])
-    assert "cut off" in (await newest(shelved(path.parent, memory=memory), fresh=9999)).fault
+    assert "cut off" in (await newest(laid(path.parent, memory=memory), fresh=9999)).fault
 
 
-async def test_a_reading_goes_on_when_whoever_asked_has_no_time_left(copied: Callable[[str], Path]) -> None:
+async def test_a_reading_goes_on_when_whoever_asked_has_no_time_left(
+    copied: Callable[[str], Path], laid: Shelving
+) -> None:
     path, memory = copied("custom.dump"), Kept()
-    backups = shelved(path.parent, memory=memory)
+    backups = laid(path.parent, memory=memory)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.001):
             await newest(backups)
     assert (await newest(backups, fresh=1)).whole
     assert backups.readings == 1
     await backups.close()
+
+
+async def test_a_folder_of_files_is_one_backup_with_all_of_them(
+    archives: Archives, laid: Shelving, tmp_path: Path
+) -> None:
+    shutil.copytree(archives.folder / "folder", tmp_path / "daily")
+    backups = laid(tmp_path)
+    [backup] = await backups.list("main")
+    assert (backup.name, backup.folder) == ("daily", True)
+    proof = await backups.proof("main", backup, counted=True)
+    assert (proof.fault, proof.format, proof.rows) == ("", "directory", ROWS)
+    async with backups.shelf("main").local(backup) as path:
+        assert sorted(p.name for p in path.iterdir()) == sorted(p.name for p in (archives.folder / "folder").iterdir())
+    await backups.close()
+
+
+async def test_a_backup_that_is_replaced_while_it_is_read_is_no_mixture(bucket: Bucket) -> None:
+    first, second = os.urandom(3 << 20), os.urandom(3 << 20)
+    bucket.put("dumps/a.dump", first)
+    shelf = BucketShelf(Account(bucket.access), Folder(bucket.name, "dumps"))
+    [backup] = await shelf.list()
+
+    def read() -> None:
+        chunks = shelf.chunks(backup)
+        next(chunks)
+        bucket.put("dumps/a.dump", second)
+        for _ in shelf.chunks(backup):
+            pytest.fail("reads another one")
+
+    with pytest.raises(OSError, match=r"a\.dump: it was replaced while it was read"):
+        await asyncio.to_thread(read)
+    await shelf.close()
+
+
+async def test_a_torn_connection_is_gone_on_with_where_it_broke(bucket: Bucket) -> None:
+    data = os.urandom(5 << 20)
+    bucket.put("dumps/a.dump", data)
+    async with tearing(bucket, after=1_500_000) as (url, asked):
+        shelf = BucketShelf(Account(replace(bucket, url=url).access), Folder(bucket.name, "dumps"))
+        [backup] = await shelf.list()
+        assert await asyncio.to_thread(lambda: b"".join(shelf.chunks(backup))) == data
+        assert asked == ["", "bytes=1500000-", "bytes=3000000-"]
+        await shelf.close()
+
+
+async def test_a_bucket_that_is_away_is_unreachable_and_says_what_to_look_at(bucket: Bucket) -> None:
+    nowhere = on(BucketShelf(Account(bucket.access), Folder("nobodys-bucket", "dumps")))
+    with pytest.raises(Unreachable, match="is there such a bucket"):
+        await nowhere.list("main")
+    await nowhere.close()
+
+
+async def test_without_room_for_a_copy_it_says_where_to_make_some(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.adapters.aws.backups.SPARE", 1 << 60)
+    bucket.put("dumps/a.dump", b"x")
+    shelf = BucketShelf(Account(bucket.access), Folder(bucket.name, "dumps"))
+    [backup] = await shelf.list()
+    with pytest.raises(OSError, match="set TMPDIR to a larger disk"):
+        async with shelf.local(backup):
+            pass
+    await shelf.close()
+
+
+@contextlib.asynccontextmanager
+async def tearing(bucket: Bucket, after: int) -> AsyncIterator[tuple[str, list[str]]]:
+    """The store behind connections that break after so many bytes of a body; its address, and the ranges asked for."""
+    asked: list[str] = []
+    session = aiohttp.ClientSession(auto_decompress=False)
+
+    async def take(request: web.Request) -> web.StreamResponse:
+        headers = {name: value for name, value in request.headers.items() if name != "Accept-Encoding"}
+        url = yarl.URL(bucket.url + request.raw_path, encoded=True)
+        async with session.request(request.method, url, headers=headers) as said:
+            body = await said.read()
+            kept = {n: v for n, v in said.headers.items() if n in ("ETag", "Content-Type", "Last-Modified")}
+            answer = web.StreamResponse(status=said.status, headers=kept | {"Content-Length": str(len(body))})
+            await answer.prepare(request)
+            if len(body) <= after:
+                await answer.write(body)
+                return answer
+            asked.append(request.headers.get("Range", ""))
+            await answer.write(body[:after])
+            assert request.transport is not None
+            request.transport.close()
+            return answer
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", take)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    await runner.cleanup()
+    await session.close()
 
 
 async def test_a_folder_that_is_away_is_unreachable_and_named(tmp_path: Path) -> None:

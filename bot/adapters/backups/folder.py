@@ -105,3 +105,6 @@ class FolderShelf:
         if not path.exists():
             raise FileNotFoundError(f"{path} is gone")
         yield path
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -216,6 +216,8 @@ class ServiceBackups:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for shelved in self._shelves.values():
+            await shelved.shelf.close()
 
     def _of(self, target: str) -> Shelved:
         try:
