@@ -391,9 +391,16 @@ class Engine:
         log.warning("the clock went ahead by %.0f s; what is under way keeps its time", by)
         for head in [*await self.store.heads(open=True, limit=None), *await self.store.owing()]:
             run = await self.store.load(head.run)
-            if run.jumped is None or abs(now - run.jumped) > by / 2 + AHEAD:
+            if not self._told(run, by, now):
                 await self.submit(run.id, ev.ClockJumped(by, self.node))
         self.clock.show(by)
+
+    def _told(self, run: Run, by: float, now: float) -> bool:
+        """Whether another node has told the run of this jump: the same one, of a clock that both go by."""
+        last = run.jumped
+        if last is None or last.node == self.node or abs(last.by - by) > AHEAD:
+            return False
+        return abs(now - last.at) <= by / 2 + AHEAD
 
     async def _look_where(self) -> None:
         with told(log, "cannot look where runs are worked on"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bot.run import events as ev
 from bot.run.replacing import replace
-from bot.run.state import Asked, BrokenGlass, Debt, Part, Run, Step
+from bot.run.state import Asked, BrokenGlass, Debt, Jump, Part, Run, Step
 
 AHEAD = 30.0
 """Seconds by which clocks of nodes may differ, without a word about it."""
@@ -66,7 +66,7 @@ def set_right(run: Run, now: float) -> Run:
         restored=has(run.restored),
         closed_at=has(run.closed_at),
         back_at=has(run.back_at),
-        jumped=has(run.jumped),
+        jumped=None,
         steps={k: step(s) for k, s in run.steps.items()},
         asked={k: asked(a) for k, a in run.asked.items()},
         debts={k: debt(d) for k, d in run.debts.items()},
@@ -91,4 +91,5 @@ def jumped(run: Run, e: ev.ClockJumped, at: float) -> Run:
 
     begun = {k: replace(s, began=later(s.began)) for k, s in run.steps.items() if s.open and s.began is not None}
     steps, questions = {**run.steps, **begun}, {k: asked(a) for k, a in run.asked.items()}
-    return replace(run, steps=steps, asked=questions, commander_seen=run.commander_seen + e.by, jumped=at)
+    return replace(run, steps=steps, asked=questions, commander_seen=run.commander_seen + e.by,
+                   jumped=Jump(at, e.by, e.node))  # fmt: skip

@@ -61,6 +61,15 @@ class Halt:
     """Places that could not be reached -> why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A clock went ahead: when that was told, by how much (seconds), and the node that told it."""
+
+    at: float
+    by: float
+    node: str
+
+
 @dataclass(frozen=True)
 class Step:
     """One step as it stands. Times in seconds since the epoch."""
@@ -267,8 +276,8 @@ class Run:
     #: Target -> what stands there again of what was removed, noticed at `back_at`.
     back: Mapping[str, str] = field(default_factory=dict)
     back_at: float | None = None
-    #: When it was last told that a clock had gone ahead.
-    jumped: float | None = None
+    #: The last jump ahead that was told, since a clock went back.
+    jumped: Jump | None = None
     #: Why what the log holds behind `seq` is not believed (`bot/store/signing.py`): nothing of the run is acted upon.
     #: Empty where all of it is.
     doubt: str = ""

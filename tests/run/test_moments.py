@@ -11,6 +11,7 @@ from bot.run import events as ev
 from bot.run.decide import decide
 from bot.run.fold import evolve
 from bot.run.moments import AHEAD, set_right
+from bot.run.state import Jump
 from bot.steady.clock import LEAST, Steady
 from tests.run.played import CHO, T0, Outcome, Play, act, ask, check, gate, plan, watch
 
@@ -118,4 +119,6 @@ def test_a_jump_that_is_taken_back_before_it_was_shown_never_was() -> None:
 
 def test_a_run_that_is_right_again_says_so_in_its_record() -> None:
     told = evolve(play(act("one"), now=T0).run, ev.ClockJumped(HOUR, "n"), T0 + 1)
-    assert told.jumped == T0 + 1 and replace(told, jumped=None).steps == told.steps
+    assert told.jumped == Jump(T0 + 1, HOUR, "n") and replace(told, jumped=None).steps == told.steps
+    back = evolve(replace(told, at=T0 + HOUR), ev.ClockJumped(1 - HOUR, "n"), T0 + 1)
+    assert back.jumped is None, "whatever comes after that is another jump"

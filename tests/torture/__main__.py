@@ -70,7 +70,8 @@ def _bout(args: argparse.Namespace, seed: int, server: str, folder: Path, total:
     began = time.monotonic()
     bout = Bout(
         seed, _database(args.database, server, folder, seed), args.nodes, args.runs, args.kills, args.freezes,
-        args.limit, args.ttl, sabotage=args.sabotage,
+        args.limit, args.ttl, sabotage=args.sabotage, wanders=args.wanders, jumps=args.jumps, fills=args.fills,
+        floods=args.floods,
     )  # fmt: skip
     case, arena = asyncio.run(fight(bout, folder))
     closed = Counter(t.closed.body["outcome"] for t in case.traces.values() if t.closed is not None)
@@ -83,6 +84,7 @@ def _bout(args: argparse.Namespace, seed: int, server: str, folder: Path, total:
         _say(f"  {finding}")
     if case.findings:
         again = f"--database {args.database} --nodes {args.nodes} --runs {args.runs} --kills {args.kills}"
+        again += f" --wanders {args.wanders} --jumps {args.jumps} --fills {args.fills} --floods {args.floods}"
         again += f" --freezes {args.freezes} --ttl {args.ttl:g} --seed {seed} --bouts 1"
         _say(f'  again: make torture ARGS="{again}"; logs in {folder}')
         _dump(case, folder)
@@ -141,6 +143,10 @@ def _arguments() -> argparse.ArgumentParser:
     p.add_argument("--runs", type=int, default=3, help="runs at once")
     p.add_argument("--kills", type=int, default=8, help="kills in a bout at most")
     p.add_argument("--freezes", type=int, default=0, help="SIGSTOPs in a bout at most")
+    p.add_argument("--wanders", type=int, default=0, help="changes of catalogues in a bout at most")
+    p.add_argument("--jumps", type=int, default=0, help="jumps of clocks in a bout at most")
+    p.add_argument("--fills", type=int, default=0, help="full disks in a bout at most")
+    p.add_argument("--floods", type=int, default=0, help="floods of connections in a bout at most")
     p.add_argument("--ttl", type=float, default=3.0, help="seconds of a node's lease (PostgreSQL)")
     p.add_argument("--limit", type=float, default=150.0, help="seconds after which an open run is a finding")
     p.add_argument("--sabotage", choices=("", *SABOTAGE), default="", help="break this promise, to see it found")

@@ -255,8 +255,7 @@ def _undone(case: Case, trace: Trace, app: Application) -> None:
 
 
 def befores(trace: Trace, app: Application) -> dict[str, Json]:
-    """Target -> what an undo puts back: what was there before the application; and for a temporary step that was
-    still in place when it began, before the first one that put it there."""
+    """Target -> what an undo puts back: what was there before the first application whose work was still in place."""
     found: dict[str, Json] = {}
     for a in trace.standing(app):
         for target, edit in a.first.items():
@@ -319,7 +318,7 @@ def in_order(case: Case) -> None:
     for run, trace in case.traces.items():
         ended: dict[str, int] = {}
         for r in trace.rows:
-            if r.kind in over:
+            if r.kind in over or (r.kind == "cancelled" and trace.specs[r.body["step"]]["on_fail"] == "continue"):
                 ended.setdefault(r.body["step"], r.seq)
             elif r.kind in ("approved", "broke glass", "taken"):
                 for s in trace.decisions.get(r.body["decision"], {}).get("members", ()):
@@ -352,7 +351,43 @@ def approved(case: Case) -> None:
             case.fault("approved", trace.id, f"{e.path} was changed by {e.attempt}: {why}")
 
 
+def placed(case: Case) -> None:
+    """Each effect is made at the place that its run was pinned to, when it was asked for or when it took effect."""
+    for e, trace, _ in _effects(case):
+        pinned = [r for r in trace.of("created", "relocated") if r.body.get("places")]
+        then = [r for r in pinned if r.seq <= e.seen][-1:] + [r for r in pinned if e.seen < r.seq <= e.seq]
+        meant = {w["at"] for r in then for w in r.body["places"].values()}
+        if meant and e.place not in meant:
+            case.fault("placed", trace.id, f"{e.path} was changed by {e.attempt} at {e.place}, not at {sorted(meant)}")
+
+
+def in_time(case: Case) -> None:
+    """No step runs out of time before it is up, whatever a clock says."""
+    for trace in case.traces.values():
+        for r in trace.of("failed"):
+            a = trace.attempts.get((r.body["step"], r.body["n"]))
+            if r.body["cause"] != "timeout" or a is None:
+                continue
+            app = trace.applications.get((a.step, a.application))
+            first = app.attempts[0] if app is not None else a
+            if any(first.started.seconds < d.at < r.seconds for d in case.deaths):
+                continue  # time that passes while nobody is there, and a clock that is set meanwhile, look the same
+            took, may = r.seconds - first.started.seconds, trace.specs[a.step]["timeout"]
+            if took < 0.9 * may:
+                case.fault("in time", trace.id, f"{a.step} ran out of its {may:g} s after {took:.1f} s (event {r.seq})")
+
+
+def probed(case: Case) -> None:
+    """Whatever floods a node, it says that it is alive."""
+    for f in case.floods:
+        frozen = any(x.pid == f.pid and x.since < f.until and x.until > f.since for x in case.freezes)
+        if f.alive and f.asked and not f.answered and not frozen:
+            case.fault("probed", "-", f"process {f.pid} answered none of {f.asked} probes in a flood")
+        case.counts["probes in floods"] += f.asked
+        case.counts["probes in floods that were answered"] += f.answered
+
+
 RULES: tuple[Callable[[Case], None], ...] = (
     chain, sequence, closing, said_once, recorded, written_down, fenced, quiet, once, in_place, put_back, alone,
-    in_order, approved,
+    in_order, approved, placed, in_time, probed,
 )  # fmt: skip

@@ -27,6 +27,7 @@ import migrations
 from bot.audit import verify
 from bot.catalogue import Release
 from bot.plan.model import Plan
+from bot.playground.free_port import free_port
 from bot.policy import Actor, Person
 from bot.run import events as ev
 from bot.run.answering import COMMANDS
@@ -35,8 +36,10 @@ from bot.run.state import Run
 from bot.store.log import Store, StoreUnavailable
 from tests.torture.audit import audit
 from tests.torture.crew import ANA, CREW, Crew
-from tests.torture.edges import sampled
+from tests.torture.edges import TIMES, sampled
 from tests.torture.eyes import Eyes
+from tests.torture.handlers import WORLD
+from tests.torture.hazards import JUMPS, Hazards
 from tests.torture.node import Settings
 from tests.torture.plans import random_plan
 from tests.torture.verdicts import Case, Death, Freeze
@@ -51,7 +54,8 @@ class Bout:
     """What is to happen. mines: of the first incarnations, in order; later ones are sampled while `kills` last.
 
     kills, freezes: how many at most; limit: seconds after which an open run is a finding; trouble: how often the
-    world misbehaves; careless: the commander closes without looking; plans: these instead of random ones.
+    world misbehaves; careless: the commander closes without looking; plans: these instead of random ones;
+    wanders, jumps, fills, floods, by, hurry: what else goes wrong (`hazards.py`).
     """
 
     seed: int
@@ -69,6 +73,12 @@ class Bout:
     mines: tuple[str, ...] = ()
     sabotage: str = ""
     plans: tuple[Plan, ...] = ()
+    wanders: int = 0
+    jumps: int = 0
+    fills: int = 0
+    floods: int = 0
+    by: tuple[float, ...] = JUMPS
+    hurry: float = 1.0
 
 
 @dataclass
@@ -81,6 +91,16 @@ class Incarnation:
     frozen: bool = False
     why: str = ""
 
+    @property
+    def port(self) -> int:
+        """Of its door."""
+        return self.settings.port
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self.process.pid
+
 
 @dataclass
 class Arena:
@@ -92,6 +112,7 @@ class Arena:
     store: Store
     eyes: Eyes
     world: World
+    hazards: Hazards
     http: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
     nodes: dict[str, Incarnation] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
@@ -102,6 +123,8 @@ class Arena:
     over: bool = False
     quiet: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    ports: dict[str, int] = field(default_factory=dict)
+    door: aiohttp.ClientSession = field(init=False)
     clicks: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     # -- processes ------------------------------------------------------------------------------------------------
@@ -134,7 +157,8 @@ class Arena:
     async def _start(self, name: str, mine: str) -> Incarnation:
         settings = Settings(
             name, self.bout.database, str(self.folder / f"{name}.sock"), self.world.url, self.bout.ttl, mine=mine,
-            sabotage=self.bout.sabotage,
+            sabotage=self.bout.sabotage, catalogue=str(self.folder / f"{name}.yaml"), port=self.ports[name],
+            ahead=self.hazards.ahead.get(name, 0.0), timed=bool(self.bout.jumps),
         )  # fmt: skip
         with (self.folder / f"{name}.log").open("a") as log:
             process = await asyncio.create_subprocess_exec(
@@ -229,7 +253,9 @@ class Arena:
                 break
             name = self.random.choice(list(self.nodes))
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with self.http[name].post(f"http://node/{what}", json=body) as reply:
+                where = f"http://127.0.0.1:{self.ports[name]}" if self.bout.floods else "http://node"
+                asking = self.door if self.bout.floods else self.http[name]
+                async with asking.post(f"{where}/{what}", json=body) as reply:
                     if reply.status == 200:
                         found: dict[str, Any] = await reply.json()
                         return found
@@ -254,19 +280,24 @@ class Arena:
         """Until every run is closed, or time is up: what is still open, and what it waits for."""
         runs = [await self.open(i) for i in range(len(self.bout.plans) or self.bout.runs)]
         crew = Crew(self.random, self.say, self.world.foreign, self.bout.playful, self.bout.careless)
-        began = time.monotonic()
+        began, pinned = time.monotonic(), dict[str, str]()
         while time.monotonic() - began < self.bout.limit and not self.over:
             self.quiet = self.quiet or time.monotonic() - began > self.bout.limit / 2
+            self.hazards.quiet = self.quiet
             crew.playful = self.bout.playful and not self.quiet
             open_runs = []
             for run in runs:
                 with contextlib.suppress(StoreUnavailable):
                     state = await self.store.load(run)
+                    if WORLD in state.places:
+                        pinned[state.service] = state.places[WORLD].at
                     if state.closed is None:
                         open_runs.append(run)
                         await crew.look_after(state)
             if not open_runs:
                 return {}
+            if self.bout.wanders:
+                self.hazards.right(pinned)
             await asyncio.sleep(0.08)
         return {r: _waits(await self.store.load(r)) for r in runs if (await self.store.load(r)).closed is None}
 
@@ -277,22 +308,36 @@ async def arena(bout: Bout, folder: Path) -> AsyncIterator[Arena]:
     await asyncio.to_thread(migrations.upgrade, bout.database)
     store, eyes = await Store.open(bout.database), Eyes(bout.database)
     world = World(eyes, lambda pid, why: None)
-    found = Arena(bout, folder, Random(bout.seed), store, eyes, world)
+    kinds, ways = Counter[str](), dict[str, aiohttp.ClientSession]()
+    services = tuple(f"service{i}" for i in range(len(bout.plans) or bout.runs))
+    many = {n: getattr(bout, n) for n in ("wanders", "jumps", "fills", "floods", "by", "hurry")}
+    hazards = Hazards(
+        Random(bout.seed + 1), folder, bout.database, lambda: found._up(), ways, kinds, services=services, **many
+    )
+    found = Arena(bout, folder, Random(bout.seed), store, eyes, world, hazards, http=ways, kinds=kinds)
     world.kill, world.order, world.frozen = found.kill, found.order, found.stopped
     names = [f"n{i}" for i in range(bout.nodes)]
+    found.door = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=4))
     for name in names:
+        found.ports[name] = free_port()
         connector = aiohttp.UnixConnector(str(folder / f"{name}.sock"))
         found.http[name] = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=4))
     await world.start()
+    hazards.places = world.url, world.other
+    for name in names:
+        hazards.write(name, dict.fromkeys(hazards.services, world.url))
+    if bout.jumps:
+        await store.db.write(lambda c: c.exec_driver_sql(TIMES))
     tasks = found.tasks
     tasks += [asyncio.create_task(found.keep(n)) for n in names]
     tasks += [asyncio.create_task(found.hunt()), asyncio.create_task(found.chill())]
     try:
         while len(found.nodes) < bout.nodes:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+        tasks += hazards.tasks()
         yield found
     finally:
-        found.over = True
+        found.over = hazards.over = True
         for node in found.nodes.values():
             with contextlib.suppress(ProcessLookupError):
                 node.process.kill()
@@ -300,7 +345,7 @@ async def arena(bout: Bout, folder: Path) -> AsyncIterator[Arena]:
         for task in tasks:
             task.cancel()
         told = await asyncio.gather(*tasks, return_exceptions=True)
-        for session in found.http.values():
+        for session in (*found.http.values(), found.door):
             await session.close()
         await world.stop()
         await store.close()
@@ -327,12 +372,15 @@ async def fight(bout: Bout, folder: Path) -> tuple[Case, Arena]:
                 if s.made is not None:
                     made[run, i] = {e.target: e.before for e in s.made.edits}
         case = Case(
-            rows, found.world.journal, found.deaths, found.freezes, found.eyes.checkpoints(), made, stuck
+            rows, found.world.journal, found.deaths, found.freezes, found.eyes.checkpoints(), made, stuck,
+            found.hazards.told,
         )  # fmt: skip
         for death in found.deaths:
             if death.why.startswith("unexpected"):
                 case.fault("node", "-", f"process {death.pid}: {death.why}; see {folder}")
         for text in _complaints(folder):
+            if bout.fills and text.startswith("dbos:"):
+                continue  # it tells that a disk is full in words of its own; what becomes of it is what counts
             case.fault("complaint", "-", text)
         for bad in (await verify(found.store)).faults:
             case.fault("verify", bad.run, bad.text)

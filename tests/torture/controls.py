@@ -5,8 +5,8 @@ A control that finds nothing means that the auditor is blind there, whatever it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bot.contract import Json
 from bot.plan.model import Decision, Plan, StepSpec
@@ -65,6 +65,17 @@ def slow() -> Plan:
     return Plan("slow", (step("slow", "a", "b", pause=1.2), verify(["slow"])))
 
 
+def long() -> Plan:
+    """Four steps that take their time at each of their documents."""
+    steps = [step(f"s{i}", f"a{i}", f"b{i}", f"c{i}", pause=0.7, after=[f"s{i - 1}"] if i else []) for i in range(4)]
+    return Plan("long", (*steps, verify(["s3"])))
+
+
+def patient() -> Plan:
+    """A step that is looked at again and again, each time in another pass."""
+    return Plan("patient", (step("slowly", later=15), verify(["slowly"])))
+
+
 def gated() -> Plan:
     """One step that two people must approve."""
     spec, decision = asked(step("gated"))
@@ -83,19 +94,21 @@ def left_on() -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What is broken, on which plan, and the rule that must find it. mine: where the first process dies."""
+    """What is broken, on which plan, and the rule that must find it. mine: where the first process dies; hazards:
+    what else goes wrong."""
 
     sabotage: str
     plan: Callable[[], Plan]
     rule: str
     mine: str = ""
     limit: float = 20.0
+    hazards: Mapping[str, object] = field(default_factory=dict)
 
     def bout(self, database: str) -> Bout:
         """The bout on an empty database. Nothing else goes wrong in it."""
         return Bout(
             1, database, kills=0, limit=self.limit, trouble=0.0, playful=False, careless=True, mines=(self.mine,),
-            sabotage=self.sabotage, plans=(self.plan(),),
+            sabotage=self.sabotage, plans=(self.plan(),), **self.hazards,  # type: ignore[arg-type]
         )  # fmt: skip
 
 
@@ -109,4 +122,9 @@ CONTROLS = (
     Control("never-lost", slow, "stuck", mine="after:recorded:1", limit=9.0),
     Control("notes-forgotten", posting, "once"),
     Control("other-change", gated, "written down", limit=5.0),
+    Control("place-ignored", long, "placed", hazards={"wanders": 20, "hurry": 3.0}),
+    Control("clock-believed", long, "in time", hazards={"jumps": 20, "hurry": 3.0, "by": (3600.0,)}),
+    Control("clock-kept", patient, "stuck", hazards={"jumps": 3, "hurry": 2.0, "by": (86400.0,)}),
+    Control("full-ignored", long, "recorded", hazards={"fills": 20, "hurry": 3.0}),
+    Control("doors-open", long, "probed", hazards={"floods": 2, "hurry": 3.0}),
 )

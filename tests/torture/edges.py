@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
+
+import sqlalchemy as sa
 
 from bot.run.events import Event
 from bot.run.state import Run
@@ -45,6 +48,10 @@ def tell(url: str, said: object) -> None:
     """Tells the world something, at once: nothing else happens in this thread meanwhile."""
     body = json.dumps(said).encode()
     urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=5).close()
+
+
+TIMES = "create table torture_time (run text, seq bigint, at double precision, primary key (run, seq))"
+_TIME = sa.text("insert into torture_time (run, seq, at) values (:run, :seq, :at)")
 
 
 class Mine:
@@ -83,6 +90,8 @@ class MinedStore(Store):
     """A store in which some appends are the last thing that a process does."""
 
     mine: Mine | None = None
+    timed = False
+    """Whether it notes, beside the log, when each event was really written."""
 
     async def append(
         self,
@@ -97,6 +106,8 @@ class MinedStore(Store):
         """As the product's, and dies before or after the commit."""
         kinds = sorted({e.kind for e in events})
         mine = self.mine
+        if self.timed:
+            also = self._timing(run, len(events), also)
         if mine is not None and any([mine.goes_off("before", k) for k in kinds]):
             also = self._dying(mine, also)
         done = await super().append(run, events, at, also=also, key=key, checkpoint=checkpoint)
@@ -104,6 +115,18 @@ class MinedStore(Store):
             for k in kinds:
                 mine.step("after", k)
         return done
+
+    def _timing(
+        self, run: Run, events: int, also: Callable[[Transaction], Awaitable[None]] | None
+    ) -> Callable[[Transaction], Awaitable[None]]:
+        async def then(transaction: Transaction) -> None:
+            rows = [{"run": run.id, "seq": run.seq + 1 + i, "at": time.time()} for i in range(events)]
+            if rows:
+                await transaction.run_sync(lambda c: c.execute(_TIME, rows))
+            if also is not None:
+                await also(transaction)
+
+        return then
 
     def _dying(
         self, mine: Mine, also: Callable[[Transaction], Awaitable[None]] | None

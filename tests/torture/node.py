@@ -16,7 +16,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,24 @@ from bot.adapters.http import HttpClient, HttpTarget
 from bot.engine import attempt as attempts
 from bot.engine.attempt_id import AttemptId
 from bot.engine.executor import Executor
+from bot.engine.ground import Anywhere
 from bot.engine.reconciler import Engine
+from bot.node.reloading import InForce
 from bot.policy import Refusal
 from bot.ports import Blob, Ports, Record
 from bot.redaction.redactor import Redactor
 from bot.run import events as ev
 from bot.run.answering import COMMANDS
 from bot.run.state import Run
-from bot.store.lease import take
-from bot.store.log import AlreadyOpen, Duplicate
+from bot.store.lease import Lease, take
+from bot.store.log import AlreadyOpen, Duplicate, Store
+from bot.targets import Reach
 from bot.testing import ports
-from tests.torture import edges, handlers
+from tests.torture import edges, handlers, machine
 from tests.torture.crew import PEOPLE, People
 from tests.torture.edges import Mine, MinedStore
 from tests.torture.handlers import WORLD
+from tests.torture.machine import Machine
 from tests.torture.sabotage import SABOTAGE, Pieces
 from tests.torture.world import TIMEOUT
 
@@ -49,7 +53,8 @@ IN_STEP = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a node is told. socket: where it takes commands; ttl: seconds of its lease."""
+    """What a node is told. socket: where it takes commands; ttl: seconds of its lease; catalogue: the
+    file; port: of its door; ahead, timed: of its clock, and whether that one is meddled with."""
 
     name: str
     database: str
@@ -59,6 +64,10 @@ class Settings:
     tick: float = 0.25
     mine: str = ""
     sabotage: str = ""
+    catalogue: str = ""
+    port: int = 0
+    ahead: float = 0.0
+    timed: bool = False
 
     @property
     def text(self) -> str:
@@ -95,6 +104,9 @@ class Node:
 
     settings: Settings
     engine: Engine | None = None
+    reach: Reach | None = None
+    held: InForce | None = None
+    machine: Machine = field(default_factory=Machine)
 
     @property
     def at_work(self) -> Engine:
@@ -106,7 +118,8 @@ class Node:
         """Like wiring's, with the attempt and this process named in every request."""
         here = _here.get()
         headers = {"X-Attempt": str(here.attempt), "X-Pid": str(os.getpid())}
-        adapter = HttpClient({WORLD: HttpTarget(self.settings.world, TIMEOUT, headers)})
+        there = self.settings.world if self.reach is None else self.reach.of(run).http.where()[WORLD].at
+        adapter = HttpClient({WORLD: HttpTarget(there, TIMEOUT, headers)})
         here.adapters.append(adapter)
         return ports(blobs=NoBlobs(), http=adapter.bind(record))
 
@@ -129,6 +142,12 @@ class Node:
         said = await request.json()
         created = ev.decode("created", said["created"])
         assert isinstance(created, ev.Created)
+        if self.reach is not None and self.held is not None:
+            try:
+                places, _ = await self.reach.pins(created.service)
+            except KeyError:
+                return web.json_response({"no": "not in this catalogue"}, status=503)
+            created = replace(created, places=places, digests={"catalogue": self.held.digest})
         try:
             await self.at_work.create(said["run"], created, key=said["key"])
         except (ValueError, Duplicate, AlreadyOpen) as e:
@@ -150,30 +169,51 @@ class Node:
 async def running(settings: Settings) -> AsyncIterator[Node]:
     """Everything from the store to the loop, as in `bot.wiring`."""
     attempts.IN_STEP, attempts.LOOK_AFTER = IN_STEP, 0.2
-    node = Node(settings)
+    machine.small()
+    node = Node(settings, machine=Machine(settings.ahead))
     handlers.inside = node.inside
     store = await MinedStore.open(settings.database)
     lease = await asyncio.to_thread(take, settings.database, version=settings.name, ttl=settings.ttl)
-    store.mine = Mine(settings.mine, settings.world)
-    node.engine = engine = Engine(
-        store, handlers.registry(), node.ports_of, People(), redactor=Redactor([]), node=lease.id, tick=settings.tick
-    )
-    executor = Executor(
-        settings.database, lease=lease, run_pass=node.run_pass, on_cancelled=engine.on_cancelled, drain=0.5
-    )
-    engine.use(executor)
-    if settings.sabotage:
-        SABOTAGE[settings.sabotage](Pieces(executor, lease))
-    await executor.launch()
-    loop = asyncio.create_task(engine.loop())
-    try:
+    store.mine, store.timed = Mine(settings.mine, settings.world), settings.timed
+    async with _at_work(node, store, lease):
         yield node
-    finally:
-        loop.cancel()
-        await asyncio.wait([loop])
-        await executor.close()
-        lease.close()
-        await store.close()
+    lease.close()
+    await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _at_work(node: Node, store: Store, lease: Lease) -> AsyncIterator[None]:
+    settings, file = node.settings, Path(node.settings.catalogue)
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.catalogue:
+            reaching = machine.reaching(settings.database, file, store, lease)
+            node.reach, node.held = await stack.enter_async_context(reaching)
+        node.engine = engine = Engine(
+            store, handlers.registry(), node.ports_of, People(), redactor=Redactor([]), node=lease.id,
+            tick=settings.tick, clock=node.machine.clock, grounds=node.reach or Anywhere(),
+        )  # fmt: skip
+        executor = Executor(
+            settings.database, lease=lease, run_pass=node.run_pass, on_cancelled=engine.on_cancelled, drain=0.5,
+            clock=node.machine.past,
+        )  # fmt: skip
+        engine.use(executor)
+        if settings.sabotage:
+            SABOTAGE[settings.sabotage](Pieces(executor, lease, node))
+        await executor.launch()
+        tasks = [asyncio.create_task(engine.loop())]
+        if node.reach is not None and node.held is not None:
+            tasks += [asyncio.create_task(machine.follow(file, node.held, node.reach, engine))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await executor.close()
+
+
+async def _alive(_: web.Request) -> web.Response:
+    return web.Response(text="alive\n")
 
 
 async def serve(settings: Settings) -> None:
@@ -182,10 +222,14 @@ async def serve(settings: Settings) -> None:
         app = web.Application()
         app.router.add_post("/create", node.create)
         app.router.add_post("/command", node.command)
+        app.router.add_post("/machine", node.machine.meddle)
+        app.router.add_get("/healthz", _alive)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await asyncio.to_thread(Path(settings.socket).unlink, missing_ok=True)
         await web.UnixSite(runner, settings.socket).start()
+        if settings.port:
+            await machine.listen(runner, settings.port)
         edges.tell(f"{settings.world}/ready", {"pid": os.getpid()})
         await asyncio.Event().wait()
 

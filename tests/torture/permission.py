@@ -64,7 +64,7 @@ def _shown(trace: Trace, app: Application, effect: Entry) -> Iterator[str]:
         if r.seq > effect.seen:
             continue
         holds = bool(change["effects"]) if effect.what == "post" else any(_is(e, effect) for e in change["edits"])
-        if holds and r.body["fingerprint"] == fingerprint(uses, change):
+        if holds and r.body["fingerprint"] == fingerprint(uses, change, places(trace, r)):
             yield r.body["fingerprint"]
 
 
@@ -90,13 +90,21 @@ def _full(trace: Trace, gate: dict[str, Any], votes: Sequence[Row]) -> bool:
     return any(all(seat in roles for seat, roles in zip(seats, way, strict=True)) for way in ways)
 
 
-def fingerprint(uses: str, change: dict[str, Any]) -> str:
-    """What an approval binds, from the contract's words."""
+def places(trace: Trace, r: Row) -> dict[str, str]:
+    """Where the run was pinned at an event: target -> the place's digest."""
+    then = [x for x in trace.of("created", "relocated") if x.seq < r.seq and x.body.get("places")]
+    return {name: w["digest"] for name, w in then[-1].body["places"].items()} if then else {}
 
-    def plain(value: object) -> str:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
+def _plain(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def fingerprint(uses: str, change: dict[str, Any], where: dict[str, str]) -> str:
+    """What an approval binds, from the contract's words. where: the places of the run (every step reaches all)."""
+    plain = _plain
     bound = {
+        **({"where": hashlib.sha256(plain(where).encode()).hexdigest()[:32]} if where else {}),
         "handler": uses,
         "edits": sorted(
             [e["target"], plain(e["after"]), e["bound"], plain(e["before"]) if e["bound"] else ""]

@@ -10,15 +10,22 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot.contract import Edit, Json
 from bot.engine import attempt as attempts
+from bot.engine import reconciler
 from bot.engine.attempt_id import AttemptId
 from bot.engine.executor import Executor
-from bot.run import fold_attempts, rules
+from bot.engine.ground import Anywhere
+from bot.run import decide, fold_attempts, moments, rules
 from bot.run import state as states
 from bot.store.lease import Lease, RowLease
+from bot.store.log import StoreUnavailable
+from bot.web import doors
+
+if TYPE_CHECKING:
+    from tests.torture.node import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class Pieces:
 
     executor: Executor
     lease: Lease
+    node: Node
 
 
 def _put(where: object, **what: object) -> None:
@@ -140,6 +148,43 @@ def fence_slow(node: Pieces) -> None:
     _put(lease_of(node), _fence=fence)
 
 
+def place_ignored(node: Pieces) -> None:
+    """A node works wherever its catalogue leads, whatever the run was approved for."""
+    reach = node.node.reach
+    assert reach is not None
+    node.node.at_work.grounds = Anywhere()
+    _put(reach, of=lambda run: reach.now[run.service])
+
+
+def clock_believed(node: Pieces) -> None:
+    """A clock that goes ahead is time that passed."""
+    _put(node.node.at_work, clock=node.node.machine.wall)
+
+
+def clock_kept(node: Pieces) -> None:
+    """As above; and what was written by a clock that was ahead is waited for, when that one is right again."""
+    clock_believed(node)
+    for module in (decide, moments):
+        _put(module, AHEAD=1e12)
+
+
+def full_ignored(node: Pieces) -> None:
+    """What cannot be written down is done all the same."""
+
+    async def record(self: attempts.Execution, command: str) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            await real(self, command)
+
+    _put(reconciler, PATIENCE=-1.0)
+    real = attempts.Execution._record
+    attempts.Execution._record = record  # type: ignore[method-assign]
+
+
+def doors_open(node: Pieces) -> None:
+    """No connection is cut, and none is kept free."""
+    _put(doors, HEAD_TIME=600.0, RESERVE=0)
+
+
 def lease_of(node: Pieces) -> RowLease:
     """The lease, where there is one to lose."""
     assert isinstance(node.lease, RowLease)
@@ -150,6 +195,7 @@ SABOTAGE: dict[str, Callable[[Pieces], None]] = {
     f.__name__.replace("_", "-"): f
     for f in (
         lease_ignored, fence_gone, never_lost, undo_overwritten, record_not_awaited, nobody_asked, other_change,
-        notes_forgotten, debts_forgotten, fence_slow,
+        notes_forgotten, debts_forgotten, fence_slow, place_ignored, clock_believed, clock_kept, full_ignored,
+        doors_open,
     )
 }  # fmt: skip

@@ -22,7 +22,7 @@ from tests.torture.crew import CREW
 from tests.torture.edges import sampled
 from tests.torture.eyes import Row
 from tests.torture.plans import random_plan
-from tests.torture.verdicts import Case, Freeze
+from tests.torture.verdicts import Case, Flood, Freeze
 
 MINES = ("after:apply started:1", "before:recorded:3", "inside:posted:1")
 """Where the one process of the SQLite sample dies, one life after another."""
@@ -200,6 +200,16 @@ def _killed_too_early(case: Case) -> None:
     case.deaths.clear()
 
 
+def _nobody_answered(case: Case) -> None:
+    case.floods.append(Flood(1, 0.0, 1.0, asked=5, answered=0, alive=True))
+
+
+def _at_once(case: Case) -> None:
+    """A step that fails for want of time as soon as it has begun, with nobody killed meanwhile."""
+    _failed("timeout")(case)
+    case.deaths.clear()
+
+
 ALTERED: dict[str, tuple[str, Callable[[Case], None]]] = {
     "an event that is missing": ("chain", _without("noted")),
     "another text": ("chain", _other_text),
@@ -209,6 +219,9 @@ ALTERED: dict[str, tuple[str, Callable[[Case], None]]] = {
     "an attempt that starts while another is in flight": ("sequence", _without("lost")),
     "a failure of unknown outcome while nobody was at work": ("sequence", _failed("unknown")),
     "a lack that there was not": ("sequence", _failed("fatal")),
+    "a place that nobody approved": ("placed", _entry("put", place="http://elsewhere.example")),
+    "a time that was not up": ("in time", _at_once),
+    "a flood in which nobody answered": ("probed", _nobody_answered),
     "the same click carried out again": ("said once", _again("approved", "noted")),
     "one vote where two are needed": ("approved", _voted("ben")),
     "votes of whoever asked for it": ("approved", _voted("ana")),
@@ -238,7 +251,7 @@ def test_the_auditor_sees(what: str, healthy: Case) -> None:
     rule, alter = ALTERED[what]
     case = copy.deepcopy(healthy)
     alter(case)
-    fresh = Case(case.rows, case.journal, case.deaths, case.freezes, case.checkpoints, case.made)
+    fresh = Case(case.rows, case.journal, case.deaths, case.freezes, case.checkpoints, case.made, floods=case.floods)
     assert rule in {f.rule for f in audit(fresh)}, _told(fresh)
 
 

@@ -128,7 +128,7 @@ class Trace:
                     del self._busy[step]
         elif n is not None:
             self.faults.append(f"{r.kind} (event {r.seq}) names attempt {n} of {step}, which never started")
-        elif r.kind in ("skipped", "accepted", "retargeted", "closed"):
+        elif r.kind in ("skipped", "accepted", "retargeted", "relocated", "closed"):
             self._drop_plans(r)
             self._to_undo.discard(step)
         elif r.kind == "undo asked":
@@ -192,7 +192,7 @@ class Trace:
     def _drop_plans(self, r: Row) -> None:
         """A plan under way is dropped when its step ends or begins anew."""
         for step, a in list(self._busy.items()):
-            if a.doing == "plan" and (r.kind in ("retargeted", "closed") or step == r.body.get("step")):
+            if a.doing == "plan" and (r.kind in ("retargeted", "relocated", "closed") or step == r.body.get("step")):
                 a.ended = r
                 del self._busy[step]
 
@@ -232,8 +232,6 @@ class Trace:
 
     def standing(self, app: Application) -> list[Application]:
         """The forward applications whose work was in place, or half taken back, when this one began; itself last."""
-        if not self.specs[app.step]["temporary"]:
-            return [app]
         before = [
             a for (s, _), a in self.applications.items()
             if s == app.step and not a.undoing and a.began and a.began[0].seq < app.began[0].seq

@@ -33,6 +33,18 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Flood:
+    """More connections than a node serves, for a while. asked, answered: probes; alive: the process outlived it."""
+
+    pid: int
+    since: float
+    until: float
+    asked: int
+    answered: int
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A promise that was broken. rule: which; the text says where."""
 
@@ -56,6 +68,7 @@ class Case:
     checkpoints: Chain = field(default_factory=list)
     made: dict[tuple[str, str], dict[str, Value]] = field(default_factory=dict)
     stuck: dict[str, str] = field(default_factory=dict)
+    floods: list[Flood] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 

@@ -37,7 +37,8 @@ class Entry:
     """One line of the journal. Times in seconds since the epoch.
 
     seen, seq: the run's last event when the request arrived and when its effect took place; recorded: events
-    `recorded` of the attempt in the log at its arrival; status: as answered, or would have been.
+    `recorded` of the attempt in the log at its arrival; status: as answered, or would have been; place: the address
+    that was asked.
     """
 
     at: float
@@ -53,6 +54,7 @@ class Entry:
     seen: int = 0
     seq: int = 0
     recorded: int = 0
+    place: str = ""
 
     @property
     def changed(self) -> bool:
@@ -84,7 +86,7 @@ def values(journal: list[Entry], path: str, at: float) -> Json:
 class World:
     """Documents, the journal, and a server for both. kill: ends the process of that id at once.
 
-    dying, ready, frozen: what nodes say of themselves.
+    dying, ready, frozen: what nodes say of themselves; url, other: its two addresses, which a catalogue tells apart.
     """
 
     eyes: Eyes
@@ -97,6 +99,7 @@ class World:
     ready: set[int] = field(default_factory=set)
     frozen: Callable[[int, str], None] = lambda pid, why: None
     url: str = ""
+    other: str = ""
     _runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -110,9 +113,9 @@ class World:
         app.router.add_post("/{what:dying|frozen|ready}", self._told)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        for _ in range(2):
+            await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url, self.other = (f"http://127.0.0.1:{port}" for _, port in self._runner.addresses)
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -157,7 +160,7 @@ class World:
         self.journal.append(Entry(
             time.time(), "post" if post else "put", path, attempt, _pid(request),
             request.headers.get("Idempotency-Key", ""), before, body, 200 if fits else 412, arrived, seen,
-            self.eyes.seq(attempt.run) if attempt else 0, recorded,
+            self.eyes.seq(attempt.run) if attempt else 0, recorded, f"http://{request.host}",
         ))  # fmt: skip
         if order.endswith(" after") and (refusal := await self._suffer(request, order.removesuffix(" after"))):
             return refusal
