@@ -93,22 +93,15 @@ _Told = tuple[dict[str, Any], str]
 
 async def _alone(do: Callable[[Offline, Actor, str], Awaitable[_Told]], reason: str) -> _Told:
     """On the bot's host, while no bot works on the database."""
-    import asyncio
-
+    from bot.cli.alone import alone_meanwhile
     from bot.policy import Actor
-    from bot.store.lease import take
 
-    async with on_the_host() as base:
-        lease = await asyncio.to_thread(take, base.settings.database_url, version="audit", ttl=base.settings.lease)
+    async with on_the_host() as base, alone_meanwhile(base.settings.database_url, "audit", base.settings.lease):
+        user = os_user()
         try:
-            if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:
-                raise End(Code.REFUSED, f"{len(others)} bot(s) are alive on this database. Stop them first.")
-            user = os_user()
             return await do(base, Actor(f"os:{user}", user, (), "host"), reason)
         except ValueError as e:
             raise End(Code.REFUSED, str(e)) from None
-        finally:
-            await asyncio.to_thread(lease.close)
 
 
 async def _accepted(base: Offline, by: Actor, reason: str) -> _Told:

@@ -27,6 +27,7 @@ from aiohttp import web
 
 from bot import wiring
 from bot.catalogue import Catalogue
+from bot.cli.alone import alone_meanwhile
 from bot.cli.client import Client
 from bot.cli.output import Code, End, note, os_user
 from bot.engine.reconciler import Engine
@@ -44,7 +45,6 @@ from bot.run.declared import MIN_REASON
 from bot.run.state import Run
 from bot.settings import Settings, read_settings
 from bot.store.blobs import FileBlobs
-from bot.store.lease import take
 from bot.store.log import Store
 from bot.store.tokens import PREFIX, Bearer
 from bot.targets.reach import Reach
@@ -163,33 +163,29 @@ async def _dead(settings: Settings, user: str) -> AsyncIterator[Dead]:
     async with wiring.offline(settings) as base, contextlib.AsyncExitStack() as stack:
         person = _person(base.catalogue, user)
         await wiring.check_schema(base.store)
-        lease = await asyncio.to_thread(take, settings.database_url, version="direct", ttl=settings.lease)
-        try:
-            if others := await asyncio.to_thread(lease.alive_nodes) - {lease.id}:
-                text = f"{len(others)} bot(s) are alive on this database. Ask them: leave --direct away."
-                raise End(Code.REFUSED, text)
-            outside = Outside(base.files, base.store, base.releases, base.clock)
-            await outside.begin()
-            await wiring.keyed(base.store)
-            engine = Recorder(
-                base.store, base.registry, _nothing_to_see, base.people, redactor=base.redactor, node=lease.id,
-                glass=lambda: base.catalogue.glass, watchers=(outside.files_behind, outside.anchor, outside.ledger),
-                clock=base.clock,
-            )  # fmt: skip
-            engine.catalogue = base.catalogue.digest
-            reach = Reach(settings, base.store, base.catalogue, base.redactor)
-            stack.push_async_callback(reach.close)
-            rollbacks = Rollbacks(
-                engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
-                {"bot": wiring.VERSION}, base.clock, pins=reach.pins,
-            )  # fmt: skip
-            tokens = OneToken(PREFIX + secrets.token_urlsafe(32), person)
-            yield Dead(
-                settings, base.catalogue, base.store, base.people, tokens, base.releases, base.redactor, base.files,
-                engine, rollbacks, Estimates(base.store), base.clock,
-            )  # fmt: skip
-        finally:
-            await asyncio.to_thread(lease.close)
+        node = await stack.enter_async_context(
+            alone_meanwhile(settings.database_url, "direct", settings.lease, then="Ask them: leave --direct away.")
+        )
+        outside = Outside(base.files, base.store, base.releases, base.clock)
+        await outside.begin()
+        await wiring.keyed(base.store)
+        engine = Recorder(
+            base.store, base.registry, _nothing_to_see, base.people, redactor=base.redactor, node=node,
+            glass=lambda: base.catalogue.glass, watchers=(outside.files_behind, outside.anchor, outside.ledger),
+            clock=base.clock,
+        )  # fmt: skip
+        engine.catalogue = base.catalogue.digest
+        reach = Reach(settings, base.store, base.catalogue, base.redactor)
+        stack.push_async_callback(reach.close)
+        rollbacks = Rollbacks(
+            engine, base.store, base.catalogue, base.plans, base.registry, base.releases, base.people,
+            {"bot": wiring.VERSION}, base.clock, pins=reach.pins,
+        )  # fmt: skip
+        tokens = OneToken(PREFIX + secrets.token_urlsafe(32), person)
+        yield Dead(
+            settings, base.catalogue, base.store, base.people, tokens, base.releases, base.redactor, base.files,
+            engine, rollbacks, Estimates(base.store), base.clock,
+        )  # fmt: skip
 
 
 def _person(catalogue: Catalogue, user: str) -> str:

@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import click
@@ -180,25 +180,11 @@ def downgrade(revision: str, yes: bool) -> None:
     question = f"From {now} back to {revision}, and lose what came with it?"
     if not yes and not (sys.stdin.isatty() and click.confirm(question)):
         raise End(Code.REFUSED, "Nothing was changed. Stop the bot, make a backup, then repeat with --yes.")
-    with _nobody_on(url):
+    from bot.cli.alone import alone
+
+    with alone(url, "downgrade", tables_stay=False):
         found = migrations.downgrade(url, revision)
     say({"revision": found or None}, f"The database is at revision {found or 'none'}.")
-
-
-@contextlib.contextmanager
-def _nobody_on(url: str) -> Iterator[None]:
-    """AlreadyRunning, or End, where a bot works on the database: its tables would go under its feet."""
-    from bot.store.lease import FileLease, alive_nodes
-
-    if url.startswith("sqlite"):
-        with contextlib.closing(FileLease(url)):
-            yield
-        return
-    if alive := alive_nodes(url):
-        raise End(
-            Code.REFUSED, f"{len(alive)} bot(s) are alive on this database. Nothing was changed. Stop them first."
-        )
-    yield
 
 
 @db.command("current")
