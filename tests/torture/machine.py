@@ -25,7 +25,7 @@ from bot.settings import Settings
 from bot.steady.clock import Steady
 from bot.store.lease import Lease
 from bot.store.log import Store
-from bot.targets import Reach
+from bot.targets.reach import Reach
 from bot.web import doors
 from tests.torture.handlers import WORLD
 

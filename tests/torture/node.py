@@ -37,7 +37,7 @@ from bot.run.answering import COMMANDS
 from bot.run.state import Run
 from bot.store.lease import Lease, take
 from bot.store.log import AlreadyOpen, Duplicate, Store
-from bot.targets import Reach
+from bot.targets.reach import Reach
 from bot.testing import ports
 from tests.torture import edges, handlers, machine
 from tests.torture.crew import PEOPLE, People
