@@ -7,7 +7,7 @@ entries are shown all the same, each as it is.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.audit.entries import RecordedRun, escaped, time_of_day
@@ -19,6 +19,7 @@ from bot.telling.times import duration, seat
 _ENDED = {
     "adopted": "done by hand", "failed": "failed, went on", "undone": "taken back", "not needed": "was not needed",
 }  # fmt: skip
+_VERDICTS = {"pass": "fine", "warn": "fine, but", "fail": "not fine", "unknown": "not known"}
 _HEARD = (ev.Applied, ev.Undone, ev.Checked, ev.Failed, ev.Lost, ev.Waiting)
 _ATTEMPTS = ("apply", "undo", "check")
 
@@ -36,8 +37,8 @@ def overview(record: RecordedRun, pictures: Mapping[str, bytes], links: Mapping[
     run = _folded(record)
     if run is None or not record.entries:
         return
-    yield from _steps(run, record)
     yield from _decisions(run)
+    yield from _steps(run, record)
     yield from _kept(run, pictures, links)
 
 
@@ -64,18 +65,35 @@ def _steps(run: Run, record: RecordedRun) -> Iterator[str]:
     first = record.entries[0].row.at
     whole = max(s.last for s in spans.values()) - first or 1
     yield '<section aria-labelledby="steps"><h2 id="steps">Step by step</h2>'
-    yield '<div class="wide" role="region" aria-label="Steps" tabindex="0"><table class="steps"><thead><tr>'
-    yield from (f'<th scope="col">{head}</th>' for head in ("Step", "Began (UTC)", "Took", "Ended"))
-    yield "</tr></thead>"
+    yield from _opened("Steps, by track", ("Step", "Began (UTC)", "Took", "Ended"))
+    left_out = [s for s in run.steps.values() if s.end == "not needed"]
     for track in dict.fromkeys(s.spec.track for s in run.steps.values()):
-        shown = [s for s in run.steps.values() if s.spec.track == track and (s.spec.id in spans or _said(s))]
+        told = [s for s in run.steps.values() if s.spec.track == track and s not in left_out]
+        shown = [s for s in told if s.spec.id in spans or s.end is not None or s.halt is not None]
         if not shown:
             continue
-        yield f'<tbody><tr><th class="track" scope="rowgroup" colspan="4">{escaped(track.capitalize())}</th></tr>'
+        yield '<tbody role="rowgroup"><tr role="row" class="track">'
+        yield f'<th role="rowheader" scope="rowgroup" colspan="4">{escaped(track.capitalize())}</th></tr>'
         for s in shown:
             yield from _step(s, spans.get(s.spec.id), first, whole)
         yield "</tbody>"
-    yield "</table></div></section>"
+    yield "</table>"
+    if left_out:
+        yield f"<p>Not needed: {escaped(', '.join(s.spec.title for s in left_out))}.</p>"
+    yield "</section>"
+
+
+def _opened(name: str, heads: Sequence[str]) -> Iterator[str]:
+    """A table up to its first row. Roles are said: on a phone its rows stand below each other, and stay rows."""
+    yield f'<table role="table" aria-label="{name}"><thead role="rowgroup"><tr role="row">'
+    yield from (f'<th role="columnheader" scope="col">{head}</th>' for head in heads)
+    yield "</tr></thead>"
+
+
+def _row(head: str, *cells: tuple[str, str]) -> str:
+    """head: as HTML; cells: (class, text)."""
+    told = "".join(f'<td role="cell"{f" class={css!r}" if css else ""}>{escaped(c)}</td>' for css, c in cells)
+    return f'<tr role="row"><th role="rowheader" scope="row">{head}</th>{told}</tr>'
 
 
 def _step(s: Step, span: _Span | None, first: int, whole: int) -> Iterator[str]:
@@ -83,13 +101,19 @@ def _step(s: Step, span: _Span | None, first: int, whole: int) -> Iterator[str]:
     if span is not None:
         left, width = 100 * (span.began - first) / whole, 100 * (span.last - span.began) / whole
         css = "trouble" if s.end is None or s.end == "failed" else "done"
-        place = f"margin-left:{min(left, 99):.2f}%;width:{max(width, 0.7):.2f}%"
+        place = f"margin-left:{min(left, 99):.2f}%;width:{max(min(width, 100 - left), 0.7):.2f}%"
         bar = f'<span class="bar" aria-hidden="true"><span class="{css}" style="{place}"></span></span>'
         began, took = time_of_day(span.began)[:8], duration((span.last - span.began) / 1e6)
-    ended = s.end or ("stopped" if s.halt is not None else "had not ended")
-    said = f": {_said(s)}" if _said(s) else ""
-    yield f'<tr><th scope="row">{escaped(s.spec.title)}{bar}</th><td class="n">{began}</td><td class="n">{took}</td>'
-    yield f"<td>{escaped(_ENDED.get(ended, ended))}{escaped(said)}</td></tr>"
+    yield _row(f"{escaped(s.spec.title)}{bar}", ("n", began), ("n", took), ("", _end(s)))
+
+
+def _end(s: Step) -> str:
+    """How it ended, in words."""
+    how = s.end or ("stopped" if s.halt is not None else "had not ended")
+    if how == "done" and s.verdict is not None:
+        return f"{_VERDICTS[s.verdict.status]}: {s.verdict.observed}"
+    said = _said(s)
+    return f"{_ENDED.get(how, how)}{f': {said}' if said else ''}"
 
 
 def _said(s: Step) -> str:
@@ -122,9 +146,8 @@ def _decisions(run: Run) -> Iterator[str]:
     if not asked:
         return
     yield '<section aria-labelledby="decisions"><h2 id="decisions">Who waited for whom</h2>'
-    yield '<div class="wide" role="region" aria-label="Decisions" tabindex="0"><table><thead><tr>'
-    yield from (f'<th scope="col">{head}</th>' for head in ("Decision", "Asked", "Waited", "Said"))
-    yield "</tr></thead><tbody>"
+    yield from _opened("Decisions", ("Decision", "Asked", "Waited", "Said"))
+    yield '<tbody role="rowgroup">'
     for a in sorted(asked, key=lambda a: a.decided or float("inf")):
         needs = a.spec.gate.words if a.spec.gate is not None else ""
         waited = duration(a.waited) if a.waited is not None and a.decided is not None else ""
@@ -134,10 +157,8 @@ def _decisions(run: Run) -> Iterator[str]:
             said.append(f"{a.glass.name} alone, by breaking the glass{f' ({a.taken})' if a.taken else ''}")
         elif a.taken:
             said.append(f"nobody had to: {a.taken}")
-        cells = (needs, waited, "; ".join(said) or "not decided")
-        yield f'<tr><th scope="row">{escaped(a.spec.title)}</th>'
-        yield "".join(f"<td>{escaped(c)}</td>" for c in cells) + "</tr>"
-    yield "</tbody></table></div></section>"
+        yield _row(escaped(a.spec.title), ("", needs), ("n", waited), ("", "; ".join(said) or "not decided"))
+    yield "</tbody></table></section>"
 
 
 def _clock(at: float) -> str:

@@ -364,7 +364,7 @@ Back after 2 min 57 s (1 min 26 s work, 1 min 31 s waiting for decisions).\
 def test_stakeholders_hear_that_it_runs() -> None:
     assert read(scenes.watching(), "stakeholders.restored") == snapshot("""\
 Shop
-shop runs version 2.4.0 again since 14:04 UTC; we are watching it. The problem was: Checkout has failed for some customers since 14:02.\
+Shop is back on the previous version, 2.4.0, since 14:04 UTC. We are watching it. The problem was: Checkout has failed for some customers since 14:02.\
 """)
 
 
@@ -401,7 +401,7 @@ Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
 def test_stakeholders_hear_the_end() -> None:
     assert read(scenes.verified(), "stakeholders.end") == snapshot("""\
 Shop
-Resolved: shop runs version 2.4.0, was watched, and works. The problem was: Checkout has failed for some customers since 14:02.\
+Resolved: Shop is back on the previous version, 2.4.0. We have watched it, and it works. The problem was: Checkout has failed for some customers since 14:02.\
 """)
 
 
@@ -410,6 +410,7 @@ def test_a_failing_check_can_be_accepted() -> None:
 Health stopped at 14:04 UTC: fail: error rate 3 %; expected below 0.05 %.
 Still in place: Freeze deployments and Pause workers.
 Next: Try again, or accept it with a reason.
+If 2.4.0 is not well either: another release (menu); or abort, then roll forward again to 2.4.1.
 [ Try again ] [ Accept… ] ( ⋯ Skip… · Another release… · Abort… )\
 """)
 

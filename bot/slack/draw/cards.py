@@ -13,6 +13,7 @@ from bot.policy import APPROVER, COMMANDER, Gate, missing
 from bot.run.afterwards import Leftover, leftovers
 from bot.run.decide import working_days
 from bot.run.possible import why_not
+from bot.run.rules import moved
 from bot.run.state import Asked, BrokenGlass, Debt, PastHalt, PastProposal, Proposal, Run, Step, Succession
 from bot.slack.draw.blocks import (
     Mrkdwn,
@@ -70,13 +71,22 @@ def halt(scene: Scene, h: PastHalt, slot: str) -> Message:
     if h.over is not None or not run.open:
         return message(section(joined([fit(head, 900), resolved(h)])))
     seen = true_now(run, s, h.halt.observed)
-    told = mark("What is true now: {}.", fit(seen, 900)) if seen else Mrkdwn("")
+    told = mark("What is true now: {}.", fit(seen, 800)) if seen else Mrkdwn("")
     hint = mark("Next: {}", sentence(cut(h.halt.hint, 400))) if h.halt.hint else Mrkdwn("")
     held = Mrkdwn("Nothing else starts meanwhile.") if s.spec.on_fail == "halt" else Mrkdwn("")
     return message(
-        section(joined([fit(head, 900), told, fit(debts(scene), 600), hint, held])),
+        section(joined([fit(head, 900), told, fit(debts(scene), 600), hint, fit(_otherwise(run, s), 200), held])),
         *actions(slot, run.id, *_ways_out(scene, s)),
     )
+
+
+def _otherwise(run: Run, s: Step) -> Mrkdwn:
+    """What is left where the release that was brought is not well either."""
+    if s.spec.phase != "verify" or run.aborted or run.purpose != "rollback" or run.created is None or not moved(run):
+        return Mrkdwn("")
+    newer = run.created.removed.version
+    return mark("If {} is not well either: another release (menu); or abort, then roll forward again to {}.",
+                run.target.version if run.target is not None else "it", newer)  # fmt: skip
 
 
 def halt_call(scene: Scene, h: PastHalt, slot: str) -> Message:

@@ -85,22 +85,22 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
     if created is None:
         return
     version = run.target.version if run.target is not None else ""
-    back = run.purpose == "rollback"
+    back, name = run.purpose == "rollback", run.service.capitalize()
+    there = f"is back on the previous version, {version}," if back else f"is on the newer version, {version},"
     problem = f"There is a problem with {run.service}." if back else ""
     now = " ".join(sentence(cut(x, 300)) for x in (run.impact, run.workaround) if x) or problem
     was = mark("The problem was: {}", sentence(cut(run.impact, 300))) if run.impact and back else Mrkdwn("")
     if short := _short(run):
         yield mark("{} {}", short, was)
     elif run.closed is not None and run.closed.outcome == "verified":
-        yield mark("Resolved: {} runs version {}, was watched, and works. {}", run.service, version, was)
+        yield mark("Resolved: {} {}. We have watched it, and it works. {}", name, there.rstrip(","), was)
     elif run.closed is not None and run.restored is not None:
-        yield mark("{} runs version {} again; the work on it has ended. {}", run.service, version, was)
+        yield mark("{} {}. The work on it has ended. {}", name, there.rstrip(","), was)
     elif run.closed is not None or run.aborted:
         yield mark("{}The change to version {} was called off.", f"{now} " if now else "", version)
         yield Mrkdwn("What was prepared for it is being put back." if run.open else _not_over(run))
     elif run.restored is not None:
-        yield mark("{} runs version {} again since {}; we are watching it. {}", run.service, version,
-                   when(run.restored), was)  # fmt: skip
+        yield mark("{} {} since {}. We are watching it. {}", name, there, when(run.restored), was)
     else:
         yield mark("{}{} {}.", f"{now} " if now else "", "We are going back to the previous version," if back else
                    "We are going forward again to the newer version,", version)  # fmt: skip
@@ -114,7 +114,8 @@ def _short(run: Run) -> str:
     owed = ", ".join(p.name for p in run.owed_parts)
     more = "we do not know yet whether it works there" if run.open else "it is not known whether it works there"
     return (
-        f"{run.service} runs version {run.target.version} again in part. One part cannot be reached ({owed}): {more}."
+        f"{run.service.capitalize()} is on version {run.target.version} again, but for one part that cannot be reached "
+        f"({owed}): {more}."
     )
 
 
