@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 
 FRONTEND = {"build", "cdn-notice", "publish", "invalidate", "converged", "caching", "aligned"}
+FIRST = {"calls", "publish-first", "invalidate-first", "converged-first"}
+"""What brings the frontend back before the backend, where there are both."""
 
 
 def steps(plan: str) -> dict[str, dict[str, Any]]:
@@ -23,8 +25,25 @@ def steps(plan: str) -> dict[str, dict[str, Any]]:
 
 def test_backend_only_is_the_standard_plan_without_the_frontends_steps() -> None:
     standard, smaller = steps("standard"), steps("backend-only")
-    assert standard.keys() - smaller.keys() == FRONTEND
-    assert smaller == {name: step for name, step in standard.items() if name not in FRONTEND}
+    assert standard.keys() - smaller.keys() == FRONTEND | FIRST
+    waited = {name: without(step) for name, step in standard.items() if name not in FRONTEND | FIRST}
+    assert smaller == waited
+
+
+def without(step: dict[str, Any]) -> dict[str, Any]:
+    """The step, waiting for none of the frontend's."""
+    after = [name for name in step.get("after", ()) if name not in FIRST]
+    return {**step, **({"after": after} if after else {})}
+
+
+def test_the_frontend_goes_first_or_last_by_one_order_and_is_the_same_work() -> None:
+    standard = steps("standard")
+    for name in ("publish", "invalidate"):
+        first, last = standard[f"{name}-first"], standard[name]
+        assert (first["uses"], first["with"]) == (last["uses"], last["with"])
+        assert (first["when"], last["when"]) == tuple(
+            f"${{steps.calls.order}} == {order}" for order in ("frontend-first", "backend-first")
+        )
 
 
 def test_frontend_only_asks_and_does_for_the_frontend_what_the_standard_plan_does() -> None:
