@@ -33,7 +33,7 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
-from bot.ports.caches import Refused, TooMany, prefixes
+from bot.ports.caches import CacheRefused, TooMany, prefixes
 
 FACTOR = 2
 """How many times as many keys as were shown may go."""
@@ -142,7 +142,7 @@ async def _of_one(ctx: ReadCtx, work: Sequence[Work]) -> dict[Work, int] | str:
         return {w: await ctx.ports.caches.count(w.cache, w.prefix) for w in work}
     except Unreachable as error:
         return str(error)
-    except (Refused, ValueError) as error:
+    except (CacheRefused, ValueError) as error:
         raise Fatal(
             str(error), "correct the catalogue, or the rights of the bot's user there (docs/caches.md)"
         ) from error
@@ -164,7 +164,7 @@ async def _flush(ctx: Ctx, work: Work, limit: float | None) -> int:
     except TooMany as error:
         hint = "look who writes them; asked again, the step shows how many there are now"
         raise Fatal(f"{error}; {error.removed:,} were removed, the rest was left", hint) from error
-    except Refused as error:
+    except CacheRefused as error:
         raise Fatal(str(error), HINT) from error
 
 

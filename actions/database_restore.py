@@ -58,7 +58,7 @@ class DatabaseRestoreParams(Params):
 
 
 @dataclass
-class Found:
+class RestoreFound:
     """What was found of one database. refused: why it cannot be restored, each with what to do."""
 
     database: Database
@@ -144,9 +144,9 @@ def _sources(ctx: ReadCtx, p: DatabaseRestoreParams) -> list[tuple[Database, str
     return found
 
 
-async def _look(ctx: ReadCtx, p: DatabaseRestoreParams, database: Database, source: str, several: bool) -> Found:
+async def _look(ctx: ReadCtx, p: DatabaseRestoreParams, database: Database, source: str, several: bool) -> RestoreFound:
     """What restoring it would change, lose and need."""
-    found = Found(database)
+    found = RestoreFound(database)
     with _plainly():
         standing = await ctx.ports.maintenance.standing(database.name)
         backup, proof = await _chosen(ctx, p, source)
@@ -228,7 +228,7 @@ def _count(
     standing: Standing,
     backup: Backup,
     proof: Proof,
-    found: Found,
+    found: RestoreFound,
     whose: str,
 ) -> None:
     """What is lost, with its ceilings, and what people should know."""

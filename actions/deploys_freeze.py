@@ -70,7 +70,7 @@ class DeploysFreezeParams(Params):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class GuardsSeen:
     """The guards that there are. there: cluster -> its guard, None for none; lost: cluster -> why not reached."""
 
     clusters: Sequence[Cluster]
@@ -153,7 +153,7 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 
-async def _look(ctx: ReadCtx, p: DeploysFreezeParams) -> Seen:
+async def _look(ctx: ReadCtx, p: DeploysFreezeParams) -> GuardsSeen:
     clusters = ctx.ports.kubernetes.clusters
 
     async def one(name: str) -> Thing | Unreachable | None:
@@ -174,7 +174,7 @@ async def _look(ctx: ReadCtx, p: DeploysFreezeParams) -> Seen:
             lost[cluster.name] = str(answer)
         else:
             there[cluster.name] = answer
-    return Seen(clusters, there, lost)
+    return GuardsSeen(clusters, there, lost)
 
 
 def _in_force(thing: Thing | None) -> Value:
@@ -210,7 +210,7 @@ def _summary(count: int, p: DeploysFreezeParams) -> str:
     return "; ".join(parts)
 
 
-def _already(seen: Seen, p: DeploysFreezeParams) -> str:
+def _already(seen: GuardsSeen, p: DeploysFreezeParams) -> str:
     what = (
         "every cluster has a freeze already, which is not ours to lift; it is tried"
         if seen.clusters
@@ -229,7 +229,7 @@ def _paths(names: Sequence[str]) -> str:
     return f"path{'' if len(names) == 1 else 's'}{': ' if names else ''}{', '.join(names)}"
 
 
-def _facts(seen: Seen, p: DeploysFreezeParams) -> tuple[Fact, ...]:
+def _facts(seen: GuardsSeen, p: DeploysFreezeParams) -> tuple[Fact, ...]:
     enforced = [c.name for c in seen.clusters if c.name in seen.there]
     found = [
         Fact("enforced", len(enforced), _paths(enforced)),
@@ -242,7 +242,7 @@ def _facts(seen: Seen, p: DeploysFreezeParams) -> tuple[Fact, ...]:
     return (*found, *([Fact(LOST, [*seen.lost])] if seen.lost else []))
 
 
-def _warnings(seen: Seen, p: DeploysFreezeParams) -> tuple[str, ...]:
+def _warnings(seen: GuardsSeen, p: DeploysFreezeParams) -> tuple[str, ...]:
     found = [f"not reached, so not frozen: {told(seen.lost)}"] if seen.lost else []
     found += [f"nothing stops {what}" for what in p.uncovered]
     return tuple(found)

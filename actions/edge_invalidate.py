@@ -34,11 +34,11 @@ from bot.contract import (
     Value,
     first_seen,
 )
-from bot.frontends import REMOVER_HEADERS, REMOVER_HELD, Known, known, named, shown
+from bot.frontends import REMOVER_HEADERS, REMOVER_HELD, KnownBuilds, known, named, shown
 from bot.ports import Unreachable
 from bot.ports.builds import REMOVER
 from bot.ports.edges import Edge
-from bot.ports.sites import Held, Missing, Refused, Site
+from bot.ports.sites import Missing, Site, StoredObject, StoreRefused
 
 USUAL = 180.0
 """Seconds within which CloudFront mostly has done it."""
@@ -56,12 +56,12 @@ class EdgeInvalidateParams(Params):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class EdgesSeen:
     """What is to be forgotten, at which edges; workers: site, key and what is there, of workers that are to go."""
 
     paths: tuple[str, ...]
     edges: tuple[Edge, ...]
-    workers: tuple[tuple[Site, str, Held | None], ...] = ()
+    workers: tuple[tuple[Site, str, StoredObject | None], ...] = ()
     unread: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
 
@@ -115,23 +115,25 @@ class EdgeInvalidate(Action[EdgeInvalidateParams]):
             await _done(ctx, begun)
         except Unreachable as error:  # the next attempt finds what was begun
             raise Retryable(str(error)) from error
-        except (Missing, Refused) as error:
+        except (Missing, StoreRefused) as error:
             hint = "correct the catalogue, or give the bot the rights of docs/frontend.md; then try again"
             raise Fatal(str(error), hint) from error
         ids = [f"{edge.name}: {id}" for edge, id in begun if id]
         return Receipt("; ".join([change.summary, *ids]))
 
 
-async def _survey(ctx: ReadCtx, p: EdgeInvalidateParams) -> Seen | None:
+async def _survey(ctx: ReadCtx, p: EdgeInvalidateParams) -> EdgesSeen | None:
     """None where the catalogue has neither edges nor sites."""
     sites, edges = ctx.ports.sites.sites, tuple(ctx.ports.edges.edges)
     if not sites and not edges:
         return None
     if not sites:
-        return Seen(ONLY_ENTRY, edges, unread=("no site is catalogued, so which files changed is not known",))
+        return EdgesSeen(ONLY_ENTRY, edges, unread=("no site is catalogued, so which files changed is not known",))
     build = named(p.build)
-    looks: list[tuple[Site, Known]] = [(s, await known(ctx.ports.sites, s.name, build, p.outgoing)) for s in sites]
-    workers: list[tuple[Site, str, Held | None]] = []
+    looks: list[tuple[Site, KnownBuilds]] = [
+        (s, await known(ctx.ports.sites, s.name, build, p.outgoing)) for s in sites
+    ]
+    workers: list[tuple[Site, str, StoredObject | None]] = []
     for site, k in looks:
         if not site.switch and k.builds.orphans:
             there = await ctx.ports.sites.look(site.name, k.builds.orphans)
@@ -139,10 +141,10 @@ async def _survey(ctx: ReadCtx, p: EdgeInvalidateParams) -> Seen | None:
     stuck = tuple(f"{site.name}/{key}" for site, k in looks if site.switch for key in k.builds.orphans)
     paths = tuple(dict.fromkeys(path for _, k in looks for path in k.paths))
     unread = tuple(f"{site.name}: {why}" for site, k in looks for why in k.unread)
-    return Seen(paths, edges, tuple(workers), unread, stuck)
+    return EdgesSeen(paths, edges, tuple(workers), unread, stuck)
 
 
-async def _worker(ctx: Ctx, seen: Seen, e: Edit) -> None:
+async def _worker(ctx: Ctx, seen: EdgesSeen, e: Edit) -> None:
     """The script at one address, forwards or back."""
     found = [(s, key, there) for s, key, there in seen.workers if f"{s.name}/{key}" == e.target]
     if not found:
@@ -156,7 +158,7 @@ async def _worker(ctx: Ctx, seen: Seen, e: Edit) -> None:
     if e.after == REMOVER_HELD.value:
         await ctx.ports.sites.write(site.name, key, there, REMOVER, REMOVER_HEADERS)
     else:
-        await ctx.ports.sites.replace(site.name, key, there, Held.read(str(e.after)), ())
+        await ctx.ports.sites.replace(site.name, key, there, StoredObject.read(str(e.after)), ())
 
 
 async def _begun(ctx: Ctx, edge: Edge, paths: Sequence[str]) -> Json:
@@ -190,7 +192,7 @@ def _count(paths: Sequence[str]) -> str:
     return "everything" if paths == ("/*",) else f"{len(paths)} path{'' if len(paths) == 1 else 's'}"
 
 
-def _warnings(seen: Seen, edits: Sequence[Edit]) -> list[str]:
+def _warnings(seen: EdgesSeen, edits: Sequence[Edit]) -> list[str]:
     found = [f"{why}; only what the target build may have changed is forgotten" for why in seen.unread]
     found += [f"{e.name} has no way to be told: it serves old pages until they end" for e in seen.edges if not e.by]
     if edits:

@@ -24,7 +24,7 @@ from bot.observed.pictures import Measured, means, picture, zones
 from bot.observed.times import Window
 from bot.ports import Unreachable
 from bot.ports.kubernetes import Denied, Pod, digest
-from bot.ports.metrics import Line, QueryRefused
+from bot.ports.metrics import QueryRefused, TimeSeries
 from bot.ports.plots import Zone
 
 AT_ONCE = 6
@@ -50,7 +50,7 @@ class EvidenceCaptureParams(Params):
     step: float = Field(15.0, ge=1, le=300, description="Seconds between two points of a number.")
 
 
-class KeptFile(BaseModel):
+class EvidenceFile(BaseModel):
     """One file of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,7 +66,7 @@ class EvidenceCaptureOutput(Output):
 
     began: str = Field(description="Beginning of the time that it is about.")
     ended: str = Field(description="Its end.")
-    kept: list[KeptFile] = Field(description="The files.")
+    kept: list[EvidenceFile] = Field(description="The files.")
     failed: dict[str, str] = Field(description="What could not be had, and why.")
     bad: dict[str, float] = Field(description="How each number was under the release that has to go.")
     raised: dict[str, int] = Field(description="Exceptions of its pods: fingerprint -> how often.")
@@ -83,7 +83,7 @@ class _Capture:
     p: EvidenceCaptureParams
     window: Window
     room: int
-    kept: list[KeptFile] = field(default_factory=list)
+    kept: list[EvidenceFile] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     bad: dict[str, float] = field(default_factory=dict)
     raised: list[Raised] = field(default_factory=list)
@@ -168,7 +168,7 @@ async def _part(work: _Capture, name: str, make: Callable[[], Awaitable[Mapping[
     if found:
         await work.ctx.report(f"kept {name}")
     if isinstance(file := found.get("file"), dict):
-        work.kept.append(KeptFile.model_validate({"name": name, **file}))
+        work.kept.append(EvidenceFile.model_validate({"name": name, **file}))
     work.raised += _told(found.get("raised"))
     work.before += _told(found.get("before"))
     work.seen = work.seen or found.get("seen") is True
@@ -294,9 +294,9 @@ async def _measured(work: _Capture, monitor: str) -> list[Measured]:
     return [Measured(monitor, s, _finite(f.lines)) for s, f in zip(there.series.values(), found, strict=True)]
 
 
-def _finite(lines: Sequence[Line]) -> Sequence[Line]:
+def _finite(lines: Sequence[TimeSeries]) -> Sequence[TimeSeries]:
     """JSON has no NaN; what is no number is a gap."""
-    return [Line(x.labels, tuple((at, v) for at, v in x.points if abs(v) < float("inf"))) for x in lines]
+    return [TimeSeries(x.labels, tuple((at, v) for at, v in x.points if abs(v) < float("inf"))) for x in lines]
 
 
 async def _zones(work: _Capture) -> list[Zone]:

@@ -35,10 +35,10 @@ from bot.contract import (
     Value,
     canonical,
 )
-from bot.frontends import Known, known, named
+from bot.frontends import KnownBuilds, known, named
 from bot.ports import Blob, Unreachable
 from bot.ports.builds import Build
-from bot.ports.sites import Held, Missing, Refused, Site, held
+from bot.ports.sites import Missing, Site, StoredObject, StoreRefused, held
 
 MOST = 200
 """Assets replaced under their names that are an edit each."""
@@ -57,12 +57,12 @@ class FrontendPublishParams(Params):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SiteSeen:
     """A site beside the build that is to be there: what it holds otherwise, key -> that (None: nothing)."""
 
     site: Site
-    known: Known
-    differing: Mapping[str, Held | None]
+    known: KnownBuilds
+    differing: Mapping[str, StoredObject | None]
 
     @property
     def lacking(self) -> list[str]:
@@ -71,7 +71,7 @@ class Seen:
         return [key for key, there in self.differing.items() if there is None and key not in fronts]
 
     @property
-    def replaced(self) -> dict[str, Held]:
+    def replaced(self) -> dict[str, StoredObject]:
         """Assets that are there otherwise."""
         fronts = {*self.known.builds.target.fronts}
         return {key: there for key, there in self.differing.items() if there is not None and key not in fronts}
@@ -152,7 +152,7 @@ class FrontendPublish(Action[FrontendPublishParams]):
             raise Retryable(str(error)) from error
         except Missing as error:
             raise Fatal(str(error), f"put {build.prefix} back where it was, or choose another release") from error
-        except Refused as error:
+        except StoreRefused as error:
             raise Fatal(str(error), "give the bot the rights of docs/frontend.md, then try again") from error
         return Receipt("; ".join([change.summary, *filter(None, done)]))
 
@@ -188,10 +188,10 @@ class FrontendPublish(Action[FrontendPublishParams]):
 
 async def _survey(
     ctx: ReadCtx, p: FrontendPublishParams, build: Build
-) -> tuple[list[Seen], list[tuple[Site, str, str]]]:
+) -> tuple[list[SiteSeen], list[tuple[Site, str, str]]]:
     """Every site that files are copied to; and those that are switched, with where they read and shall read."""
     lost: dict[str, str] = {}
-    seen: list[Seen] = []
+    seen: list[SiteSeen] = []
     switched: list[tuple[Site, str, str]] = []
     for site in ctx.ports.sites.sites:
         try:
@@ -201,16 +201,16 @@ async def _survey(
                 seen.append(await _look(ctx, site, build, p.outgoing))
         except Unreachable as error:
             lost[site.name] = str(error)
-        except (Missing, Refused) as error:
+        except (Missing, StoreRefused) as error:
             raise Fatal(f"{site.name}: {error}", "correct the catalogue, or give the bot the right to read") from error
     if lost:
         raise Unreachable.of(lost)
     return seen, switched
 
 
-async def _look(ctx: ReadCtx, site: Site, build: Build, outgoing: Sequence[Outgoing]) -> Seen:
+async def _look(ctx: ReadCtx, site: Site, build: Build, outgoing: Sequence[Outgoing]) -> SiteSeen:
     found = await known(ctx.ports.sites, site.name, build, outgoing)
-    return Seen(site, found, await ctx.ports.sites.differing(site.name, found.builds.target))
+    return SiteSeen(site, found, await ctx.ports.sites.differing(site.name, found.builds.target))
 
 
 async def _switched(ctx: ReadCtx, site: Site, build: Build, outgoing: Sequence[Outgoing]) -> tuple[Site, str, str]:
@@ -226,7 +226,7 @@ async def _switched(ctx: ReadCtx, site: Site, build: Build, outgoing: Sequence[O
     return site, now.path, "/" + "/".join(filter(None, (prefix, build.prefix)))
 
 
-async def _asset_edits(ctx: ReadCtx, s: Seen) -> list[Edit]:
+async def _asset_edits(ctx: ReadCtx, s: SiteSeen) -> list[Edit]:
     if not s.replaced:
         return []
     if s.together:
@@ -236,23 +236,23 @@ async def _asset_edits(ctx: ReadCtx, s: Seen) -> list[Edit]:
     return [Edit(f"{s.site.name}/{key}", there.value, held(files[key]).value) for key, there in s.replaced.items()]
 
 
-async def _snapshot(ctx: ReadCtx, there: Mapping[str, Held]) -> Blob:
+async def _snapshot(ctx: ReadCtx, there: Mapping[str, StoredObject]) -> Blob:
     text = canonical({key: h.value for key, h in sorted(there.items())})
     return await ctx.ports.blobs.put(text.encode(), "application/json")
 
 
-def _value(there: Held | None) -> str | None:
+def _value(there: StoredObject | None) -> str | None:
     return there.value if there is not None else None
 
 
-def _fronts(k: Known) -> list[str]:
+def _fronts(k: KnownBuilds) -> list[str]:
     """What names other files in any of the builds, in the order in which it is written."""
     last = k.builds.target.fronts
     others = dict.fromkeys(key for m in k.builds.gone for key in m.fronts if key not in last)
     return [*others, *last]
 
 
-def _facts(seen: Sequence[Seen]) -> list[Fact]:
+def _facts(seen: Sequence[SiteSeen]) -> list[Fact]:
     found = []
     for s in seen:
         files = s.known.builds.target.files
@@ -264,7 +264,7 @@ def _facts(seen: Sequence[Seen]) -> list[Fact]:
     return found
 
 
-def _warnings(seen: Sequence[Seen], switched: Sequence[tuple[Site, str, str]]) -> list[str]:
+def _warnings(seen: Sequence[SiteSeen], switched: Sequence[tuple[Site, str, str]]) -> list[str]:
     found = [f"{s.site.name}: {why}; what it alone changed is not known" for s in seen for why in s.known.unread]
     for s in seen:
         files = s.known.builds.target.files
@@ -293,7 +293,7 @@ def _listed(keys: Sequence[str]) -> str:
 # -- what is done ----------------------------------------------------------------------------------------------------
 
 
-async def _add(ctx: Ctx, s: Seen) -> int:
+async def _add(ctx: Ctx, s: SiteSeen) -> int:
     """Files that the site lacks; how many."""
     files = [s.known.builds.target.files[key] for key in s.lacking]
 
@@ -305,7 +305,7 @@ async def _add(ctx: Ctx, s: Seen) -> int:
     return len(files)
 
 
-async def _bring(ctx: Ctx, s: Seen, key: str, now: Held | None, e: Edit) -> None:
+async def _bring(ctx: Ctx, s: SiteSeen, key: str, now: StoredObject | None, e: Edit) -> None:
     """One object to where the edit ends."""
     there = _value(now)
     if there == e.after:
@@ -316,10 +316,10 @@ async def _bring(ctx: Ctx, s: Seen, key: str, now: Held | None, e: Edit) -> None
         if now is not None:
             await ctx.ports.sites.remove(s.site.name, key, now)
         return
-    await ctx.ports.sites.replace(s.site.name, key, now, Held.read(str(e.after)), s.known.every)
+    await ctx.ports.sites.replace(s.site.name, key, now, StoredObject.read(str(e.after)), s.known.every)
 
 
-async def _now(ctx: Ctx, s: Seen, keys: Sequence[str]) -> Mapping[str, Held | None]:
+async def _now(ctx: Ctx, s: SiteSeen, keys: Sequence[str]) -> Mapping[str, StoredObject | None]:
     """What the site holds there: what was seen of it a moment ago, and for files of no build another look."""
     files = s.known.builds.target.files
     asked = await ctx.ports.sites.look(s.site.name, [key for key in keys if key not in files])
@@ -327,12 +327,12 @@ async def _now(ctx: Ctx, s: Seen, keys: Sequence[str]) -> Mapping[str, Held | No
     return {**asked, **seen}
 
 
-async def _all(ctx: Ctx, s: Seen, e: Edit) -> None:
+async def _all(ctx: Ctx, s: SiteSeen, e: Edit) -> None:
     """All replaced assets: to the build, or back to what was there."""
     files = s.known.builds.target.files
     if isinstance(e.after, Blob):
         said = json.loads(await ctx.ports.blobs.get(e.after))
-        wanted = {key: Held.read(value) for key, value in said.items()}
+        wanted = {key: StoredObject.read(value) for key, value in said.items()}
     else:
         wanted = {key: held(files[key]) for key in s.replaced}
     now = await _now(ctx, s, list(wanted))

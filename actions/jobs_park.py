@@ -33,7 +33,7 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
-from bot.ports.caches import Kinds, Parked, Queue, Refused
+from bot.ports.caches import CacheRefused, Kinds, Parked, Queue
 
 FACTOR = 2
 """How many times as many jobs as were shown may be set aside."""
@@ -52,7 +52,7 @@ class JobsParkParams(Params):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class QueueSeen:
     """A queue of a cache, and what is known of it. reads: kinds that the release reads, None where nobody says."""
 
     cache: str
@@ -142,7 +142,7 @@ class JobsPark(Action[JobsParkParams]):
                     told.append(f"{cache}/{queue}: {moved.jobs:,} jobs put back")
         except Unreachable as error:  # the next attempt looks first, and a job stands in one place in any case
             raise Retryable(str(error)) from error
-        except (Refused, LookupError) as error:
+        except (CacheRefused, LookupError) as error:
             raise Fatal(str(error), "look at the queue in the catalogue, and at docs/caches.md") from error
         return Receipt("; ".join(told) or change.summary)
 
@@ -168,7 +168,7 @@ async def _standing(ctx: ReadCtx, target: str) -> Value:
     return [*found.kinds] or None if found is not None else None
 
 
-async def _survey(ctx: ReadCtx, p: JobsParkParams) -> list[Seen]:
+async def _survey(ctx: ReadCtx, p: JobsParkParams) -> list[QueueSeen]:
     """Every queue of every cache. Unreachable with each cache that does not answer, Fatal where one refuses."""
     caches = [c for c in ctx.ports.caches.caches if c.queues and (not p.target or c.name == p.target)]
     answers = await asyncio.gather(*(_look(ctx, p, c.name, c.queues) for c in caches))
@@ -177,18 +177,18 @@ async def _survey(ctx: ReadCtx, p: JobsParkParams) -> list[Seen]:
     return [s for answer in answers if not isinstance(answer, str) for s in answer]
 
 
-async def _look(ctx: ReadCtx, p: JobsParkParams, cache: str, queues: Collection[Queue]) -> list[Seen] | str:
+async def _look(ctx: ReadCtx, p: JobsParkParams, cache: str, queues: Collection[Queue]) -> list[QueueSeen] | str:
     try:
         found = []
         for queue in queues:
             reads = p.jobs if p.jobs is not None else queue.kinds.get(p.release)
             parked = await ctx.ports.caches.parked(cache, queue.name)
             kinds = await ctx.ports.caches.kinds(cache, queue.name) if reads is not None else Kinds({})
-            found.append(Seen(cache, queue, frozenset(reads) if reads is not None else None, kinds, parked))
+            found.append(QueueSeen(cache, queue, frozenset(reads) if reads is not None else None, kinds, parked))
         return found
     except Unreachable as error:
         return str(error)
-    except Refused as error:
+    except CacheRefused as error:
         raise Fatal(str(error), "look at the queue in the catalogue, and at docs/caches.md") from error
 
 

@@ -45,7 +45,7 @@ from bot.workloads.ends import Ends, names
 from bot.workloads.left import by_hand, short, who
 from bot.workloads.record import WHOLE, alike, whole_templates
 from bot.workloads.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, unblocked
-from bot.workloads.survey import RIGHTS, Seen, survey, workloads
+from bot.workloads.survey import RIGHTS, Survey, survey, workloads
 from bot.workloads.survey import ends as ends_of
 from bot.workloads.unseen import Unseen, unseen
 
@@ -148,7 +148,7 @@ async def _ends(ctx: ReadCtx, p: ReleaseDeployParams) -> Ends:
     return await ends_of(ctx, p.images, p.outgoing, p.settings, p.last)
 
 
-async def _beside(ctx: ReadCtx, seen: Seen) -> tuple[Sequence[Unseen], Sequence[str]]:
+async def _beside(ctx: ReadCtx, seen: Survey) -> tuple[Sequence[Unseen], Sequence[str]]:
     """What runs what is removed and is nothing that this changes; and what is not known of it."""
     try:
         return await unseen(ctx, seen), ()
@@ -156,7 +156,7 @@ async def _beside(ctx: ReadCtx, seen: Seen) -> tuple[Sequence[Unseen], Sequence[
         return (), (f"whether pods of no workload run what is removed is not known: {error}; {RIGHTS}",)
 
 
-async def _not_ours_to_make(ctx: ReadCtx, seen: Seen) -> Collection[Place]:
+async def _not_ours_to_make(ctx: ReadCtx, seen: Survey) -> Collection[Place]:
     """What is gone and the bot has no right to bring back."""
     clusters = sorted({place.cluster for place, _ in seen.gone})
     rights = await asyncio.gather(*map(ctx.ports.kubernetes.missing_rights, clusters))
@@ -167,7 +167,7 @@ async def _not_ours_to_make(ctx: ReadCtx, seen: Seen) -> Collection[Place]:
 # -- workloads that need more than their template, and how long it takes ---------------------------------------------
 
 
-async def _unblocking(ctx: ReadCtx, ends: Ends, seen: Seen, changed: Collection[Place]) -> AsyncIterator[Effect]:
+async def _unblocking(ctx: ReadCtx, ends: Ends, seen: Survey, changed: Collection[Place]) -> AsyncIterator[Effect]:
     """What is done to Rollouts, which stop at steps, and to StatefulSets, which wait for a pod that they never
     replace."""
     for t in (d.thing for d in seen.workloads):
@@ -184,20 +184,20 @@ async def _unblocking(ctx: ReadCtx, ends: Ends, seen: Seen, changed: Collection[
             yield Effect(f"{t.place}{UNBLOCK}", "repeat")
 
 
-def _lasts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) -> tuple[float, float]:
+def _lasts(seen: Survey, changed: Collection[Place], clusters: Sequence[Cluster]) -> tuple[float, float]:
     """Seconds that it takes by the workloads' own pace while all goes well, at least and at most."""
     least, most = (_wave_by_wave(seen, changed, clusters, of) for of in (lambda r: r.least, lambda r: r.lasts))
     return least, most
 
 
 def _wave_by_wave(
-    seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster], of: Callable[[Rollout], float]
+    seen: Survey, changed: Collection[Place], clusters: Sequence[Cluster], of: Callable[[Rollout], float]
 ) -> float:
     """Seconds for all waves, each as long as its slowest workload."""
     return sum(_slowest(seen, changed, wave, of) for wave in _waves(clusters))
 
 
-def _slowest(seen: Seen, changed: Collection[Place], wave: Collection[str], of: Callable[[Rollout], float]) -> float:
+def _slowest(seen: Survey, changed: Collection[Place], wave: Collection[str], of: Callable[[Rollout], float]) -> float:
     ours = (d.thing for d in seen.workloads if d.place in changed and d.place.cluster in wave)
     return max((of(t.rollout) for t in ours if t.rollout is not None and t.rollout.wanted), default=0.0)
 
@@ -251,7 +251,7 @@ async def _wave(
 # -- words -----------------------------------------------------------------------------------------------------------
 
 
-def _known(seen: Seen, ends: Ends, p: ReleaseDeployParams, beside: Sequence[Unseen]) -> None:
+def _known(seen: Survey, ends: Ends, p: ReleaseDeployParams, beside: Sequence[Unseen]) -> None:
     """Fatal where nothing of the release and of what is removed runs: there is nothing to go by."""
     if not ends.instead or any(d.ours for d in seen.workloads):
         return
@@ -270,7 +270,7 @@ def _why_nothing(ends: Ends, p: ReleaseDeployParams, beside: Sequence[Unseen]) -
     return f"{what} runs what is removed any more; {p.release} is there already"
 
 
-def _facts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) -> Iterator[Fact]:
+def _facts(seen: Survey, changed: Collection[Place], clusters: Sequence[Cluster]) -> Iterator[Fact]:
     things = [d.thing for d in seen.workloads if d.place in changed]
     if things:
         yield Fact("pods", sum(t.rollout.wanted for t in things if t.rollout))
@@ -284,19 +284,19 @@ def _facts(seen: Seen, changed: Collection[Place], clusters: Sequence[Cluster]) 
         yield from (Fact(f"left alone: {short(left.target)}", left.why) for left in d.left if not left.secret)
 
 
-def _strange(seen: Seen) -> Iterator[str]:
+def _strange(seen: Survey) -> Iterator[str]:
     for d in seen.workloads:
         for e in d.strange:
             name = e.target.removeprefix(d.place.target(""))
             yield f"{d.place} runs {e.before}, which is neither release's, {who(d.thing, name)}: this ends it"
 
 
-def _unlabelled(seen: Seen) -> Iterator[str]:
+def _unlabelled(seen: Survey) -> Iterator[str]:
     for place in seen.unlabelled:
         yield f"{place} does not carry the service's label, and runs what is removed: it is part of this"
 
 
-def _gone(seen: Seen, p: ReleaseDeployParams, unmade: Collection[Place]) -> Iterator[str]:
+def _gone(seen: Survey, p: ReleaseDeployParams, unmade: Collection[Place]) -> Iterator[str]:
     whole = (e.target for e in (seen.edits if seen.gone else ()) if e.target.endswith(f"/{WHOLE}"))
     back = {Place.of(target) for target in whole}
     for place, _ in seen.gone:
@@ -312,7 +312,7 @@ def _gone(seen: Seen, p: ReleaseDeployParams, unmade: Collection[Place]) -> Iter
             yield f"{place} is gone: {p.release} had it, but not all of it is recorded; bring it back from Git"
 
 
-def _but(seen: Seen, beside: Sequence[Unseen]) -> str:
+def _but(seen: Survey, beside: Sequence[Unseen]) -> str:
     """What is not done by this, so that nothing says that all is restored."""
     differ = sum(not left.unknown for left in seen.secrets)
     words = [f"{names({each.name for each in beside})}, under what the bot does not change"] if beside else []
@@ -321,7 +321,7 @@ def _but(seen: Seen, beside: Sequence[Unseen]) -> str:
     return f", but for {' and '.join(words)}" if words else ""
 
 
-def _left(seen: Seen) -> Iterator[str]:
+def _left(seen: Survey) -> Iterator[str]:
     for d in seen.workloads:
         yield from (f"left alone: {left.target}, {left.why}" for left in d.left if not left.secret)
 
@@ -342,7 +342,7 @@ def _unknown(ends: Ends, p: ReleaseDeployParams) -> Iterator[str]:
         )
 
 
-def _warnings(seen: Seen, changed: Collection[Place], p: ReleaseDeployParams) -> Iterator[str]:
+def _warnings(seen: Survey, changed: Collection[Place], p: ReleaseDeployParams) -> Iterator[str]:
     replaced = {d.place.cluster for d in seen.workloads if d.place in changed}
     if alone := {place.cluster for place in changed if place.kind == "configmap"} - replaced:
         yield f"no pod is replaced in {names(alone)}: what reads its settings at its start keeps the old ones"
@@ -366,7 +366,7 @@ def _warnings(seen: Seen, changed: Collection[Place], p: ReleaseDeployParams) ->
             yield f"{t.place}: a rollout is unfinished already ({t.rollout.updated} of {t.rollout.wanted} pods updated)"
 
 
-async def _missing_maps(ctx: ReadCtx, seen: Seen) -> list[str]:
+async def _missing_maps(ctx: ReadCtx, seen: Survey) -> list[str]:
     """ConfigMaps that come back into a template and are not there any more."""
     wanted: dict[Place, str] = {}
     for d in seen.workloads:

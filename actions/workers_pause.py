@@ -106,7 +106,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WorkersSeen:
     """The workers of the clusters that answered; absent: catalogued and not there; lost: cluster -> why; jobs: that
     run, of these workers or with code that is removed."""
 
@@ -172,7 +172,7 @@ class WorkersPause(Action[WorkersPauseParams]):
 # -- what there is ---------------------------------------------------------------------------------------------------
 
 
-async def _survey(ctx: ReadCtx, p: WorkersPauseParams) -> Seen:
+async def _survey(ctx: ReadCtx, p: WorkersPauseParams) -> WorkersSeen:
     """Every catalogued worker, in all clusters at once. Fatal where a cluster does not let us look."""
     clusters = [c for c in ctx.ports.kubernetes.clusters if c.workers]
     answers = await asyncio.gather(*(_look(ctx, c) for c in clusters))
@@ -180,7 +180,7 @@ async def _survey(ctx: ReadCtx, p: WorkersPauseParams) -> Seen:
     found = [pair for a in there for pair in a[0]]
     jobs = [job for a in there for job in a[1] if _concerns(job, [w for w, _ in a[0] if w is not None], p)]
     lost = {c.name: str(a) for c, a in zip(clusters, answers, strict=True) if isinstance(a, Unreachable)}
-    return Seen([w for w, _ in found if w is not None], [name for w, name in found if w is None], lost, jobs)
+    return WorkersSeen([w for w, _ in found if w is not None], [name for w, name in found if w is None], lost, jobs)
 
 
 def _concerns(job: Thing, workers: Sequence[Worker], p: WorkersPauseParams) -> bool:
@@ -246,7 +246,7 @@ def _facts(ours: Sequence[Worker], jobs: Sequence[Thing], now: datetime) -> Iter
         yield Fact(f"{name} in {', '.join(clusters)} misses within 1 h", runs)
 
 
-def _warnings(seen: Seen, now: datetime) -> Iterator[str]:
+def _warnings(seen: WorkersSeen, now: datetime) -> Iterator[str]:
     for cluster, why in seen.lost.items():
         yield f"{cluster} cannot be reached ({why}): its workers go on, and this step stops there"
     for name in seen.absent:
@@ -442,7 +442,7 @@ async def _running(workers: Sequence[Worker]) -> None:
             )  # fmt: skip
 
 
-def _nothing_else(seen: Seen, change: Change) -> None:
+def _nothing_else(seen: WorkersSeen, change: Change) -> None:
     """What was not approved, and runs: found here rather than by its damage."""
     if seen.lost:
         raise Fatal(

@@ -19,8 +19,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bench import median, report
 from bench.schema import downgrade
-from bot.adapters.redis import RedisCaches, RedisTarget, Server
-from bot.adapters.redis.line import Line, opened
+from bot.adapters.redis import RedisCaches, RedisEndpoint, RedisServer
+from bot.adapters.redis.line import NodeConnection, opened
 from bot.adapters.redis.sweep import UNPACED
 from bot.playground.valkey import binary, private_valkey
 from bot.ports.caches import Cache
@@ -35,7 +35,7 @@ def _key(prefix: str, n: int) -> bytes:
     return f"{prefix}{n:0{50 - len(prefix)}d}".encode()
 
 
-async def fill(server: Server) -> None:
+async def fill(server: RedisServer) -> None:
     """The keys that go, among those that stay."""
     value = b"v" * 100
     async with opened(server) as line:
@@ -46,7 +46,7 @@ async def fill(server: Server) -> None:
                 await line.ask("MSET", *(part for key in keys for part in (key, value)))
 
 
-async def pings(server: Server, waits: list[float]) -> None:
+async def pings(server: RedisServer, waits: list[float]) -> None:
     """Asks all the time, until cancelled, and notes how long each answer took."""
     async with opened(server) as line:
         while True:
@@ -56,18 +56,18 @@ async def pings(server: Server, waits: list[float]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def ours(server: Server) -> None:
+async def ours(server: RedisServer) -> None:
     """As the bot does it when nothing slows it down."""
 
     async def recorded(command: str) -> None:
         """What is recorded costs the engine's bench."""
 
-    caches = RedisCaches([RedisTarget(Cache("cache", (PREFIX,)), server, UNPACED)], recorded)
+    caches = RedisCaches([RedisEndpoint(Cache("cache", (PREFIX,)), server, UNPACED)], recorded)
     async for _ in caches.flush("cache", PREFIX, 2 * GOES):
         pass
 
 
-async def theirs(server: Server, cli: str) -> None:
+async def theirs(server: RedisServer, cli: str) -> None:
     """As a person does it."""
     here = shlex.join([cli, "-h", server.host, "-p", str(server.port)])
     command = f"{here} --scan --pattern '{PREFIX}*' | xargs {here} unlink"
@@ -76,7 +76,7 @@ async def theirs(server: Server, cli: str) -> None:
         raise RuntimeError(f"{command}: exit code {child.returncode}")
 
 
-async def timed(server: Server, flush: Callable[[], Awaitable[None]]) -> tuple[float, float, float]:
+async def timed(server: RedisServer, flush: Callable[[], Awaitable[None]]) -> tuple[float, float, float]:
     """Seconds that it took, what an answer took meanwhile (the 99th of 100), and seconds of work of the server and of
     whoever asked it: these hold on a busy machine as well."""
     await fill(server)
@@ -97,7 +97,7 @@ async def timed(server: Server, flush: Callable[[], Awaitable[None]]) -> tuple[f
     return took, sorted(waits)[int(len(waits) * 0.99)], worked
 
 
-async def _worked(line: Line) -> float:
+async def _worked(line: NodeConnection) -> float:
     """Seconds of CPU so far: the server's main thread, this process, and its children that have ended."""
     said = bytes(await line.ask("INFO", "cpu")).decode().splitlines()
     known = dict(row.split(":", 1) for row in said if ":" in row)
@@ -105,7 +105,7 @@ async def _worked(line: Line) -> float:
     return server + sum(os.times()[:4])
 
 
-async def _apart(server: Server, waits: list[float]) -> None:
+async def _apart(server: RedisServer, waits: list[float]) -> None:
     """The same in a process of its own: one that shares our loop would measure the loop."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.data", "pings", server.host, str(server.port), stdout=asyncio.subprocess.PIPE
@@ -119,7 +119,7 @@ async def _apart(server: Server, waits: list[float]) -> None:
         await child.wait()
 
 
-async def _print_pings(server: Server) -> None:
+async def _print_pings(server: RedisServer) -> None:
     waits: list[float] = []
     task = asyncio.create_task(pings(server, waits))
     while not task.done():
@@ -133,7 +133,7 @@ async def flush() -> None:
     """The figures of issue 12's goals."""
     cli = shutil.which("redis-cli") or str(binary("valkey-cli"))
     with private_valkey() as place:
-        server = Server("127.0.0.1", int(place.rpartition(":")[2]), timeout=60.0)
+        server = RedisServer("127.0.0.1", int(place.rpartition(":")[2]), timeout=60.0)
         mine: list[tuple[float, ...]] = []
         yours: list[tuple[float, ...]] = []
         for _ in range(TURNS):
@@ -154,7 +154,7 @@ PARTS: dict[str, Callable[[], Awaitable[None]]] = {"flush": flush, "downgrade": 
 if __name__ == "__main__":
     asked = sys.argv[1:]
     if asked[:1] == ["pings"]:
-        asyncio.run(_print_pings(Server(asked[1], int(asked[2]), timeout=60.0)))
+        asyncio.run(_print_pings(RedisServer(asked[1], int(asked[2]), timeout=60.0)))
     else:
         for name in asked or PARTS:
             asyncio.run(PARTS[name]())  # type: ignore[arg-type]

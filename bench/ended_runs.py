@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 import migrations
 from bot.catalogue import Release
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run import events as ev
 from bot.run.events import encode
 from bot.store import tables as t
@@ -53,7 +53,7 @@ async def fill(url: str, runs: int, releases: int) -> None:
     """The same run over and over, and releases beside it."""
     await asyncio.to_thread(migrations.upgrade, url)
     store = await Store.open(url)
-    ledger, (created, *more) = Releases(store, time.time), played()
+    ledger, (created, *more) = ReleaseRegister(store, time.time), played()
     if not isinstance(created, ev.Created):
         raise TypeError(f"a run begins with {created}")
     begin = time.time() - HOUR * runs

@@ -30,7 +30,7 @@ from actions.frontend_publish import FrontendPublish, FrontendPublishParams
 from bench import median, report
 from bot.adapters.aws.account import Access
 from bot.adapters.aws.sites import S3Sites
-from bot.adapters.edges import EdgesClient, EdgeTarget
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
 from bot.ports import Ports, Record
 from bot.ports.builds import ASKED_AGAIN, FOR_EVER, Build
 from bot.testing import MemoryBlobs, TestCtx, ports
@@ -97,7 +97,7 @@ async def switched(at: Cloud, bucket: Bucket, good: Build, bad: Build) -> tuple[
     """The same by an origin path: seconds, and how many objects were written."""
     access = Access("us-east-1", at.url, key="S3_KEY", secret="S3_SECRET")
     id = at.distribution(path="/builds/bad")
-    edges = EdgesClient({"cdn": EdgeTarget("http://shop.example", cloudfront=id, access=access)})
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://shop.example", cloudfront=id, access=access)})
     before, start = stamps(bucket), time.perf_counter()
     await acted(S3Sites({"www": bucket.target(switch="cdn")}), edges, good, bad)
     took = time.perf_counter() - start

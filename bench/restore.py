@@ -25,9 +25,9 @@ import psycopg
 
 from bench import median, report
 from bot.adapters.backups import FolderShelf, ServiceBackups, Shelved
-from bot.adapters.backups.shelves import Kept
-from bot.adapters.postgres import Databases, DatabaseTarget
-from bot.adapters.postgres.maintenance import Maintenance
+from bot.adapters.backups.shelves import ProcessMemory
+from bot.adapters.postgres import DatabaseTarget, PostgresDatabases
+from bot.adapters.postgres.maintenance import PostgresMaintenance
 from bot.adapters.postgres.markers import beside
 from bot.playground.postgres import database, execute, private_postgres, tools
 from bot.ports.backups import Rules
@@ -57,19 +57,19 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-async def proving(path: Path) -> Kept:
+async def proving(path: Path) -> ProcessMemory:
     """The figures of P2; what was proven at the end."""
     pg_restore = str(tools() / "pg_restore")
     theirs: list[float] = []
     anew: list[float] = []
     counted: list[float] = []
     known: list[float] = []
-    memory = Kept()
+    memory = ProcessMemory()
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = sized(path)
     for _ in range(TURNS):
         theirs.append(timed(lambda: subprocess.run([pg_restore, "-f", "/dev/null", str(path)], check=True)))
-        memory = Kept()
+        memory = ProcessMemory()
         backups = ServiceBackups({"b": Shelved(FolderShelf(path.parent), Rules("db"), str(tools()))}, memory)
         anew.append(await prove(backups, False))
         known.append(await prove(backups, False))
@@ -105,10 +105,12 @@ async def recorded(command: str) -> None:
     """What is recorded costs the engine's bench."""
 
 
-async def restoring(server: str, info: Callable[[str], str], target: DatabaseTarget, path: Path, memory: Kept) -> None:
+async def restoring(
+    server: str, info: Callable[[str], str], target: DatabaseTarget, path: Path, memory: ProcessMemory
+) -> None:
     """The figures of B6."""
     backups = ServiceBackups({"b": Shelved(FolderShelf(path.parent), Rules("db"), str(tools()))}, memory)
-    upkeep = Maintenance(Databases([target]), backups, recorded)
+    upkeep = PostgresMaintenance(PostgresDatabases([target]), backups, recorded)
     [backup] = await backups.list("b")
     proof = await backups.proof("b", backup, fresh=1e9, counted=True)
     mine: list[float] = []
@@ -133,7 +135,7 @@ async def restoring(server: str, info: Callable[[str], str], target: DatabaseTar
     await switching(upkeep, info, f"restored from {backup.name} ({proof.digest[:19]})")
 
 
-async def switching(upkeep: Maintenance, info: Callable[[str], str], label: str) -> None:
+async def switching(upkeep: PostgresMaintenance, info: Callable[[str], str], label: str) -> None:
     """While somebody logs in all the time."""
     logins: list[tuple[float, float, bool]] = []
     ended = threading.Event()

@@ -23,7 +23,7 @@ import psycopg
 import sqlalchemy
 
 from bench import median, report
-from bot.adapters.postgres import Databases, DatabaseTarget
+from bot.adapters.postgres import DatabaseTarget, PostgresDatabases
 from bot.playground.postgres import port_of, private_postgres
 from bot.ports.databases import Database
 
@@ -75,7 +75,7 @@ async def _alembic(folder: Path, url: str, *words: str) -> None:
         raise RuntimeError(said.decode())
 
 
-async def _ours(databases: Databases, to: str) -> None:
+async def _ours(databases: PostgresDatabases, to: str) -> None:
     """As `schema.downgrade` does it, from the shape before to the stamp and the shape read back."""
     [step] = (await databases.route("db", "2.4.1", to)).steps
     before = await databases.shape("db")
@@ -108,7 +108,7 @@ async def downgrade() -> None:
             Database("db", "postgres", scripts=True), "127.0.0.1", port, "BENCH_DB", "BENCH_DB", tls=False,
             folder=str(folder),
         )  # fmt: skip
-        databases = Databases([target], recorded)
+        databases = PostgresDatabases([target], recorded)
         mine, yours = [], []
         for turn in range(TURNS + 1):
             await _alembic(folder, url, "upgrade", top)

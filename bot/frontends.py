@@ -15,18 +15,18 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from bot.contract import Fatal, Outgoing
 from bot.ports.builds import MANIFEST, NEVER, REMOVER, Build, Builds, Headers, Manifest, paths_of, type_of
-from bot.ports.sites import Held, Missing, Refused, Sites
+from bot.ports.sites import Missing, Sites, StoredObject, StoreRefused
 
 MOST_PATHS = 1000
 """Paths in one invalidation; above, everything is forgotten at once."""
 EVERYTHING = "/*"
 
 REMOVER_HEADERS = Headers(type_of("sw.js"), NEVER)
-REMOVER_HELD = Held(len(REMOVER), hashlib.sha256(REMOVER).hexdigest(), REMOVER_HEADERS)
+REMOVER_HELD = StoredObject(len(REMOVER), hashlib.sha256(REMOVER).hexdigest(), REMOVER_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownBuilds:
     """The build that is to be there, and those that go. unread: of these, what cannot be read any more -> why."""
 
     build: Build
@@ -59,13 +59,13 @@ def named(build: str | None) -> Build:
         raise Fatal(str(error), "register the release again under another version, with its build") from error
 
 
-async def known(sites: Sites, site: str, build: Build, outgoing: Sequence[Outgoing]) -> Known:
+async def known(sites: Sites, site: str, build: Build, outgoing: Sequence[Outgoing]) -> KnownBuilds:
     """The builds that a step at this site is about. Fatal where the one that is to be there is not; Unreachable."""
     try:
         target = await sites.manifest(site, build)
     except (Missing, ValueError) as error:
         raise Fatal(f"{site}: {error}", f"put {build.prefix} back where it was, or choose another release") from error
-    except Refused as error:
+    except StoreRefused as error:
         raise Fatal(f"{site}: {error}", "give the bot the rights of docs/frontend.md, then try again") from error
     gone: list[tuple[Build, Manifest]] = []
     unread: list[str] = []
@@ -75,9 +75,9 @@ async def known(sites: Sites, site: str, build: Build, outgoing: Sequence[Outgoi
         try:
             other = Build.of(release.frontend)
             gone.append((other, await sites.manifest(site, other)))
-        except (Missing, ValueError, Refused) as error:
+        except (Missing, ValueError, StoreRefused) as error:
             unread.append(f"{release.version}: {error}")
-    return Known(build, Builds(target, tuple(m for _, m in gone)), tuple(b for b, _ in gone), tuple(unread))
+    return KnownBuilds(build, Builds(target, tuple(m for _, m in gone)), tuple(b for b, _ in gone), tuple(unread))
 
 
 def shown(paths: Sequence[str], most: int = 6) -> str:

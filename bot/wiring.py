@@ -35,7 +35,7 @@ from bot.located.yamltree import content
 from bot.node import journal
 from bot.node.faults import NodeFaults, cramped, folders
 from bot.node.lookout import Lookout
-from bot.node.metrics import Metrics
+from bot.node.metrics import BotMetrics
 from bot.node.outside import ByHand, Outside, RecordCut
 from bot.node.paging import Pager, Paging
 from bot.node.reloading import InForce, Reloading
@@ -43,7 +43,7 @@ from bot.opening.rollbacks import Rollbacks
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
 from bot.policy import Actor
-from bot.ports import Blobs, Channels, Evidence, Http, ImageRegistry, Notices, People, Plots, Record, Secrets
+from bot.ports import Blobs, ChannelAccess, Evidence, Http, ImageRegistry, Notices, People, Plots, Record, Secrets
 from bot.ports.backups import Backups
 from bot.ports.caches import Caches
 from bot.ports.databases import Databases
@@ -52,12 +52,12 @@ from bot.ports.history import History
 from bot.ports.journeys import Journeys
 from bot.ports.kubernetes import Kubernetes
 from bot.ports.maintenance import Maintenance
-from bot.ports.metrics import Metrics as MetricsPort
+from bot.ports.metrics import Metrics
 from bot.ports.partners import Partners
 from bot.ports.sites import Sites
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.releases.serving import Serving
 from bot.releases.spells import Spells
 from bot.run.state import Run
@@ -96,7 +96,7 @@ class Wired:
     databases: Databases
     caches: Caches
     registry: ImageRegistry
-    channels: Channels
+    channels: ChannelAccess
     people: People
     notices: Notices
     secrets: Secrets
@@ -107,7 +107,7 @@ class Wired:
     history: History = field(kw_only=True)
     maintenance: Maintenance = field(kw_only=True)
     backups: Backups
-    metrics: MetricsPort
+    metrics: Metrics
     releases: Spells
     evidence: Evidence
     plots: Plots
@@ -126,7 +126,7 @@ class Offline:
     files: FileBlobs
     people: Directory
     tokens: Tokens
-    releases: Releases
+    releases: ReleaseRegister
     ports: frozenset[str]
     clock: Callable[[], float]
 
@@ -144,7 +144,7 @@ class Bot(Offline):
     estimates: Estimates
     outside: Outside
     shared: Shared
-    metrics: Metrics
+    metrics: BotMetrics
     slack: Slack | None = None
     paging: Paging | None = None
 
@@ -197,7 +197,7 @@ async def offline(settings: Settings, clock: Callable[[], float] = time.time) ->
     try:
         yield Offline(
             settings, catalogue, registry, plans, store, redactor, files,
-            _last_known(settings, catalogue, store, clock), Tokens(store, clock), Releases(store, clock),
+            _last_known(settings, catalogue, store, clock), Tokens(store, clock), ReleaseRegister(store, clock),
             frozenset(f.name for f in fields(Wired)), clock,
         )  # fmt: skip
     finally:
@@ -235,7 +235,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         await shared.join()
         stack.push_async_callback(shared.leave)
 
-        metrics = Metrics(base.store, clock)
+        metrics = BotMetrics(base.store, clock)
         kept = KeptEvidence(base.files, base.redactor.text)
         pruning = asyncio.create_task(_pruned(kept, clock))
         stack.push_async_callback(_end, pruning)

@@ -13,7 +13,7 @@ from pydantic import Field
 from bot.contract import Check, HttpTarget, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Unreachable, told
 from bot.ports.kubernetes import Denied
-from bot.ports.registry import Refused
+from bot.ports.registry import RegistryRefused
 
 EXPECTED = "every right that a rollback needs, and an answer from every place it works with"
 NEEDED_FOR = {
@@ -109,7 +109,7 @@ async def _registry(ctx: ReadCtx, image: str) -> list[str]:
     """Whether the image is there says nothing here: that it was answered does."""
     try:
         await ctx.ports.registry.has(image)
-    except (Refused, ValueError) as error:
+    except (RegistryRefused, ValueError) as error:
         return [f"read images, to prove that the target can be pulled ({error})"]
     return []
 

@@ -15,7 +15,17 @@ from pydantic import Field
 from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
 from bot.observed.times import Window, good
 from bot.ports import Unreachable
-from bot.ports.metrics import NEVER, Fired, Held, Monitor, QueryRefused, Raised, Rule, Scraped, Silence
+from bot.ports.metrics import (
+    NEVER,
+    ActiveAlert,
+    Fired,
+    Monitor,
+    MonitorRule,
+    NotifiedAlert,
+    QueryRefused,
+    Scraped,
+    Silence,
+)
 
 LATE = 10.0
 """Seconds that a rule may be late, beside three of its own intervals."""
@@ -49,7 +59,7 @@ class AlertsBaselineOutput(Output):
 
 
 @dataclass
-class Found:
+class MonitorFound:
     """What was found at one monitor: sentences by how bad they are."""
 
     name: str
@@ -109,8 +119,8 @@ def _since(ctx: ReadCtx, p: AlertsBaselineParams) -> datetime:
         return ctx.now - timedelta(seconds=p.since)
 
 
-async def _at(ctx: ReadCtx, monitor: Monitor, since: datetime, windows: Sequence[Window]) -> Found:
-    found = Found(monitor.name)
+async def _at(ctx: ReadCtx, monitor: Monitor, since: datetime, windows: Sequence[Window]) -> MonitorFound:
+    found = MonitorFound(monitor.name)
     try:
         await _look(ctx, monitor, since, windows, found)
     except Unreachable as error:
@@ -120,7 +130,7 @@ async def _at(ctx: ReadCtx, monitor: Monitor, since: datetime, windows: Sequence
     return found
 
 
-async def _look(ctx: ReadCtx, m: Monitor, since: datetime, windows: Sequence[Window], found: Found) -> None:
+async def _look(ctx: ReadCtx, m: Monitor, since: datetime, windows: Sequence[Window], found: MonitorFound) -> None:
     port, now = ctx.ports.metrics, ctx.now
     targets, rules, started = await asyncio.gather(port.scraped(m.name), port.rules(m.name), port.started(m.name))
     fired = await port.fired(m.name, since, now)
@@ -132,7 +142,7 @@ async def _look(ctx: ReadCtx, m: Monitor, since: datetime, windows: Sequence[Win
     _rules(m, rules, started, now, found)
     raised = [a for rule in rules for a in rule.alerts]
     _raised(m, raised, {f.name for f in before}, found)
-    held: Sequence[Held] = []
+    held: Sequence[NotifiedAlert] = []
     if m.told:
         held, silences, receivers = await asyncio.gather(
             port.held(m.name), port.silences(m.name), port.receivers(m.name)
@@ -147,7 +157,9 @@ async def _look(ctx: ReadCtx, m: Monitor, since: datetime, windows: Sequence[Win
             await _stopped(ctx, m, alert, rules, found)
 
 
-def _targets(m: Monitor, targets: Sequence[Scraped], then: Mapping[str, int], now: datetime, found: Found) -> None:
+def _targets(
+    m: Monitor, targets: Sequence[Scraped], then: Mapping[str, int], now: datetime, found: MonitorFound
+) -> None:
     """Is all of the service scraped that was, and has to be?"""
     if not targets:
         found.add(Status.UNKNOWN, "nothing of the service is scraped")
@@ -166,7 +178,9 @@ def _targets(m: Monitor, targets: Sequence[Scraped], then: Mapping[str, int], no
             found.add(Status.FAIL, f"{there or 'none'} of job {job} {'is' if there < 2 else 'are'} scraped{was}")
 
 
-def _rules(m: Monitor, rules: Sequence[Rule], started: datetime | None, now: datetime, found: Found) -> None:
+def _rules(
+    m: Monitor, rules: Sequence[MonitorRule], started: datetime | None, now: datetime, found: MonitorFound
+) -> None:
     """Are the rules evaluated, and for long enough?"""
     if not rules:
         of = f" in group {', '.join(m.groups)}" if m.groups else ""
@@ -188,7 +202,7 @@ def _rules(m: Monitor, rules: Sequence[Rule], started: datetime | None, now: dat
         found.add(Status.UNKNOWN, words)
 
 
-def _raised(m: Monitor, raised: Sequence[Raised], before: set[str], found: Found) -> None:
+def _raised(m: Monitor, raised: Sequence[ActiveAlert], before: set[str], found: MonitorFound) -> None:
     """Does anything fire that did not?"""
     for a in raised:
         if a.name in m.always:
@@ -203,7 +217,9 @@ def _raised(m: Monitor, raised: Sequence[Raised], before: set[str], found: Found
             found.add(Status.WARN, f"{_named(a)} is about to fire{since}")
 
 
-def _always(m: Monitor, raised: Sequence[Raised], held: Sequence[Held], now: datetime, found: Found) -> None:
+def _always(
+    m: Monitor, raised: Sequence[ActiveAlert], held: Sequence[NotifiedAlert], now: datetime, found: MonitorFound
+) -> None:
     """Does what always fires do so, and arrive?"""
     for name in m.always:
         firing = next((a for a in raised if a.name == name and a.state == "firing"), None)
@@ -219,10 +235,10 @@ def _always(m: Monitor, raised: Sequence[Raised], held: Sequence[Held], now: dat
 def _silences(
     m: Monitor,
     silences: Sequence[Silence],
-    rules: Sequence[Rule],
+    rules: Sequence[MonitorRule],
     targets: Sequence[Scraped],
     since: datetime,
-    found: Found,
+    found: MonitorFound,
 ) -> None:
     """Is anything of the service kept quiet? By what a silence covers, not by its words."""
     for s in silences:
@@ -242,7 +258,7 @@ def _silences(
 
 
 def _covered(
-    s: Silence, m: Monitor, rules: Sequence[Rule], targets: Sequence[Scraped], *, whole: bool
+    s: Silence, m: Monitor, rules: Sequence[MonitorRule], targets: Sequence[Scraped], *, whole: bool
 ) -> Sequence[str]:
     """Names of the rules whose alerts it covers, of any target."""
     places: list[Mapping[str, str]] = [t.labels for t in targets] or [{}]
@@ -250,7 +266,7 @@ def _covered(
     return [*dict.fromkeys(name for name, labels in every if s.covers(labels, whole=whole))]
 
 
-async def _stopped(ctx: ReadCtx, m: Monitor, alert: Fired, rules: Sequence[Rule], found: Found) -> None:
+async def _stopped(ctx: ReadCtx, m: Monitor, alert: Fired, rules: Sequence[MonitorRule], found: MonitorFound) -> None:
     """Did it stop because all is well, or because there is nothing left to see?"""
     rule = next((r for r in rules if r.name == alert.name), None)
     if rule is None:
@@ -266,7 +282,7 @@ def _own(labels: Mapping[str, str]) -> dict[str, str]:
     return {n: v for n, v in labels.items() if n != "alertname"}
 
 
-def _named(a: Raised) -> str:
+def _named(a: ActiveAlert) -> str:
     where = a.labels.get("instance") or a.labels.get("job") or ""
     return f"{a.name}{f' ({where})' if where else ''}"
 
@@ -276,12 +292,12 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:NAMED])}{f' and {more} more' if more > 0 else ''}"
 
 
-def _sentences(found: Found, many: bool) -> Iterator[str]:
+def _sentences(found: MonitorFound, many: bool) -> Iterator[str]:
     for _, words in sorted(found.said, key=lambda each: -_ORDER.index(each[0])):
         yield words if words.startswith(found.name) or not many else f"{found.name}: {words}"
 
 
-def _verdict(every: Sequence[Found], wanted: str) -> Verdict:
+def _verdict(every: Sequence[MonitorFound], wanted: str) -> Verdict:
     worst = max((f.worst for f in every), key=_ORDER.index)
     many = len(every) > 1
     said = [words for f in sorted(every, key=lambda f: -_ORDER.index(f.worst)) for words in _sentences(f, many)]

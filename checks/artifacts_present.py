@@ -15,7 +15,7 @@ from pydantic import Field
 from bot.contract import Check, Fatal, Json, Outgoing, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Thing, digest
-from bot.ports.registry import Refused
+from bot.ports.registry import RegistryRefused
 from bot.workloads.left import by_hand
 from bot.workloads.survey import ends, survey
 
@@ -41,7 +41,7 @@ class ArtifactsPresentOutput(Output):
 
 
 @dataclass
-class Found:
+class ArtifactsFound:
     """What was found so far. notes: what people should know, and is no fault."""
 
     missing: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class ArtifactsPresent(Check[ArtifactsPresentParams]):
     Output = ArtifactsPresentOutput
 
     async def run(self, ctx: ReadCtx, p: ArtifactsPresentParams) -> Verdict:
-        found = Found()
+        found = ArtifactsFound()
         await asyncio.gather(*(_image(ctx, name, image, found) for name, image in sorted(p.images.items())))
         if p.settings is None:
             found.notes.append("no settings were kept of it: those of today stay")
@@ -73,7 +73,7 @@ class ArtifactsPresent(Check[ArtifactsPresentParams]):
         return Verdict(_judge(found), _words(found, len(p.images)), EXPECTED, seen.model_dump())
 
 
-async def _image(ctx: ReadCtx, name: str, image: str, found: Found) -> None:
+async def _image(ctx: ReadCtx, name: str, image: str, found: ArtifactsFound) -> None:
     what = f"image of {name}"
     if not digest(image):
         found.missing[what] = f"{image} is not pinned by digest"
@@ -84,11 +84,11 @@ async def _image(ctx: ReadCtx, name: str, image: str, found: Found) -> None:
             found.missing[what] = f"{short[:19]}… is not in {repository}"
     except ValueError as error:
         found.missing[what] = str(error)
-    except (Refused, Unreachable) as error:
+    except (RegistryRefused, Unreachable) as error:
         found.unknown[what] = str(error)
 
 
-async def _snapshot(ctx: ReadCtx, blob: Blob, found: Found) -> Mapping[str, Json]:
+async def _snapshot(ctx: ReadCtx, blob: Blob, found: ArtifactsFound) -> Mapping[str, Json]:
     """The settings; empty where they cannot be read."""
     try:
         settings = json.loads(await ctx.ports.blobs.get(blob))
@@ -104,7 +104,7 @@ async def _snapshot(ctx: ReadCtx, blob: Blob, found: Found) -> Mapping[str, Json
     return {}
 
 
-async def _secrets(ctx: ReadCtx, settings: Mapping[str, Json], found: Found) -> None:
+async def _secrets(ctx: ReadCtx, settings: Mapping[str, Json], found: ArtifactsFound) -> None:
     """Those of the snapshot that no workload with ready pods proves to be there."""
     wanted: dict[str, set[str]] = {}
     for target, value in settings.items():
@@ -120,7 +120,7 @@ async def _secrets(ctx: ReadCtx, settings: Mapping[str, Json], found: Found) -> 
         found.unseen += [f"{cluster}: {secret}" for secret in sorted(wanted[cluster] - proven)]
 
 
-async def _differing(ctx: ReadCtx, p: ArtifactsPresentParams, found: Found) -> None:
+async def _differing(ctx: ReadCtx, p: ArtifactsPresentParams, found: ArtifactsFound) -> None:
     """Values that look like secrets and are not as the target had them."""
     if not p.outgoing or found.missing or found.unknown:
         return
@@ -145,7 +145,7 @@ def _proven(things: Sequence[Thing]) -> set[str]:
     return {s for t in ready for value in t.fields.values() if (s := _secret(value)) is not None}
 
 
-def _judge(found: Found) -> Status:
+def _judge(found: ArtifactsFound) -> Status:
     if found.missing:
         return Status.FAIL
     if found.unknown:
@@ -153,7 +153,7 @@ def _judge(found: Found) -> Status:
     return Status.WARN if found.unseen or found.notes or found.by_hand else Status.PASS
 
 
-def _words(found: Found, images: int) -> str:
+def _words(found: ArtifactsFound, images: int) -> str:
     lines = [f"{what}: {where}" for what, where in sorted((found.missing | found.unknown).items())]
     if found.unseen:
         lines.append(f"Secrets not looked at, which the bot may not read: {', '.join(found.unseen)}")

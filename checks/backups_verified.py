@@ -50,7 +50,7 @@ class BackupsVerifiedOutput(Output):
 
 
 @dataclass
-class Found:
+class BackupsFound:
     """Of one target. wrong: it fails; unsure: nothing is known; notes: what people should know."""
 
     name: str = ""
@@ -86,22 +86,22 @@ class BackupsVerified(Check[BackupsVerifiedParams]):
         return Verdict(status, said or "this service has no database", EXPECTED, output.model_dump())
 
 
-def _without(ctx: ReadCtx, rules: Mapping[str, Rules]) -> dict[str, Found]:
+def _without(ctx: ReadCtx, rules: Mapping[str, Rules]) -> dict[str, BackupsFound]:
     """The databases of which the catalogue names no backups."""
     every = [d.name for d in ctx.ports.databases.databases]
     having = {r.of or (every[0] if len(every) == 1 else "") for r in rules.values()}
     words = (
         "the catalogue names no backups of it, so nothing is known of them; add a target `backups: …` with `of: {0}`"
     )
-    return {name: Found(unsure=[f"{name}: {words.format(name)}"]) for name in every if name not in having}
+    return {name: BackupsFound(unsure=[f"{name}: {words.format(name)}"]) for name in every if name not in having}
 
 
-def _said(found: Found) -> str:
+def _said(found: BackupsFound) -> str:
     return "; ".join(filter(None, (found.words, *found.wrong, *found.unsure, *found.notes)))
 
 
-async def _look(ctx: ReadCtx, p: BackupsVerifiedParams, target: str, rules: Rules) -> Found:
-    found = Found()
+async def _look(ctx: ReadCtx, p: BackupsVerifiedParams, target: str, rules: Rules) -> BackupsFound:
+    found = BackupsFound()
     try:
         backups = await ctx.ports.backups.list(target)
         if not backups:
@@ -114,7 +114,7 @@ async def _look(ctx: ReadCtx, p: BackupsVerifiedParams, target: str, rules: Rule
 
 
 async def _newest(
-    ctx: ReadCtx, p: BackupsVerifiedParams, target: str, rules: Rules, backups: Sequence[Backup], found: Found
+    ctx: ReadCtx, p: BackupsVerifiedParams, target: str, rules: Rules, backups: Sequence[Backup], found: BackupsFound
 ) -> None:
     """The newest that is finished: its age, its size, and whether it can be read."""
     newest, *others = backups
@@ -148,7 +148,7 @@ async def _newest(
         await _taken(ctx, target, rules, proof, found)
 
 
-async def _taken(ctx: ReadCtx, target: str, rules: Rules, proof: Proof, found: Found) -> None:
+async def _taken(ctx: ReadCtx, target: str, rules: Rules, proof: Proof, found: BackupsFound) -> None:
     """Whether the server that it is to go into would take it."""
     every = [d.name for d in ctx.ports.databases.databases]
     of = rules.of or (every[0] if len(every) == 1 else "")
@@ -184,9 +184,9 @@ def _read(proof: Proof) -> str:
     return f"read to its end at {proof.at:%H:%M} UTC{noted}{what}"
 
 
-async def _snapshot(ctx: ReadCtx, p: BackupsVerifiedParams) -> Found:
+async def _snapshot(ctx: ReadCtx, p: BackupsVerifiedParams) -> BackupsFound:
     """The snapshot of the target's settings."""
-    found = Found()
+    found = BackupsFound()
     if p.settings is None:
         if p.snapshot:
             found.notes.append("no settings were kept of the target release: those of today stay")

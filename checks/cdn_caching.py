@@ -15,7 +15,7 @@ from bot.contract import Check, Fatal, Output, Params, ReadCtx, Status, Verdict
 from bot.frontends import keys_of, known, loaded_by, named
 from bot.ports import Unreachable, told
 from bot.ports.builds import File, Manifest, paths_of
-from bot.ports.edges import Edge, Served
+from bot.ports.edges import Edge, EdgeAnswer
 
 EXPECTED = "every file that the pages name, with its type; hashed names kept long, pages asked for again"
 LONG = 86400
@@ -74,7 +74,7 @@ class CdnCaching(Check[CdnCachingParams]):
         return _verdict(status, _words(faults | silent) or fine, pages_seen, files_seen, faults, silent)
 
 
-async def _look(ctx: ReadCtx, edge: Edge, manifest: Manifest) -> tuple[Sequence[Served], Sequence[Served]]:
+async def _look(ctx: ReadCtx, edge: Edge, manifest: Manifest) -> tuple[Sequence[EdgeAnswer], Sequence[EdgeAnswer]]:
     """What names other files, and what is named there, as every address serves it."""
     base = urlsplit(edge.url).path.rstrip("/")
     fronts = await ctx.ports.edges.served(edge.name, [*paths_of(manifest.fronts)])
@@ -92,7 +92,7 @@ def _file(manifest: Manifest, path: str) -> File | None:
     return next((manifest.files.get(key) for _, key in keys_of([path])), None)
 
 
-def _faults(s: Served, file: File | None, stale: int) -> Iterator[str]:
+def _faults(s: EdgeAnswer, file: File | None, stale: int) -> Iterator[str]:
     """What is wrong with one answer."""
     if s.status != 200:
         yield f"answers {s.status}"

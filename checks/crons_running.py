@@ -38,7 +38,7 @@ class CronsRunningOutput(Output):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedCron:
     """What is to be said of one of them."""
 
     status: Status
@@ -56,10 +56,10 @@ class CronsRunning(Check[CronsRunningParams]):
     async def run(self, ctx: ReadCtx, p: CronsRunningParams) -> Verdict:
         clusters = ctx.ports.kubernetes.clusters
         answers = await asyncio.gather(*(_of(ctx, p, c) for c in clusters))
-        judged, success = dict[str, Judged](), dict[str, str]()
+        judged, success = dict[str, JudgedCron](), dict[str, str]()
         for cluster, answer in zip(clusters, answers, strict=True):
             if isinstance(answer, str):
-                judged[cluster.name] = Judged(Status.UNKNOWN, answer)
+                judged[cluster.name] = JudgedCron(Status.UNKNOWN, answer)
                 continue
             judged |= answer[0]
             success |= answer[1]
@@ -76,7 +76,7 @@ class CronsRunning(Check[CronsRunningParams]):
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN)
 
 
-async def _of(ctx: ReadCtx, p: CronsRunningParams, c: Cluster) -> tuple[dict[str, Judged], dict[str, str]] | str:
+async def _of(ctx: ReadCtx, p: CronsRunningParams, c: Cluster) -> tuple[dict[str, JudgedCron], dict[str, str]] | str:
     """Place -> what is to be said, and CronJob -> last success; or why nothing is known of the cluster."""
     try:
         crons, jobs = await asyncio.gather(
@@ -86,27 +86,27 @@ async def _of(ctx: ReadCtx, p: CronsRunningParams, c: Cluster) -> tuple[dict[str
         return str(error).removeprefix(f"{c.name}: ")
     there = {f"cronjob/{t.place.name}" for t in crons}
     found = {
-        f"{c.name}/{worker}": Judged(Status.FAIL, "is not there")
+        f"{c.name}/{worker}": JudgedCron(Status.FAIL, "is not there")
         for worker in c.workers
         if worker.startswith("cronjob/") and worker not in there
     }
     found |= {str(t.place): judge(t, [j for j in jobs if _made_by(j, t)], ctx.now, p) for t in crons}
     for job in jobs:
         if not any(_made_by(job, t) for t in crons) and (fault := _fault(job, ctx.now, p)):
-            found[str(job.place)] = Judged(Status.FAIL, fault)
+            found[str(job.place)] = JudgedCron(Status.FAIL, fault)
     return found, {str(t.place): str(t.facts["last_success"]) for t in crons if t.facts.get("last_success")}
 
 
-def judge(cron: Thing, jobs: Sequence[Thing], now: datetime, p: CronsRunningParams) -> Judged:
+def judge(cron: Thing, jobs: Sequence[Thing], now: datetime, p: CronsRunningParams) -> JudgedCron:
     """What is to be said of one CronJob. jobs: that it made."""
     if cron.fields.get("suspend") is True:
         who = cron.by.get("suspend")
         ours = who is not None and who.manager.startswith(OURS)
         by = f", by {who.manager} at {who.at:%H:%M} UTC" if who is not None else ""
-        return Judged(Status.FAIL if ours else Status.WARN, f"is suspended{by}")
+        return JudgedCron(Status.FAIL if ours else Status.WARN, f"is suspended{by}")
     for job in jobs:
         if job.facts.get("running") and (fault := _fault(job, now, p)):
-            return Judged(Status.FAIL, fault)
+            return JudgedCron(Status.FAIL, fault)
     since = _since(cron, now)
     zone = cron.facts.get("time_zone")
     zone = zone if isinstance(zone, str) else None
@@ -115,31 +115,31 @@ def judge(cron: Thing, jobs: Sequence[Thing], now: datetime, p: CronsRunningPara
         ticks = due(schedule, zone, since, now - timedelta(seconds=p.grace), limit=1_000_000)
         ahead = due(schedule, zone, max(since, now - timedelta(seconds=p.grace)), now + 370 * DAY, limit=1)
     except ValueError as error:
-        return Judged(Status.UNKNOWN, str(error))
+        return JudgedCron(Status.UNKNOWN, str(error))
     success = _time(cron, "last_success")
     last = f"last success {_clock(success, now)}" if success is not None else "it never ended well"
     if success is not None and success >= (ticks[-1] if ticks else since):
-        return Judged(Status.PASS, last)
+        return JudgedCron(Status.PASS, last)
     if not ticks:
         return _not_due(ahead[0] if ahead else None, last, since, now, p)
     failed = next((str(j.facts["failed"]) for j in _newest_first(jobs) if j.facts.get("failed")), "")
     if failed:
-        return Judged(Status.FAIL, f"the run of {_clock(ticks[-1], now)} failed ({failed}); {last}")
+        return JudgedCron(Status.FAIL, f"the run of {_clock(ticks[-1], now)} failed ({failed}); {last}")
     if any(j.facts.get("running") for j in jobs):
-        return Judged(Status.UNKNOWN, f"the run of {_clock(ticks[-1], now)} has not ended yet; {last}")
+        return JudgedCron(Status.UNKNOWN, f"the run of {_clock(ticks[-1], now)} has not ended yet; {last}")
     scheduled = _time(cron, "last_schedule")
     if scheduled is None or scheduled < ticks[-1]:
         missed = sum(scheduled is None or t > scheduled for t in ticks)
-        return Judged(Status.FAIL, f"{missed} runs missed, the last at {_clock(ticks[-1], now)}; {last}")
-    return Judged(Status.FAIL, f"the run of {_clock(scheduled, now)} did not end well; {last}")
+        return JudgedCron(Status.FAIL, f"{missed} runs missed, the last at {_clock(ticks[-1], now)}; {last}")
+    return JudgedCron(Status.FAIL, f"the run of {_clock(scheduled, now)} did not end well; {last}")
 
 
-def _not_due(ahead: datetime | None, last: str, since: datetime, now: datetime, p: CronsRunningParams) -> Judged:
+def _not_due(ahead: datetime | None, last: str, since: datetime, now: datetime, p: CronsRunningParams) -> JudgedCron:
     """Nothing has shown since the release stands there."""
     when = f"due {_clock(ahead, now)}" if ahead is not None else "never due"
     words = f"not due since {_clock(since, now)}, {when}; {last}"
     soon = ahead is not None and ahead <= now + timedelta(seconds=p.soon)
-    return Judged(Status.UNKNOWN if soon else Status.WARN, words)
+    return JudgedCron(Status.UNKNOWN if soon else Status.WARN, words)
 
 
 def _since(cron: Thing, now: datetime) -> datetime:

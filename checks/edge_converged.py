@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from bot.contract import Check, Fatal, Outgoing, Output, Params, ReadCtx, Status, Verdict
-from bot.frontends import REMOVER_HELD, Known, known, named
+from bot.frontends import REMOVER_HELD, KnownBuilds, known, named
 from bot.ports import Unreachable
 from bot.ports.builds import paths_of
-from bot.ports.edges import Served
+from bot.ports.edges import EdgeAnswer
 
 EXPECTED = "every address of every edge serves the build's pages"
 NAMED = 5
@@ -72,14 +72,14 @@ class EdgeConverged(Check[EdgeConvergedParams]):
         return _verdict(status, "", probes, wrong, silent)
 
 
-def _wanted(k: Known) -> dict[str, str]:
+def _wanted(k: KnownBuilds) -> dict[str, str]:
     """Path -> SHA-256 of what is to be served there."""
     files = k.builds.target.files
     found = {path: files[key].sha256 for key in k.builds.target.fronts for path in paths_of([key])}
     return found | {path: REMOVER_HELD.sha256 for path in paths_of(k.builds.orphans)}
 
 
-def _fault(s: Served, sha256: str, k: Known, outgoing: Sequence[Outgoing]) -> str:
+def _fault(s: EdgeAnswer, sha256: str, k: KnownBuilds, outgoing: Sequence[Outgoing]) -> str:
     """What it serves instead; empty where it is right."""
     if s.status != 200:
         return f"answers {s.status}"

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from bot.contract import Check, Fatal, Outgoing, Output, Params, ReadCtx, Status, Verdict
-from bot.frontends import Known, known, named
+from bot.frontends import KnownBuilds, known, named
 from bot.ports import Unreachable
 
 Order = Literal["backend-first", "frontend-first"]
@@ -73,13 +73,13 @@ class FrontendAdvise(Check[FrontendAdviseParams]):
         return _verdict(Status.PASS, f"{build.short} makes every call of the builds that go: the backend goes first")
 
 
-def _lacking(k: Known) -> set[str]:
+def _lacking(k: KnownBuilds) -> set[str]:
     """What only builds that go call. Of a target that names no call at all nothing can be said."""
     mine = {*k.builds.target.calls}
     return {call for m in k.builds.gone for call in m.calls if call not in mine} if mine else set()
 
 
-def _silent(looks: Sequence[Known]) -> str:
+def _silent(looks: Sequence[KnownBuilds]) -> str:
     """A build that names no call, "" where each does."""
     for k in looks:
         for build, manifest in zip(k.every, (k.builds.target, *k.builds.gone), strict=True):

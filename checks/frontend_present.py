@@ -10,7 +10,7 @@ from pydantic import Field
 from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Unreachable, told
 from bot.ports.builds import Build
-from bot.ports.sites import Missing, Refused
+from bot.ports.sites import Missing, StoreRefused
 
 EXPECTED = "the build's manifest by its digest, and every file of it by size and content"
 
@@ -65,7 +65,7 @@ async def _look(ctx: ReadCtx, site: str, build: Build) -> tuple[int, int, dict[s
         faults = await ctx.ports.sites.incomplete(site, build, manifest)
     except (Missing, ValueError) as error:
         return 0, 0, {site: str(error)}, {}
-    except (Refused, Unreachable) as error:
+    except (StoreRefused, Unreachable) as error:
         return 0, 0, {}, {site: str(error)}
     wrong = {f"{site}/{key}": why for key, why in faults.items()}
     return len(manifest.files), manifest.size, wrong, {}

@@ -19,7 +19,7 @@ from bot.observed.numbers import ENOUGH, Span, expected, finite, key, mean, off,
 from bot.observed.times import Window, good, last
 from bot.ports import Unreachable
 from bot.ports.kubernetes import Denied, digest
-from bot.ports.metrics import Line, Monitor, QueryRefused, Watched
+from bot.ports.metrics import Monitor, QueryRefused, TimeSeries, Watched
 
 STALE = 60.0
 """Seconds after which a measurement is an old one, at least."""
@@ -49,7 +49,7 @@ class MetricsSteadyOutput(Output):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedNumber:
     """One number. was: in the good time, as far as one is known; when: that time."""
 
     name: str
@@ -110,7 +110,7 @@ class _Look:
     watched: Watched
     since: datetime | None
 
-    async def judge(self) -> list[Judged]:
+    async def judge(self) -> list[JudgedNumber]:
         """One for each series that it has."""
         try:
             if why := await self._doubt():
@@ -143,7 +143,7 @@ class _Look:
                 return f"rests upon {said} of samples, {self.watched.minimum:.0f} say something"
         return ""
 
-    async def _compare(self) -> list[Judged]:
+    async def _compare(self) -> list[JudgedNumber]:
         now = self.ctx.now
         lines = await self._lines(Window(now - timedelta(seconds=self.p.window), now))
         if isinstance(lines, str):
@@ -153,7 +153,7 @@ class _Look:
         gone = [self._unknown(k, f"gone; it was there {when.words}") for k in before if when and k not in lines]
         return gone + [self._judged(k, line, before.get(k), when, bad) for k, line in sorted(lines.items())]
 
-    async def _lines(self, window: Window) -> Mapping[str, Line] | str:
+    async def _lines(self, window: Window) -> Mapping[str, TimeSeries] | str:
         """Its series in a time, by their labels; or why there is no answer."""
         found = await self.ctx.ports.metrics.range(
             self.monitor.name, self.watched.query, window.start, window.end, self.p.step
@@ -192,7 +192,7 @@ class _Look:
             value = mean(points) if points else None
         return f"{self.watched.shown(value)} under {version}" if value is not None else ""
 
-    def _judged(self, k: str, line: Line, was: Span | None, when: Window | None, bad: str) -> Judged:
+    def _judged(self, k: str, line: TimeSeries, was: Span | None, when: Window | None, bad: str) -> JudgedNumber:
         points, wanted = finite(line), expected(self.p.window, self.p.step)
         if len(points) < ENOUGH * wanted:
             return self._unknown(k, f"{len(points)} of {wanted} points are numbers")
@@ -202,15 +202,17 @@ class _Look:
         before = was.mean if was is not None else None
         if why := off(watched, value, was):
             limit = f"; {why}" if was is None or not why.startswith("it was") else ""
-            return Judged(self._name(k), Status.FAIL, f"{words}{limit}", value, before)
+            return JudgedNumber(self._name(k), Status.FAIL, f"{words}{limit}", value, before)
         if was is None and watched.limit is None:
             return self._unknown(k, f"{words}; no good time of the release to compare it with, and no limit", value)
         if was is None:
-            return Judged(self._name(k), Status.WARN, f"{words}; within its limit, nothing to compare with", value)
-        return Judged(self._name(k), Status.PASS, words, value, before)
+            return JudgedNumber(
+                self._name(k), Status.WARN, f"{words}; within its limit, nothing to compare with", value
+            )
+        return JudgedNumber(self._name(k), Status.PASS, words, value, before)
 
-    def _unknown(self, k: str, why: str, value: float | None = None) -> Judged:
-        return Judged(self._name(k), Status.UNKNOWN, why, value)
+    def _unknown(self, k: str, why: str, value: float | None = None) -> JudgedNumber:
+        return JudgedNumber(self._name(k), Status.UNKNOWN, why, value)
 
     def _name(self, k: str) -> str:
         return f"{self.monitor.name}/{self.watched.name}{f'{{{k}}}' if k else ''}"
@@ -224,7 +226,7 @@ def _beside(*words: str) -> str:
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS)
 
 
-def _verdict(found: Sequence[Judged], wanted: str) -> Verdict:
+def _verdict(found: Sequence[JudgedNumber], wanted: str) -> Verdict:
     found = sorted(found, key=lambda j: _ORDER.index(j.status))
     worst = found[0].status
     told = [j for j in found if j.status is not Status.PASS] or found[:NAMED]

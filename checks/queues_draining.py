@@ -15,7 +15,7 @@ from pydantic import Field
 
 from bot.contract import Check, Output, Params, ReadCtx, RedisTarget, Status, Verdict
 from bot.ports import Unreachable, told
-from bot.ports.caches import Cache, Depth, Queue, Refused
+from bot.ports.caches import Cache, CacheRefused, Depth, Queue
 
 EXPECTED = "every queue is worked on, and what waits there is little or becomes less"
 LEAST = 3
@@ -42,7 +42,7 @@ class QueuesDrainingOutput(Output):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedQueue:
     """What is known of one queue, and what is to be said of it."""
 
     status: Status
@@ -73,37 +73,37 @@ class QueuesDraining(Check[QueuesDrainingParams]):
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN)
 
 
-async def _of(ctx: ReadCtx, p: QueuesDrainingParams, cache: Cache, queue: Queue, before: dict[str, int]) -> Judged:
+async def _of(ctx: ReadCtx, p: QueuesDrainingParams, cache: Cache, queue: Queue, before: dict[str, int]) -> JudgedQueue:
     try:
         seen = await ctx.ports.caches.watch(cache.name, queue.name, p.looks, p.seconds)
-    except (Unreachable, Refused) as error:
-        return Judged(Status.UNKNOWN, str(error))
+    except (Unreachable, CacheRefused) as error:
+        return JudgedQueue(Status.UNKNOWN, str(error))
     return judge(queue, seen, before.get(f"{cache.name}/{queue.name}"))
 
 
-def judge(queue: Queue, seen: Sequence[Depth], before: int | None) -> Judged:
+def judge(queue: Queue, seen: Sequence[Depth], before: int | None) -> JudgedQueue:
     """What several looks at a queue tell. before: jobs that had failed for good by the baseline, None without one."""
     first, last = seen[0], seen[-1]
     if len(seen) < LEAST or last.at - first.at < SHORTEST:
-        return Judged(Status.UNKNOWN, f"{len(seen)} looks in {last.at - first.at:.1f} s tell nothing", last)
+        return JudgedQueue(Status.UNKNOWN, f"{len(seen)} looks in {last.at - first.at:.1f} s tell nothing", last)
     if queue.stream and not last.there:
-        return Judged(Status.UNKNOWN, f"there is no stream {queue.key} with a group {queue.group}", last)
+        return JudgedQueue(Status.UNKNOWN, f"there is no stream {queue.key} with a group {queue.group}", last)
     if last.waiting is None or first.waiting is None:
-        return Judged(
+        return JudgedQueue(
             Status.UNKNOWN, "how many wait is not known: too many to count, and the group's lag is null", last
         )
     found = _depth(queue, seen)
     dead = _failed(first, last, before)
     if dead is None or _rank(found) <= _rank(dead):
-        return Judged(found.status, f"{found.words}; {dead.words}" if dead is not None else found.words, last)
-    return Judged(dead.status, f"{dead.words}; {found.words}", last)
+        return JudgedQueue(found.status, f"{found.words}; {dead.words}" if dead is not None else found.words, last)
+    return JudgedQueue(dead.status, f"{dead.words}; {found.words}", last)
 
 
-def _rank(judged: Judged) -> int:
+def _rank(judged: JudgedQueue) -> int:
     return (*_ORDER, Status.PASS).index(judged.status)
 
 
-def _depth(queue: Queue, seen: Sequence[Depth]) -> Judged:
+def _depth(queue: Queue, seen: Sequence[Depth]) -> JudgedQueue:
     """By what waits, and whether anybody takes it."""
     first, last = seen[0], seen[-1]
     waits, was = last.waiting or 0, first.waiting or 0
@@ -114,24 +114,24 @@ def _depth(queue: Queue, seen: Sequence[Depth]) -> Judged:
     limit = queue.oldest or (2 * queue.claim if queue.stream and last.taken else 0.0)
     if waits > queue.depth:
         if waits >= was:
-            return Judged(Status.FAIL, f"{said}, and it does not become less (limit {queue.depth:,})")
+            return JudgedQueue(Status.FAIL, f"{said}, and it does not become less (limit {queue.depth:,})")
         pace = (was - waits) / (last.at - first.at)
-        return Judged(Status.PASS, f"{said}, {pace:,.0f} fewer each second")
+        return JudgedQueue(Status.PASS, f"{said}, {pace:,.0f} fewer each second")
     if limit and last.oldest is not None and last.oldest > limit:
         status = Status.WARN if waits < was else Status.FAIL
-        return Judged(status, f"{said} (limit {_span(limit)})")
+        return JudgedQueue(status, f"{said} (limit {_span(limit)})")
     if not waits and not last.taken:
         if worked or last.takers:
-            return Judged(Status.PASS, f"empty, {worked or f'{last.takers} wait for jobs'}")
-        return Judged(Status.UNKNOWN, f"empty, and nobody is seen to take from {queue.key}")
+            return JudgedQueue(Status.PASS, f"empty, {worked or f'{last.takers} wait for jobs'}")
+        return JudgedQueue(Status.UNKNOWN, f"empty, and nobody is seen to take from {queue.key}")
     if worked:
-        return Judged(Status.PASS, f"{said}, {worked}")
+        return JudgedQueue(Status.PASS, f"{said}, {worked}")
     if last.oldest is not None and queue.oldest:
-        return Judged(Status.PASS, said)
+        return JudgedQueue(Status.PASS, said)
     span = f"{last.at - first.at:.0f} s"
     if last.oldest is not None and last.oldest > 10 * (last.at - first.at):
-        return Judged(Status.FAIL, f"{said}, and nothing was taken for {span}")
-    return Judged(Status.UNKNOWN, f"{said}, nothing was taken for {span}, and nobody says how long one may wait")
+        return JudgedQueue(Status.FAIL, f"{said}, and nothing was taken for {span}")
+    return JudgedQueue(Status.UNKNOWN, f"{said}, nothing was taken for {span}, and nobody says how long one may wait")
 
 
 def _worked(seen: Sequence[Depth]) -> str:
@@ -149,16 +149,16 @@ def _worked(seen: Sequence[Depth]) -> str:
     return ""
 
 
-def _failed(first: Depth, last: Depth, before: int | None) -> Judged | None:
+def _failed(first: Depth, last: Depth, before: int | None) -> JudgedQueue | None:
     """By the jobs that failed for good; None where none did, or nobody says."""
     if last.dead is None or not last.dead:
         return None
     if first.dead is not None and last.dead > first.dead:
-        return Judged(Status.FAIL, f"{last.dead - first.dead} failed for good just now, {last.dead:,} in all")
+        return JudgedQueue(Status.FAIL, f"{last.dead - first.dead} failed for good just now, {last.dead:,} in all")
     if before is not None:
         more = last.dead - before
-        return Judged(Status.FAIL, f"{more:,} have failed for good since") if more > 0 else None
-    return Judged(Status.WARN, f"{last.dead:,} have failed for good, since when is not known")
+        return JudgedQueue(Status.FAIL, f"{more:,} have failed for good since") if more > 0 else None
+    return JudgedQueue(Status.WARN, f"{last.dead:,} have failed for good, since when is not known")
 
 
 def _dead(baseline: object) -> dict[str, int]:
@@ -167,7 +167,7 @@ def _dead(baseline: object) -> dict[str, int]:
     return {str(k): int(v) for k, v in known.items() if isinstance(v, int)} if isinstance(known, dict) else {}
 
 
-def _output(judged: dict[str, Judged]) -> QueuesDrainingOutput:
+def _output(judged: dict[str, JudgedQueue]) -> QueuesDrainingOutput:
     known = {name: j.last for name, j in judged.items() if j.last is not None}
     return QueuesDrainingOutput(
         waiting={name: d.waiting for name, d in known.items() if d.waiting is not None},

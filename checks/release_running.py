@@ -15,7 +15,7 @@ from bot.ports import Blob, Unreachable, told
 from bot.ports.kubernetes import Denied, Pod, digest
 from bot.workloads.ends import Difference, Ends
 from bot.workloads.left import by_hand
-from bot.workloads.survey import Seen, ends, survey
+from bot.workloads.survey import Survey, ends, survey
 
 EXPECTED = "every pod runs it, in every cluster"
 
@@ -79,7 +79,7 @@ class ReleaseRunning(Check[ReleaseRunningParams]):
         return Verdict(status, words or fine, EXPECTED, output.model_dump())
 
 
-def _holders(seen: Seen, end: Ends) -> list[Difference]:
+def _holders(seen: Survey, end: Ends) -> list[Difference]:
     return [d for d in seen.workloads if end.holds(d.thing)]
 
 

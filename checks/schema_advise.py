@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bot.contract import Check, Json, Output, ReadCtx, Status, Verdict
 from bot.schemas import ways
-from bot.schemas.proof import Proof, ProofParams, proof
+from bot.schemas.proof import CompatibilityProof, ProofParams, proof
 from bot.schemas.ways import Way
 
 
@@ -43,19 +43,21 @@ class SchemaAdvise(Check[SchemaAdviseParams]):
     async def run(self, ctx: ReadCtx, p: SchemaAdviseParams) -> Verdict:
         expected = f"the schema that {p.version or 'the release'} needs, or a way that is known"
         if not ctx.ports.databases.databases:
-            return _verdict(Status.PASS, "there is no database in the catalogue", expected, [], Proof(True, ""))
+            return _verdict(
+                Status.PASS, "there is no database in the catalogue", expected, [], CompatibilityProof(True, "")
+            )
         found = await ways.ways(ctx, p)
         if not found:
             idle = ", ".join(ways.without_migrations(ctx, p))
             said = f"the catalogue names no migrations for {idle}: where its schema is to be is not known"
-            return _verdict(Status.UNKNOWN, said, expected, found, Proof(False, said))
+            return _verdict(Status.UNKNOWN, said, expected, found, CompatibilityProof(False, said))
         known = await proof(ctx, p, found)
         blind = [w for w in found if w.route is None]
         status = Status.UNKNOWN if blind else Status.PASS if known.proven else Status.WARN
         return _verdict(status, " ".join(_said(w, known) for w in found), expected, found, known)
 
 
-def _said(way: Way, known: Proof) -> str:
+def _said(way: Way, known: CompatibilityProof) -> str:
     """The card's words for one database."""
     name = way.at.name
     if way.route is None:
@@ -82,7 +84,7 @@ def _down(way: Way) -> str:
     )
 
 
-def _verdict(status: Status, observed: str, expected: str, found: Sequence[Way], known: Proof) -> Verdict:
+def _verdict(status: Status, observed: str, expected: str, found: Sequence[Way], known: CompatibilityProof) -> Verdict:
     ahead = [w for w in found if not w.there]
     order = "none" if not ahead else "deploy-first" if known.proven else "down-first"
     counts = [w.toll.rows if w.toll is not None else None for w in ahead]

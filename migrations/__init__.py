@@ -21,8 +21,8 @@ from bot.store import triggers
 from bot.store.database import (
     LITE,
     UPGRADE,
-    Database,
     SchemaMismatch,
+    SqlDatabase,
     connect_args,
     parse_url,
     place,
@@ -64,7 +64,7 @@ def require(found: str | None, where: str) -> None:
     raise SchemaMismatch(f"{where[0].upper()}{where[1:]} {was}; this version needs {head()}. Next: {UPGRADE}.")
 
 
-async def check(db: Database) -> None:
+async def check(db: SqlDatabase) -> None:
     """SchemaMismatch if the database is older or newer than this version; it says which and what to run."""
     require(await db.read(revision), place(db.url))
 

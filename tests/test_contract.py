@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 import actions
 import checks
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.contract import Action, Handler, Output, Params
 from bot.handlers.registry import Registry
 from bot.handlers.rules import called, of_class, of_source
@@ -66,7 +66,7 @@ async def test_the_example_in_the_documentation_keeps_the_rules(monkeypatch: pyt
     names: dict[str, Any] = {}
     exec(test, names)
     async with Shop("2.4.1") as shop:
-        http = HttpClient({"shop": HttpTarget(shop.url)})
+        http = HttpClient({"shop": HttpEndpoint(shop.url)})
         await names["test_lifecycle"](shop, lambda record: ports(http=http.bind(record)))
         await http.close()
 

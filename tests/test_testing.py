@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 from actions.release_switch import ReleaseSwitch, ReleaseSwitchParams
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.contract import (
     Action,
     Change,
@@ -48,7 +48,7 @@ async def shop() -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def ports_for(shop: Shop) -> AsyncIterator[PortsFor]:
-    http = HttpClient({"shop": HttpTarget(shop.url, timeout=5.0)})
+    http = HttpClient({"shop": HttpEndpoint(shop.url, timeout=5.0)})
 
     def bound(record: Record) -> Ports:
         return ports(http=http.bind(record))

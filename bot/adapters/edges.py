@@ -28,8 +28,8 @@ from yarl import URL
 from bot.adapters.aws.account import Access, Account
 from bot.adapters.aws.cloudfront import Distribution
 from bot.ports import Record, Unreachable, Where, unbound
-from bot.ports.edges import Edge, Origin, Served
-from bot.ports.sites import Missing, Refused
+from bot.ports.edges import Edge, EdgeAnswer, Origin
+from bot.ports.sites import Missing, StoreRefused
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of a body that are read at most."""
@@ -44,7 +44,7 @@ NOTHING_THERE = (404, 410, 412)
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeTarget:
+class EdgeEndpoint:
     """An edge of the catalogue. url: the public address; cloudfront: a distribution's id; origin: id of its origin;
     purge: addresses that a path is put behind; method: what purges; headers: sent along when purging, never shown;
     variables: header -> the variable it comes from; lacking: those of them that are not set; addresses: asked in place
@@ -101,7 +101,7 @@ class EdgesClient:
 
     def __init__(
         self,
-        targets: Mapping[str, EdgeTarget],
+        targets: Mapping[str, EdgeEndpoint],
         record: Record = unbound,
         *,
         trust: ssl.SSLContext | None = None,
@@ -149,14 +149,14 @@ class EdgesClient:
             await self._record(self._distribution(t).typed(paths, t.access.options))
             return await self._distribution(t).invalidate(paths, reference)
         if t.lacking:
-            raise Refused(f"{edge} is not purged, {', '.join(t.lacking)}: not set in the bot's environment")
+            raise StoreRefused(f"{edge} is not purged, {', '.join(t.lacking)}: not set in the bot's environment")
         for base in t.purge:
             await self._record(_curl(t, base, paths))
             gate = asyncio.Semaphore(AT_ONCE)
             await asyncio.gather(*(self._purge(t, base, path, gate) for path in paths))
         return ""
 
-    async def _purge(self, t: EdgeTarget, base: str, path: str, gate: asyncio.Semaphore) -> None:
+    async def _purge(self, t: EdgeEndpoint, base: str, path: str, gate: asyncio.Semaphore) -> None:
         what, host = f"{t.method} {base}{path}", _host(URL(t.url))
         async with gate:
             try:
@@ -169,7 +169,7 @@ class EdgesClient:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise Unreachable(f"{what}: {_why(error, t.timeout)}") from error
         if said in (401, 403, 405, 501):
-            raise Refused(f"{what}: refused ({said})")
+            raise StoreRefused(f"{what}: refused ({said})")
         if not (200 <= said < 300 or said in NOTHING_THERE):
             raise Unreachable(f"{what}: answered {said}")
 
@@ -199,19 +199,19 @@ class EdgesClient:
 
     # -- what it serves --------------------------------------------------------------------------------------------
 
-    async def served(self, edge: str, paths: Collection[str]) -> Sequence[Served]:
+    async def served(self, edge: str, paths: Collection[str]) -> Sequence[EdgeAnswer]:
         """See the port."""
         t = self._there(edge)
         try:
             addresses = list(t.addresses) or await self._resolved(t)
         except OSError as error:
             host = URL(t.url).host or ""
-            return [Served(host, path, fault=f"its name does not resolve ({error})") for path in paths]
+            return [EdgeAnswer(host, path, fault=f"its name does not resolve ({error})") for path in paths]
         gate = asyncio.Semaphore(AT_ONCE)
         asked = [self._one(t, address, path, gate) for address in addresses for path in paths]
         return await asyncio.gather(*asked)
 
-    async def _one(self, t: EdgeTarget, address: str, path: str, gate: asyncio.Semaphore) -> Served:
+    async def _one(self, t: EdgeEndpoint, address: str, path: str, gate: asyncio.Semaphore) -> EdgeAnswer:
         public = URL(t.url)
         at = URL(f"{public.scheme}://{_bracketed(address)}")
         if at.explicit_port is None and public.explicit_port is not None:
@@ -229,15 +229,15 @@ class EdgesClient:
                     known = {name.lower(): ", ".join(answer.headers.getall(name)) for name in answer.headers}
                     status = answer.status
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                return Served(address, path, fault=_why(error, t.timeout))
+                return EdgeAnswer(address, path, fault=_why(error, t.timeout))
         if raw is None:
-            return Served(address, path, status, known, fault=f"more than {BODY_LIMIT} bytes")
+            return EdgeAnswer(address, path, status, known, fault=f"more than {BODY_LIMIT} bytes")
         plain = _unpacked(raw, known.get("content-encoding", ""))
         digests = frozenset(hashlib.sha256(body).hexdigest() for body in (raw, plain) if body is not None)
         body = plain if plain is not None else raw
-        return Served(address, path, status, known, body if len(body) <= KEPT else b"", digests)
+        return EdgeAnswer(address, path, status, known, body if len(body) <= KEPT else b"", digests)
 
-    async def _resolved(self, t: EdgeTarget) -> list[str]:
+    async def _resolved(self, t: EdgeEndpoint) -> list[str]:
         public = URL(t.url)
         found = await asyncio.get_running_loop().getaddrinfo(
             public.host or "", public.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
@@ -255,18 +255,18 @@ class EdgesClient:
         try:
             if t.cloudfront:
                 await self._distribution(t).ping()
-        except (Unreachable, Refused, Missing) as error:
+        except (Unreachable, StoreRefused, Missing) as error:
             return str(error)
         return f"{', '.join(t.lacking)}: not set in the bot's environment" if t.lacking else ""
 
-    def _distribution(self, t: EdgeTarget) -> Distribution:
+    def _distribution(self, t: EdgeEndpoint) -> Distribution:
         if not t.cloudfront:
             raise Missing(f"{t.url} is no CloudFront distribution")
         if t.access not in self._shared.accounts:
             self._shared.accounts[t.access] = Account(t.access, self._ca_file)
         return Distribution(self._shared.accounts[t.access], t.cloudfront, t.origin)
 
-    def _there(self, name: str) -> EdgeTarget:
+    def _there(self, name: str) -> EdgeEndpoint:
         if name not in self._targets:
             known = ", ".join(sorted(self._targets)) or "none"
             raise LookupError(f"the catalogue has no edge {name!r}; there are {known}")
@@ -288,7 +288,7 @@ def _bracketed(address: str) -> str:
     return f"[{address}]" if address.count(":") > 1 and not address.startswith("[") else address
 
 
-def _curl(t: EdgeTarget, base: str, paths: Sequence[str]) -> str:
+def _curl(t: EdgeEndpoint, base: str, paths: Sequence[str]) -> str:
     own = "".join(f' -H "{name}: ${variable}"' for name, variable in t.variables.items())
     urls = shlex.join(str(_below(base, path)) for path in paths)
     return f"curl -fsS -X {t.method} -H {shlex.quote(f'Host: {_host(URL(t.url))}')}{own} {urls}"

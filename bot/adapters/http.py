@@ -38,7 +38,7 @@ SHOWN = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class HttpTarget:
+class HttpEndpoint:
     """One endpoint of the catalogue.
 
     url: where it lies, path included; timeout: seconds for a whole request; headers: sent along, never shown;
@@ -118,7 +118,7 @@ class HttpClient:
 
     def __init__(
         self,
-        targets: Mapping[str, HttpTarget],
+        targets: Mapping[str, HttpEndpoint],
         record: Record = unbound,
         *,
         trust: ssl.SSLContext | None = None,
@@ -210,7 +210,7 @@ class HttpClient:
 
     async def _send(
         self,
-        target: HttpTarget,
+        target: HttpEndpoint,
         what: str,
         method: str,
         url: URL,
@@ -238,7 +238,7 @@ class HttpClient:
             f"GET {name}{self._targets[name].ping}: refuses us ({reply.status})" if reply.status in (401, 403) else ""
         )
 
-    def _target(self, name: str) -> HttpTarget:
+    def _target(self, name: str) -> HttpEndpoint:
         if name in self._targets:
             return self._targets[name]
         near = difflib.get_close_matches(name, self._targets, 1)
@@ -320,7 +320,7 @@ def _no_number(name: str) -> Json:
     raise ValueError(f"{name} is no JSON")
 
 
-def _curl(method: str, url: URL, headers: Mapping[str, str], target: HttpTarget, data: str, instead: str) -> str:
+def _curl(method: str, url: URL, headers: Mapping[str, str], target: HttpEndpoint, data: str, instead: str) -> str:
     """What a person would have typed; the target's own headers by the variables that hold them. instead: what is said
     of a body that is not shown."""
     shown = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from bot.adapters.http import HttpTarget, exchange
+from bot.adapters.http import HttpEndpoint, exchange
 from bot.adapters.session import Session
 from bot.ports import Json, Reply, Unreachable
 from bot.ports.journeys import MARK, Assertion, ExpectedAnswer, Fetch, Journey, Miss, Request, Walk
@@ -41,7 +41,7 @@ SHOWN = 120
 _GONE = (404, 410)
 
 
-class Memory(Protocol):
+class WalkMemory(Protocol):
     """Where begun walks are remembered, for every node."""
 
     async def begun(self, prefix: str) -> Mapping[str, str]:
@@ -67,15 +67,15 @@ class Walks:
 
     service: str
     journeys: Mapping[str, Journey]
-    targets: Mapping[str, HttpTarget]
+    targets: Mapping[str, HttpEndpoint]
     session: Session
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     lacking: Mapping[str, Sequence[str]] = field(default_factory=dict)
     secret: Callable[[Json], bool] = lambda value: False
-    memory: Memory | None = None
+    memory: WalkMemory | None = None
     clock: Callable[[], float] = time.time
 
-    def bind(self, memory: Memory) -> Walks:
+    def bind(self, memory: WalkMemory) -> Walks:
         """The same, remembering there."""
         return Walks(
             self.service, self.journeys, self.targets, self.session, self.values, self.lacking, self.secret, memory,

@@ -23,24 +23,24 @@ import aiohttp
 from yarl import URL
 
 from bot.adapters import promql
-from bot.adapters.http import HttpTarget
+from bot.adapters.http import HttpEndpoint
 from bot.adapters.session import Session
 from bot.ports import Unreachable, Where
 from bot.ports.metrics import (
     NEVER,
-    Answer,
+    ActiveAlert,
     Fired,
-    Held,
-    Line,
     Lines,
     Matcher,
     Monitor,
+    MonitorRule,
+    NotifiedAlert,
+    QueryAnswer,
     QueryRefused,
-    Raised,
-    Rule,
     Sample,
     Scraped,
     Silence,
+    TimeSeries,
 )
 
 ANSWER_LIMIT = 8 * 1024 * 1024
@@ -54,23 +54,23 @@ _DEEP = 3
 
 
 @dataclass(frozen=True, slots=True)
-class PrometheusTarget:
+class PrometheusEndpoint:
     """A target of the catalogue. endpoint: of Prometheus, with what is sent along; alertmanager: where it is, "" where
     there is none; it is asked with the same headers where it is on the same host, else with none."""
 
     monitor: Monitor
-    endpoint: HttpTarget
+    endpoint: HttpEndpoint
     alertmanager: str = ""
 
     @property
-    def teller(self) -> HttpTarget | None:
+    def teller(self) -> HttpEndpoint | None:
         """The Alertmanager."""
         if not self.alertmanager:
             return None
         ours = URL(self.alertmanager).host == URL(self.endpoint.url).host
         if ours:
             return replace(self.endpoint, url=self.alertmanager)
-        return HttpTarget(self.alertmanager, self.endpoint.timeout)
+        return HttpEndpoint(self.alertmanager, self.endpoint.timeout)
 
     @property
     def where(self) -> Where:
@@ -82,7 +82,7 @@ class PrometheusTarget:
 class Prometheus:
     """Implements `bot.ports.metrics.Metrics`. trust: which certificates are."""
 
-    def __init__(self, targets: Sequence[PrometheusTarget] = (), *, trust: ssl.SSLContext | None = None) -> None:
+    def __init__(self, targets: Sequence[PrometheusEndpoint] = (), *, trust: ssl.SSLContext | None = None) -> None:
         self.targets, self._session = tuple(targets), Session(trust)
 
     @property
@@ -110,16 +110,16 @@ class Prometheus:
 
     # -- numbers -----------------------------------------------------------------------------------------------------
 
-    async def instant(self, monitor: str, query: str, at: datetime) -> Answer:
+    async def instant(self, monitor: str, query: str, at: datetime) -> QueryAnswer:
         """See the port."""
         data, warnings = await self._asked(monitor, "/api/v1/query", query=query, time=_time(at))
         kind, found = data.get("resultType"), data.get("result")
         if kind == "scalar" and isinstance(found, list):
-            return Answer((Sample({}, _number(found[1]), _moment(found[0])),), warnings)
+            return QueryAnswer((Sample({}, _number(found[1]), _moment(found[0])),), warnings)
         if kind != "vector" or not isinstance(found, list):
             raise QueryRefused(f"{monitor}: {_short(query)} gives a {kind}, not one number a series")
         samples = tuple(Sample(_labels(s), _number(s["value"][1]), _moment(s["value"][0])) for s in found)
-        return Answer(samples, warnings)
+        return QueryAnswer(samples, warnings)
 
     async def range(self, monitor: str, query: str, start: datetime, end: datetime, step: float) -> Lines:
         """See the port."""
@@ -130,7 +130,7 @@ class Prometheus:
             monitor, "/api/v1/query_range", query=query, start=f"{begin:.3f}", end=f"{until:.3f}", step=f"{step:g}"
         )
         lines = tuple(
-            Line(_labels(s), tuple((float(at), _number(value)) for at, value in s["values"]))
+            TimeSeries(_labels(s), tuple((float(at), _number(value)) for at, value in s["values"]))
             for s in data.get("result") or ()
         )
         return Lines(lines, warnings)
@@ -187,7 +187,7 @@ class Prometheus:
         most = {line.labels.get("job", ""): max(value for _, value in line.points) for line in found.lines}
         return {job: round(value) for job, value in most.items() if value > 0}
 
-    async def rules(self, monitor: str) -> Sequence[Rule]:
+    async def rules(self, monitor: str) -> Sequence[MonitorRule]:
         """See the port."""
         there = self._target(monitor).monitor
         data, _ = await self._asked(monitor, "/api/v1/rules", type="alert")
@@ -219,14 +219,14 @@ class Prometheus:
         data, _ = await self._asked(monitor, "/api/v1/alertmanagers")
         return len(data.get("activeAlertmanagers") or ())
 
-    async def held(self, monitor: str) -> Sequence[Held]:
+    async def held(self, monitor: str) -> Sequence[NotifiedAlert]:
         """See the port."""
         teller, ours = self._target(monitor).teller, self._target(monitor).monitor.labels
         if teller is None:
             return []
         found = await self._told(monitor, teller, "/api/v2/alerts")
         return [
-            Held(
+            NotifiedAlert(
                 str(a["labels"].get("alertname", "")), _own(a["labels"]),
                 tuple(map(str, a["status"].get("silencedBy") or ())), bool(a["status"].get("inhibitedBy")),
             )
@@ -243,7 +243,7 @@ class Prometheus:
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    async def _read(self, monitor: str, query: str) -> promql.Read:
+    async def _read(self, monitor: str, query: str) -> promql.QueryReads:
         """What a query reads, what stands behind recorded rules included."""
         read, known = promql.read(query), None
         for _ in range(_DEEP):
@@ -259,10 +259,10 @@ class Prometheus:
             kept = tuple(s for s in read.selectors if s.name not in known)
             more = tuple(s for b in behind for s in b.selectors)
             back = read.back + max(b.back for b in behind)
-            read = promql.Read((*kept, *more), back, read.spare or any(b.spare for b in behind))
+            read = promql.QueryReads((*kept, *more), back, read.spare or any(b.spare for b in behind))
         return read
 
-    def _target(self, name: str) -> PrometheusTarget:
+    def _target(self, name: str) -> PrometheusEndpoint:
         for target in self.targets:
             if target.monitor.name == name:
                 return target
@@ -277,14 +277,14 @@ class Prometheus:
             raise Unreachable.of({monitor: f"{path} is not answered as Prometheus does"})
         return data, tuple(map(str, said.get("warnings") or ()))
 
-    async def _told(self, monitor: str, teller: HttpTarget, path: str) -> list[Any]:
+    async def _told(self, monitor: str, teller: HttpEndpoint, path: str) -> list[Any]:
         """A list that the Alertmanager gives. Unreachable, QueryRefused."""
         said = await self._get(monitor, teller, path, {}, "its Alertmanager: ")
         if not isinstance(said, list):
             raise Unreachable.of({monitor: f"its Alertmanager: {path} is not answered as an Alertmanager does"})
         return said
 
-    async def _get(self, what: str, there: HttpTarget, path: str, query: Mapping[str, str], whose: str = "") -> Any:
+    async def _get(self, what: str, there: HttpEndpoint, path: str, query: Mapping[str, str], whose: str = "") -> Any:
         url = URL(there.url.rstrip("/") + path).with_query(dict(query))
         try:
             async with self._session.opened.get(
@@ -312,7 +312,7 @@ class Prometheus:
             raise Unreachable.of({what: f"{whose}{words}"})
         return said
 
-    async def _fault(self, target: PrometheusTarget) -> str:
+    async def _fault(self, target: PrometheusEndpoint) -> str:
         name, teller = target.monitor.name, target.teller
         try:
             await self._asked(name, "/api/v1/query", query="1")
@@ -393,9 +393,9 @@ def _scraped(said: Mapping[str, Any]) -> Scraped:
     )  # fmt: skip
 
 
-def _rule(said: Mapping[str, Any], group: Mapping[str, Any], ours: Mapping[str, str]) -> Rule:
+def _rule(said: Mapping[str, Any], group: Mapping[str, Any], ours: Mapping[str, str]) -> MonitorRule:
     alerts = (_raised(a) for a in said.get("alerts") or ())
-    return Rule(
+    return MonitorRule(
         str(said["name"]), str(group.get("name", "")), str(said.get("query", "")), said.get("labels") or {},
         str(said.get("health", "unknown")), str(said.get("lastError", "")), _when(said.get("lastEvaluation")),
         float(group.get("interval") or 60.0), float(said.get("duration") or 0.0),
@@ -403,9 +403,11 @@ def _rule(said: Mapping[str, Any], group: Mapping[str, Any], ours: Mapping[str, 
     )  # fmt: skip
 
 
-def _raised(said: Mapping[str, Any]) -> Raised:
+def _raised(said: Mapping[str, Any]) -> ActiveAlert:
     labels = said.get("labels") or {}
-    return Raised(str(labels.get("alertname", "")), labels, str(said.get("state", "")), _when(said.get("activeAt")))
+    return ActiveAlert(
+        str(labels.get("alertname", "")), labels, str(said.get("state", "")), _when(said.get("activeAt"))
+    )
 
 
 def _silence(said: Mapping[str, Any]) -> Silence:

@@ -54,7 +54,7 @@ class Selector:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class QueryReads:
     """What a query reads. back: seconds that it looks back at most; spare: whether it says what stands for a series
     that is not there (`or vector(0)`)."""
 
@@ -79,7 +79,7 @@ def seconds(span: str) -> float:
     return sum(float(n) * _SECONDS[unit] for n, unit in _SPAN.findall(span.lower()))
 
 
-def read(query: str) -> Read:
+def read(query: str) -> QueryReads:
     """What a query reads, each selector once."""
     tokens = [(m.lastgroup or "", m.group()) for m in _TOKEN.finditer(query) if m.lastgroup != "skip"]
     found: dict[str, Selector] = {}
@@ -108,7 +108,7 @@ def read(query: str) -> Read:
             back, counter = max(known.back, selector.back), known.counter or selector.counter
             found[selector.text] = replace(selector, back=back, counter=counter)
     back = max((s.back for s in found.values()), default=0.0) + nested
-    return Read(tuple(found.values()), back, bool(_SPARE.search(query)))
+    return QueryReads(tuple(found.values()), back, bool(_SPARE.search(query)))
 
 
 _SPARE = re.compile(r"\bor\b\s*(?:on\s*\(\s*\)\s*)?vector\s*\(", re.IGNORECASE)
@@ -131,6 +131,6 @@ def _selector(tokens: list[tuple[str, str]], at: int, *, counter: bool) -> tuple
     return Selector(text, name, back, counter), at
 
 
-def recorded(read_: Read) -> Iterator[str]:
+def recorded(read_: QueryReads) -> Iterator[str]:
     """Names in a query that by their form are those of recorded rules."""
     yield from (s.name for s in read_.selectors if ":" in s.name.strip(":"))

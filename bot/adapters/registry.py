@@ -31,7 +31,7 @@ from yarl import URL
 
 from bot.adapters.session import Session
 from bot.ports import Unreachable
-from bot.ports.registry import Refused
+from bot.ports.registry import RegistryRefused
 
 ANSWER_LIMIT = 256 * 1024
 """Bytes of a token service's answer; more is not read."""
@@ -187,7 +187,7 @@ class RegistryClient:
         if answer.status == 404:
             return None
         if answer.status in (401, 403):
-            raise Refused(f"{what}: refuses us ({answer.status})")
+            raise RegistryRefused(f"{what}: refuses us ({answer.status})")
         raise Unreachable(f"{what}: answered {answer.status}")
 
     async def _once(self, method: str, url: URL, authorization: str) -> Answered:
@@ -203,12 +203,14 @@ class RegistryClient:
             return f"Bearer {await self._token(there, dict(_PARTS.findall(schemes['bearer'])), login, what)}"
         if "basic" in schemes and login.basic:
             return f"Basic {login.basic}"
-        raise Refused(f"{what}: wants a login; there is none for {there.host} in Docker's configuration")
+        raise RegistryRefused(f"{what}: wants a login; there is none for {there.host} in Docker's configuration")
 
     async def _token(self, there: Reference, asked: Mapping[str, str], login: Credentials, what: str) -> str:
         realm = URL(asked.get("realm", ""))
         if realm.scheme != "https" and not (_here(there.host) and _here(realm.authority)):
-            raise Refused(f"{what}: names a token service that is not reached over HTTPS ({realm.host or 'none'})")
+            raise RegistryRefused(
+                f"{what}: names a token service that is not reached over HTTPS ({realm.host or 'none'})"
+            )
         wanted = {"service": asked.get("service", there.host), "scope": f"repository:{there.name}:pull"}
         if login.renewal:
             body = {"grant_type": "refresh_token", "refresh_token": login.renewal, "client_id": "rollback-bot"} | wanted
@@ -220,7 +222,7 @@ class RegistryClient:
             if answer.status >= 500:
                 raise Unreachable(f"{what}: its token service {realm.authority} answered {answer.status}")
             if answer.status != 200:
-                raise Refused(f"{what}: its token service {realm.authority} refuses us ({answer.status})")
+                raise RegistryRefused(f"{what}: its token service {realm.authority} refuses us ({answer.status})")
             said = _json(await _read(answer.content, what))
         token = said.get("token") or said.get("access_token")
         if not isinstance(token, str) or not token.isprintable():

@@ -4,7 +4,7 @@
 `markdown` and `timeline` write it for people from the same `entries`. An export shows text as text, whatever is in it.
 """
 
-from bot.audit.archive import Kept, Packed, archive
+from bot.audit.archive import ArchiveSources, Packed, archive
 from bot.audit.entries import AuditEntry, RecordedRun
 from bot.audit.json_lines import export_jsonl, exported, line
 from bot.audit.markdown import code, export_markdown, prose
@@ -13,7 +13,21 @@ from bot.audit.timeline import POLICY, html
 from bot.audit.verifying import RecordFault, Verification, verify
 
 __all__ = [
-    "POLICY", "AuditEntry", "Kept", "Packed", "RecordFault", "RecordedRun", "Verification", "archive",
-    "code", "export_jsonl", "export_markdown", "exported", "html", "line", "pictures_of", "prose",
+    "POLICY",
+    "ArchiveSources",
+    "AuditEntry",
+    "Packed",
+    "RecordFault",
+    "RecordedRun",
+    "Verification",
+    "archive",
+    "code",
+    "export_jsonl",
+    "export_markdown",
+    "exported",
+    "html",
+    "line",
+    "pictures_of",
+    "prose",
     "verify",
 ]  # fmt: skip

@@ -53,7 +53,7 @@ Check all of it without the bot, with `verify_record.py` of its documentation:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ArchiveSources:
     """Where things lie. clean: whether a text may leave this host as it is; people: everybody with a role, as known
     now; bot: its version; now: seconds since the epoch."""
 
@@ -76,7 +76,7 @@ class Packed:
     missing: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def archive(to: IO[bytes], kept: Kept, run: str | None = None) -> Packed:
+async def archive(to: IO[bytes], kept: ArchiveSources, run: str | None = None) -> Packed:
     """Writes the archive of a run, or of all, as a zip. LookupError for an unknown run."""
     with ZipFile(to, "w", ZIP_DEFLATED) as zip_, tempfile.TemporaryFile() as lines:
         box = _Box(zip_, kept)
@@ -113,7 +113,7 @@ class _Named:
 class _Box:
     """The archive while it is filled: run by run, as rows come by run and seq."""
 
-    def __init__(self, zip_: ZipFile, kept: Kept) -> None:
+    def __init__(self, zip_: ZipFile, kept: ArchiveSources) -> None:
         self.packed, self.people, self.named = Packed(), RolesHeld(), dict[str, _Named]()
         self._zip, self._kept, self._rows, self._there = zip_, kept, list[Stored](), dict[str, bool]()
 

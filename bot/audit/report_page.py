@@ -11,14 +11,14 @@ from importlib import resources
 
 from bot.audit.entries import escaped as _t
 from bot.audit.timeline import POLICY
-from bot.telling.report import SPANS, Report, Span, Timed, causes_of
+from bot.telling.report import SPANS, Durations, RunsReport, Timed, causes_of
 from bot.telling.times import duration
 
 BARS = 30
 """Runs that are drawn, the newest."""
 
 
-def report_page(found: Report) -> str:
+def report_page(found: RunsReport) -> str:
     """The page."""
     css = resources.files("bot.audit")
     style = "".join(css.joinpath(name).read_text(encoding="utf-8") for name in ("timeline.css", "report.css"))
@@ -41,7 +41,7 @@ def report_page(found: Report) -> str:
     )
 
 
-def _body(found: Report) -> Iterator[str]:
+def _body(found: RunsReport) -> Iterator[str]:
     if not found.runs:
         yield "<p>There is no rollback yet.</p>"
         return
@@ -64,7 +64,7 @@ def _body(found: Report) -> Iterator[str]:
         yield f"<p>{_t('Not in it, their record cannot be read: ' + ', '.join(found.unread))}</p>"
 
 
-def _table(what: str, rows: Mapping[str, Span]) -> Iterator[str]:
+def _table(what: str, rows: Mapping[str, Durations]) -> Iterator[str]:
     heads = (what, "Runs", "In the middle", "Nine in ten within", "At most")
     yield f'<div class="wide" role="region" aria-label="{_t(what)}" tabindex="0"><table><thead><tr>'
     yield "".join(f'<th scope="col">{h}</th>' for h in heads) + "</tr></thead><tbody>"
@@ -75,7 +75,7 @@ def _table(what: str, rows: Mapping[str, Span]) -> Iterator[str]:
     yield "</tbody></table></div>"
 
 
-def _bars(found: Report) -> Iterator[str]:
+def _bars(found: RunsReport) -> Iterator[str]:
     drawn = [r for r in found.runs if "restored" in r.times][:BARS]
     if not drawn:
         return

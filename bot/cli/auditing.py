@@ -167,13 +167,13 @@ def _packed(run: str | None, output: Path) -> None:
 
 async def _archived(run: str | None, to: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from bot import wiring
-    from bot.audit import Kept, archive
+    from bot.audit import ArchiveSources, archive
     from bot.store.evidence import KeptEvidence
 
     async with on_the_host() as base:
         evidence = KeptEvidence(base.files, base.redactor.text)
         people = await base.people.everyone()
-        kept = Kept(
+        kept = ArchiveSources(
             base.store, base.files, evidence, people, lambda text: base.redactor.text(text) == text, wiring.VERSION,
             base.clock(),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from bot.ports.builds import MANIFEST, NEVER, File, Headers, Manifest, digest_of
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class BuildOptions:
     """What people said of the files; encodings: "*.br=br"."""
 
     entries: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Written:
     digest: str
 
 
-def build(folder: Path, said: Said) -> Written:
+def build(folder: Path, said: BuildOptions) -> Written:
     """Reads every file of the folder and writes the manifest beside them. click.UsageError."""
     keys = sorted(_keys(folder))
     entries = said.entries or _pages(keys)

@@ -37,7 +37,7 @@ from bot.people import Directory
 from bot.policy import Person, Refusal, Why
 from bot.ports import Ports, Record, Unreachable
 from bot.redaction.redactor import Redactor
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run import events as ev
 from bot.run.answering import Answer
 from bot.run.commands import Command
@@ -96,7 +96,7 @@ class Dead:
     store: Store
     people: Directory
     tokens: OneToken
-    releases: Releases
+    releases: ReleaseRegister
     redactor: Redactor
     files: FileBlobs
     engine: Engine

@@ -30,7 +30,7 @@ from bot.plan.compile import compile_plan
 from bot.plan.model import Plan
 from bot.plan.named import Plans
 from bot.policy import COMMANDER, Actor, Person
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run import events as ev
 from bot.run.where import otherwise
 from bot.settings import Settings, SettingsError, read_settings, strange
@@ -291,7 +291,7 @@ async def _left(settings: Settings, catalogue: Catalogue, store: Store) -> list[
     for service, client in adapters_of(settings, catalogue).items():
         try:
             runs = [await store.load(h.run) for h in await store.heads(service=service, limit=None)]
-            ledger = {r.version: r for r in await Releases(store, time.time).all(service)}
+            ledger = {r.version: r for r in await ReleaseRegister(store, time.time).all(service)}
             there = await left(client.kubernetes, service, runs, ledger)
             found += [Finding(f"left of {service}", "look", text, hint) for text, hint in there.lines(service)]
         finally:

@@ -41,9 +41,11 @@ def manifest(
 
     Without --entry every HTML page is one, index.html of the folder last.
     """
-    from bot.cli.building import Said, build
+    from bot.cli.building import BuildOptions, build
 
-    found = build(folder, Said(tuple(entries), tuple(workers), config or "", tuple(immutable), encodings, tuple(calls)))
+    found = build(
+        folder, BuildOptions(tuple(entries), tuple(workers), config or "", tuple(immutable), encodings, tuple(calls))
+    )
     name = f"{(prefix or '<prefix>').strip('/')}@{found.digest}"
     lasting = sum(f.immutable for f in found.manifest.files.values())
     counted = {"files": len(found.manifest.files), "size": found.manifest.size, "immutable": lasting}

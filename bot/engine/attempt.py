@@ -346,7 +346,7 @@ class Execution:
 
         try:
             receipt = await self._in_step(ctx, once)
-        except Moved as e:
+        except WorldMoved as e:
             await self.write(ev.Drifted(self.id, self.n, e.change, self.fingerprint(e.change), e.how))
             return
         _fits(action.Output, receipt.output)
@@ -462,7 +462,7 @@ class Execution:
             await self.log.submit(self.run.id, ev.Cancelled(self.id, self.n, why))
 
 
-class Moved(Exception):
+class WorldMoved(Exception):
     """Somebody has changed something meanwhile, so that it would take more than was approved. change: what is left;
     how: the differences, a line each."""
 
@@ -479,8 +479,8 @@ class Arrival:
     change: Change
 
     async def reached(self) -> None:
-        """NotYet while something of it is left to do; Moved where that is more than was approved, at two looks in a
-        row: some things show late, and nothing may be done about what others did before people were asked."""
+        """NotYet while something of it is left to do; WorldMoved where that is more than was approved, at two looks
+        in a row: some things show late, and nothing may be done about what others did before people were asked."""
         if not self.change.edits:  # it is not about the world
             return
         fresh, how = await self._look()
@@ -488,7 +488,7 @@ class Arrival:
             await self.attempt.log.rest(LOOK_AFTER)
             fresh, how = await self._look()
         if how:
-            raise Moved(fresh, how)
+            raise WorldMoved(fresh, how)
         if fresh.edits:
             done, total = max(0, len(self.change.edits) - len(fresh.edits)), len(self.change.edits)
             raise NotYet(f"{fresh.edits[0].target} is not at its end yet", after=LOOK_AFTER, done=done, total=total)

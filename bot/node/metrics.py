@@ -44,7 +44,7 @@ _REFUSED: Mapping[type[Exception], str] = {
 }  # fmt: skip
 
 
-class Metrics:
+class BotMetrics:
     """Of one bot, in a registry of its own. clock: seconds since the epoch."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:

@@ -25,7 +25,7 @@ from bot.audit.verifying import anchor_fault
 from bot.contract import Edit, Value
 from bot.policy import Actor
 from bot.ports import Blob, Unreachable
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run import events as ev
 from bot.run.state import Run, new_run
 from bot.steady.outage import Outage
@@ -108,7 +108,7 @@ class Outside:
 
     files: FileBlobs
     store: Store
-    releases: Releases
+    releases: ReleaseRegister
     clock: Callable[[], float]
     by_hand: Callable[[Run], Awaitable[str]] | None = None
     outage: Outage = field(default_factory=lambda: Outage("The record", log, words=("is cut", "is whole again")))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.ports.metrics import Line, Watched
+from bot.ports.metrics import TimeSeries, Watched
 
 ENOUGH = 0.6
 """Share of the points of a window that must be there."""
@@ -20,7 +20,7 @@ def key(labels: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
-def finite(line: Line) -> list[tuple[float, float]]:
+def finite(line: TimeSeries) -> list[tuple[float, float]]:
     """Its points that are numbers."""
     return [(at, value) for at, value in line.points if math.isfinite(value)]
 

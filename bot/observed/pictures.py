@@ -8,7 +8,7 @@ from datetime import datetime
 
 from bot.observed.numbers import finite, key, mean
 from bot.observed.times import Window
-from bot.ports.metrics import Line, Watched
+from bot.ports.metrics import TimeSeries, Watched
 from bot.ports.plots import Curve, Panel, Picture, Zone
 from bot.ports.releases import Served
 
@@ -22,7 +22,7 @@ class Measured:
 
     monitor: str
     watched: Watched
-    lines: Sequence[Line]
+    lines: Sequence[TimeSeries]
 
 
 def zones(

@@ -36,7 +36,7 @@ from bot.redaction.redactor import Redactor
 from bot.releases.freezes import Freeze, ban_is_over
 from bot.releases.frozen import Frozen
 from bot.releases.ledger import Registered
-from bot.releases.register import Candidate, Releases
+from bot.releases.register import Candidate, ReleaseRegister
 from bot.run import events as ev
 from bot.run.answering import Answer, Asking, may
 from bot.run.authority import may_open
@@ -84,7 +84,7 @@ class Rollbacks:
         catalogue: Catalogue,
         plans: Plans,
         registry: Registry,
-        releases: Releases,
+        releases: ReleaseRegister,
         people: Directory,
         digests: Mapping[str, str],
         clock: Callable[[], float],

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, JsonValue
 from bot.ports.evidence import Evidence as Evidence
 from bot.ports.metrics import Metrics as Metrics
 from bot.ports.notices import Notices as Notices
-from bot.ports.people import Channels as Channels
+from bot.ports.people import ChannelAccess as ChannelAccess
 from bot.ports.people import People as People
 from bot.ports.people import Trouble as Trouble
 from bot.ports.plots import Plots as Plots
@@ -233,7 +233,7 @@ class Ports(Protocol):
     def registry(self) -> ImageRegistry: ...
 
     @property
-    def channels(self) -> Channels: ...
+    def channels(self) -> ChannelAccess: ...
 
     @property
     def people(self) -> People: ...

@@ -18,7 +18,7 @@ SHORTEST = 2
 """Characters that a prefix must have: less is no part of a keyspace, but most of it."""
 
 
-class Refused(Exception):
+class CacheRefused(Exception):
     """The server answered, and refuses; the message is its own (a right that is lacking, another type of key)."""
 
 
@@ -136,7 +136,7 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MovedJobs:
     """What came of moving jobs. jobs: that were moved; held: that workers may still be at, and were left."""
 
     jobs: int
@@ -166,7 +166,7 @@ class Depth:
 
 class Caches(Protocol):
     """The caches and queues of one service. Reading and writing raise Unreachable (no answer: nothing is known),
-    Refused; LookupError for what the catalogue does not name."""
+    CacheRefused; LookupError for what the catalogue does not name."""
 
     @property
     def caches(self) -> Sequence[Cache]:
@@ -192,12 +192,12 @@ class Caches(Protocol):
         """What stands aside; None where nothing was set aside."""
         ...
 
-    async def park(self, cache: str, queue: str, kinds: Collection[str], owner: str) -> Moved:
+    async def park(self, cache: str, queue: str, kinds: Collection[str], owner: str) -> MovedJobs:
         """Sets the jobs of these kinds aside that wait there, each in one atomic step, and notes for whom. Again is
         harmless."""
         ...
 
-    async def unpark(self, cache: str, queue: str, kinds: Collection[str]) -> Moved:
+    async def unpark(self, cache: str, queue: str, kinds: Collection[str]) -> MovedJobs:
         """Puts the jobs of these kinds back that stand aside, in their order, as the next that are taken; each in one
         atomic step. Again is harmless."""
         ...

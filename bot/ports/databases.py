@@ -33,7 +33,7 @@ class Blocked(Exception):
         self.holders = tuple(holders)
 
 
-class Failed(Exception):
+class ScriptFailed(Exception):
     """A revision's script ended with an error. What it has left behind is to be looked at."""
 
 
@@ -77,7 +77,7 @@ Direction = Literal["down", "up"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RevisionStep:
     """One revision on a way. below: the revision under it ("base" for the first, "a+b" under a merge); stamp: what the
     version table holds once it is done; sql: what it sends, None where that cannot be told without doing it: why."""
 
@@ -98,7 +98,7 @@ class Route:
     at: tuple[str, ...]
     to: str
     direction: Direction
-    steps: tuple[Step, ...] = ()
+    steps: tuple[RevisionStep, ...] = ()
     inverse: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
 
@@ -150,7 +150,7 @@ Two databases of one shape hold the same objects; rows, sizes and the order of c
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class SchemaDifference:
     """Between a schema and what is expected of it. more: something is there that nobody expects; it breaks nothing."""
 
     said: str
@@ -160,14 +160,14 @@ class Difference:
         return self.said
 
 
-def unsound(shape: Shape) -> list[Difference]:
+def unsound(shape: Shape) -> list[SchemaDifference]:
     """What stands in a schema and does not work."""
     found = []
     for name, what in shape.items():
         if what.endswith(", INVALID"):
-            found.append(Difference(f"{name} is invalid: it was not built to its end"))
+            found.append(SchemaDifference(f"{name} is invalid: it was not built to its end"))
         elif name.startswith("constraint ") and what.endswith(" NOT VALID"):
-            found.append(Difference(f"{name} was never validated: rows from before may break it"))
+            found.append(SchemaDifference(f"{name} was never validated: rows from before may break it"))
     return found
 
 
@@ -205,7 +205,7 @@ class Databases(Protocol):
         """How many rows a query of the catalogue finds; None where it took too long. ValueError where it is none."""
         ...
 
-    async def differences(self, name: str, scripts: str) -> Sequence[Difference] | None:
+    async def differences(self, name: str, scripts: str) -> Sequence[SchemaDifference] | None:
         """In which ways the schema is not what the models say that a release's env.py names; None: it names none."""
         ...
 
@@ -213,7 +213,7 @@ class Databases(Protocol):
         """The rows that would go, as CSV with a header. ValueError where they are more than the bot keeps."""
         ...
 
-    async def migrate(self, name: str, scripts: str, step: Step, direction: Direction) -> None:
+    async def migrate(self, name: str, scripts: str, step: RevisionStep, direction: Direction) -> None:
         """Goes over one revision, in a transaction of its own, while nobody else migrates; its stamp is not looked at.
-        Blocked, Failed; Unreachable: whether it was done is not known."""
+        Blocked, ScriptFailed; Unreachable: whether it was done is not known."""
         ...

@@ -27,7 +27,7 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class EdgeAnswer:
     """What one address answered for one path. headers: names in lower case; digests: SHA-256, in hex, of the body as it
     came and, where it came packed, unpacked; body: none above 1 MiB; fault: why nothing is known, "" if it answered."""
 
@@ -51,7 +51,7 @@ class Origin:
 
 
 class Edges(Protocol):
-    """The edges of a service. All may raise Unreachable, Refused, and LookupError for an edge not catalogued."""
+    """The edges of a service. All may raise Unreachable, StoreRefused, and LookupError for an edge not catalogued."""
 
     @property
     def edges(self) -> Sequence[Edge]:
@@ -67,7 +67,7 @@ class Edges(Protocol):
         """Whether what was begun is done."""
         ...
 
-    async def served(self, edge: str, paths: Collection[str]) -> Sequence[Served]:
+    async def served(self, edge: str, paths: Collection[str]) -> Sequence[EdgeAnswer]:
         """What each of its addresses serves under each path, to a visitor without a cookie. Never raises Unreachable:
         what did not answer is said in its row."""
         ...

@@ -283,7 +283,7 @@ class Hindrance:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ClusterEvent:
     """An event of the cluster about an object."""
 
     at: datetime
@@ -386,7 +386,7 @@ class Kubernetes(Protocol):
         included, and go on where it is paused. Nothing where it is there already, or has been told."""
         ...
 
-    async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[Said]:
+    async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[ClusterEvent]:
         """Events of the namespace, newest first; about: only of objects whose names begin so."""
         ...
 

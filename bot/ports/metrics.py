@@ -77,7 +77,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TimeSeries:
     """A series over time. points: (seconds since the epoch, value), oldest first, gaps left out."""
 
     labels: Mapping[str, str]
@@ -85,7 +85,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryAnswer:
     """What a query gave. warnings: what the monitor says is missing from it (a part that did not answer)."""
 
     samples: tuple[Sample, ...] = ()
@@ -94,9 +94,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """What a query gave over time. warnings: as of an `Answer`."""
+    """What a query gave over time. warnings: as of an `QueryAnswer`."""
 
-    lines: tuple[Line, ...] = ()
+    lines: tuple[TimeSeries, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -118,7 +118,7 @@ class Scraped:
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class ActiveAlert:
     """An alert that is pending or firing. since: of being active."""
 
     name: str
@@ -128,7 +128,7 @@ class Raised:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class MonitorRule:
     """A rule that watches. health: "ok", "err" or "unknown" (not evaluated yet); error: why it is broken; evaluated:
     when it was last; every: seconds between two looks; holds: seconds that its condition must hold before it fires."""
 
@@ -141,7 +141,7 @@ class Rule:
     evaluated: datetime = NEVER
     every: float = 60.0
     holds: float = 0.0
-    alerts: tuple[Raised, ...] = ()
+    alerts: tuple[ActiveAlert, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Fired:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class NotifiedAlert:
     """An alert as those who tell people have it. by: ids of the silences that keep it quiet; behind: whether another
     alert does."""
 
@@ -217,7 +217,7 @@ class Metrics(Protocol):
         """In the order of the catalogue."""
         ...
 
-    async def instant(self, monitor: str, query: str, at: datetime) -> Answer:
+    async def instant(self, monitor: str, query: str, at: datetime) -> QueryAnswer:
         """What a query gives at a moment."""
         ...
 
@@ -244,7 +244,7 @@ class Metrics(Protocol):
         """What of the service was read in a time: job -> how many of it at most."""
         ...
 
-    async def rules(self, monitor: str) -> Sequence[Rule]:
+    async def rules(self, monitor: str) -> Sequence[MonitorRule]:
         """The rules that raise the service's alerts, by the target's groups."""
         ...
 
@@ -265,7 +265,7 @@ class Metrics(Protocol):
         """How many there are that the monitor tells of its alerts."""
         ...
 
-    async def held(self, monitor: str) -> Sequence[Held]:
+    async def held(self, monitor: str) -> Sequence[NotifiedAlert]:
         """The service's alerts as those who tell people have them; none where the monitor has nobody for that."""
         ...
 

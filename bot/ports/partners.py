@@ -59,7 +59,7 @@ class Partners(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Listed:
+class CataloguedPartners:
     """`Partners`: there is nothing to reach that `ports.http` does not."""
 
     catalogued: Mapping[str, Partner]

@@ -18,7 +18,7 @@ class Trouble:
     cut_off: bool
 
 
-class Channels(Protocol):
+class ChannelAccess(Protocol):
     """Where people read."""
 
     async def trouble(self, names: Collection[str]) -> Mapping[str, Trouble]:

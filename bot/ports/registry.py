@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Refused(Exception):
+class RegistryRefused(Exception):
     """The registry answers, and does not let us look; the message says what it said."""
 
 
@@ -15,11 +15,11 @@ class ImageRegistry(Protocol):
     async def has(self, image: str) -> bool:
         """Whether the image, pinned by digest, is in its registry.
 
-        ValueError for a name that is no image by digest; Refused; Unreachable: nothing is known.
+        ValueError for a name that is no image by digest; RegistryRefused; Unreachable: nothing is known.
         """
         ...
 
     async def digests(self, image: str) -> frozenset[str]:
         """Every digest that an image goes by, named by digest or by tag: its own, and those of its platforms where it
-        is an index. Empty where there is none. ValueError, Refused, Unreachable."""
+        is an index. Empty where there is none. ValueError, RegistryRefused, Unreachable."""
         ...

@@ -13,7 +13,7 @@ from typing import Protocol
 from bot.ports.builds import Build, File, Headers, Manifest
 
 
-class Refused(Exception):
+class StoreRefused(Exception):
     """The store or the edge answers, and does not let us; the message says what it said."""
 
 
@@ -36,7 +36,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredObject:
     """What a site holds under a key. sha256: hex digits of its bytes."""
 
     size: int
@@ -54,16 +54,16 @@ class Held:
         return f"sha256:{self.sha256} {self.size} {h.type} | {h.cache} | {h.encoding}"
 
     @classmethod
-    def read(cls, value: str) -> Held:
+    def read(cls, value: str) -> StoredObject:
         """Of such a line. ValueError."""
         digest, size, rest = value.split(" ", 2)
         type, cache, encoding = rest.split(" | ")
         return cls(int(size), digest.removeprefix("sha256:"), Headers(type, cache, encoding))
 
 
-def held(file: File) -> Held:
+def held(file: File) -> StoredObject:
     """What a site holds once the file is there."""
-    return Held(file.size, file.sha256, file.headers)
+    return StoredObject(file.size, file.sha256, file.headers)
 
 
 Progress = Callable[[int], Awaitable[None]]
@@ -71,7 +71,7 @@ Progress = Callable[[int], Awaitable[None]]
 
 
 class Sites(Protocol):
-    """The sites of a service. All may raise Unreachable, Refused, and LookupError for a site not catalogued."""
+    """The sites of a service. All may raise Unreachable, StoreRefused, and LookupError for a site not catalogued."""
 
     @property
     def sites(self) -> Sequence[Site]:
@@ -86,11 +86,11 @@ class Sites(Protocol):
         """What of a build's files is not as its manifest says, by size and content: key -> why. Missing."""
         ...
 
-    async def differing(self, site: str, manifest: Manifest) -> Mapping[str, Held | None]:
+    async def differing(self, site: str, manifest: Manifest) -> Mapping[str, StoredObject | None]:
         """What of a manifest's files the site does not hold so, content and headers: key -> what is there. Missing."""
         ...
 
-    async def look(self, site: str, keys: Collection[str]) -> Mapping[str, Held | None]:
+    async def look(self, site: str, keys: Collection[str]) -> Mapping[str, StoredObject | None]:
         """What the site holds under these keys."""
         ...
 
@@ -102,15 +102,17 @@ class Sites(Protocol):
         """Copy files of a build to where the site has none. Missing where the build lacks one."""
         ...
 
-    async def replace(self, site: str, key: str, now: Held | None, then: Held, builds: Collection[Build]) -> None:
+    async def replace(
+        self, site: str, key: str, now: StoredObject | None, then: StoredObject, builds: Collection[Build]
+    ) -> None:
         """Bring an object from what it is to what it shall be: from one of these builds, or as it was kept when it was
         replaced. What it holds now can be brought back. Missing where nothing has that content."""
         ...
 
-    async def write(self, site: str, key: str, now: Held | None, data: bytes, headers: Headers) -> None:
+    async def write(self, site: str, key: str, now: StoredObject | None, data: bytes, headers: Headers) -> None:
         """Put these bytes there. What it holds now can be brought back."""
         ...
 
-    async def remove(self, site: str, key: str, now: Held) -> None:
+    async def remove(self, site: str, key: str, now: StoredObject) -> None:
         """Remove an object that a step has added, unless it holds something else by now."""
         ...

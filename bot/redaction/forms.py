@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 
-class Span(NamedTuple):
+class SecretSpan(NamedTuple):
     """A secret in a text: where, and of which kind."""
 
     start: int
@@ -27,10 +27,10 @@ class Span(NamedTuple):
     kind: str
 
 
-def spans(text: str, more: Iterable[Span] = ()) -> list[Span]:
+def spans(text: str, more: Iterable[SecretSpan] = ()) -> list[SecretSpan]:
     """The secrets of a text, and `more`, in order; those that overlap are one, of the kind of the first."""
     lower = _lower(text)
-    apart: list[Span] = []
+    apart: list[SecretSpan] = []
     every = (*more, *_framed(text, lower), *_formed(text), *_named(text, lower), *_unknown(text))
     for s in sorted(every, key=lambda s: (s.start, -s.end)):
         if apart and s.start < apart[-1].end:
@@ -134,13 +134,13 @@ FORMS = (
 _BEGINS = tuple((begin, form) for form in FORMS for begin in form.begins)
 
 
-def _formed(text: str) -> Iterator[Span]:
+def _formed(text: str) -> Iterator[SecretSpan]:
     for begin, form in _BEGINS:
         if begin in text:
             yield from _of_form(text, begin, form)
 
 
-def _of_form(text: str, begin: str, form: SecretForm) -> Iterator[Span]:
+def _of_form(text: str, begin: str, form: SecretForm) -> Iterator[SecretSpan]:
     done = 0
     for at in _at(begin, text):
         if at < done or (at and (text[at - 1].isalnum() or text[at - 1] == "_")):
@@ -149,7 +149,7 @@ def _of_form(text: str, begin: str, form: SecretForm) -> Iterator[Span]:
         run = m or _ALONG.match(text, at)
         done = run.end() if run else at  # of what is none as well: nothing is run over twice
         if m is not None and (not form.mixed or random(m[0])):
-            yield Span(at, done, form.kind)
+            yield SecretSpan(at, done, form.kind)
 
 
 _RUN = re.compile(r"[A-Za-z0-9_-]{28,}")
@@ -158,11 +158,11 @@ _LIKE_A_VENDORS = re.compile(
 )
 
 
-def _unknown(text: str) -> Iterator[Span]:
+def _unknown(text: str) -> Iterator[SecretSpan]:
     """What is made like the tokens of most vendors: a word, then many random characters."""
     for m in _RUN.finditer(text):
         if _LIKE_A_VENDORS.match(m[0]) and random(m[0]) and re.search(r"\d", m[0]):
-            yield Span(m.start(), m.end(), "token")
+            yield SecretSpan(m.start(), m.end(), "token")
 
 
 # -- names that say secret -------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def _says(name: str) -> str | None:
     return _slug(m["kind"]) if m is not None else None
 
 
-def _named(text: str, lower: str) -> Iterator[Span]:
+def _named(text: str, lower: str) -> Iterator[SecretSpan]:
     seen = -1
     ends: set[int] = set()
     for hint in (h for h in _HINTS if h in lower):
@@ -266,17 +266,17 @@ def _named(text: str, lower: str) -> Iterator[Span]:
             yield found
 
 
-def _value(text: str, end: int, name: str, kind: str) -> Span | None:
+def _value(text: str, end: int, name: str, kind: str) -> SecretSpan | None:
     """The secret that follows a name which ends there."""
     if text.startswith(">", end) and (x := _XML.match(text, end)) is not None:
-        return Span(*x.span("value"), kind) if _counts(name, kind, x["value"]) else None
+        return SecretSpan(*x.span("value"), kind) if _counts(name, kind, x["value"]) else None
     m = _NEXT.match(text, end)
     if m is None or m.lastgroup is None:
         return None
     value = m[m.lastgroup]
     if len(value) <= _JUDGED and not (_counts(name, kind, value) and _meant(m, name, kind, value)):
         return None
-    return Span(*m.span(m.lastgroup), kind)
+    return SecretSpan(*m.span(m.lastgroup), kind)
 
 
 def _counts(name: str, kind: str, value: str) -> bool:
@@ -418,7 +418,7 @@ NETS = (
 _HINTED = tuple((hint, i) for i, net in enumerate(NETS) for hint in net.hints)
 
 
-def _framed(text: str, lower: str) -> Iterator[Span]:
+def _framed(text: str, lower: str) -> Iterator[SecretSpan]:
     for i in sorted({i for hint, i in _HINTED if hint in lower}):
         net = NETS[i]
         for m in net.pattern.finditer(text):
@@ -426,4 +426,4 @@ def _framed(text: str, lower: str) -> Iterator[Span]:
             if text[start] in "\"'" and end - start > 2 and text[end - 1] == text[start]:
                 start, end = start + 1, end - 1
             if net.when(text[start:end]):
-                yield Span(start, end, net.kind)
+                yield SecretSpan(start, end, net.kind)

@@ -23,7 +23,7 @@ from urllib.parse import quote, quote_plus
 
 from bot.contract import Change, Edit, Fact, Json, Receipt, Verdict, canonical
 from bot.ports import Where
-from bot.redaction.forms import Span, of_name, spans
+from bot.redaction.forms import SecretSpan, of_name, spans
 from bot.run import events as ev
 
 E = TypeVar("E", bound=ev.Event)
@@ -117,9 +117,9 @@ class Redactor:
         """The event as it may be stored. Raises SecretInChange."""
         return cast(E, self._rewritten(event))
 
-    def _spans(self, text: str) -> list[Span]:
+    def _spans(self, text: str) -> list[SecretSpan]:
         known = any(form in text for form in self._forms)
-        return spans(text, (Span(*m.span(), "secret") for m in self._known.finditer(text)) if known else ())
+        return spans(text, (SecretSpan(*m.span(), "secret") for m in self._known.finditer(text)) if known else ())
 
     def _kind(self, text: str) -> str | None:
         return self._judged(text) if len(text) <= JUDGED else self._judge(text)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bot.releases.freezes import Banned, Freeze, bans
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run.state import Run
 from bot.steady.together import Together
 from bot.store.log import Store
@@ -23,7 +23,7 @@ class Frozen:
     """The services of one database. Its memory grows with their number alone."""
 
     store: Store
-    releases: Releases
+    releases: ReleaseRegister
     _bans: dict[str, tuple[tuple[int, ...], tuple[Banned, ...]]] = field(default_factory=dict)
     _known: dict[str, tuple[str | None, Freeze]] = field(default_factory=dict)
 

@@ -60,7 +60,7 @@ __all__ = [
     "Registration",
     "ReleaseConflict",
     "ReleasePayload",
-    "Releases",
+    "ReleaseRegister",
     "Spell",
     "UnknownRelease",
     "faults",
@@ -88,7 +88,7 @@ class Registration:
     new: bool
 
 
-class Releases:
+class ReleaseRegister:
     """The ledger in the bot's database. clock: seconds since the epoch, for moments that are not given; heard: called
     when something was registered."""
 

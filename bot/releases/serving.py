@@ -29,7 +29,7 @@ from bot.contract import Retryable, canonical
 from bot.ports import Blob, Blobs, ImageRegistry, Json, Secrets, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Kubernetes, Place, Thing, digest
 from bot.releases.ledger import Registered
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.steady.outage import Outage
 from bot.store.log import away
 from bot.workloads.images import pinned, resolved
@@ -141,7 +141,7 @@ class Serving:
     def __init__(
         self,
         clusters: Mapping[str, Kubernetes],
-        releases: Releases,
+        releases: ReleaseRegister,
         blobs: Blobs,
         registry: ImageRegistry,
         clock: Callable[[], float],

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bot.ports.releases import Served
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 
 
 @dataclass(frozen=True, slots=True)
 class Spells:
     """Implements `bot.ports.releases.Releases`."""
 
-    register: Releases
+    register: ReleaseRegister
     service: str
 
     async def served(self, version: str) -> Sequence[Served]:

@@ -18,11 +18,11 @@ from bot.ports.databases import (
     BadScripts,
     Blocked,
     Direction,
-    Failed,
     Loss,
     NotAllowed,
+    RevisionStep,
+    ScriptFailed,
     Shape,
-    Step,
     Toll,
 )
 from bot.schemas import ways
@@ -57,11 +57,11 @@ async def plan(ctx: ReadCtx, p: SchemaParams, direction: Direction) -> Change:
     )
 
 
-def _steps(way: Way) -> tuple[Step, ...]:
+def _steps(way: Way) -> tuple[RevisionStep, ...]:
     return way.route.steps if way.route is not None else ()
 
 
-def _edit(way: Way, step: Step, direction: Direction) -> Edit:
+def _edit(way: Way, step: RevisionStep, direction: Direction) -> Edit:
     target = f"{way.at.name}/{KIND}/{step.revision}"
     ends = (step.revision, step.below)
     return Edit(target, *(ends if direction == "down" else ends[::-1]))
@@ -146,7 +146,7 @@ async def _over(ctx: Ctx, p: SchemaParams, name: str, edit: Edit, change: Change
         raise NotYet(f"{error}{whom}", after=5) from error
     except NotAllowed as error:
         raise Fatal(f"{error}; nothing was changed", "give the admin login that right, then try again") from error
-    except Failed as error:
+    except ScriptFailed as error:
         await _failed(ctx, name, step, direction, before, error)
     await _arrived(ctx, name, step, before, toll)
     return {f"{name}/{what}": said for what, said in kept.items()}
@@ -166,7 +166,7 @@ async def _exported_before(ctx: Ctx, name: str, revision: str) -> dict[str, Json
     return {f"{name}/{what}": kept for what, kept in said.items()} if isinstance(said, dict) else {}
 
 
-async def _anew(ctx: Ctx, p: SchemaParams, name: str, revision: str, to: str) -> tuple[Step, Toll]:
+async def _anew(ctx: Ctx, p: SchemaParams, name: str, revision: str, to: str) -> tuple[RevisionStep, Toll]:
     """The way over this one revision, as the database is now. Fatal where it is not next, or must not be gone."""
     [way] = await ways.ways(ctx, p.model_copy(update={"revision": to, "target": name}))
     ways.refuse([way], "up" if to == revision else "down")
@@ -210,7 +210,9 @@ async def _export(ctx: Ctx, name: str, revision: str, loss: Loss) -> Json:
     return await ctx.once(f"export of {name} {revision} {loss.what}", keep)
 
 
-async def _failed(ctx: Ctx, name: str, step: Step, direction: Direction, before: Shape, error: Failed) -> None:
+async def _failed(
+    ctx: Ctx, name: str, step: RevisionStep, direction: Direction, before: Shape, error: ScriptFailed
+) -> None:
     """Fatal, with what it has left behind; nothing where somebody else has done it meanwhile."""
     state, now = await ctx.ports.databases.state(name), await ctx.ports.databases.shape(name)
     if state.stamp == step.stamp:
@@ -227,7 +229,7 @@ async def _failed(ctx: Ctx, name: str, step: Step, direction: Direction, before:
     ) from error
 
 
-async def _arrived(ctx: Ctx, name: str, step: Step, before: Shape, toll: Toll) -> None:
+async def _arrived(ctx: Ctx, name: str, step: RevisionStep, before: Shape, toll: Toll) -> None:
     """Fatal unless stamp and schema are what the revision says, seen on another connection."""
     state, now = await ctx.ports.databases.state(name), await ctx.ports.databases.shape(name)
     wanted = step.stamp

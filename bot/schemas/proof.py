@@ -29,37 +29,39 @@ class ProofParams(SchemaParams):
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class CompatibilityProof:
     """proven, and by what; or why it is not known."""
 
     proven: bool
     why: str
 
 
-async def proof(ctx: ReadCtx, p: ProofParams, found: Sequence[Way]) -> Proof:
+async def proof(ctx: ReadCtx, p: ProofParams, found: Sequence[Way]) -> CompatibilityProof:
     """Whether the release works on these databases as they are."""
     ahead = [w for w in found if not w.there]
     if not ahead:
-        return Proof(True, "the schema is the one that it needs")
+        return CompatibilityProof(True, "the schema is the one that it needs")
     whose = p.version or "the release"
     for way in ahead:
         if rows := {what: n for what, n in way.foreign.items() if n != 0}:
             said = "; ".join(f"{what}: {'not counted' if n is None else n}" for what, n in rows.items())
-            return Proof(False, f"there are rows in {way.at.name} that {whose} cannot read ({said})")
+            return CompatibilityProof(False, f"there are rows in {way.at.name} that {whose} cannot read ({said})")
         if way.route is None:
-            return Proof(False, way.lost or way.why)
+            return CompatibilityProof(False, way.lost or way.why)
         if way.route.direction == "up":
-            return Proof(False, f"{way.at.name} is at {way.stamp}, behind what {whose} needs")
+            return CompatibilityProof(False, f"{way.at.name} is at {way.stamp}, behind what {whose} needs")
     if p.compatible is not None:
         return await _declared(ctx, p, ahead, whose)
     serving = await _serving(ctx, p)
     stamps = ", ".join(w.stamp for w in ahead)
     if serving:
-        return Proof(True, f"{whose} serves on {stamps} now: {serving}")
-    return Proof(False, f"{whose} has not been seen on {stamps}, and {p.newer or 'the newer one'} declares nothing")
+        return CompatibilityProof(True, f"{whose} serves on {stamps} now: {serving}")
+    return CompatibilityProof(
+        False, f"{whose} has not been seen on {stamps}, and {p.newer or 'the newer one'} declares nothing"
+    )
 
 
-async def _declared(ctx: ReadCtx, p: ProofParams, ahead: Sequence[Way], whose: str) -> Proof:
+async def _declared(ctx: ReadCtx, p: ProofParams, ahead: Sequence[Way], whose: str) -> CompatibilityProof:
     """The newer release says from which revision on releases work on its schema."""
     oldest = p.compatible or ""
     for way in ahead:
@@ -67,10 +69,12 @@ async def _declared(ctx: ReadCtx, p: ProofParams, ahead: Sequence[Way], whose: s
         try:
             stands = await ctx.ports.databases.standing(way.at.name, p.migrations or "", [oldest])
         except (BadScripts, Unreachable, NotAllowed) as error:
-            return Proof(False, f"what {p.newer} declares could not be looked up: {error}")
+            return CompatibilityProof(False, f"what {p.newer} declares could not be looked up: {error}")
         if oldest in passed or stands.get(oldest) != oldest:
-            return Proof(False, f"{p.newer} declares releases from {oldest} on to work on its schema, not {whose}")
-    return Proof(True, f"{p.newer} declares that releases from {oldest} on work on its schema")
+            return CompatibilityProof(
+                False, f"{p.newer} declares releases from {oldest} on to work on its schema, not {whose}"
+            )
+    return CompatibilityProof(True, f"{p.newer} declares that releases from {oldest} on work on its schema")
 
 
 async def _serving(ctx: ReadCtx, p: ProofParams) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bot.adapters.aws.account import Absent, Access, Account, Conflict, Unsupported, in_our_words
+from bot.adapters.aws.account import Absent, Access, Account, Unsupported, WriteConflict, in_our_words
 from bot.adapters.aws.buckets import Folder
 from bot.ports import Blob
 from bot.store.blobs import BlobsUnavailable, FileBlobs
@@ -72,7 +72,7 @@ class BucketBlobs(FileBlobs):
         guard = {"IfNoneMatch": "*"} if first else {}
         try:
             self._asked("written", lambda: self._account.client("s3").put_object(**given, **guard))
-        except Conflict:
+        except WriteConflict:
             if self._read(path) != data:  # else it is our own, whose answer was lost
                 raise FileExistsError(str(path)) from None
         except (Absent, Unsupported) as error:
@@ -82,12 +82,12 @@ class BucketBlobs(FileBlobs):
         return self._at.key(path.relative_to(self.folder).as_posix())
 
     def _asked(self, what: str, work: Callable[[], T]) -> T:
-        """Its answer. Absent, Conflict, Unsupported; BlobsUnavailable."""
+        """Its answer. Absent, WriteConflict, Unsupported; BlobsUnavailable."""
         try:
             return work()
         except Exception as error:
             told = in_our_words(f"{self._at}", error)
-            if isinstance(told, Absent | Conflict | Unsupported):
+            if isinstance(told, Absent | WriteConflict | Unsupported):
                 raise told from error
             raise self._unavailable(what, told) from error
 

@@ -135,7 +135,7 @@ class Transaction(Protocol):
         ...
 
 
-class Database(Protocol):
+class SqlDatabase(Protocol):
     """An open database. Every method raises StoreUnavailable or SchemaMismatch where it cannot be used."""
 
     url: URL
@@ -165,7 +165,7 @@ class Database(Protocol):
         ...
 
 
-def open_database(url: str, patience: float = 5.0) -> Database:
+def open_database(url: str, patience: float = 5.0) -> SqlDatabase:
     """The database at this URL; it connects when first used. patience: seconds to wait for a lock. BadAddress."""
     parsed = parse_url(url)
     return Lite(parsed, patience) if parsed.drivername == LITE else Postgres(parsed, patience)

@@ -29,8 +29,8 @@ from bot.store import tables as t
 from bot.store import triggers
 from bot.store.chain import ZERO, Checkpoint, Stored, checkpoint_hash, event_hash
 from bot.store.database import (
-    Database,
     SchemaMismatch,
+    SqlDatabase,
     StoreUnavailable,
     Transaction,
     away,
@@ -96,7 +96,7 @@ class Store:
     """An open database with this version's tables. One a process and event loop. keys: what it signs with, and whom it
     believes."""
 
-    def __init__(self, db: Database, keys: Keys | None = None) -> None:
+    def __init__(self, db: SqlDatabase, keys: Keys | None = None) -> None:
         self.db, self.keys = db, keys or Keys()
         self._insert = (sqlite if db.lite else postgresql).insert
         self._runs: OrderedDict[str, Run] = OrderedDict()

@@ -23,13 +23,13 @@ from bot.adapters.redis import RedisCaches
 from bot.contract import Edit
 from bot.ports import Blob, Record, Where
 from bot.ports.backups import Memory
-from bot.ports.maintenance import Maintenance as Upkeep
-from bot.ports.partners import Listed
+from bot.ports.maintenance import Maintenance
+from bot.ports.partners import CataloguedPartners
 from bot.telling.by_hand import in_words
 
 if TYPE_CHECKING:
-    from bot.adapters.postgres import Databases
-    from bot.adapters.postgres.maintenance import Maintenance as PostgresMaintenance
+    from bot.adapters.postgres import PostgresDatabases
+    from bot.adapters.postgres.maintenance import PostgresMaintenance
 
 PATIENCE = 3.0
 """Seconds that finding out where a target is may take: a kubeconfig may run a program for its token."""
@@ -51,8 +51,8 @@ class Adapters:
     journeys: Walks = field(kw_only=True)
     sites: S3Sites = field(default_factory=lambda: S3Sites({}), kw_only=True)
     edges: EdgesClient = field(default_factory=lambda: EdgesClient({}), kw_only=True)
-    partners: Listed = field(kw_only=True)
-    databases: Databases | NoDatabases = field(default_factory=NoDatabases)
+    partners: CataloguedPartners = field(kw_only=True)
+    databases: PostgresDatabases | NoDatabases = field(default_factory=NoDatabases)
     caches: RedisCaches = field(default_factory=lambda: RedisCaches([]))
     backups: ServiceBackups = field(default_factory=lambda: ServiceBackups({}))
     metrics: Prometheus = field(default_factory=Prometheus)
@@ -65,7 +65,7 @@ class Adapters:
         told = {name: place for each in every for name, place in each.where().items()}
         return {**clusters, **self.databases.named, **told}
 
-    def maintenance(self, record: Record, memory: Memory | None = None) -> Upkeep:
+    def maintenance(self, record: Record, memory: Memory | None = None) -> Maintenance:
         """What is done to whole databases, changing something only after `record`. memory: where proofs are kept."""
         upkeep = self._upkeep
         return NoMaintenance().bind(record) if upkeep is None else upkeep.bind(record, memory)
@@ -74,9 +74,9 @@ class Adapters:
     def _upkeep(self) -> PostgresMaintenance | None:
         if isinstance(self.databases, NoDatabases):
             return None
-        from bot.adapters.postgres.maintenance import Maintenance
+        from bot.adapters.postgres.maintenance import PostgresMaintenance
 
-        return Maintenance(self.databases, self.backups)
+        return PostgresMaintenance(self.databases, self.backups)
 
     async def ping(self) -> Mapping[str, str]:
         """Target -> what is wrong with it; empty where it answers and lets us in. Reads only."""

@@ -17,19 +17,14 @@ from bot.adapters.absent import NoDatabases
 from bot.adapters.aws.account import Access, Account
 from bot.adapters.aws.backups import BucketShelf
 from bot.adapters.aws.buckets import Folder
-from bot.adapters.aws.sites import S3Sites
-from bot.adapters.aws.sites import SiteTarget as StoredSite
+from bot.adapters.aws.sites import S3Sites, StoredSite
 from bot.adapters.backups import FolderShelf, ServiceBackups, Shelved
-from bot.adapters.edges import EdgesClient
-from bot.adapters.edges import EdgeTarget as Front
-from bot.adapters.http import HttpClient
-from bot.adapters.http import HttpTarget as Endpoint
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.adapters.journeys import Walks
 from bot.adapters.kubernetes import Clusters, ClusterTarget
-from bot.adapters.prometheus import Prometheus
-from bot.adapters.prometheus import PrometheusTarget as Watcher
-from bot.adapters.redis import Behind, Pacing, RedisCaches, Server
-from bot.adapters.redis import RedisTarget as CacheTarget
+from bot.adapters.prometheus import Prometheus, PrometheusEndpoint
+from bot.adapters.redis import Behind, Pacing, RedisCaches, RedisEndpoint, RedisServer
 from bot.adapters.session import Session
 from bot.catalogue import Catalogue, Service
 from bot.catalogued.backups import BackupsTarget
@@ -44,7 +39,7 @@ from bot.ports.backups import Rules, Shelf
 from bot.ports.databases import Database, NotAllowed
 from bot.ports.kubernetes import Cluster
 from bot.ports.metrics import Monitor, Watched
-from bot.ports.partners import Listed
+from bot.ports.partners import CataloguedPartners
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
 from bot.settings import Settings
@@ -52,7 +47,7 @@ from bot.targets.adapters import Adapters
 from bot.tls import trust
 
 if TYPE_CHECKING:
-    from bot.adapters.postgres import Databases
+    from bot.adapters.postgres import PostgresDatabases
 
 
 def adapters_of(settings: Settings, catalogue: Catalogue, redactor: Redactor | None = None) -> dict[str, Adapters]:
@@ -71,7 +66,7 @@ def _adapters(
 ) -> Adapters:
     http, clusters, databases, shelves, watchers, caches = {}, [], {}, {}, [], {}
     sites: dict[str, StoredSite] = {}
-    edges: dict[str, Front] = {}
+    edges: dict[str, EdgeEndpoint] = {}
     for name, target in service.targets.items():
         match target:
             case HttpTarget():
@@ -106,7 +101,7 @@ def _adapters(
         sites=S3Sites(sites, ca_file=settings.ca_file),
         edges=EdgesClient(edges, trust=trusted, ca_file=settings.ca_file),
         journeys=_walks(service, http, redactor, trusted),
-        partners=Listed(service.partners),
+        partners=CataloguedPartners(service.partners),
     )
 
 
@@ -117,18 +112,18 @@ def _site(target: SiteTarget) -> StoredSite:
     return StoredSite(at, builds, _access(target), target.acl, target.switch)
 
 
-def _edge(target: EdgeTarget) -> Front:
+def _edge(target: EdgeTarget) -> EdgeEndpoint:
     """With the values that the environment has for its headers."""
     values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
     lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
     access = Access(target.region, target.endpoint, target.role, timeout=target.timeout)
-    return Front(
+    return EdgeEndpoint(
         target.edge, target.timeout, target.cloudfront, target.origin, access, target.purge, target.method, values,
         target.headers, lacking, target.probes, target.backend, target.reports,
     )  # fmt: skip
 
 
-def _walks(service: Service, targets: Mapping[str, Endpoint], redactor: Redactor, trusted: ssl.SSLContext) -> Walks:
+def _walks(service: Service, targets: Mapping[str, HttpEndpoint], redactor: Redactor, trusted: ssl.SSLContext) -> Walks:
     """With the values that the environment has for the journeys' variables."""
     named = {name: journey.variables for name, journey in service.journeys.items()}
     values = {n: {k: os.environ.get(variable, "") for k, variable in given.items()} for n, given in named.items()}
@@ -155,11 +150,11 @@ def _access(target: SiteTarget | BackupsTarget) -> Access:
 
 def _databases(
     settings: Settings, targets: Mapping[str, PostgresTarget], service: Service, catalogue: Catalogue
-) -> Databases | NoDatabases:
+) -> PostgresDatabases | NoDatabases:
     """Imported where there are any: the driver and the grammar take a while."""
     if not targets:
         return NoDatabases()
-    from bot.adapters.postgres import Databases, DatabaseTarget
+    from bot.adapters.postgres import DatabaseTarget, PostgresDatabases
 
     own = _own(settings.database_url)
     found = []
@@ -175,7 +170,7 @@ def _databases(
             t.lock_timeout, t.migrations or "", t.python or "", t.url, t.driver, t.environment,
         )  # fmt: skip
         found.append(target)
-    return Databases(found)
+    return PostgresDatabases(found)
 
 
 def _own(url: str) -> tuple[str, int, str] | None:
@@ -191,20 +186,22 @@ def _shares(service: Service, target: PostgresTarget) -> bool:
     return any(isinstance(t, PostgresTarget) and t.parts == target.parts for t in service.targets.values())
 
 
-def _cache(name: str, target: RedisTarget, trusted: ssl.SSLContext, bases: Databases | NoDatabases) -> CacheTarget:
+def _cache(
+    name: str, target: RedisTarget, trusted: ssl.SSLContext, bases: PostgresDatabases | NoDatabases
+) -> RedisEndpoint:
     """With the password that the environment has for it, and what asks the database behind it."""
     host, port, number = target.parts
     password = os.environ.get(target.password, "") if target.password else ""
     lacking = (target.password,) if target.password and not password else ()
-    server = Server(
+    server = RedisServer(
         host, port, number, target.username or "", password, target.password or "", lacking, target.cluster,
         target.timeout, trusted if target.tls else None,
     )  # fmt: skip
     behind = _behind(target.database, target.sessions, bases) if target.database else None
-    return CacheTarget(target.cache(name), server, Pacing(target.latency, rate=target.rate, behind=behind))
+    return RedisEndpoint(target.cache(name), server, Pacing(target.latency, rate=target.rate, behind=behind))
 
 
-def _behind(database: str, most: int, bases: Databases | NoDatabases) -> Callable[[], Awaitable[Behind]]:
+def _behind(database: str, most: int, bases: PostgresDatabases | NoDatabases) -> Callable[[], Awaitable[Behind]]:
     """Asks the database behind a cache. most: sessions at work above which it can bear no more misses."""
 
     async def ask() -> Behind:
@@ -221,25 +218,27 @@ def _behind(database: str, most: int, bases: Databases | NoDatabases) -> Callabl
     return ask
 
 
-def _endpoint(target: HttpTarget) -> Endpoint:
+def _endpoint(target: HttpTarget) -> HttpEndpoint:
     page = Page(target.health, target.errors, target.cluster or "") if target.health else None
     entry = Page(target.entry, cluster=target.cluster or "") if target.entry else None
     return replace(_reached(target.http, target), page=page, entry=entry)
 
 
-def _watcher(name: str, target: PrometheusTarget) -> Watcher:
+def _watcher(name: str, target: PrometheusTarget) -> PrometheusEndpoint:
     series = {key: Watched(key, **asdict(each)) for key, each in target.series.items()}
     monitor = Monitor(
         name, series, target.cluster or "", target.labels, target.groups, target.jobs, target.always,
         told=target.alertmanager is not None,
     )  # fmt: skip
-    return Watcher(monitor, _reached(target.prometheus, target), target.alertmanager or "")
+    return PrometheusEndpoint(monitor, _reached(target.prometheus, target), target.alertmanager or "")
 
 
-def _reached(url: str, target: HttpTarget | PrometheusTarget) -> Endpoint:
+def _reached(url: str, target: HttpTarget | PrometheusTarget) -> HttpEndpoint:
     """With the values that the environment has for its headers."""
     values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
     lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
     if target.token:
         values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
-    return Endpoint(url, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking)
+    return HttpEndpoint(
+        url, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking
+    )

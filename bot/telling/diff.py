@@ -23,7 +23,7 @@ _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DiffLine:
     """One line of a diff. target: one, or several in braces; count: how many edits it stands for."""
 
     target: str
@@ -40,7 +40,7 @@ class Line:
         return f"{show(self.before)} → {show(self.after)}"
 
 
-def diff(edits: Iterable[Edit]) -> tuple[Line, ...]:
+def diff(edits: Iterable[Edit]) -> tuple[DiffLine, ...]:
     """The edits in as few lines as tell all of them, in the order of the first of each."""
     found: list[_Folding] = [
         ([(part,) for part in e.target.split("/", DEEPEST)], e, (_one(e.before), _one(e.after))) for e in edits
@@ -67,17 +67,17 @@ def _folded(found: list[_Folding], at: int) -> list[_Folding]:
     return list(groups.values())
 
 
-def _line(parts: _Parts, e: Edit) -> Line:
+def _line(parts: _Parts, e: Edit) -> DiffLine:
     count = 1
     for part in parts:
         count *= len(part)
     named = (part[0] if len(part) == 1 else "{" + ",".join(part) + "}" for part in parts)
-    return Line("/".join(named), e.before, e.after, count)
+    return DiffLine("/".join(named), e.before, e.after, count)
 
 
 def edit(e: Edit) -> str:
     """ "shop-worker/replicas: 6 → 0"."""
-    return str(Line(e.target, e.before, e.after))
+    return str(DiffLine(e.target, e.before, e.after))
 
 
 def fact(f: Fact) -> str:

@@ -71,7 +71,7 @@ def timed(run: Run, carded: float | None = None) -> Timed | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Durations:
     """A time over several runs, in seconds: of how many, the middle one, nine in ten (None where they are few), the
     longest."""
 
@@ -81,7 +81,7 @@ class Span:
     longest: float
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Span:
+    def of(cls, seconds: Sequence[float]) -> Durations:
         """At least one."""
         most = quantiles(seconds, n=10, method="inclusive")[-1] if len(seconds) >= FEW else None
         return cls(len(seconds), median(seconds), most, max(seconds))
@@ -94,28 +94,30 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RunsReport:
     """Over all runs, newest first. outcomes: outcome -> how many; spans: as in SPANS; waits: by decision; stops: step
     -> cause -> how often; unread: runs whose record could not be read."""
 
     runs: tuple[Timed, ...]
     outcomes: Mapping[str, int]
-    spans: Mapping[str, Span]
-    waits: Mapping[str, Span]
+    spans: Mapping[str, Durations]
+    waits: Mapping[str, Durations]
     stops: Mapping[str, Mapping[str, int]]
     unread: tuple[str, ...] = ()
 
 
-def report(runs: Iterable[Timed], unread: Iterable[str] = ()) -> Report:
+def report(runs: Iterable[Timed], unread: Iterable[str] = ()) -> RunsReport:
     """The report of these runs."""
     known = tuple(sorted(runs, key=lambda r: r.at, reverse=True))
-    spans = {name: Span.of(found) for name in SPANS if (found := [r.times[name] for r in known if name in r.times])}
+    spans = {
+        name: Durations.of(found) for name in SPANS if (found := [r.times[name] for r in known if name in r.times])
+    }
     asked = dict.fromkeys(decision for r in known for decision in r.waits)
-    waits = {decision: Span.of([r.waits[decision] for r in known if decision in r.waits]) for decision in asked}
+    waits = {decision: Durations.of([r.waits[decision] for r in known if decision in r.waits]) for decision in asked}
     stops: dict[str, Counter[str]] = {}
     for step, cause in (s for r in known for s in r.stops):
         stops.setdefault(step, Counter())[cause] += 1
-    return Report(
+    return RunsReport(
         known,
         dict(Counter(r.outcome for r in known)),
         spans,
@@ -125,7 +127,7 @@ def report(runs: Iterable[Timed], unread: Iterable[str] = ()) -> Report:
     )
 
 
-def lines(found: Report) -> list[str]:
+def lines(found: RunsReport) -> list[str]:
     """The report for a terminal."""
     if not found.runs:
         return ["There is no rollback yet.", *_unread(found)]
@@ -149,7 +151,7 @@ def causes_of(causes: Mapping[str, int]) -> str:
     return f"{'once' if total == 1 else f'{total} times'} ({', '.join(f'{n} {c}' for c, n in causes.items())})"
 
 
-def _unread(found: Report) -> list[str]:
+def _unread(found: RunsReport) -> list[str]:
     return ["", f"Not in it, their record cannot be read: {', '.join(found.unread)}"] if found.unread else []
 
 

@@ -18,7 +18,7 @@ from bot.run.asked import Dropped
 from bot.run.possible import Possible, possible
 from bot.run.state import Asked, Proposal, Run, Step
 from bot.telling import remains, times
-from bot.telling.diff import Line, diff, fact, show
+from bot.telling.diff import DiffLine, diff, fact, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class ChangeView:
     step: str
     title: str
     summary: str
-    edits: tuple[Line, ...]
+    edits: tuple[DiffLine, ...]
     effects: tuple[str, ...]
     facts: tuple[str, ...]
     warnings: tuple[str, ...]

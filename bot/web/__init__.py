@@ -21,7 +21,7 @@ from bot.web.record import Records
 from bot.web.releases import Ledger
 from bot.web.reports import Reports
 from bot.web.serves import Serves
-from bot.web.site import Site
+from bot.web.site import WebSite
 
 __all__ = ["Serves", "app"]
 
@@ -32,7 +32,7 @@ def app(
     """The application. via: what is recorded as the way in; where empty, by the client's own word. others: path ->
     who answers a POST there, and knows by himself who sent it (Slack). metrics: who answers `/metrics`."""
     others = others or {}
-    site, ledger, records = Site(bot, via, others), Ledger(bot), Records(bot)
+    site, ledger, records = WebSite(bot, via, others), Ledger(bot), Records(bot)
     freezes = Freezes(bot)
     found = web.Application(middlewares=[answered, site.known], client_max_size=BODY_LIMIT)
     found.on_shutdown.append(site.close)

@@ -13,7 +13,7 @@ from bot.run.decide import RELEASING
 from bot.run.events import BadEvent
 from bot.store.log import Store
 from bot.store.rows import Slot
-from bot.telling.report import Report, Timed, lines, report, timed
+from bot.telling.report import RunsReport, Timed, lines, report, timed
 from bot.web.answers import as_json
 from bot.web.record import file_of
 from bot.web.requests import between, in_query, name, one_of
@@ -25,7 +25,7 @@ CARD = "root"
 """The slot of a run's first card."""
 
 
-async def of_all(store: Store, service: str | None, limit: int) -> Report:
+async def of_all(store: Store, service: str | None, limit: int) -> RunsReport:
     """The report over the newest rollbacks. Other tasks have their turn between two runs."""
     found: list[Timed] = []
     unread: list[str] = []

@@ -10,7 +10,7 @@ from bot.engine.reconciler import Engine
 from bot.opening.rollbacks import Rollbacks
 from bot.people import Directory
 from bot.redaction.redactor import Redactor
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.settings import Settings
 from bot.store.blobs import FileBlobs
 from bot.store.log import Store
@@ -42,7 +42,7 @@ class Serves(Protocol):
     @property
     def tokens(self) -> Recognises: ...
     @property
-    def releases(self) -> Releases: ...
+    def releases(self) -> ReleaseRegister: ...
     @property
     def redactor(self) -> Redactor: ...
     @property

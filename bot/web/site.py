@@ -81,7 +81,7 @@ def _is_ready(parts: Mapping[str, str]) -> bool:
     return not any(parts.get(name) for name in ("database", "lease", "record"))
 
 
-class Site:
+class WebSite:
     """The handlers, with the bot they speak for."""
 
     def __init__(self, bot: Serves, via: str, others: Collection[str] = ()) -> None:

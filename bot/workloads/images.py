@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from bot.ports import Unreachable
 from bot.ports.kubernetes import Denied, Kubernetes, Thing, digest
-from bot.ports.registry import ImageRegistry, Refused
+from bot.ports.registry import ImageRegistry, RegistryRefused
 
 
 def repository(image: str) -> str:
@@ -84,5 +84,5 @@ async def _in_registry(registry: ImageRegistry, image: str, ids: set[str], relea
 async def _digests(registry: ImageRegistry, image: str) -> frozenset[str]:
     try:
         return await registry.digests(image)
-    except (ValueError, Refused, Unreachable):
+    except (ValueError, RegistryRefused, Unreachable):
         return frozenset()

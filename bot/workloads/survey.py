@@ -28,7 +28,7 @@ _CALLED = "name the workloads of the releases as they are called in the cluster"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Survey:
     """The workloads and ConfigMaps of the clusters that answered, each against its end. end: the same, with what images
     are; gone: what is not there and should be; unlabelled: those without the service's label; lost: cluster -> why it
     did not answer."""
@@ -83,7 +83,7 @@ async def _record(ctx: ReadCtx, blob: Blob | None) -> Record:
     return known[1]
 
 
-async def survey(ctx: ReadCtx, end: Ends) -> Seen:
+async def survey(ctx: ReadCtx, end: Ends) -> Survey:
     """All clusters of the catalogue. Fatal where one does not let us look, or an image cannot be told."""
     clusters = ctx.ports.kubernetes.clusters
     answers = await asyncio.gather(*(_look(ctx, cluster, end) for cluster in clusters))
@@ -105,14 +105,14 @@ class _Answer:
     maps: Sequence[Thing]
 
 
-def _against(end: Ends, seen: Sequence[_Answer], there: Sequence[str], lost: Mapping[str, str]) -> Seen:
+def _against(end: Ends, seen: Sequence[_Answer], there: Sequence[str], lost: Mapping[str, str]) -> Survey:
     """Everything against its end. there: the clusters that answered. Several."""
     things = [t for a in seen for t in (*a.labelled, *a.others)]
     by = writers(end, things)
     workloads = [end.workload(t, by.get(t.place.cluster, ())) for t in things]
     settings = [end.settings(t, by.get(t.place.cluster, ())) for a in seen for t in a.maps]
     missing = [*gone(end, things, there)]
-    return Seen(end, workloads, settings, missing, [t.place for a in seen for t in a.others], lost)
+    return Survey(end, workloads, settings, missing, [t.place for a in seen for t in a.others], lost)
 
 
 async def _look(ctx: ReadCtx, cluster: Cluster, end: Ends) -> _Answer | str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bot.contract import ReadCtx
 from bot.ports.kubernetes import WORKLOADS, Place
-from bot.workloads.survey import Seen
+from bot.workloads.survey import Survey
 
 SET = "replicaset/"
 _GROUPS = ("", "apps", "batch", "argoproj.io")
@@ -39,14 +39,14 @@ class Unseen:
         return f"{runs}, {whose}"
 
 
-async def unseen(ctx: ReadCtx, seen: Seen) -> list[Unseen]:
+async def unseen(ctx: ReadCtx, seen: Survey) -> list[Unseen]:
     """In every cluster that answered. Unreachable; Denied where pods or ReplicaSets may not be read."""
     clusters = [c.name for c in ctx.ports.kubernetes.clusters if c.name not in (seen.lost or {})]
     found = await asyncio.gather(*(_in_cluster(ctx, name, seen) for name in clusters))
     return [each for those in found for each in those]
 
 
-async def _in_cluster(ctx: ReadCtx, cluster: str, seen: Seen) -> list[Unseen]:
+async def _in_cluster(ctx: ReadCtx, cluster: str, seen: Survey) -> list[Unseen]:
     kube, end = ctx.ports.kubernetes, seen.end
     gone = {d: name for name, image in end.removed if (d := end.digest(image)) and d not in end.good}
     found = {

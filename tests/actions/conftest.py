@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.playground.single import Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports
@@ -40,7 +40,7 @@ async def shop(clock: Clock) -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def ports_for(shop: Shop) -> AsyncIterator[PortsFor]:
-    http = HttpClient({"shop": HttpTarget(shop.url, timeout=5.0)})
+    http = HttpClient({"shop": HttpEndpoint(shop.url, timeout=5.0)})
 
     def bound(record: Record) -> Ports:
         return ports(http=http.bind(record))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actions.cdn_notify import CdnNotify, CdnNotifyParams
 from bot.adapters.aws.sites import S3Sites
-from bot.adapters.edges import EdgesClient, EdgeTarget
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
 from bot.contract import Json
 from bot.ports import Ports, Record
 from bot.ports.notices import Topic
@@ -57,10 +57,10 @@ async def test_lifecycle(bucket: Bucket) -> None:
 
 async def test_the_card_names_paths_distribution_and_exact_commands(bucket: Bucket) -> None:
     async with front(bucket) as f:
-        purged = EdgeTarget("https://shop.example", purge=("http://varnish:6081",), headers={"X-Key": "secret-value"},
+        purged = EdgeEndpoint("https://shop.example", purge=("http://varnish:6081",), headers={"X-Key": "secret-value"},
                             variables={"X-Key": "KEY"})  # fmt: skip
-        own = EdgeTarget("https://m.shop.example", cloudfront="E2EXAMPLE")
-        f.edges = EdgesClient({"cdn": own, "varnish": purged, "old": EdgeTarget("https://old.example")})
+        own = EdgeEndpoint("https://m.shop.example", cloudfront="E2EXAMPLE")
+        f.edges = EdgesClient({"cdn": own, "varnish": purged, "old": EdgeEndpoint("https://old.example")})
         n = Notified(f)
         p = CdnNotifyParams(channels=["#edge"], **f.params)
         change = await CdnNotify().plan(TestCtx(n.ports_for, CdnNotify.needs), p)

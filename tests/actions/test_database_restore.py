@@ -19,8 +19,8 @@ import pytest
 from actions.database_restore import DatabaseRestore, DatabaseRestoreParams
 from bot.adapters.absent import NoDatabases, NoMaintenance
 from bot.adapters.backups import ServiceBackups
-from bot.adapters.backups.shelves import Kept
-from bot.adapters.postgres.maintenance import Maintenance
+from bot.adapters.backups.shelves import ProcessMemory
+from bot.adapters.postgres.maintenance import PostgresMaintenance
 from bot.contract import Change, Fatal, Json, Receipt, Retryable, Value
 from bot.ports import Ports, Record, Unreachable
 from bot.ports.backups import Rules
@@ -54,7 +54,7 @@ def ports_of(db: Home, programs: str = "", rules: Rules | None = None) -> PortsF
     backups = db.backups(programs, rules)
 
     def bound(record: Record) -> Ports:
-        here = Maintenance(db.databases, backups, record)
+        here = PostgresMaintenance(db.databases, backups, record)
         return ports(databases=db.databases, backups=backups, maintenance=here)
 
     return bound
@@ -250,7 +250,7 @@ async def test_a_bot_that_is_killed_while_pg_restore_works_is_made_up_for(db: Ho
 def work(path: str) -> None:
     """A bot of its own."""
     target, folder, change = pickle.loads(Path(path).read_bytes())
-    asyncio.run(apply(Home("", target, folder, Kept()), change))
+    asyncio.run(apply(Home("", target, folder, ProcessMemory()), change))
 
 
 async def test_a_restore_that_ended_before_its_first_table_is_gone_on_with(db: Home) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from actions.edge_invalidate import USUAL, EdgeInvalidate, EdgeInvalidateParams
 from bot.adapters.aws.sites import S3Sites
-from bot.adapters.edges import EdgesClient, EdgeTarget
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
 from bot.contract import Change, Fatal, NotYet, Retryable
 from bot.frontends import REMOVER_HELD
 from bot.ports.builds import REMOVER, Headers
@@ -125,7 +125,7 @@ async def test_without_edges_and_sites_there_is_nothing_to_forget() -> None:
 
 
 async def test_with_no_site_only_the_entry_is_forgotten_and_that_is_said() -> None:
-    given = ports(sites=S3Sites({}), edges=EdgesClient({"cdn": EdgeTarget("http://x", purge=("http://y",))}))
+    given = ports(sites=S3Sites({}), edges=EdgesClient({"cdn": EdgeEndpoint("http://x", purge=("http://y",))}))
     change = await planned(lambda record: given, EdgeInvalidateParams(build=None))
     assert [e.what for e in change.effects] == ["cdn forgets /, /index.html"]
     assert "which files changed is not known" in change.warnings[0]
@@ -153,7 +153,7 @@ async def test_slow_is_told_from_failed_and_begun_only_once(bucket: Bucket) -> N
         f.publish()
         p = EdgeInvalidateParams(**f.params)
         change = await planned(f.ports_for, p)
-        f.edges = (slow := SlowEdges({"cdn": EdgeTarget("http://shop.example", cloudfront="E1")}))
+        f.edges = (slow := SlowEdges({"cdn": EdgeEndpoint("http://shop.example", cloudfront="E1")}))
         slow.begun = []
         memo: dict[str, object] = {}
         for wait, words in (

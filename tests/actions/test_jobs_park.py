@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from actions.jobs_park import JobsPark, JobsParkParams
-from bot.adapters.redis import Server
+from bot.adapters.redis import RedisServer
 from bot.adapters.redis.line import reached
 from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt, Retryable
 from bot.ports import Unreachable
@@ -258,7 +258,7 @@ async def test_no_queues_are_nothing_to_do(shop: Served) -> None:
 
 async def test_a_server_that_is_away_is_owed_by_name(shop: Served) -> None:
     change = await plan(shop)
-    away = Served(Server("127.0.0.1", 1, timeout=1.0), shop.cache)
+    away = Served(RedisServer("127.0.0.1", 1, timeout=1.0), shop.cache)
     with pytest.raises(Unreachable) as told:
         await plan(away)
     assert [*told.value.parts] == ["cache"]

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from actions.postmortem_schedule import PostmortemSchedule, PostmortemScheduleParams
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.contract import Change, Effect, Json, NotYet
 from bot.ports import Ports, Record
 from bot.ports.history import Arrangement, Due, Participant, Story, Ticket
@@ -151,7 +151,7 @@ async def tracked() -> AsyncIterator[World]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    http = HttpClient({"tracker": HttpTarget(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout=2.0)})
+    http = HttpClient({"tracker": HttpEndpoint(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout=2.0)})
     try:
         yield World(tracker, MemoryBlobs(), {}, http)
     finally:

@@ -12,7 +12,7 @@ import pytest
 
 from actions.schema_downgrade import SchemaDowngrade, SchemaDowngradeParams
 from bot.adapters.kubernetes import Clusters
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt, Retryable
 from bot.ports import Ports, Record, Unreachable
 from bot.testing import MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
@@ -23,7 +23,7 @@ TO_0041 = SchemaDowngradeParams(revision="0041", migrations="2.4.1", version="2.
 TO_0040 = SchemaDowngradeParams(revision="0040", migrations="2.4.1", version="2.3.9", newer="2.4.1")
 
 
-def ports_for(databases: Databases, blobs: MemoryBlobs | None = None) -> PortsFor:
+def ports_for(databases: PostgresDatabases, blobs: MemoryBlobs | None = None) -> PortsFor:
     kept = blobs or MemoryBlobs()
 
     def bound(record: Record) -> Ports:
@@ -32,13 +32,13 @@ def ports_for(databases: Databases, blobs: MemoryBlobs | None = None) -> PortsFo
     return bound
 
 
-async def plan(databases: Databases, p: SchemaDowngradeParams = TO_0041) -> Change:
+async def plan(databases: PostgresDatabases, p: SchemaDowngradeParams = TO_0041) -> Change:
     return await DOWN.plan(TestCtx(ports_for(databases), DOWN.needs), p)
 
 
 async def apply(
-    databases: Databases, change: Change, p: SchemaDowngradeParams = TO_0041, *, blobs: MemoryBlobs | None = None,
-    memo: dict[str, Json] | None = None,
+    databases: PostgresDatabases, change: Change, p: SchemaDowngradeParams = TO_0041, *,
+    blobs: MemoryBlobs | None = None, memo: dict[str, Json] | None = None,
 ) -> Receipt:  # fmt: skip
     ctx = TestCtx(ports_for(databases, blobs), DOWN.needs, acting=True, memo=memo)
     return await DOWN.apply(ctx, p, change)
@@ -253,7 +253,7 @@ async def test_a_database_that_goes_away_in_the_middle_is_looked_at_again(migrat
 
 
 async def test_without_a_catalogued_database_there_is_nothing_to_do(migrated: Place) -> None:
-    assert (await plan(Databases([]))).is_noop
+    assert (await plan(PostgresDatabases([]))).is_noop
     change = await plan(migrated.like(at={"scripts": False}))
     assert change.is_noop
     assert change.warnings == ("db: the catalogue names no migrations for it; it is left as it is",)
@@ -279,7 +279,7 @@ p = SchemaDowngradeParams(revision="0041", migrations="2.4.1")
 
 async def main():
     down, blobs = SchemaDowngrade(), MemoryBlobs()
-    make = lambda record: ports(databases=Databases([target]).bind(record), blobs=blobs)
+    make = lambda record: ports(databases=PostgresDatabases([target]).bind(record), blobs=blobs)
     change = await down.plan(TestCtx(make, down.needs), p)
     await down.apply(TestCtx(make, down.needs, acting=True), p, change)
 

@@ -8,7 +8,7 @@ import pytest
 
 from actions.schema_keep import SchemaKeep, SchemaKeepParams
 from bot.adapters.kubernetes import Clusters
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.contract import Change
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, TestCtx, assert_idle, ports
@@ -17,14 +17,14 @@ from tests.fixtures.service_database import SHOP, Place, Rev, world
 KEEP = SchemaKeep()
 
 
-def ports_for(databases: Databases) -> PortsFor:
+def ports_for(databases: PostgresDatabases) -> PortsFor:
     def bound(record: Record) -> Ports:
         return ports(databases=databases.bind(record), kubernetes=Clusters([]))
 
     return bound
 
 
-async def plan(databases: Databases, **given: Any) -> Change:
+async def plan(databases: PostgresDatabases, **given: Any) -> Change:
     p = SchemaKeepParams(**{"revision": "0041", "migrations": "2.4.1", "version": "2.4.0", "newer": "2.4.1", **given})
     return await KEEP.plan(TestCtx(ports_for(databases), KEEP.needs), p)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actions.schema_upgrade import SchemaUpgrade, SchemaUpgradeParams
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.contract import Edit, Fatal
 from bot.ports import Ports, Record
 from bot.testing import MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
@@ -15,7 +15,7 @@ UP = SchemaUpgrade()
 TO_0042 = SchemaUpgradeParams(revision="0042", migrations="2.4.1", version="2.4.1", newer="2.4.1")
 
 
-def ports_for(databases: Databases) -> PortsFor:
+def ports_for(databases: PostgresDatabases) -> PortsFor:
     def bound(record: Record) -> Ports:
         return ports(databases=databases.bind(record), blobs=MemoryBlobs())
 

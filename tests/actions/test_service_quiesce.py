@@ -12,7 +12,7 @@ import pytest
 from actions.service_quiesce import ServiceQuiesce, ServiceQuiesceParams
 from bot.adapters.absent import NoDatabases, NoMaintenance
 from bot.adapters.backups import ServiceBackups
-from bot.adapters.postgres.maintenance import Maintenance
+from bot.adapters.postgres.maintenance import PostgresMaintenance
 from bot.contract import Change, Edit, Fatal, Json, Receipt, Retryable
 from bot.playground.single import Fault, Shop
 from bot.ports import Ports, Record
@@ -85,7 +85,7 @@ def db(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def reaching(db: Home) -> PortsFor:
     def bound(record: Record) -> Ports:
-        here = Maintenance(db.databases, ServiceBackups({}), record)
+        here = PostgresMaintenance(db.databases, ServiceBackups({}), record)
         return ports(databases=db.databases, maintenance=here)
 
     return bound

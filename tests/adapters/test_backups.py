@@ -25,9 +25,9 @@ from bot.adapters.aws.backups import BucketShelf
 from bot.adapters.aws.buckets import Folder
 from bot.adapters.backups import FolderShelf, ServiceBackups
 from bot.adapters.backups.programs import Program, programs
-from bot.adapters.backups.reading import NoProgram, Read, Reader, Unreadable
+from bot.adapters.backups.reading import NoProgram, ReadBackup, Reader, Unreadable
 from bot.adapters.backups.script import Script
-from bot.adapters.backups.shelves import Kept, Shelved
+from bot.adapters.backups.shelves import ProcessMemory, Shelved
 from bot.ports import Unreachable
 from bot.ports.backup_names import NamePattern
 from bot.ports.backups import STAMP, Proof, Shelf
@@ -57,7 +57,7 @@ def copied(archives: Archives, tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
-def read(path: Path, size: int = 1 << 16, counted: bool = True) -> Read:
+def read(path: Path, size: int = 1 << 16, counted: bool = True) -> ReadBackup:
     reader = Reader(programs(client_programs()), counted)
     return reader.folder(path) if path.is_dir() else reader.stream(lambda: pieces(path.read_bytes(), size))
 
@@ -232,11 +232,11 @@ def test_without_pg_restore_nothing_is_said_of_an_archive(archives: Archives) ->
 Shelving = Callable[..., ServiceBackups]
 
 
-def shelved(folder: Path, pattern: str = "*", memory: Kept | None = None, now: float = NOW) -> ServiceBackups:
+def shelved(folder: Path, pattern: str = "*", memory: ProcessMemory | None = None, now: float = NOW) -> ServiceBackups:
     return on(FolderShelf(folder, pattern), memory, now)
 
 
-def on(shelf: Shelf, memory: Kept | None = None, now: float = NOW) -> ServiceBackups:
+def on(shelf: Shelf, memory: ProcessMemory | None = None, now: float = NOW) -> ServiceBackups:
     return ServiceBackups({"main": Shelved(shelf, programs=client_programs())}, memory, clock=lambda: now)
 
 
@@ -250,7 +250,9 @@ async def laid(request: pytest.FixtureRequest) -> AsyncIterator[Shelving]:
         made.append((shelved if request.param == "folder" else uploaded)(*given, **more))
         return made[-1]
 
-    def uploaded(folder: Path, pattern: str = "*", memory: Kept | None = None, now: float = NOW) -> ServiceBackups:
+    def uploaded(
+        folder: Path, pattern: str = "*", memory: ProcessMemory | None = None, now: float = NOW
+    ) -> ServiceBackups:
         for path in folder.rglob("*"):
             if path.is_file():
                 bucket.put(f"dumps/{path.relative_to(folder)}", path.read_bytes())
@@ -309,7 +311,7 @@ async def test_bytes_that_differ_from_the_noted_digest_are_told_also_where_nothi
 
 
 async def test_what_was_proven_is_not_read_again_while_it_is_the_same_file(copied: Callable[[str], Path]) -> None:
-    path, memory = copied("custom.dump"), Kept()
+    path, memory = copied("custom.dump"), ProcessMemory()
     first = await newest(shelved(path.parent, memory=memory))
     stat = path.stat()
     with path.open("r+b") as f:  # the same file to whoever only looks: were it read, it would be found damaged
@@ -322,7 +324,7 @@ async def test_what_was_proven_is_not_read_again_while_it_is_the_same_file(copie
 
 
 async def test_after_a_while_the_same_bytes_are_proven_by_their_digest(copied: Callable[[str], Path]) -> None:
-    path, memory = copied("custom.dump"), Kept()
+    path, memory = copied("custom.dump"), ProcessMemory()
     first = await newest(shelved(path.parent, memory=memory))
     without = ServiceBackups(
         {"main": Shelved(FolderShelf(path.parent), programs="/nowhere")}, memory, clock=lambda: NOW + 99
@@ -332,7 +334,7 @@ async def test_after_a_while_the_same_bytes_are_proven_by_their_digest(copied: C
 
 
 async def test_rows_are_counted_once_they_are_asked_for(copied: Callable[[str], Path], laid: Shelving) -> None:
-    path, memory = copied("custom.dump"), Kept()
+    path, memory = copied("custom.dump"), ProcessMemory()
     backups = laid(path.parent, memory=memory)
     assert (await newest(backups)).rows == {}
     [backup] = await backups.list("main")
@@ -342,7 +344,7 @@ async def test_rows_are_counted_once_they_are_asked_for(copied: Callable[[str], 
 
 
 async def test_another_file_under_the_same_name_is_read_anew(copied: Callable[[str], Path], laid: Shelving) -> None:
-    path, memory = copied("custom.dump"), Kept()
+    path, memory = copied("custom.dump"), ProcessMemory()
     await newest(laid(path.parent, memory=memory))
     path.write_bytes(path.read_bytes()[:-500])
     assert "cut off" in (await newest(laid(path.parent, memory=memory), fresh=9999)).fault
@@ -351,7 +353,7 @@ async def test_another_file_under_the_same_name_is_read_anew(copied: Callable[[s
 async def test_a_reading_goes_on_when_whoever_asked_has_no_time_left(
     copied: Callable[[str], Path], laid: Shelving
 ) -> None:
-    path, memory = copied("custom.dump"), Kept()
+    path, memory = copied("custom.dump"), ProcessMemory()
     backups = laid(path.parent, memory=memory)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.001):
@@ -468,7 +470,7 @@ async def test_a_folder_that_is_away_is_unreachable_and_named(tmp_path: Path) ->
 async def test_a_missing_program_says_nothing_about_the_backup_and_is_not_remembered(
     copied: Callable[[str], Path],
 ) -> None:
-    path, memory = copied("custom.dump"), Kept()
+    path, memory = copied("custom.dump"), ProcessMemory()
     backups = ServiceBackups({"main": Shelved(FolderShelf(path.parent), programs="/nowhere")}, memory)
     with pytest.raises(Unreachable, match="there is no pg_restore on this machine"):
         await newest(backups)

@@ -13,7 +13,7 @@ import pytest
 from actions.edge_invalidate import EdgeInvalidate, EdgeInvalidateParams
 from actions.frontend_publish import FrontendPublish, FrontendPublishParams
 from bot.adapters.aws.sites import S3Sites
-from bot.adapters.edges import EdgesClient, EdgeTarget
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
 from bot.ports import Ports, Record
 from bot.testing import MemoryBlobs, TestCtx, ports
 from tests.fixtures.frontend_bucket import Bucket, outgoing
@@ -79,7 +79,7 @@ class Back:
         self.good, self.bad = bucket.build("2.4.0", GOOD), bucket.build("2.4.1", BAD)
         bucket.publish(BAD)
         headers = {"headers": {"X-Purge-Token": "letmein"}, "variables": {"X-Purge-Token": "TOKEN"}}
-        self.edges = EdgesClient({"cdn": EdgeTarget(f"http://{address}", purge=(f"http://{address}",), **headers)})  # type: ignore[arg-type]
+        self.edges = EdgesClient({"cdn": EdgeEndpoint(f"http://{address}", purge=(f"http://{address}",), **headers)})  # type: ignore[arg-type]
         self.sites, self.blobs = S3Sites({"www": bucket.target()}), MemoryBlobs()
 
     def ports_for(self, record: Record) -> Ports:

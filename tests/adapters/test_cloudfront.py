@@ -10,7 +10,7 @@ from actions.edge_invalidate import EdgeInvalidate, EdgeInvalidateParams
 from actions.frontend_publish import FrontendPublish, FrontendPublishParams
 from bot.adapters.aws.account import Access
 from bot.adapters.aws.sites import S3Sites
-from bot.adapters.edges import EdgesClient, EdgeTarget
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
 from bot.contract import Fatal, Json, NotYet
 from bot.ports import Ports, ReadOnly, Record, Unreachable
 from bot.ports.edges import Origin
@@ -43,7 +43,7 @@ class At:
         self.id, self.commands = id, list[str]()
         access = Access("us-east-1", aws.url, timeout=10.0)
         self.edges = EdgesClient(
-            {"cdn": EdgeTarget("http://shop.example", cloudfront=id, origin=origin, access=access)}
+            {"cdn": EdgeEndpoint("http://shop.example", cloudfront=id, origin=origin, access=access)}
         )
 
     async def record(self, command: str) -> None:
@@ -121,7 +121,7 @@ async def test_a_distribution_that_is_not_there_is_told(aws: Cloud) -> None:
 
 async def test_no_answer_is_unreachable() -> None:
     away = EdgesClient(
-        {"cdn": EdgeTarget("http://x", cloudfront="E1", access=Access("us-east-1", "http://127.0.0.1:9"))}
+        {"cdn": EdgeEndpoint("http://x", cloudfront="E1", access=Access("us-east-1", "http://127.0.0.1:9"))}
     )
     with pytest.raises(Unreachable, match="Could not connect"):
         await away.origin("cdn")

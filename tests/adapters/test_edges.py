@@ -14,11 +14,11 @@ from aiohttp import web
 
 from actions.edge_invalidate import EdgeInvalidate, EdgeInvalidateParams
 from bot.adapters.aws.sites import S3Sites
-from bot.adapters.edges import EdgesClient, EdgeTarget
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
 from bot.contract import Status
 from bot.ports import Ports, ReadOnly, Record, Unreachable
 from bot.ports.builds import REMOVER, Headers
-from bot.ports.sites import Refused
+from bot.ports.sites import StoreRefused
 from bot.testing import TestCtx, ports, run_check
 from checks.edge_converged import EdgeConverged, EdgeConvergedParams
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, outgoing
@@ -56,7 +56,7 @@ async def serve() -> AsyncIterator[Serve]:
 class Story:
     """The bad build stands published behind an edge that has it, and the good one was just published."""
 
-    def __init__(self, bucket: Bucket, edge: EdgeTarget) -> None:
+    def __init__(self, bucket: Bucket, edge: EdgeEndpoint) -> None:
         bucket.acl = "public-read"
         self.bucket, self.good, self.bad = bucket, bucket.build("2.4.0", GOOD), bucket.build("2.4.1", BAD)
         self.sites, self.edges = S3Sites({"www": bucket.target()}), EdgesClient({"cdn": edge})
@@ -91,7 +91,7 @@ async def test_varnish_serves_the_old_build_until_it_is_purged_and_then_the_righ
     bucket: Bucket, tmp_path: Path
 ) -> None:
     with varnish(bucket, tmp_path) as address:
-        edge = EdgeTarget("http://shop.example", purge=(f"http://{address}",), addresses=(address,), **TOKEN)
+        edge = EdgeEndpoint("http://shop.example", purge=(f"http://{address}",), addresses=(address,), **TOKEN)
         s = Story(bucket, edge)
         await s.go_back()
         status, words = await s.converged()
@@ -103,8 +103,8 @@ async def test_varnish_serves_the_old_build_until_it_is_purged_and_then_the_righ
 
 async def test_a_purge_under_another_host_leaves_what_people_get(bucket: Bucket, tmp_path: Path) -> None:
     with varnish(bucket, tmp_path) as address:
-        edge = EdgeTarget("http://shop.example", purge=(f"http://{address}",), addresses=(address,), **TOKEN)
-        other = EdgeTarget("http://m.shop.example", purge=(f"http://{address}",), addresses=(address,), **TOKEN)
+        edge = EdgeEndpoint("http://shop.example", purge=(f"http://{address}",), addresses=(address,), **TOKEN)
+        other = EdgeEndpoint("http://m.shop.example", purge=(f"http://{address}",), addresses=(address,), **TOKEN)
         s = Story(bucket, edge)
         await s.go_back()
         elsewhere = EdgesClient({"cdn": other}).bind(nothing)
@@ -120,7 +120,7 @@ async def test_a_purge_under_another_host_leaves_what_people_get(bucket: Bucket,
 
 async def test_nginx_without_a_way_to_purge_is_seen_to_serve_the_old_build(bucket: Bucket, tmp_path: Path) -> None:
     with nginx(bucket, tmp_path) as address:
-        s = Story(bucket, EdgeTarget("http://shop.example", addresses=(address,)))
+        s = Story(bucket, EdgeEndpoint("http://shop.example", addresses=(address,)))
         await s.go_back()
         status, words = await s.converged()
         assert status is Status.FAIL and "still serves 2.4.1" in words
@@ -142,9 +142,9 @@ async def test_a_visitor_is_asked_for_who_has_no_cookie_and_knows_nothing(serve:
         response.set_cookie("session", "1")
         return response
 
-    edges = EdgesClient({"cdn": EdgeTarget("https://shop.example:443", addresses=(await serve(answer),))})
+    edges = EdgesClient({"cdn": EdgeEndpoint("https://shop.example:443", addresses=(await serve(answer),))})
     await edges.close()
-    edges = EdgesClient({"cdn": EdgeTarget("http://shop.example", addresses=(await serve(answer),))})
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://shop.example", addresses=(await serve(answer),))})
     for _ in range(2):
         await edges.served("cdn", ["/"])
     assert [s["host"] for s in seen] == ["shop.example"] * 2
@@ -159,7 +159,7 @@ async def test_a_packed_answer_is_told_both_ways(serve: Serve) -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
 
-    edges = EdgesClient({"cdn": EdgeTarget("http://x", addresses=(await serve(answer),))})
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://x", addresses=(await serve(answer),))})
     [seen] = await edges.served("cdn", ["/"])
     assert seen.digests == {sha256(packed).hexdigest(), sha256(b"page").hexdigest()}
     assert seen.body == b"page"
@@ -170,7 +170,7 @@ async def test_a_redirect_is_an_answer_and_not_followed(serve: Serve) -> None:
     async def answer(request: web.Request) -> web.Response:
         raise web.HTTPFound("http://127.0.0.1:9/")
 
-    edges = EdgesClient({"cdn": EdgeTarget("http://x", addresses=(await serve(answer),))})
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://x", addresses=(await serve(answer),))})
     [seen] = await edges.served("cdn", ["/"])
     assert (seen.status, seen.fault) == (302, "")
     await edges.close()
@@ -190,7 +190,7 @@ async def test_every_address_is_asked_and_each_says_for_itself_what_is_wrong(ser
         return response
 
     addresses = (await serve(slow), await serve(torn), "127.0.0.1:9")
-    edges = EdgesClient({"cdn": EdgeTarget("http://x", timeout=0.5, addresses=addresses)})
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://x", timeout=0.5, addresses=addresses)})
     assert [s.fault for s in await edges.served("cdn", ["/"])] == [
         "no answer within 0.5 s",
         "the connection broke before the answer was whole",
@@ -201,7 +201,7 @@ async def test_every_address_is_asked_and_each_says_for_itself_what_is_wrong(ser
 
 
 async def test_a_name_that_does_not_resolve_is_said() -> None:
-    edges = EdgesClient({"cdn": EdgeTarget("http://no-such-host.invalid")})
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://no-such-host.invalid")})
     [seen] = await edges.served("cdn", ["/"])
     assert seen.fault.startswith("its name does not resolve")
     await edges.close()
@@ -212,7 +212,7 @@ async def test_without_addresses_a_name_is_asked_where_it_resolves_to(serve: Ser
         return web.Response(text=request.host)
 
     port = (await serve(answer)).rpartition(":")[2]
-    edges = EdgesClient({"cdn": EdgeTarget(f"http://localhost:{port}")})
+    edges = EdgesClient({"cdn": EdgeEndpoint(f"http://localhost:{port}")})
     seen = await edges.served("cdn", ["/"])
     assert f"localhost:{port}".encode() in [s.body for s in seen]
     await edges.close()
@@ -229,7 +229,7 @@ async def test_a_path_is_quoted_as_the_file_is_named(serve: Serve, path: str, as
         return web.Response()
 
     at = await serve(answer)
-    edges = EdgesClient({"cdn": EdgeTarget("http://x/base", addresses=(at,), purge=(f"http://{at}",))})
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://x/base", addresses=(at,), purge=(f"http://{at}",))})
     await edges.served("cdn", [path])
     await edges.bind(nothing).invalidate("cdn", [path], "k")
     assert seen == [f"/base{asked}", asked]
@@ -238,13 +238,13 @@ async def test_a_path_is_quoted_as_the_file_is_named(serve: Serve, path: str, as
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(200, None), (404, None), (403, Refused), (405, Refused), (500, Unreachable), (503, Unreachable)],
+    [(200, None), (404, None), (403, StoreRefused), (405, StoreRefused), (500, Unreachable), (503, Unreachable)],
 )
 async def test_what_a_purge_is_answered(serve: Serve, status: int, error: type[Exception] | None) -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=status)
 
-    edges = EdgesClient({"cdn": EdgeTarget("http://x", purge=(f"http://{await serve(answer)}",))}).bind(nothing)
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://x", purge=(f"http://{await serve(answer)}",))}).bind(nothing)
     if error is None:
         assert await edges.invalidate("cdn", ["/"], "k") == ""
         assert await edges.invalidated("cdn", "")
@@ -262,11 +262,11 @@ async def test_a_purge_is_recorded_first_and_refused_where_a_secret_is_missing(s
         return web.Response()
 
     at = await serve(answer)
-    edges = EdgesClient({"cdn": EdgeTarget("http://x", purge=(f"http://{at}",))})
+    edges = EdgesClient({"cdn": EdgeEndpoint("http://x", purge=(f"http://{at}",))})
     with pytest.raises(ReadOnly):
         await edges.invalidate("cdn", ["/"], "k")
-    lacking = EdgesClient({"cdn": EdgeTarget("http://x", purge=(f"http://{at}",), lacking=("TOKEN",))}).bind(nothing)
-    with pytest.raises(Refused, match="TOKEN: not set in the bot's environment"):
+    lacking = EdgesClient({"cdn": EdgeEndpoint("http://x", purge=(f"http://{at}",), lacking=("TOKEN",))}).bind(nothing)
+    with pytest.raises(StoreRefused, match="TOKEN: not set in the bot's environment"):
         await lacking.invalidate("cdn", ["/"], "k")
     assert seen == []
     with pytest.raises(LookupError, match="has no edge 'cdm'; there are cdn"):
@@ -275,11 +275,11 @@ async def test_a_purge_is_recorded_first_and_refused_where_a_secret_is_missing(s
 
 
 async def test_a_place_is_told_by_address_and_by_what_purges_it_not_by_who_purges() -> None:
-    def digest(target: EdgeTarget) -> str:
+    def digest(target: EdgeEndpoint) -> str:
         return EdgesClient({"cdn": target}).where()["cdn"].digest
 
-    one = EdgeTarget("http://x", purge=("http://a",))
-    assert digest(one) == digest(EdgeTarget("http://x", purge=("http://a",), **TOKEN))
-    others = [EdgeTarget("http://y", purge=("http://a",)), EdgeTarget("http://x", purge=("http://b",)),
-              EdgeTarget("http://x", cloudfront="E1")]  # fmt: skip
+    one = EdgeEndpoint("http://x", purge=("http://a",))
+    assert digest(one) == digest(EdgeEndpoint("http://x", purge=("http://a",), **TOKEN))
+    others = [EdgeEndpoint("http://y", purge=("http://a",)), EdgeEndpoint("http://x", purge=("http://b",)),
+              EdgeEndpoint("http://x", cloudfront="E1")]  # fmt: skip
     assert len({digest(one), *map(digest, others)}) == 4

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
-from bot.adapters.http import ANSWER_LIMIT, HttpClient, HttpTarget
+from bot.adapters.http import ANSWER_LIMIT, HttpClient, HttpEndpoint
 from bot.playground.single import Fault, Shop
 from bot.ports import Http, Json, ReadOnly, Unreachable
 
@@ -44,7 +44,7 @@ async def reach(commands: Commands) -> AsyncIterator[Reach]:
     """Makes adapters that lead to the given targets; closes them in the end."""
     made: list[HttpClient] = []
 
-    def make(**targets: HttpTarget) -> HttpClient:
+    def make(**targets: HttpEndpoint) -> HttpClient:
         made.append(HttpClient(targets, commands))
         return made[-1]
 
@@ -55,7 +55,7 @@ async def reach(commands: Commands) -> AsyncIterator[Reach]:
 
 @pytest.fixture
 def http(shop: Shop, reach: Reach) -> HttpClient:
-    return reach(shop=HttpTarget(shop.url, timeout=1.0, headers={"Authorization": SECRET}))
+    return reach(shop=HttpEndpoint(shop.url, timeout=1.0, headers={"Authorization": SECRET}))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ async def test_an_answer_that_is_no_json_is_text(serve: Serve, reach: Reach) -> 
         kind = "application/json" if request.path != "/plain" else "text/plain"
         return web.Response(text={"/nan": "NaN", "/deep": "[" * 9000}.get(request.path, "17"), content_type=kind)
 
-    http = reach(it=HttpTarget(await serve(answer)))
+    http = reach(it=HttpEndpoint(await serve(answer)))
     assert [(await http.get("it", p)).json for p in ("/plain", "/nan", "/deep", "/good")] == [None, None, None, 17]
     assert (await http.get("it", "/plain")).text == "17"
 
@@ -108,7 +108,7 @@ async def test_an_encoding_that_is_none_is_read_as_utf_8(serve: Serve, reach: Re
     async def answer(request: web.Request) -> web.Response:
         return web.Response(body="é".encode(), headers={"Content-Type": "text/plain; charset=hex"})
 
-    http = reach(it=HttpTarget(await serve(answer)))
+    http = reach(it=HttpEndpoint(await serve(answer)))
     assert (await http.get("it", "/")).text == "é"
 
 
@@ -122,7 +122,7 @@ async def test_headers_come_by_lower_case_name_with_repeated_ones_joined(
         reply.headers.add("x-who", "b")
         return reply
 
-    http = reach(it=HttpTarget(await serve(answer)))
+    http = reach(it=HttpEndpoint(await serve(answer)))
     assert (await http.get("it", "/")).headers["x-who"] == "a, b"
 
 
@@ -166,7 +166,7 @@ async def test_nothing_is_sent_where_recording_fails(http: HttpClient, shop: Sho
 
 
 async def test_without_an_attempt_nothing_is_written(shop: Shop) -> None:
-    http = HttpClient({"shop": HttpTarget(shop.url)})
+    http = HttpClient({"shop": HttpEndpoint(shop.url)})
     with pytest.raises(ReadOnly, match=r"no attempt is under way.*curl -X PUT"):
         await http.put("shop", "/release", {"release": "2.4.0"})
     assert not shop.log
@@ -188,7 +188,7 @@ async def test_a_targets_headers_are_sent_and_never_shown(serve: Serve, reach: R
             request.transport.abort()
         return web.Response()
 
-    target = HttpTarget(await serve(answer), headers={"Authorization": SECRET})
+    target = HttpEndpoint(await serve(answer), headers={"Authorization": SECRET})
     http = reach(it=target)
     await http.put("it", "/", 1)
     with pytest.raises(Unreachable) as raised:
@@ -252,7 +252,7 @@ async def test_too_large_an_answer_is_not_read_however_small_it_is_packed(
         packed = gzip.compress(b" " * size)
         return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
 
-    http = reach(it=HttpTarget(await serve(answer)))
+    http = reach(it=HttpEndpoint(await serve(answer)))
     assert len((await http.get("it", "/just")).text) == ANSWER_LIMIT
     with pytest.raises(Unreachable, match="GET it/more: answered 200 with more than 1048576 bytes"):
         await http.get("it", "/more")
@@ -290,7 +290,7 @@ async def test_a_path_stays_below_the_targets_own(serve: Serve, reach: Reach) ->
         return web.Response(text=request.raw_path)
 
     url = await serve(answer)
-    http = reach(api=HttpTarget(f"{url}/shop/v1/"))
+    http = reach(api=HttpEndpoint(f"{url}/shop/v1/"))
     assert (await http.get("api", "/release%2Fx?full=1")).text == "/shop/v1/release%2Fx?full=1"
 
 
@@ -310,7 +310,7 @@ async def test_a_redirect_is_followed_only_below_the_target(
             return web.Response(text="there")
         return web.Response(status=302, headers={"Location": location.format(host=request.host)})
 
-    http = reach(app=HttpTarget(f"{await serve(answer)}/app", headers={"Authorization": SECRET}))
+    http = reach(app=HttpEndpoint(f"{await serve(answer)}/app", headers={"Authorization": SECRET}))
     if reached:
         assert (await http.get("app", "/page")).text == "there"
     else:
@@ -322,7 +322,7 @@ async def test_redirects_in_a_circle_end(serve: Serve, reach: Reach) -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=307, headers={"Location": request.path})
 
-    http = reach(it=HttpTarget(await serve(answer)))
+    http = reach(it=HttpEndpoint(await serve(answer)))
     with pytest.raises(Unreachable, match="round in circles"):
         await http.get("it", "/page")
 
@@ -334,7 +334,7 @@ async def test_a_write_follows_no_redirect(serve: Serve, reach: Reach, commands:
         asked.append(request.path)
         return web.Response(status=307, headers={"Location": "/other"})
 
-    http = reach(it=HttpTarget(await serve(answer)))
+    http = reach(it=HttpEndpoint(await serve(answer)))
     assert (await http.put("it", "/page", {})).status == 307
     assert asked == ["/page"]
 
@@ -348,7 +348,7 @@ async def test_a_write_follows_no_redirect(serve: Serve, reach: Reach, commands:
 )  # fmt: skip
 def test_a_target_needs_a_plain_url(url: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as raised:
-        HttpTarget(url)
+        HttpEndpoint(url)
     assert "pw" not in str(raised.value)
 
 
@@ -361,9 +361,9 @@ async def test_ping_says_what_is_wrong_with_each_target(shop: Shop, serve: Serve
 
     locked = await serve(answer)
     http = reach(
-        shop=HttpTarget(shop.url, ping="/healthz"),
-        locked=HttpTarget(locked),
-        gone=HttpTarget("http://127.0.0.1:1", timeout=1.0),
+        shop=HttpEndpoint(shop.url, ping="/healthz"),
+        locked=HttpEndpoint(locked),
+        gone=HttpEndpoint("http://127.0.0.1:1", timeout=1.0),
     )
     faults = await http.ping()
     assert (faults["shop"], faults["locked"]) == ("", "GET locked/: refuses us (401)")

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 
-from bot.adapters.http import HttpTarget
+from bot.adapters.http import HttpEndpoint
 from bot.adapters.registry import RegistryClient
 from bot.catalogue import load_catalogue
 from bot.located import Faults
@@ -50,7 +50,7 @@ async def test_each_write_is_recorded_then_sent_once_in_its_own_form(
     serve: Serve, reach: Reach, commands: Commands
 ) -> None:
     heard: Heard = []
-    http = reach(it=HttpTarget(await _hears(serve, heard)))
+    http = reach(it=HttpEndpoint(await _hears(serve, heard)))
     await http.patch("it", "/flags/x", {"on": False}, if_match='"1"')
     await http.post("it", "/purge", {"paths": ["/"]}, key="run-7/purge/1")
     await http.delete("it", "/flags/x", if_match='"2"', key="run-7/x/1")
@@ -73,7 +73,7 @@ async def test_no_write_follows_a_redirect_and_none_is_sent_unrecorded(serve: Se
         raise RuntimeError("superseded")
 
     heard: Heard = []
-    http = reach(it=HttpTarget(await _hears(serve, heard, 307)))
+    http = reach(it=HttpEndpoint(await _hears(serve, heard, 307)))
     given: tuple[Any, ...] = ("it", "/x") if write == "delete" else ("it", "/x", {"a": 1})
     key = {"key": "k"} if write == "post" else {}
     assert (await getattr(http, write)(*given, **key)).status == 307

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bot.adapters.http import HttpTarget
+from bot.adapters.http import HttpEndpoint
 from bot.adapters.journeys import MARGIN, Walks
 from bot.adapters.session import Session
 from bot.catalogue import load_catalogue
@@ -99,7 +99,7 @@ async def world() -> AsyncIterator[World]:
         memory = Remembered()
         found = World(shop, memory, None)  # type: ignore[arg-type]
         found.walks = Walks(
-            "shop", journeys, {"api": HttpTarget(shop.url, timeout=2.0)}, session,
+            "shop", journeys, {"api": HttpEndpoint(shop.url, timeout=2.0)}, session,
             {"payments": {"password": PASSWORD}}, memory=memory, clock=lambda: found.now,
         )  # fmt: skip
         yield found
@@ -182,7 +182,7 @@ async def test_a_journey_that_takes_longer_than_it_may_fails(world: World) -> No
 
 
 async def test_no_connection_is_unknown_and_no_failure(world: World) -> None:
-    there = {"api": HttpTarget("http://127.0.0.1:9", timeout=1.0)}
+    there = {"api": HttpEndpoint("http://127.0.0.1:9", timeout=1.0)}
     walks = Walks("shop", world.walks.journeys, there, world.walks.session, world.walks.values, memory=world.memory)
     walk = await walks.walk("payments", "api")
     assert walk.miss is None and walk.done == 0
@@ -276,7 +276,7 @@ async def test_what_was_made_at_another_address_is_told_and_not_looked_for_here(
     await cut_off_after_payment(world)
     world.now += 1000
     async with customers() as other:
-        there = {"api": HttpTarget(other.url)}
+        there = {"api": HttpEndpoint(other.url)}
         walks = Walks("shop", world.walks.journeys, there, world.walks.session, world.walks.values,
                       memory=world.memory, clock=lambda: world.now)  # fmt: skip
         walk = await walks.walk("payments", "api")

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from bot.adapters.kubernetes import Clusters, ClusterTarget
-from bot.adapters.kubernetes.connection import JSON_PATCH, Connection, Refused
+from bot.adapters.kubernetes.connection import JSON_PATCH, ClusterRefused, Connection
 from bot.playground.cluster import Cluster
 from bot.ports import Json, ReadOnly
 from bot.ports import kubernetes as port
@@ -157,9 +157,9 @@ def shown(thing: Thing, *starts: str) -> Mapping[str, Json]:
 
 async def test_a_failed_test_is_422_without_causes_and_a_broken_rule_is_422_with_causes(here: Here) -> None:
     await here.put("deployments", deployment())
-    with pytest.raises(Refused) as failed:
+    with pytest.raises(ClusterRefused) as failed:
         await here.patch("deployments", "api", {"op": "test", "path": "/spec/replicas", "value": 9})
-    with pytest.raises(Refused) as broken:
+    with pytest.raises(ClusterRefused) as broken:
         await here.patch("deployments", "api", {"op": "replace", "path": "/spec/replicas", "value": -1})
     assert [(e.value.status, e.value.causes) for e in (failed, broken)] == [(422, False), (422, True)]
 
@@ -172,7 +172,7 @@ async def test_what_is_absent_is_null_to_a_test(here: Here) -> None:
 async def test_a_put_over_an_old_version_is_409(here: Here) -> None:
     old = await here.put("configmaps", config_map(MODE="a"), "api/v1")
     await here.patch("configmaps", "settings", {"op": "replace", "path": "/data/MODE", "value": "b"}, group="api/v1")
-    with pytest.raises(Refused) as told:
+    with pytest.raises(ClusterRefused) as told:
         await here.admin.send("PUT", f"/api/v1/namespaces/{here.namespace}/configmaps/settings", body=old)
     assert told.value.status == 409
 

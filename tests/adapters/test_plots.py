@@ -17,7 +17,7 @@ from bot.adapters import plots
 from bot.adapters.plots import CURVES, HEIGHT, PANELS, WIDTH, PillowPlots, drawn
 from bot.observed.pictures import LONGEST, Measured, picture, zones
 from bot.observed.times import Window
-from bot.ports.metrics import Line, Watched
+from bot.ports.metrics import TimeSeries, Watched
 from bot.ports.plots import Curve, Panel, Picture, Zone
 from bot.ports.releases import Served
 from tests.checks.test_metrics_steady import NOW, minutes
@@ -110,7 +110,7 @@ def test_before_bad_and_after_are_told_apart_by_the_ledger_and_in_words() -> Non
     ]  # fmt: skip
     assert [z.end for z in found[:-1]] == [z.start for z in itertools.islice(found, 1, None)]
     points = tuple((minutes(m).timestamp(), v) for m, v in ((50, 1.0), (30, 5.0), (5, 2.0)))
-    measured = [Measured("prom", Watched("errors", "x", "%"), [Line({}, points)])]
+    measured = [Measured("prom", Watched("errors", "x", "%"), [TimeSeries({}, points)])]
     said = picture("shop", window, measured, found, 15).words
     assert said == "shop. errors: 1 % with 2.4.0, 5 % with 2.4.1, 2 % with 2.4.0 again"
     assert len(picture("shop", window, measured * 100, found, 15).words) <= LONGEST + 100

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.ports import ReadOnly, Unreachable
-from bot.ports.databases import BadScripts, Blocked, Failed, NotAllowed
+from bot.ports.databases import BadScripts, Blocked, NotAllowed, ScriptFailed
 from tests.fixtures.service_database import SHOP, Place, Rev
 
 
@@ -175,7 +175,7 @@ async def test_a_script_that_fails_half_way_leaves_everything_as_it_was(shop: Pl
     databases = shop.databases.bind(Recorded())
     before = await databases.shape("db")
     [step] = (await databases.route("db", "2.4.1", "0041")).steps
-    with pytest.raises(Failed, match='table "nothing" does not exist'):
+    with pytest.raises(ScriptFailed, match='table "nothing" does not exist'):
         await databases.migrate("db", "2.4.1", step, "down")
     assert shop.stamp() == ["0042"]
     assert await databases.shape("db") == before
@@ -269,4 +269,4 @@ async def test_where_is_the_server_and_the_database_and_changes_are_held_to_it(s
 
 def test_an_unknown_database_is_named() -> None:
     with pytest.raises(LookupError, match="no database 'dbb'"):
-        asyncio.run(Databases([]).state("dbb"))
+        asyncio.run(PostgresDatabases([]).state("dbb"))

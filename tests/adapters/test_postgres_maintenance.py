@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bot.adapters.postgres.maintenance import Maintenance
+from bot.adapters.postgres.maintenance import PostgresMaintenance
 from bot.contract import Edit
 from bot.playground.postgres import execute, private_postgres, stopped
 from bot.ports import ReadOnly, Record, unbound
@@ -349,7 +349,7 @@ def typed(db: Home, lines: Sequence[str]) -> None:
 
 async def test_a_pg_restore_that_is_newer_than_the_server_is_told_before_it_is_needed(db: Home, tmp_path: Path) -> None:
     assert await db.maintenance.ping() == {"db-backups": ""}
-    upkeep = Maintenance(db.databases, db.backups(calls_itself(tmp_path / ".programs", "99.1")))
+    upkeep = PostgresMaintenance(db.databases, db.backups(calls_itself(tmp_path / ".programs", "99.1")))
     assert (await upkeep.ping())["db-backups"].startswith("restoring takes a pg_restore no newer than the server (18.")
     db.dump()
     _, proof = await db.newest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.adapters.postgres.statements import Gone, Made, Opaque, Rule, Touched, read
+from bot.adapters.postgres.statements import Constraint, Gone, Made, Opaque, Touched, read
 from bot.ports.databases import Loss, Toll
 from tests.fixtures.service_database import SHOP, Place, Rev
 
@@ -204,7 +204,7 @@ def test_statements_are_read_by_postgresqls_own_grammar() -> None:
         Gone("table", "a"), Gone("table", "b", schema="s"), Gone("index", "i"), Gone("index", "j"),
         Gone("column", "Straße", "é"), Gone("constraint", "c", "é", cascade=True), Made("table", "t"),
         Gone("trigger", "g", "t"), Touched("TRUNCATE", "u"), Made("label", "y", "x"), Made("index", "k"),
-        Rule("CREATE UNIQUE INDEX k ON t (a)", "t"),
+        Constraint("CREATE UNIQUE INDEX k ON t (a)", "t"),
     )  # fmt: skip
 
 

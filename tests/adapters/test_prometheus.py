@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.adapters.http import HttpTarget
-from bot.adapters.prometheus import STEPS, Prometheus, PrometheusTarget
+from bot.adapters.http import HttpEndpoint
+from bot.adapters.prometheus import STEPS, Prometheus, PrometheusEndpoint
 from bot.ports import Unreachable
 from bot.ports.metrics import Matcher, Monitor, QueryRefused, Silence
 from tests.fixtures.prometheus import (
@@ -140,7 +140,7 @@ async def test_what_does_not_answer_is_unreachable_by_its_name(past: Server) -> 
 
 async def test_it_is_told_apart_by_its_addresses_and_never_by_a_token(past: Server) -> None:
     def where(url: str, alerts: str = "", **headers: str) -> str:
-        target = PrometheusTarget(Monitor("prom"), HttpTarget(url, headers=headers), alerts)
+        target = PrometheusEndpoint(Monitor("prom"), HttpEndpoint(url, headers=headers), alerts)
         return Prometheus([target]).where()["prom"].digest
 
     assert where(past.url) == where(past.url, Authorization="Bearer x")
@@ -149,8 +149,8 @@ async def test_it_is_told_apart_by_its_addresses_and_never_by_a_token(past: Serv
 
 def test_a_token_goes_to_the_alertmanager_only_on_the_same_host() -> None:
     def sent(alerts: str) -> dict[str, str]:
-        ours = HttpTarget("https://prom.internal", headers={"Authorization": "Bearer x"})
-        teller = PrometheusTarget(Monitor("prom"), ours, alerts).teller
+        ours = HttpEndpoint("https://prom.internal", headers={"Authorization": "Bearer x"})
+        teller = PrometheusEndpoint(Monitor("prom"), ours, alerts).teller
         assert teller is not None
         return teller.sent()
 

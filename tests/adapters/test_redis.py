@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.redis import Pacing, RedisCaches, RedisTarget, Server
+from bot.adapters.redis import Pacing, RedisCaches, RedisEndpoint, RedisServer
 from bot.adapters.redis.line import opened, reached, slot_of
 from bot.adapters.redis.sweep import SLOWEST, Pace, pattern
 from bot.ports import ReadOnly, Unreachable, Where
-from bot.ports.caches import Cache, Refused, TooMany, prefixes, unfit
+from bot.ports.caches import Cache, CacheRefused, TooMany, prefixes, unfit
 from tests.fixtures.valkey import Served, cluster_of_three, one_server, raw, settled
 
 TLS = Path(__file__).parent.parent / "tls"
@@ -60,7 +60,7 @@ async def test_a_password_lets_in_and_never_shows(server: Served) -> None:
 
 
 async def test_a_variable_that_is_not_set_is_named_and_nobody_is_asked() -> None:
-    there = Served(Server("127.0.0.1", 1, lacking=("SHOP_CACHE_PASSWORD",)))
+    there = Served(RedisServer("127.0.0.1", 1, lacking=("SHOP_CACHE_PASSWORD",)))
     assert (await there.adapter.ping())["cache"] == (
         "127.0.0.1:1 is not asked, SHOP_CACHE_PASSWORD: not set in the bot's environment"
     )
@@ -112,10 +112,10 @@ async def test_names_that_are_not_catalogued_get_a_guess(server: Served) -> None
 
 async def test_errors_are_the_servers_own_words(server: Served) -> None:
     await server.ask("SET", "shop:text", 1)
-    with pytest.raises(Refused, match="WRONGTYPE"):
+    with pytest.raises(CacheRefused, match="WRONGTYPE"):
         await server.ask("LLEN", "shop:text")
     async with opened(server.server) as line:
-        with pytest.raises(Refused, match="unknown command"):
+        with pytest.raises(CacheRefused, match="unknown command"):
             await line.ask_all([("NONSENSE",), ("PING",)])
         assert await line.ask("PING") == b"PONG"  # the answers of the others were taken as well
 
@@ -136,7 +136,7 @@ async def saying(talk: Talk, timeout: float = 5.0, context: ssl.SSLContext | Non
     listens = await asyncio.start_server(kept, "127.0.0.1", 0, ssl=context)
     port = listens.sockets[0].getsockname()[1]
     try:
-        yield Served(Server("127.0.0.1", port, timeout=timeout))
+        yield Served(RedisServer("127.0.0.1", port, timeout=timeout))
     finally:
         listens.close()
         await listens.wait_closed()
@@ -304,4 +304,4 @@ async def test_a_paced_flush_removes_all_the_same(server: Served) -> None:
 def test_a_target_that_is_not_there_costs_nothing() -> None:
     none = RedisCaches([])
     assert none.where() == {} and none.caches == []
-    assert [t.name for t in RedisCaches([RedisTarget(Cache("c"), Server("h", 1))]).caches] == ["c"]
+    assert [t.name for t in RedisCaches([RedisEndpoint(Cache("c"), RedisServer("h", 1))]).caches] == ["c"]

@@ -10,7 +10,7 @@ from threading import Thread
 import psycopg
 import pytest
 
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.adapters.redis import Behind, Pacing
 from bot.targets.factory import _behind
 from tests.fixtures.service_database import Place
@@ -50,7 +50,7 @@ def superuser(db: Place, statement: str) -> None:
         c.execute(statement.encode())
 
 
-async def seen(databases: Databases, many: int) -> tuple[int, int]:
+async def seen(databases: PostgresDatabases, many: int) -> tuple[int, int]:
     """What is at work, once so many are."""
     found = (0, 0)
     for _ in range(200):

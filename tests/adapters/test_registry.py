@@ -15,7 +15,7 @@ from aiohttp import web
 from bot.adapters.registry import HUB, Reference, RegistryClient
 from bot.playground.cluster import Registry
 from bot.ports import Unreachable
-from bot.ports.registry import Refused
+from bot.ports.registry import RegistryRefused
 
 DIGEST = f"sha256:{'a' * 64}"
 LOGIN = base64.b64encode(b"bot:s3cr3t").decode()
@@ -209,7 +209,7 @@ async def test_a_refusal_is_told_as_one(serve: Serve) -> None:
     async def refuse(request: web.Request) -> web.StreamResponse:
         return web.Response(status=403)
 
-    with pytest.raises(Refused, match=r"shop/api: refuses us \(403\)"):
+    with pytest.raises(RegistryRefused, match=r"shop/api: refuses us \(403\)"):
         await has(f"{await serve(refuse)}/shop/api@{DIGEST}")
 
 
@@ -238,7 +238,7 @@ async def test_the_token_service_is_given_the_login_of_dockers_configuration(
 async def test_a_login_that_is_missing_is_a_refusal(serve: Serve) -> None:
     registry = TokenRegistry(LOGIN)
     registry.host = await serve(registry.answer)
-    with pytest.raises(Refused, match=r"its token service .* refuses us \(401\)"):
+    with pytest.raises(RegistryRefused, match=r"its token service .* refuses us \(401\)"):
         await has(f"{registry.host}/shop/api@{DIGEST}", {"auths": {"registry.example": {"auth": LOGIN}}})
 
 
@@ -250,7 +250,7 @@ async def test_a_registry_that_wants_a_login_itself_gets_it(serve: Serve) -> Non
 
     host = await serve(basic)
     assert await has(f"{host}/shop/api@{DIGEST}", {"auths": {f"https://{host}": {"auth": LOGIN}}})
-    with pytest.raises(Refused, match="wants a login; there is none for"):
+    with pytest.raises(RegistryRefused, match="wants a login; there is none for"):
         await has(f"{host}/shop/api@{DIGEST}")
 
 
@@ -259,7 +259,7 @@ async def test_credentials_go_to_no_token_service_over_plain_http(serve: Serve) 
         return web.Response(status=401, headers={"WWW-Authenticate": 'Bearer realm="http://evil.example/token"'})
 
     host = await serve(elsewhere)
-    with pytest.raises(Refused, match=r"not reached over HTTPS \(evil.example\)") as refused:
+    with pytest.raises(RegistryRefused, match=r"not reached over HTTPS \(evil.example\)") as refused:
         await has(f"{host}/shop/api@{DIGEST}", {"auths": {host: {"auth": LOGIN}}})
     assert LOGIN not in str(refused.value)
 
@@ -282,7 +282,7 @@ async def test_a_login_is_read_anew_for_each_look(serve: Serve, tmp_path: Path) 
     registry = TokenRegistry(LOGIN)
     registry.host = await serve(registry.answer)
     client = RegistryClient(2.0, {"DOCKER_CONFIG": str(tmp_path)})
-    with pytest.raises(Refused):
+    with pytest.raises(RegistryRefused):
         await client.has(f"{registry.host}/shop/api@{DIGEST}")
     (tmp_path / "config.json").write_text(json.dumps({"auths": {registry.host: {"auth": LOGIN}}}))
     assert await client.has(f"{registry.host}/shop/api@{DIGEST}")

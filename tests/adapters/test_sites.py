@@ -10,7 +10,7 @@ import pytest
 from bot.adapters.aws.sites import S3Sites
 from bot.ports import ReadOnly, Unreachable
 from bot.ports.builds import Build, Headers
-from bot.ports.sites import Held, Missing, Refused, held
+from bot.ports.sites import Missing, StoredObject, StoreRefused, held
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, bucket_on, manifest_of
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
@@ -83,7 +83,7 @@ async def test_wrong_headers_alone_make_a_file_differ(bucket: Bucket, sites: S3S
     f = manifest.files["logo.png"]
     bucket.put("www/logo.png", GOOD["logo.png"], Headers("image/png", "max-age=1"))
     assert await sites.differing("www", manifest) == {
-        "logo.png": Held(f.size, f.sha256, Headers("image/png", "max-age=1"))
+        "logo.png": StoredObject(f.size, f.sha256, Headers("image/png", "max-age=1"))
     }
 
 
@@ -160,7 +160,7 @@ async def test_only_what_a_step_has_added_is_removed(bucket: Bucket, sites: S3Si
     ours = (await sites.look("www", ["a.html"]))["a.html"]
     assert ours is not None
     bucket.put("www/a.html", b"theirs", Headers("text/html"))
-    with pytest.raises(Refused, match="holds something else by now"):
+    with pytest.raises(StoreRefused, match="holds something else by now"):
         await sites.remove("www", "a.html", ours)
     bucket.put("www/a.html", b"a", Headers("text/html"))
     await sites.remove("www", "a.html", ours)

@@ -11,10 +11,10 @@ from aiohttp import web
 
 from bot.adapters.aws.account import ATTEMPTS, Access
 from bot.adapters.aws.buckets import Folder
-from bot.adapters.aws.sites import S3Sites, SiteTarget
+from bot.adapters.aws.sites import S3Sites, StoredSite
 from bot.ports import Unreachable
 from bot.ports.builds import MANIFEST_LIMIT, Manifest
-from bot.ports.sites import Missing, Refused
+from bot.ports.sites import Missing, StoreRefused
 from tests.fixtures.frontend_bucket import CREDENTIALS, Bucket, manifest_of
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
@@ -54,7 +54,7 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
 def sites(store: Store, timeout: float = 0.3, **more: str) -> S3Sites:
     given = {"key": "S3_KEY", "secret": "S3_SECRET"} | more
     access = Access("eu-central-1", store.url, timeout=timeout, **given)
-    return S3Sites({"www": SiteTarget(Folder("shop", "www"), Folder("shop"), access)})
+    return S3Sites({"www": StoredSite(Folder("shop", "www"), Folder("shop"), access)})
 
 
 def refusing(status: int, code: str) -> Answer:
@@ -71,9 +71,9 @@ def refusing(status: int, code: str) -> Answer:
     [
         (503, "SlowDown", Unreachable, "list s3://shop/www: SlowDown, Please wait."),
         (500, "InternalError", Unreachable, "InternalError"),
-        (403, "AccessDenied", Refused, "list s3://shop/www: AccessDenied, Please wait."),
-        (403, "SignatureDoesNotMatch", Refused, "SignatureDoesNotMatch"),
-        (400, "ExpiredToken", Refused, "ExpiredToken"),
+        (403, "AccessDenied", StoreRefused, "list s3://shop/www: AccessDenied, Please wait."),
+        (403, "SignatureDoesNotMatch", StoreRefused, "SignatureDoesNotMatch"),
+        (400, "ExpiredToken", StoreRefused, "ExpiredToken"),
         (404, "NoSuchBucket", Missing, "NoSuchBucket"),
     ],
 )

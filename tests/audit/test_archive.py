@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import migrations
-from bot.audit import Kept, Packed, archive
+from bot.audit import ArchiveSources, Packed, archive
 from bot.contract import Receipt
 from bot.policy import Actor, Person
 from bot.ports import Blob
@@ -79,7 +79,7 @@ class World:
         """Written to `self.path`."""
         self.path = self.folder / "record.zip"
         people = [Person("U2", "kim", frozenset({"approver"})), Person("U9", "zoe", frozenset({"dba"}))]
-        kept = Kept(self.store, self.files, self.evidence, people, clean, "1.0", AT)
+        kept = ArchiveSources(self.store, self.files, self.evidence, people, clean, "1.0", AT)
         with self.path.open("w+b") as file:
             return await archive(file, kept, run)
 

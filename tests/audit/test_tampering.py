@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import migrations
 from bot.audit import export_jsonl, exported, line, verify
 from bot.node.outside import FOLDER, Outside
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run import events as ev
 from bot.run.state import new_run
 from bot.store.blobs import FileBlobs
@@ -236,7 +236,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def make() -> None:
         store = await Store.open(url, keys=Keys(OWN))
-        outside = Outside(FileBlobs(folder / "files"), store, Releases(store, lambda: AT), lambda: AT)
+        outside = Outside(FileBlobs(folder / "files"), store, ReleaseRegister(store, lambda: AT), lambda: AT)
         await outside.begin()
         for n in (1, 2, 3):
             run = await store.append(new_run(f"r{n}"), [sample.created(f"s{n}")], AT)

@@ -10,7 +10,7 @@ from bot.catalogued.frontend import EdgeTarget, SiteTarget
 from bot.contract import Edit
 from bot.located import Faults
 from bot.ports.builds import REMOVER, Headers
-from bot.ports.sites import Held, held
+from bot.ports.sites import StoredObject, held
 from bot.redaction import held as secrets
 from bot.settings import Settings
 from bot.targets.factory import adapters_of
@@ -103,12 +103,16 @@ services:
     build = bucket.build("2.4.0", GOOD)
     await adapters.sites.manifest("www", build)
     files = manifest_of(GOOD).files
-    other = Held(7, "f" * 64, Headers("text/html"))
+    other = StoredObject(7, "f" * 64, Headers("text/html"))
     edits = [
         Edit("www/index.html", other.value, held(files["index.html"]).value),
         Edit("www/about.html", other.value, None),
         Edit("www/old.html", None, other.value),
-        Edit("www/sw.js", other.value, Held(len(REMOVER), _sha(REMOVER), Headers("text/javascript", "no-store")).value),
+        Edit(
+            "www/sw.js",
+            other.value,
+            StoredObject(len(REMOVER), _sha(REMOVER), Headers("text/javascript", "no-store")).value,
+        ),
     ]
     lines = adapters.by_hand("frontend.publish", edits)
     assert lines[0].startswith(f"aws --endpoint-url {bucket.url} --region eu-central-1 s3 cp --recursive ")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.absent import NoDatabases
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.catalogue import load_catalogue
 from bot.catalogued.postgres import PostgresTarget, UnreadableQuery
 from bot.contract import Scope
@@ -67,7 +67,7 @@ def test_an_address_that_is_none_is_told(address: str) -> None:
         load_catalogue(f"{ROLES}services: {{shop: {{targets: {{db: {{postgres: '{address}', login: A}}}}}}}}", "r")
 
 
-def made(text: str, tmp_path: Path, **settings: str) -> dict[str, Databases | NoDatabases]:
+def made(text: str, tmp_path: Path, **settings: str) -> dict[str, PostgresDatabases | NoDatabases]:
     found = Settings(database_url=settings.get("database_url", f"sqlite:///{tmp_path / 'bot.db'}"))
     return {name: a.databases for name, a in adapters_of(found, load_catalogue(ROLES + text, "r")).items()}
 

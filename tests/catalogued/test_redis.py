@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.adapters.redis import Server
+from bot.adapters.redis import RedisServer
 from bot.catalogue import load_catalogue
 from bot.catalogued.redis import RedisTarget
 from bot.contract import Scope
@@ -66,7 +66,7 @@ async def test_adapters_lead_there_and_are_left_out_by_name(monkeypatch: pytest.
     given = ports(caches=there.caches)
     left = narrow(given, {"caches"}, Scope(without=frozenset({"cache"})))
     assert [c.name for c in left.caches.caches] == ["other"]
-    assert Server("h", 1, password="sesame-123") == Server("h", 1, password="sesame-123")
+    assert RedisServer("h", 1, password="sesame-123") == RedisServer("h", 1, password="sesame-123")
     await there.close()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.adapters.kubernetes import Clusters
 from bot.playground.single import Shop
 from bot.ports import Ports, Record
@@ -23,7 +23,7 @@ async def shop() -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def ports_for(shop: Shop) -> AsyncIterator[PortsFor]:
-    http = HttpClient({"shop": HttpTarget(shop.url, timeout=2.0)})
+    http = HttpClient({"shop": HttpEndpoint(shop.url, timeout=2.0)})
 
     def bound(record: Record) -> Ports:
         return ports(http=http.bind(record), kubernetes=Clusters([]))

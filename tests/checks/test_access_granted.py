@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.adapters.registry import RegistryClient
 from bot.contract import Status, Verdict
 from bot.playground.cluster import Registry
@@ -25,7 +25,10 @@ async def site() -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def shop(site: Shop) -> AsyncIterator[Fleet]:
-    images, http = RegistryClient(timeout=10.0, environment={}), HttpClient({"api": HttpTarget(site.url, timeout=10.0)})
+    images, http = (
+        RegistryClient(timeout=10.0, environment={}),
+        HttpClient({"api": HttpEndpoint(site.url, timeout=10.0)}),
+    )
     async with fleet("eu-1", "us-1", registry=images, http=http) as shop:
         yield shop
     await http.close()

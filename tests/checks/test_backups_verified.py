@@ -13,8 +13,8 @@ import pytest
 
 from bot.adapters.backups import FolderShelf, ServiceBackups
 from bot.adapters.backups.shelves import Shelved
-from bot.adapters.postgres import Databases, DatabaseTarget
-from bot.adapters.postgres.maintenance import Maintenance
+from bot.adapters.postgres import DatabaseTarget, PostgresDatabases
+from bot.adapters.postgres.maintenance import PostgresMaintenance
 from bot.contract import Status, Verdict
 from bot.ports import Blob, Ports, Record
 from bot.ports.backups import Rules
@@ -62,10 +62,10 @@ class Folder:
     async def look(self, **params: object) -> Verdict:
         shelf = Shelved(FolderShelf(self.folder), self.rules, self.programs)
         backups = ServiceBackups({"main-backups": shelf} if self.catalogued else {}, clock=NOW.timestamp)
-        databases = Databases([self.target] if self.target is not None else [])
+        databases = PostgresDatabases([self.target] if self.target is not None else [])
 
         def bound(record: Record) -> Ports:
-            here = Maintenance(databases, backups, record)
+            here = PostgresMaintenance(databases, backups, record)
             return ports(backups=backups.bind(record), blobs=self.blobs, databases=databases, maintenance=here)
 
         return await run_check(BackupsVerified(), bound, BackupsVerifiedParams.model_validate(params))

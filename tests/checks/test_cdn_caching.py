@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.adapters.aws.sites import S3Sites
-from bot.adapters.edges import EdgesClient, EdgeTarget
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
 from bot.contract import Status
 from bot.ports.builds import FOR_EVER, Headers
 from bot.testing import ports, run_check
@@ -92,7 +92,7 @@ async def test_what_a_page_names_and_no_build_has_is_told(bucket: Bucket) -> Non
 
 async def test_an_address_that_does_not_answer_is_unknown(bucket: Bucket) -> None:
     async with front(bucket, bad=GOOD) as f:
-        f.edges = EdgesClient({"cdn": EdgeTarget("http://shop.example", addresses=("127.0.0.1:9",))})
+        f.edges = EdgesClient({"cdn": EdgeEndpoint("http://shop.example", addresses=("127.0.0.1:9",))})
         verdict = await run_check(CdnCaching(), f.ports_for, CdnCachingParams(build=str(f.good)))
         assert verdict.status is Status.UNKNOWN
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.adapters.aws.sites import S3Sites
-from bot.adapters.edges import EdgesClient, EdgeTarget
+from bot.adapters.edges import EdgeEndpoint, EdgesClient
 from bot.contract import Status
 from bot.ports.builds import REMOVER, Headers
 from bot.testing import ports, run_check
@@ -52,7 +52,7 @@ async def test_an_edge_that_packs_pages_is_compared_by_what_is_in_them(bucket: B
 
 async def test_an_address_that_does_not_answer_is_unknown_and_never_right(bucket: Bucket) -> None:
     async with front(bucket, bad=GOOD) as f:
-        dead = EdgeTarget("http://shop.example", addresses=(f.edge.address, "127.0.0.1:9"), timeout=2.0)
+        dead = EdgeEndpoint("http://shop.example", addresses=(f.edge.address, "127.0.0.1:9"), timeout=2.0)
         f.edges = EdgesClient({"cdn": dead})
         verdict = await run_check(EdgeConverged(), f.ports_for, EdgeConvergedParams(build=str(f.good)))
         assert verdict.status is Status.UNKNOWN

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.contract import Status, Verdict
 from bot.playground.single import Fault, Shop
@@ -82,10 +82,10 @@ async def regions(errors: float = 0.01) -> AsyncIterator[tuple[Mapping[str, Shop
     async with AsyncExitStack() as stack:
         shops = {name: await stack.enter_async_context(Shop()) for name in ("eu-1", "us-1")}
         pages = {
-            f"api-{name}": HttpTarget(shop.url, timeout=10.0, page=Page("/healthz", errors, name))
+            f"api-{name}": HttpEndpoint(shop.url, timeout=10.0, page=Page("/healthz", errors, name))
             for name, shop in shops.items()
         }
-        http = HttpClient({"shop": HttpTarget(shops["eu-1"].url), **pages})
+        http = HttpClient({"shop": HttpEndpoint(shops["eu-1"].url), **pages})
         stack.push_async_callback(http.close)
         clusters = Clusters([ClusterTarget(Cluster(name, "shop"), name) for name in shops])
         yield shops, lambda record: ports(http=http.bind(record), kubernetes=clusters)
@@ -132,7 +132,7 @@ async def front(answer: web.StreamResponse | None) -> AsyncIterator[PortsFor]:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}" if answer is not None else "http://127.0.0.1:9"
-        http = HttpClient({"shop": HttpTarget(shop.url), "web": HttpTarget(url, entry=Page("/shop/"))})
+        http = HttpClient({"shop": HttpEndpoint(shop.url), "web": HttpEndpoint(url, entry=Page("/shop/"))})
         try:
             yield lambda record: ports(http=http.bind(record), kubernetes=Clusters([]))
         finally:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.adapters.http import HttpTarget
+from bot.adapters.http import HttpEndpoint
 from bot.adapters.journeys import Walks
 from bot.adapters.session import Session
 from bot.catalogue import load_catalogue
@@ -42,7 +42,7 @@ async def service(us: str = "") -> AsyncIterator[tuple[Customers, PortsFor]]:
     journeys = load_catalogue(FILE, "r").services["shop"].journeys
     session = Session()
     async with customers() as shop:
-        targets = {"api": HttpTarget(shop.url), "api-us": HttpTarget(us or shop.url, timeout=1.0)}
+        targets = {"api": HttpEndpoint(shop.url), "api-us": HttpEndpoint(us or shop.url, timeout=1.0)}
         values = {"authentication": {"password": PASSWORD}}
         walks = Walks("shop", journeys, targets, session, values, memory=Remembered())
         yield shop, lambda record: ports(journeys=walks)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.catalogue import load_catalogue
 from bot.contract import Status, Verdict
 from bot.located import Faults
-from bot.ports.partners import Listed
+from bot.ports.partners import CataloguedPartners
 from bot.testing import PortsFor, ports, run_check
 from checks.partners_answering import PartnersAnswering, PartnersAnsweringParams
 
@@ -84,8 +84,8 @@ async def partner(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    http = HttpClient({t: HttpTarget("http://127.0.0.1:9" if t == away else url) for t in ("gateway", "page")})
-    known = Listed(load_catalogue(HEAD + file, "r").services["shop"].partners)
+    http = HttpClient({t: HttpEndpoint("http://127.0.0.1:9" if t == away else url) for t in ("gateway", "page")})
+    known = CataloguedPartners(load_catalogue(HEAD + file, "r").services["shop"].partners)
     try:
         yield there, lambda record: ports(http=http.bind(record), partners=known)
     finally:
@@ -208,7 +208,7 @@ async def test_of_several_the_ones_that_are_not_well_are_told() -> None:
 
 
 async def test_a_service_without_partners_passes_and_says_why() -> None:
-    verdict = await look(lambda record: ports(http=HttpClient({}), partners=Listed({})))
+    verdict = await look(lambda record: ports(http=HttpClient({}), partners=CataloguedPartners({})))
     assert (verdict.status, verdict.observed) == (Status.PASS, "the service has no partners in the catalogue")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.contract import Status, Verdict
 from bot.engine.staff import NoChannels
-from bot.ports import Channels, Record, Trouble, Unreachable
+from bot.ports import ChannelAccess, Record, Trouble, Unreachable
 from bot.ports import Ports as AllPorts
 from bot.testing import ports, run_check
 from checks.people_reachable import EXPECTED, PeopleReachable, PeopleReachableParams
@@ -49,7 +49,7 @@ class Crew:
 
 
 async def look(
-    channels: Channels | None = None, people: Crew | None = None, named: Mapping[str, list[str]] = INCIDENT
+    channels: ChannelAccess | None = None, people: Crew | None = None, named: Mapping[str, list[str]] = INCIDENT
 ) -> Verdict:
     def found(record: Record) -> AllPorts:
         return ports(channels=channels or Workspace(), people=people or Crew())

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.adapters.redis import Server
+from bot.adapters.redis import RedisServer
 from bot.adapters.redis.line import opened
 from bot.contract import Json, Status, Verdict
 from bot.ports.caches import Cache, Depth, Queue
@@ -169,7 +169,7 @@ async def test_jobs_that_fail_for_good_fail_it_and_old_ones_are_told_apart(shop:
 
 
 async def test_a_server_that_does_not_answer_is_unknown(shop: Served) -> None:
-    away = Served(Server("127.0.0.1", 1, timeout=1.0), shop.cache)
+    away = Served(RedisServer("127.0.0.1", 1, timeout=1.0), shop.cache)
     verdict = await look(away)
     assert verdict.status is Status.UNKNOWN
     assert "no connection (refused)" in verdict.observed

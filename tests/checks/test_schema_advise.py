@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.adapters.kubernetes import Clusters
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.contract import Status, Verdict
 from bot.ports import Ports, Record
 from bot.ports.kubernetes import Cluster, Pod
@@ -32,7 +32,7 @@ class Seen(Clusters):
         return self.pods_there
 
 
-async def look(databases: Databases, clusters: Clusters | None = None, **given: Any) -> Verdict:
+async def look(databases: PostgresDatabases, clusters: Clusters | None = None, **given: Any) -> Verdict:
     p = SchemaAdviseParams(**{"revision": "0041", "migrations": "2.4.1", "version": "2.4.0", "newer": "2.4.1", **given})
 
     def bound(record: Record) -> Ports:
@@ -99,5 +99,5 @@ async def test_nothing_known_is_unknown_and_no_database_is_a_pass(migrated: Plac
     unstamped = await look(migrated.databases, revision=None)
     assert (unstamped.status, "registered without a schema revision" in unstamped.observed) == (Status.UNKNOWN, True)
     assert (await look(migrated.like(at={"scripts": False}))).status is Status.UNKNOWN
-    none = await look(Databases([]))
+    none = await look(PostgresDatabases([]))
     assert (none.status, none.data["order"]) == (Status.PASS, "none")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.contract import Status, Verdict
 from bot.ports import Ports, Record
 from bot.testing import ports, run_check
@@ -43,7 +43,7 @@ async def whole(database: Place) -> Place:
     return database
 
 
-async def look(databases: Databases, **given: Any) -> Verdict:
+async def look(databases: PostgresDatabases, **given: Any) -> Verdict:
     of = {"revision": "0041", "migrations": "2.4.0", "kept": "0042", "kept_migrations": "2.4.1"}
 
     def bound(record: Record) -> Ports:
@@ -141,7 +141,7 @@ async def test_what_cannot_be_compared_is_said(whole: Place) -> None:
 
 
 async def test_nothing_catalogued_is_a_pass_and_nothing_known_is_unknown(whole: Place) -> None:
-    assert (await look(Databases([]))).status is Status.PASS
+    assert (await look(PostgresDatabases([]))).status is Status.PASS
     away = await look(whole.like(host="127.0.0.1", port=1, tls=False))
     assert away.status is Status.UNKNOWN
     whole.sql("DELETE FROM alembic_version")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.contract import Json, Status, Verdict
 from bot.redaction.redactor import Redactor
 from bot.testing import run_check
@@ -44,7 +44,7 @@ async def backend() -> AsyncIterator[Backend]:
 
 
 async def look(bucket: Bucket, there: Backend, config: Json = None, **edge: str) -> Verdict:
-    http = HttpClient({"api": HttpTarget(there.url, timeout=2.0)})
+    http = HttpClient({"api": HttpEndpoint(there.url, timeout=2.0)})
     said = json.dumps(config).encode() if config is not None else GOOD["config.json"]
     files = {**GOOD, "config.json": said}
     asked = {"backend": "api", "reports": "/settings"} | edge

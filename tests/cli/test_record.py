@@ -20,7 +20,7 @@ import migrations
 from bot.cli.output import Code
 from bot.node.outside import BEFORE, FOLDER, Outside, RecordCut, kept, no_copy
 from bot.policy import Actor
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run import events as ev
 from bot.run.state import Run, new_run
 from bot.store.blobs import BlobsUnavailable, FileBlobs
@@ -123,7 +123,7 @@ class Kept:
     files: FileBlobs
 
     def node(self) -> Outside:
-        return Outside(self.files, self.store, Releases(self.store, lambda: AT), lambda: AT)
+        return Outside(self.files, self.store, ReleaseRegister(self.store, lambda: AT), lambda: AT)
 
     async def begin(self, name: str, *nodes: Outside) -> Run:
         """A run, of which these nodes are told."""

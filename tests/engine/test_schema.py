@@ -13,7 +13,7 @@ import pytest
 import actions
 import checks
 from bot.adapters.kubernetes import Clusters
-from bot.adapters.postgres import Databases
+from bot.adapters.postgres import PostgresDatabases
 from bot.catalogue import Release, Service
 from bot.catalogued.postgres import PostgresTarget
 from bot.contract import Json
@@ -39,7 +39,7 @@ NEW = Release("2.4.1", schema="0042", migrations="2.4.1")
 class Shop(World):
     """A world with a database in it."""
 
-    databases: Databases = field(default_factory=lambda: Databases([]))
+    databases: PostgresDatabases = field(default_factory=lambda: PostgresDatabases([]))
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
 
     def ports(self, run: Run, record: Record) -> Ports:

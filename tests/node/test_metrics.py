@@ -12,7 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 import migrations
-from bot.node.metrics import STATES, Metrics
+from bot.node.metrics import STATES, BotMetrics
 from bot.ports import Unreachable
 from tests.cli.conftest import bot, house
 from tests.engine.conftest import desk
@@ -28,7 +28,7 @@ PROMETHEUS = (
 """What Prometheus 2.42 sends."""
 
 
-def values(metrics: Metrics) -> dict[str, float]:
+def values(metrics: BotMetrics) -> dict[str, float]:
     """Sample with its labels -> value."""
     found: dict[str, float] = {}
     for family in metrics.registry.collect():
@@ -43,7 +43,7 @@ async def test_what_a_run_does_is_counted_and_how_it_stands_is_looked_up(databas
     world = World()
     world.hold["a"] = asyncio.Event()
     async with desk(database_url, world) as there:
-        metrics = Metrics(there.store, there.engine.clock)
+        metrics = BotMetrics(there.store, there.engine.clock)
         there.engine.watchers = (metrics.watch,)
         await metrics.look()
         assert not [name for name in values(metrics) if name.startswith("rollback_runs_open")]
@@ -85,7 +85,7 @@ async def test_each_call_of_a_port_is_counted_by_what_came_of_it() -> None:
                 raise KeyError(there)
             return there
 
-    metrics = Metrics(None, lambda: 0.0)  # type: ignore[arg-type]  # it is never looked up here
+    metrics = BotMetrics(None, lambda: 0.0)  # type: ignore[arg-type]  # it is never looked up here
     port = metrics.counted("http", Port())
     assert (await port.get("x"), port.clusters) == ("x", ("eu-1",))
     for where, error in (("away", Unreachable), ("odd", KeyError)):

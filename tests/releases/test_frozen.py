@@ -11,7 +11,7 @@ import pytest
 import migrations
 from bot.catalogue import Release
 from bot.releases.frozen import Frozen
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run import events as ev
 from bot.run.commands import Abort, HandOver
 from bot.run.state import Run, new_run
@@ -24,7 +24,7 @@ from tests.run.played import ANA, CHO, T0, Play, act, check, gate, plan, undo
 async def frozen(database_url: str) -> AsyncIterator[Frozen]:
     await asyncio.to_thread(migrations.upgrade, database_url)
     store = await Store.open(database_url)
-    yield Frozen(store, Releases(store, lambda: T0))
+    yield Frozen(store, ReleaseRegister(store, lambda: T0))
     await store.close()
 
 
@@ -82,7 +82,7 @@ async def test_what_an_ended_run_has_left_frozen_stays_so_until_a_thaw_has_ended
 
 
 async def test_bans_are_read_again_after_each_change_whoever_made_it(frozen: Frozen) -> None:
-    other = Releases(frozen.store, lambda: T0)  # another process
+    other = ReleaseRegister(frozen.store, lambda: T0)  # another process
     for version in ("2.4.0", "2.4.1"):
         await other.record("shop", Release(version), by="ci")
     assert await frozen.bans("shop") == ()

@@ -24,7 +24,7 @@ from bot.releases.register import (
     BadRelease,
     ReleaseConflict,
     ReleasePayload,
-    Releases,
+    ReleaseRegister,
     UnknownRelease,
     faults,
     sign,
@@ -65,21 +65,21 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def releases(store: Store) -> Releases:
-    return Releases(store, lambda: NOW)
+def releases(store: Store) -> ReleaseRegister:
+    return ReleaseRegister(store, lambda: NOW)
 
 
 @pytest.fixture
-async def both(database_url: str) -> AsyncIterator[tuple[Releases, Releases]]:
+async def both(database_url: str) -> AsyncIterator[tuple[ReleaseRegister, ReleaseRegister]]:
     """The same ledger in two processes, once for each back end."""
     migrations.upgrade(database_url)
     stores = [await Store.open(database_url) for _ in range(2)]
-    yield Releases(stores[0], lambda: NOW), Releases(stores[1], lambda: NOW)
+    yield ReleaseRegister(stores[0], lambda: NOW), ReleaseRegister(stores[1], lambda: NOW)
     for found in stores:
         await found.close()
 
 
-async def shop(releases: Releases, *versions: str, each: float = 2 * DAY) -> None:
+async def shop(releases: ReleaseRegister, *versions: str, each: float = 2 * DAY) -> None:
     """Releases of shop that served one after another, the last one since `each` seconds."""
     for i, v in enumerate(versions):
         since = NOW - (len(versions) - i) * each
@@ -102,7 +102,7 @@ def run_of(
 # -- registering -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_release_is_kept_as_it_was_registered(both: tuple[Releases, Releases]) -> None:
+async def test_a_release_is_kept_as_it_was_registered(both: tuple[ReleaseRegister, ReleaseRegister]) -> None:
     releases, there = both
     full = Release("2.4.0", "c1", {"api": image("a"), "worker": image("b")}, FRONT, "0041", image("a"))
     found = await releases.record("shop", full, by="ci", at=NOW - 5)
@@ -113,13 +113,13 @@ async def test_a_release_is_kept_as_it_was_registered(both: tuple[Releases, Rele
     assert await releases.get("shop", "2.4.1") is None and await releases.all("blog") == []
 
 
-async def test_the_same_again_is_harmless(releases: Releases) -> None:
+async def test_the_same_again_is_harmless(releases: ReleaseRegister) -> None:
     first = await releases.record("shop", release("2.4.0"), by="ci")
     again = await releases.record("shop", release("2.4.0"), by="somebody", at=NOW + 50)
     assert not again.new and again.registered == first.registered
 
 
-async def test_another_digest_under_a_version_is_refused_and_named(releases: Releases) -> None:
+async def test_another_digest_under_a_version_is_refused_and_named(releases: ReleaseRegister) -> None:
     await releases.record("shop", release("2.4.0", "a"), by="ci")
     with pytest.raises(ReleaseConflict) as e:
         await releases.record("shop", replace(release("2.4.0", "b"), schema=None), by="ci")
@@ -129,7 +129,7 @@ async def test_another_digest_under_a_version_is_refused_and_named(releases: Rel
     assert kept and kept.release == release("2.4.0", "a")
 
 
-async def test_every_mistake_is_told_at_once_and_nothing_is_written(releases: Releases) -> None:
+async def test_every_mistake_is_told_at_once_and_nothing_is_written(releases: ReleaseRegister) -> None:
     wrong = Release("", "c\n1", {"api": "shop/api:2.4.1", "two words": image("a"), "worker": image("a")[:-1]})
     with pytest.raises(BadRelease) as e:
         await releases.record("shop", wrong, by="ci")
@@ -152,7 +152,7 @@ def test_versions_as_people_write_them_are_taken(version: str) -> None:
 # -- serving ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_one_before_stops_where_the_next_begins(releases: Releases) -> None:
+async def test_the_one_before_stops_where_the_next_begins(releases: ReleaseRegister) -> None:
     await shop(releases, "2.3.9", "2.4.0")
     assert await releases.current("shop") == release("2.4.0", "b")
     old = await releases.get("shop", "2.3.9")
@@ -160,13 +160,13 @@ async def test_the_one_before_stops_where_the_next_begins(releases: Releases) ->
     assert old.served_for(NOW) == 2 * DAY
 
 
-async def test_what_never_served_is_not_current(releases: Releases) -> None:
+async def test_what_never_served_is_not_current(releases: ReleaseRegister) -> None:
     assert await releases.current("shop") is None
     await releases.record("shop", release("2.4.0"), by="ci")
     assert await releases.current("shop") is None
 
 
-async def test_serving_can_be_told_twice_and_late(both: tuple[Releases, Releases]) -> None:
+async def test_serving_can_be_told_twice_and_late(both: tuple[ReleaseRegister, ReleaseRegister]) -> None:
     releases, _ = both
     for version in ("1.0", "1.1", "1.2"):
         await releases.record("shop", release(version), by="ci", at=NOW - DAY)
@@ -183,7 +183,7 @@ async def test_serving_can_be_told_twice_and_late(both: tuple[Releases, Releases
     assert rows == {v: s[-1] for v, s in spells.items()}
 
 
-async def test_an_unknown_release_is_named_with_those_that_are_known(releases: Releases) -> None:
+async def test_an_unknown_release_is_named_with_those_that_are_known(releases: ReleaseRegister) -> None:
     await shop(releases, "2.3.9", "2.4.0")
     with pytest.raises(UnknownRelease, match=r"no release '2\.4\.9'; registered last: 2\.4\.0, 2\.3\.9"):
         await releases.served("shop", "2.4.9", NOW)
@@ -193,7 +193,7 @@ async def test_an_unknown_release_is_named_with_those_that_are_known(releases: R
 # -- judging ---------------------------------------------------------------------------------------------------------
 
 
-async def test_every_transition_is_kept_with_who_when_and_why(releases: Releases) -> None:
+async def test_every_transition_is_kept_with_who_when_and_why(releases: ReleaseRegister) -> None:
     await shop(releases, "2.4.0")
     await releases.stable("shop", "2.4.0", "ana", "soaked", at=NOW + 1)
     await releases.bad("shop", "2.4.0", "leaks\nmemory\x00", "ben", at=NOW + 2)
@@ -206,21 +206,21 @@ async def test_every_transition_is_kept_with_who_when_and_why(releases: Releases
     )  # fmt: skip
 
 
-async def test_judging_twice_changes_nothing(releases: Releases) -> None:
+async def test_judging_twice_changes_nothing(releases: ReleaseRegister) -> None:
     await shop(releases, "2.4.0")
     first = await releases.ban("shop", "2.4.0", "INC-1", "ana", at=NOW)
     assert await releases.ban("shop", "2.4.0", "INC-1", "ana", at=NOW + 9) == first
     assert (await releases.ban("shop", "2.4.0", "INC-2", "ana", at=NOW + 9)).reason == "INC-2"
 
 
-async def test_a_ban_is_not_weakened_by_marking_it_bad(releases: Releases) -> None:
+async def test_a_ban_is_not_weakened_by_marking_it_bad(releases: ReleaseRegister) -> None:
     await shop(releases, "2.4.0")
     await releases.ban("shop", "2.4.0", "INC-1", "ana")
     found = await releases.bad("shop", "2.4.0", "slow too", "ben")
     assert (found.state, found.reason, found.history[-1].what) == ("banned", "INC-1", "bad")
 
 
-async def test_a_bad_one_is_not_stable_before_it_is_lifted(releases: Releases) -> None:
+async def test_a_bad_one_is_not_stable_before_it_is_lifted(releases: ReleaseRegister) -> None:
     await shop(releases, "2.4.0")
     await releases.bad("shop", "2.4.0", "leaks", "ana")
     with pytest.raises(ReleaseConflict, match=r"2\.4\.0 is bad \(leaks\).*release lift"):
@@ -231,13 +231,13 @@ async def test_a_bad_one_is_not_stable_before_it_is_lifted(releases: Releases) -
 
 
 @pytest.mark.parametrize("verb", ["bad", "ban", "lift"])
-async def test_judging_needs_a_reason(releases: Releases, verb: str) -> None:
+async def test_judging_needs_a_reason(releases: ReleaseRegister, verb: str) -> None:
     await shop(releases, "2.4.0")
     with pytest.raises(BadRelease, match="needs a reason"):
         await getattr(releases, verb)("shop", "2.4.0", " \n", "ana")
 
 
-async def test_a_newer_release_lifts_no_ban_but_is_written_down_once(releases: Releases) -> None:
+async def test_a_newer_release_lifts_no_ban_but_is_written_down_once(releases: ReleaseRegister) -> None:
     await shop(releases, "2.4.1")
     await releases.ban("shop", "2.4.1", "INC-1", "ana")
     await releases.record("shop", release("2.3.10"), by="ci")  # registered later, but an older number
@@ -248,7 +248,7 @@ async def test_a_newer_release_lifts_no_ban_but_is_written_down_once(releases: R
     assert [e for e in found.history if e.what == "newer registered"] == [Entry(NOW, "newer registered", "ci", "2.4.2")]
 
 
-async def test_no_transition_is_lost_between_two_processes(both: tuple[Releases, Releases]) -> None:
+async def test_no_transition_is_lost_between_two_processes(both: tuple[ReleaseRegister, ReleaseRegister]) -> None:
     here, _ = both
     await shop(here, "2.4.0")
     await asyncio.gather(
@@ -262,13 +262,13 @@ async def test_no_transition_is_lost_between_two_processes(both: tuple[Releases,
     assert all(r.served for v, r in found.items() if v != "4.0")
 
 
-async def left_behind(releases: Releases, row: ReleaseRow) -> None:
+async def left_behind(releases: ReleaseRegister, row: ReleaseRow) -> None:
     """What another version of the bot has written."""
     mine = (t.release.c.service == row.service, t.release.c.version == row.version)
     await releases.store.db.write(lambda c: c.execute(sa.update(t.release).where(*mine).values(to_row(row))))
 
 
-async def test_what_a_newer_version_of_the_bot_wrote_survives_a_transition(releases: Releases) -> None:
+async def test_what_a_newer_version_of_the_bot_wrote_survives_a_transition(releases: ReleaseRegister) -> None:
     await shop(releases, "2.4.0")
     row = (await releases.store.releases("shop"))[0]
     newer = row.body.replace('"release":{', '"extra":1,"release":{"sbom":"s1",').replace(
@@ -281,7 +281,7 @@ async def test_what_a_newer_version_of_the_bot_wrote_survives_a_transition(relea
         assert part in body
 
 
-async def test_a_state_of_a_newer_version_is_never_gone_back_to(releases: Releases) -> None:
+async def test_a_state_of_a_newer_version_is_never_gone_back_to(releases: ReleaseRegister) -> None:
     await shop(releases, "2.3.9", "2.4.0", "2.4.1")
     row = next(r for r in await releases.store.releases("shop") if r.version == "2.4.0")
     await left_behind(releases, replace(row, state="quarantined", reason="by 3.0"))
@@ -290,7 +290,7 @@ async def test_a_state_of_a_newer_version_is_never_gone_back_to(releases: Releas
     assert choice.passed_over[0].passed_over == "quarantined: by 3.0"
 
 
-async def test_a_damaged_row_is_named(releases: Releases) -> None:
+async def test_a_damaged_row_is_named(releases: ReleaseRegister) -> None:
     await shop(releases, "2.4.0")
     row = (await releases.store.releases("shop"))[0]
     await left_behind(releases, replace(row, body='{"history":[]}'))
@@ -301,7 +301,7 @@ async def test_a_damaged_row_is_named(releases: Releases) -> None:
 # -- going back ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_storyboard_is_told_as_written(releases: Releases) -> None:
+async def test_the_storyboard_is_told_as_written(releases: ReleaseRegister) -> None:
     for v in ("2.4.0-rc2", "2.4.0", "2.4.1"):
         await releases.record("shop", release(v), by="ci", at=NOW - 9 * DAY)
     await releases.served("shop", "2.4.0-rc2", NOW - 8 * DAY)
@@ -317,7 +317,7 @@ async def test_the_storyboard_is_told_as_written(releases: Releases) -> None:
     )
 
 
-async def test_newest_stable_comes_before_newer_ones_that_served_too_short(releases: Releases) -> None:
+async def test_newest_stable_comes_before_newer_ones_that_served_too_short(releases: ReleaseRegister) -> None:
     await shop(releases, "1.0", "1.1", each=3 * DAY)
     await releases.record("shop", release("1.2"), by="ci", serving_since=NOW - 5 * HOUR)
     await releases.record("shop", release("1.3"), by="ci", serving_since=NOW - 2 * HOUR)
@@ -332,13 +332,13 @@ async def test_newest_stable_comes_before_newer_ones_that_served_too_short(relea
     assert best.why == ("served 3 h until 2 h ago, stable", "marked stable by ci: canary passed")
 
 
-async def test_without_a_removed_one_it_is_what_serves(releases: Releases) -> None:
+async def test_without_a_removed_one_it_is_what_serves(releases: ReleaseRegister) -> None:
     await shop(releases, "1.0", "1.1")
     choice = await releases.choose("shop", removed=None, floor=None, now=NOW)
     assert choice.best and choice.best.release.version == "1.0"
 
 
-async def test_one_that_never_served_is_taken_only_if_there_is_nothing_else(releases: Releases) -> None:
+async def test_one_that_never_served_is_taken_only_if_there_is_nothing_else(releases: ReleaseRegister) -> None:
     await shop(releases, "1.0", "1.1")
     await releases.record("shop", release("1.2"), by="ci")
     found = await releases.candidates("shop", removed="1.1", floor=None, now=NOW)
@@ -354,7 +354,7 @@ async def test_one_that_never_served_is_taken_only_if_there_is_nothing_else(rele
 
 
 async def test_one_that_never_served_and_is_vouched_for_can_be_gone_back_to_after_all_that_served(
-    releases: Releases,
+    releases: ReleaseRegister,
 ) -> None:
     await shop(releases, "1.0", "1.1")
     await releases.record("shop", release("1.2"), by="ci")
@@ -367,7 +367,7 @@ async def test_one_that_never_served_and_is_vouched_for_can_be_gone_back_to_afte
     )
 
 
-async def test_with_nothing_to_go_back_to_it_says_what_to_do(releases: Releases) -> None:
+async def test_with_nothing_to_go_back_to_it_says_what_to_do(releases: ReleaseRegister) -> None:
     await shop(releases, "1.0", "1.1")
     await releases.ban("shop", "1.0", "INC-1", "ana")
     choice = await releases.choose("shop", removed="1.1", floor=None, now=NOW)
@@ -380,14 +380,16 @@ async def test_with_nothing_to_go_back_to_it_says_what_to_do(releases: Releases)
     ("floor", "best"),
     [("2.9.0", "2.10.0"), ("2.10.0-rc1", "2.10.0"), ("2.10.0", "2.10.0"), ("v2.10.0", "2.10.0"), ("2.10.1", None)],
 )
-async def test_the_floor_is_compared_as_a_version(releases: Releases, floor: str, best: str | None) -> None:
+async def test_the_floor_is_compared_as_a_version(releases: ReleaseRegister, floor: str, best: str | None) -> None:
     await shop(releases, "2.9.0-rc1", "2.10.0", "2.11.0")
     choice = await releases.choose("shop", removed="2.11.0", floor=floor, now=NOW)
     assert (choice.best.release.version if choice.best else None) == best
     assert f"2.9.0-rc1 (below the floor {floor})" in choice.evidence[-1 if best else 1]
 
 
-async def test_versions_that_are_no_numbers_are_compared_by_when_they_were_registered(releases: Releases) -> None:
+async def test_versions_that_are_no_numbers_compare_by_when_they_were_registered(
+    releases: ReleaseRegister,
+) -> None:
     await shop(releases, "f00d", "1234567", "beef", "cafe")
     choice = await releases.choose("shop", removed="cafe", floor="1234567", now=NOW)
     assert choice.best and choice.best.release.version == "beef"
@@ -396,7 +398,7 @@ async def test_versions_that_are_no_numbers_are_compared_by_when_they_were_regis
     assert unknown.best is None and "cannot be compared with the floor abad1dea" in unknown.evidence[1]
 
 
-async def test_what_it_served_before_it_was_marked_bad_proves_nothing(releases: Releases) -> None:
+async def test_what_it_served_before_it_was_marked_bad_proves_nothing(releases: ReleaseRegister) -> None:
     await shop(releases, "1.0", "1.1", "1.2", each=3 * DAY)
     await releases.bad("shop", "1.1", "leaks", "ana", at=NOW - 2 * DAY)
     await releases.lift("shop", "1.1", "it was the host", "ana", at=NOW - DAY)
@@ -406,7 +408,7 @@ async def test_what_it_served_before_it_was_marked_bad_proves_nothing(releases: 
     assert found[1].why[1] == "cleared by ana: it was the host"
 
 
-async def test_many_passed_over_are_counted(releases: Releases) -> None:
+async def test_many_passed_over_are_counted(releases: ReleaseRegister) -> None:
     await shop(releases, *(f"1.{n}" for n in range(8)))
     for n in range(1, 7):
         await releases.bad("shop", f"1.{n}", "x", "ana")
@@ -419,11 +421,11 @@ async def test_many_passed_over_are_counted(releases: Releases) -> None:
 VERIFIED = (ev.Restored(), ev.Closed("verified"))
 
 
-async def states(releases: Releases) -> dict[str, str]:
+async def states(releases: ReleaseRegister) -> dict[str, str]:
     return {r.version: r.state for r in await releases.all("shop")}
 
 
-async def test_a_verified_run_bans_what_it_removed_and_the_target_serves(releases: Releases) -> None:
+async def test_a_verified_run_bans_what_it_removed_and_the_target_serves(releases: ReleaseRegister) -> None:
     await shop(releases, "2.3.9", "2.4.0", "2.4.1")
     run = run_of("2.4.1", "2.4.0", *VERIFIED)
     await releases.after_run(run)
@@ -434,7 +436,7 @@ async def test_a_verified_run_bans_what_it_removed_and_the_target_serves(release
     assert now and now.serves and now.served[-1].since == run.restored
 
 
-async def test_a_second_rollback_does_not_bring_the_bad_one_back(releases: Releases) -> None:
+async def test_a_second_rollback_does_not_bring_the_bad_one_back(releases: ReleaseRegister) -> None:
     await shop(releases, "2.3.9", "2.4.0", "2.4.1", each=5 * DAY)
     await releases.after_run(run_of("2.4.1", "2.4.0", *VERIFIED))
     choice = await releases.choose("shop", removed="2.4.0", floor=None, now=NOW)
@@ -442,7 +444,7 @@ async def test_a_second_rollback_does_not_bring_the_bad_one_back(releases: Relea
     assert "2.4.1 (banned: removed by run r1: checkout fails)" in choice.evidence[-1]
 
 
-async def test_telling_of_a_run_again_does_not_undo_what_people_decided_since(releases: Releases) -> None:
+async def test_telling_of_a_run_again_does_not_undo_what_people_decided_since(releases: ReleaseRegister) -> None:
     await shop(releases, "2.4.0", "2.4.1")
     run = run_of("2.4.1", "2.4.0", *VERIFIED)
     await releases.after_run(run)
@@ -452,7 +454,7 @@ async def test_telling_of_a_run_again_does_not_undo_what_people_decided_since(re
     assert await releases.all("shop") == before
 
 
-async def test_what_was_tried_is_banned_as_soon_as_the_run_is_retargeted(releases: Releases) -> None:
+async def test_what_was_tried_is_banned_as_soon_as_the_run_is_retargeted(releases: ReleaseRegister) -> None:
     await shop(releases, "2.3.9", "2.4.0", "2.4.1")
     retargeted = ev.Retargeted(release("2.3.9"), "also fails", ANA)
     await releases.after_run(run_of("2.4.1", "2.4.0", retargeted))
@@ -475,7 +477,7 @@ async def test_what_was_tried_is_banned_as_soon_as_the_run_is_retargeted(release
     ],
 )
 async def test_an_unverified_end_says_only_what_is_known(
-    releases: Releases, events: tuple[ev.Event, ...], state: str, serves: str
+    releases: ReleaseRegister, events: tuple[ev.Event, ...], state: str, serves: str
 ) -> None:
     await shop(releases, "2.4.0", "2.4.1")
     await releases.after_run(run_of("2.4.1", "2.4.0", *events))
@@ -486,7 +488,7 @@ async def test_an_unverified_end_says_only_what_is_known(
 
 @pytest.mark.parametrize("purpose", ["rollback", "forward"])
 async def test_rolling_forward_again_lifts_the_ban_and_bans_nothing(
-    releases: Releases, store: Store, purpose: str
+    releases: ReleaseRegister, store: Store, purpose: str
 ) -> None:
     await shop(releases, "2.4.0", "2.4.1")
     back = run_of("2.4.1", "2.4.0", *VERIFIED)
@@ -504,7 +506,7 @@ async def test_rolling_forward_again_lifts_the_ban_and_bans_nothing(
     assert await states(releases) == {"2.4.0": "candidate", "2.4.1": "banned"}
 
 
-async def test_what_a_process_could_not_write_down_is_caught_up_with(releases: Releases, store: Store) -> None:
+async def test_what_a_process_could_not_write_down_is_caught_up_with(releases: ReleaseRegister, store: Store) -> None:
     await shop(releases, "2.4.0", "2.4.1")
     run = run_of("2.4.1", "2.4.0", *VERIFIED)
     assert run.created
@@ -516,7 +518,7 @@ async def test_what_a_process_could_not_write_down_is_caught_up_with(releases: R
     assert current and current.serves and len(current.served) == 2
 
 
-async def test_releases_that_only_a_run_knew_are_registered_by_it(releases: Releases) -> None:
+async def test_releases_that_only_a_run_knew_are_registered_by_it(releases: ReleaseRegister) -> None:
     await releases.after_run(run_of("2.4.1", "2.4.0", *VERIFIED))
     found = {r.version: r for r in await releases.all("shop")}
     assert found["2.4.0"].serves and found["2.4.1"].state == "banned"
@@ -589,7 +591,7 @@ def test_a_signature_is_what_openssl_makes_of_the_same_text() -> None:
     assert sign("s3cret", "1763900000", BODY) == f"v0={made}"
 
 
-async def test_settings_are_noted_when_a_release_serves_and_the_first_stay(releases: Releases) -> None:
+async def test_settings_are_noted_when_a_release_serves_and_the_first_stay(releases: ReleaseRegister) -> None:
     await releases.record("shop", release("2.4.0"), by="ci")
     first, later = (Blob(f"sha256:{digit * 64}", 20, "application/json") for digit in "12")
     await releases.settled("shop", "2.4.0", first)
@@ -600,7 +602,7 @@ async def test_settings_are_noted_when_a_release_serves_and_the_first_stay(relea
     assert not (await releases.record("shop", release("2.4.0"), by="ci")).new  # CI knows nothing of them
 
 
-async def test_a_release_of_before_there_were_settings_is_read(releases: Releases) -> None:
+async def test_a_release_of_before_there_were_settings_is_read(releases: ReleaseRegister) -> None:
     await releases.record("shop", release("2.4.0"), by="ci")
     row = (await releases.store.releases("shop"))[0]
     await left_behind(releases, replace(row, body=row.body.replace('"settings":null,', "")))

@@ -24,7 +24,7 @@ from bot.policy import Actor
 from bot.ports import Json
 from bot.ports.kubernetes import Cluster, Kind, Place, Rollout, Thing
 from bot.redaction.redactor import Redactor
-from bot.releases.register import ReleasePayload, Releases
+from bot.releases.register import ReleasePayload, ReleaseRegister
 from bot.releases.serving import SETTLED, Serving, arriving, configuration, serving
 from bot.run import events as ev
 from bot.run.state import new_run
@@ -184,7 +184,7 @@ class House:
     def __init__(self, shop: Shop, store: Store, folder: Path) -> None:
         self.shop, self.store = shop, store
         self.ticks, self.leap = count(), 0.0
-        self.releases = Releases(store, self.time)
+        self.releases = ReleaseRegister(store, self.time)
         self.blobs = FileBlobs(folder)
         targets = [
             ClusterTarget(Cluster(name, "shop", wave, settings=("shop-settings",)), name, timeout=5.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bot.playground.workspace import Modal
-from bot.slack.draw.home import MOST, Home, Line, Shut, home
+from bot.slack.draw.home import MOST, Home, RunLine, Shut, home
 from bot.slack.hear.app import SHORTCUT
 from bot.slack.hear.payloads import REASON, pointed
 from bot.telling.owing import Owed
@@ -90,7 +90,7 @@ def test_a_hundred_debts_keep_slacks_limits() -> None:
         Owed("debt", f"shop-{n:06x}", "shop", "freeze", "the freeze is in place " + "x" * 90, "ana", NOW)
         for n in range(100)
     ]
-    lines = [Line(f"shop-{n:06x}", "Rollback of shop: 2.4.1 → 2.4.0", "verified", NOW) for n in range(20)]
+    lines = [RunLine(f"shop-{n:06x}", "Rollback of shop: 2.4.1 → 2.4.0", "verified", NOW) for n in range(20)]
     shut = [Shut("shop", "by ana: it <fails> & more", {f"2.4.{n}": "bad" for n in range(100)})]
     view = home(Home(NOW, lines, shut, owed, lines))
     texts = [b["text"]["text"] for b in view["blocks"] if b["type"] == "section"]

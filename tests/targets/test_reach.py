@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bot.adapters.http import HttpTarget
+from bot.adapters.http import HttpEndpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.catalogue import load_catalogue
 from bot.node.reloading import InForce
@@ -39,14 +39,14 @@ OTHER_CA = CA.replace("MII", "MIJ", 1)
     ],
 )
 def test_one_address_written_otherwise_is_one_place(one: str, other: str) -> None:
-    assert HttpTarget(one).where == HttpTarget(other, 9.0, {"X-Key": "x"}, variables={"X-Key": "KEY"}).where
+    assert HttpEndpoint(one).where == HttpEndpoint(other, 9.0, {"X-Key": "x"}, variables={"X-Key": "KEY"}).where
 
 
 @pytest.mark.parametrize(
     "other", ["http://api.internal", "https://api.internal:8443", "https://api2.internal", "https://api.internal/v2"]
 )
 def test_another_scheme_port_host_or_path_is_another_place(other: str) -> None:
-    here, there = HttpTarget("https://api.internal").where, HttpTarget(other).where
+    here, there = HttpEndpoint("https://api.internal").where, HttpEndpoint(other).where
     assert here.digest != there.digest and there.at == other
 
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bot.audit.report_page import report_page
-from bot.telling.report import FEW, Span, Timed, lines, report
+from bot.telling.report import FEW, Durations, Timed, lines, report
 
 DAY = 86400.0
 
@@ -24,7 +24,7 @@ def run(n: int, **times: float) -> Timed:
 def test_what_was_not_measured_is_absent_and_counts_nowhere() -> None:
     found = report([run(1, card=0.4, decided=38.0, restored=300.0, work=200.0, waiting=80.0), run(2, decided=20.0)])
     assert set(found.spans) == {"card", "decided", "restored", "work", "waiting"}
-    assert found.spans["decided"] == Span(2, 29.0, None, 38.0)
+    assert found.spans["decided"] == Durations(2, 29.0, None, 38.0)
     assert found.spans["restored"].runs == 1
     assert found.outcomes == {"aborted": 2}
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.adapters.http import HttpClient, HttpTarget
+from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.engine import attempt as attempts
 from bot.engine.attempt_id import AttemptId
 from bot.engine.executor import Executor
@@ -119,7 +119,7 @@ class Node:
         here = _here.get()
         headers = {"X-Attempt": str(here.attempt), "X-Pid": str(os.getpid())}
         there = self.settings.world if self.reach is None else self.reach.of(run).http.where()[WORLD].at
-        adapter = HttpClient({WORLD: HttpTarget(there, TIMEOUT, headers)})
+        adapter = HttpClient({WORLD: HttpEndpoint(there, TIMEOUT, headers)})
         here.adapters.append(adapter)
         return ports(blobs=NoBlobs(), http=adapter.bind(record))
 

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from bot.adapters.aws.signed import Signed
 from bot.ports import Unreachable
-from bot.ports.sites import Missing, Refused
+from bot.ports.sites import Missing, StoreRefused
 
 T = TypeVar("T")
 THREADS = 24
@@ -76,7 +76,7 @@ class Absent(Exception):
         self.code = code
 
 
-class Conflict(Exception):
+class WriteConflict(Exception):
     """Somebody else has changed it since it was looked at."""
 
 
@@ -102,7 +102,7 @@ class Account:
         """Held while that is found out."""
 
     async def call(self, service: str, what: str, operation: str, **given: Any) -> Any:
-        """The answer to one request. what: it in words, for errors. Unreachable, Refused, Absent, Conflict."""
+        """The answer to a request. what: it in words, for errors. Unreachable, StoreRefused, Absent, WriteConflict."""
         return await self.run(what, lambda: getattr(self.client(service), operation)(**given))
 
     async def run(self, what: str, work: Callable[[], T]) -> T:
@@ -145,7 +145,7 @@ class Account:
         with self._lock:
             found = self._own.get_credentials()
         if found is None:
-            raise Refused("the bot has no AWS credentials")
+            raise StoreRefused("the bot has no AWS credentials")
         return found.get_frozen_credentials()
 
     def _session(self) -> Any:
@@ -167,7 +167,7 @@ class Account:
             return own
         source = own.get_credentials()
         if source is None:
-            raise Refused(f"{a.role} cannot be taken: the bot has no AWS credentials of its own")
+            raise StoreRefused(f"{a.role} cannot be taken: the bot has no AWS credentials of its own")
         extra = {"RoleSessionName": "rollback-bot"}
         fetcher = AssumeRoleCredentialFetcher(self._sts(own), source, a.role, extra_args=extra)
         taken = Session()
@@ -187,7 +187,7 @@ class Account:
     def _value(self, variable: str) -> str:
         value = self._environment.get(variable, "")
         if not value:
-            raise Refused(f"{variable} is not set in the bot's environment")
+            raise StoreRefused(f"{variable} is not set in the bot's environment")
         return value
 
     async def close(self) -> None:
@@ -203,7 +203,9 @@ class Account:
 
 def in_our_words(what: str, error: Exception) -> Exception:
     """The same fault as one of ours."""
-    if isinstance(error, (Unreachable, Refused, Missing, Absent, Conflict, Unsupported, ValueError, LookupError)):
+    if isinstance(
+        error, (Unreachable, StoreRefused, Missing, Absent, WriteConflict, Unsupported, ValueError, LookupError)
+    ):
         return error
     from botocore import exceptions as b
 
@@ -211,7 +213,7 @@ def in_our_words(what: str, error: Exception) -> Exception:
         case b.ClientError():
             return _answered(what, error)
         case b.NoCredentialsError() | b.PartialCredentialsError() | b.CredentialRetrievalError() | b.ProfileNotFound():
-            return Refused(f"{what}: the bot has no AWS credentials ({_first(error)})")
+            return StoreRefused(f"{what}: the bot has no AWS credentials ({_first(error)})")
         case b.ParamValidationError():
             return ValueError(f"{what}: {_first(error)}")
         case b.SSLError():
@@ -231,14 +233,14 @@ def _answered(what: str, error: Any) -> Exception:
     if code in _GONE or (status == 404 and code != "NoSuchUpload"):
         return Absent(code, words)
     if status in (409, 412) or code in _CHANGED:
-        return Conflict(words)
+        return WriteConflict(words)
     if status == 501 or code == "NotImplemented":
         return Unsupported(words)
     if code in _DENIED or status in (401, 403):
-        return Refused(words)
+        return StoreRefused(words)
     if status >= 500 or status == 429 or code in _BUSY:
         return Unreachable(words)
-    return Refused(words)
+    return StoreRefused(words)
 
 
 def _first(error: Exception) -> str:

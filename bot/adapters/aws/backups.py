@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bot.adapters.aws.account import Absent, Account, Conflict, in_our_words
+from bot.adapters.aws.account import Absent, Account, WriteConflict, in_our_words
 from bot.adapters.aws.buckets import CHUNK, Folder, Objects
 from bot.ports import Unreachable, Where
 from bot.ports.backup_names import NamePattern
 from bot.ports.backups import Backup
-from bot.ports.sites import Missing, Refused
+from bot.ports.sites import Missing, StoreRefused
 
 BESIDE = ".sha256"
 """How the object is named that holds a backup's digest, as `sha256sum` writes it: the backup's own name and this."""
@@ -72,7 +72,7 @@ class BucketShelf:
             noted = {n: await self._noted(n) for n, parts in found.items() if n in top and n + BESIDE in top}
         except (Missing, Absent) as error:
             raise Unreachable(f"{error}; is there such a bucket?") from error
-        except Refused as error:
+        except StoreRefused as error:
             raise Unreachable(f"{error}; the bot needs s3:ListBucket and s3:GetObject there") from error
         backups = [self._backup(n, parts, noted.get(n, ""), n in folders) for n, parts in found.items() if parts]
         self._parts = {b.identity: found[b.name] for b in backups}
@@ -184,7 +184,7 @@ def _told(what: str, error: Exception) -> OSError:
     match in_our_words(what, error):
         case Absent() as found:
             return FileNotFoundError(f"{found}: it is gone")
-        case Conflict():
+        case WriteConflict():
             return OSError(f"{what}: it was replaced while it was read")
         case OSError() as found:
             return found

@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from bot.adapters.aws.account import Absent, Account, Conflict
-from bot.adapters.aws.signed import Answer
+from bot.adapters.aws.account import Absent, Account, WriteConflict
+from bot.adapters.aws.signed import StoreAnswer
 from bot.ports.builds import Headers
 from bot.ports.sites import Missing
 
@@ -54,7 +54,7 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedObject:
     """An object as a listing has it. settled: its last change is so long ago that another one would show."""
 
     size: int
@@ -83,19 +83,19 @@ class Objects:
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    async def listed(self, folder: Folder) -> dict[str, Listed]:
+    async def listed(self, folder: Folder) -> dict[str, ListedObject]:
         """Name below the folder -> what is listed of it. Missing where there is no such bucket."""
         prefix = folder.key("") if folder.prefix else ""
 
-        def pages() -> dict[str, Listed]:
-            found: dict[str, Listed] = {}
+        def pages() -> dict[str, ListedObject]:
+            found: dict[str, ListedObject] = {}
             paginator = self._account.client("s3").get_paginator("list_objects_v2")
             for page in paginator.paginate(Bucket=folder.bucket, Prefix=prefix):
                 now = _date(page)
                 for item in page.get("Contents", ()):
                     at = item["LastModified"].timestamp()
                     settled = now is not None and now - at >= 2  # both are told in whole seconds
-                    found[item["Key"][len(prefix) :]] = Listed(item["Size"], item["ETag"].strip('"'), at, settled)
+                    found[item["Key"][len(prefix) :]] = ListedObject(item["Size"], item["ETag"].strip('"'), at, settled)
             return found
 
         try:
@@ -158,14 +158,14 @@ class Objects:
         return answer.body, answer.headers.get("ETag", "").strip('"')
 
     async def put(self, folder: Folder, name: str, data: bytes, headers: Mapping[str, str], over: str | None) -> None:
-        """Write it over the version that was read (its ETag; None: only where there is nothing). Conflict."""
+        """Write it over the version that was read (its ETag; None: only where there is nothing). WriteConflict."""
         what, how = f"write {folder}/{name}", {"If-None-Match": "*"} if over is None else {"If-Match": f'"{over}"'}
         answer = await self._account.signed.send(
             what, "PUT", folder.bucket, folder.key(name), _wire(headers) | how, data
         )
         if answer is not None:
             if answer.status == 412:
-                raise Conflict(f"{what}: it is another one by now")
+                raise WriteConflict(f"{what}: it is another one by now")
             return
         guard = {"IfNoneMatch": "*"} if over is None else {"IfMatch": f'"{over}"'}
         await self._put(folder, name, Body=data, **headers, **guard)
@@ -184,8 +184,8 @@ class Objects:
     async def copy(
         self, source: Folder, name: str, etag: str, to: Folder, as_: str, headers: Mapping[str, str]
     ) -> None:
-        """Copy within the store, with these headers in place of the source's. Missing, Conflict where the source is
-        not this version any more."""
+        """Copy within the store, with these headers in place of the source's. Missing; WriteConflict where the source
+        is not this version any more."""
         what, key = f"copy {source}/{name} to {to}/{as_}", to.key(as_)
         how = {"x-amz-copy-source": quote(f"/{source.bucket}/{source.key(name)}", safe="/~"),
                "x-amz-metadata-directive": "REPLACE"}  # fmt: skip
@@ -193,7 +193,7 @@ class Objects:
         answer = await self._account.signed.send(what, "PUT", to.bucket, key, _wire(headers) | how)
         if answer is not None:
             if answer.status == 412:
-                raise Conflict(f"{what}: it is another one by now")
+                raise WriteConflict(f"{what}: it is another one by now")
             return
         said = {"CopySource": {"Bucket": source.bucket, "Key": source.key(name)}, "MetadataDirective": "REPLACE"}
         guard = {"CopySourceIfMatch": f'"{etag}"'} if etag else {}
@@ -233,7 +233,7 @@ def _wire(given: Mapping[str, str]) -> dict[str, str]:
     return {_WIRE[name]: value for name, value in given.items()}
 
 
-def _headed(answer: Answer) -> Headed | None:
+def _headed(answer: StoreAnswer) -> Headed | None:
     if answer.status == 404:
         return None
     said = {name: answer.headers.get(header, "") for name, header in _WIRE.items()}

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from bot.adapters.aws.account import Absent, Account, Conflict
+from bot.adapters.aws.account import Absent, Account, WriteConflict
 from bot.ports.edges import Origin
 from bot.ports.sites import Missing
 
@@ -33,7 +33,7 @@ class Distribution:
         batch = {"Paths": {"Quantity": len(paths), "Items": quoted(paths)}, "CallerReference": reference}
         try:
             said = await self._asked("purge", "create_invalidation", DistributionId=self.id, InvalidationBatch=batch)
-        except Conflict as error:
+        except WriteConflict as error:
             raise ValueError(str(error)) from error
         return str(said["Invalidation"]["Id"])
 
@@ -58,7 +58,7 @@ class Distribution:
         self._chosen(wanted)["OriginPath"] = path
         try:
             await self._asked("write", "update_distribution", Id=self.id, IfMatch=version, DistributionConfig=wanted)
-        except Conflict as error:
+        except WriteConflict as error:
             raise ValueError(str(error)) from error
 
     def typed(self, paths: Sequence[str], options: Sequence[str]) -> str:

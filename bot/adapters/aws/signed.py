@@ -41,7 +41,7 @@ _AUTOMATIC = ("Accept-Encoding", "Content-Type", "User-Agent")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoreAnswer:
     """What a store said. status: 200-206, 404 (only to a HEAD) or 412."""
 
     status: int
@@ -70,7 +70,7 @@ class Signed:
 
     async def send(
         self, what: str, method: str, bucket: str, key: str, headers: Mapping[str, str], body: bytes | None = None
-    ) -> Answer | None:
+    ) -> StoreAnswer | None:
         """The answer, or None where boto3 has to ask instead. what: it in words. Unreachable where none comes in time;
         whatever making a client raises."""
         way = await self._way(bucket)
@@ -86,7 +86,7 @@ class Signed:
 
     async def _sent(
         self, way: _Way, method: str, key: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | None:
+    ) -> StoreAnswer | None:
         from botocore.auth import S3SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.utils import percent_encode
@@ -107,7 +107,9 @@ class Signed:
             if response.status == 200 and "x-amz-copy-source" in headers and b"CopyObjectResult>" not in read:
                 return None
             return (
-                Answer(response.status, response.headers, read) if self._counts(way, method, response.status) else None
+                StoreAnswer(response.status, response.headers, read)
+                if self._counts(way, method, response.status)
+                else None
             )
 
     def _counts(self, way: _Way, method: str, status: int) -> bool:

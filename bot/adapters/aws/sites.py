@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from bot.adapters.aws.account import Access, Account, Conflict, Unsupported
-from bot.adapters.aws.buckets import COPY_LIMIT, Folder, Listed, Objects, sent
+from bot.adapters.aws.account import Access, Account, Unsupported, WriteConflict
+from bot.adapters.aws.buckets import COPY_LIMIT, Folder, ListedObject, Objects, sent
 from bot.contract import Edit
 from bot.ports import Record, Unreachable, Where, unbound
 from bot.ports.builds import FOR_EVER, MANIFEST, MANIFEST_LIMIT, REMOVER, Build, File, Headers, Manifest, digest_of
-from bot.ports.sites import Held, Missing, Progress, Refused, Site
+from bot.ports.sites import Missing, Progress, Site, StoredObject, StoreRefused
 
 KEPT = "rollback-kept"
 """Folder beside the builds that holds, by digest, what was replaced and is in no known build."""
@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class SiteTarget:
+class StoredSite:
     """A site of the catalogue. at: where it is published; builds: where builds lie; acl: canned one for what is
     written, "" for the bucket's own rule; switch: see `bot.ports.sites.Site`."""
 
@@ -65,7 +65,7 @@ class _Known:
     """What an object was when its version was looked at last."""
 
     version: tuple[str, float, int]
-    held: Held
+    held: StoredObject
 
 
 @dataclass
@@ -76,7 +76,7 @@ class _Store:
     manifests: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     by_md5: dict[tuple[str, int], str] = field(default_factory=dict)
     seen: dict[tuple[str, str, str], _Known] = field(default_factory=dict)
-    looked: dict[tuple[str, str, str], tuple[Held, str]] = field(default_factory=dict)
+    looked: dict[tuple[str, str, str], tuple[StoredObject, str]] = field(default_factory=dict)
     """What was seen last, with its ETag."""
 
 
@@ -85,7 +85,7 @@ class S3Sites:
 
     def __init__(
         self,
-        targets: Mapping[str, SiteTarget],
+        targets: Mapping[str, StoredSite],
         record: Record = unbound,
         *,
         ca_file: Path | None = None,
@@ -156,7 +156,7 @@ class S3Sites:
                     found[f.key] = f"is served with {held.headers}, not {f.headers}"
         return found
 
-    async def differing(self, site: str, manifest: Manifest) -> Mapping[str, Held | None]:
+    async def differing(self, site: str, manifest: Manifest) -> Mapping[str, StoredObject | None]:
         """See the port."""
         t, objects = self._there(site)
         there = await objects.listed(t.at)
@@ -165,7 +165,7 @@ class S3Sites:
         now = await _each(lambda f: self._held(t, f.key, there[f.key]), files)
         return absent | {f.key: held for f, held in zip(files, now, strict=True) if held is None or not held.is_(f)}
 
-    async def look(self, site: str, keys: Collection[str]) -> Mapping[str, Held | None]:
+    async def look(self, site: str, keys: Collection[str]) -> Mapping[str, StoredObject | None]:
         """See the port."""
         t, _ = self._there(site)
         names = list(keys)
@@ -178,15 +178,15 @@ class S3Sites:
         return found[0] if found is not None else None
 
     async def _held(
-        self, t: SiteTarget, key: str, listed: Listed | None = None, folder: Folder | None = None
-    ) -> Held | None:
+        self, t: StoredSite, key: str, listed: ListedObject | None = None, folder: Folder | None = None
+    ) -> StoredObject | None:
         """What the site, or another folder, holds there."""
         found = await self._seen(t, key, listed, folder)
         return found[0] if found is not None else None
 
     async def _seen(
-        self, t: SiteTarget, key: str, listed: Listed | None = None, folder: Folder | None = None
-    ) -> tuple[Held, str] | None:
+        self, t: StoredSite, key: str, listed: ListedObject | None = None, folder: Folder | None = None
+    ) -> tuple[StoredObject, str] | None:
         """What is held there, and its ETag; bytes are read only where nothing else tells what they are."""
         folder = folder or t.at
         objects, at = Objects(self._account(t)), (t.access.place, str(folder), key)
@@ -205,7 +205,7 @@ class S3Sites:
             if read is None:
                 return None
             head, sha = read
-        held = Held(head.size, sha, head.headers)
+        held = StoredObject(head.size, sha, head.headers)
         if listed is not None and version is not None and listed.settled and listed.etag == head.etag:
             self._store.seen[at] = _Known(version, held)
         self._store.looked[at] = held, head.etag
@@ -225,11 +225,11 @@ class S3Sites:
 
         async def copy(f: File) -> None:
             if f.size > COPY_LIMIT:
-                raise Refused(f"{f.key} has {f.size} bytes; one copy takes {COPY_LIMIT}")
+                raise StoreRefused(f"{f.key} has {f.size} bytes; one copy takes {COPY_LIMIT}")
             etag = there[f.key].etag
             try:
                 await objects.copy(source, f.key, etag, t.at, f.key, sent(f.headers, t.acl))
-            except Conflict as error:
+            except WriteConflict as error:
                 raise Missing(f"{source}/{f.key} was changed while it was copied") from error
 
         for first in range(0, len(files), BATCH):
@@ -238,7 +238,9 @@ class S3Sites:
             await _each(copy, batch)
             await told(first + len(batch))
 
-    async def replace(self, site: str, key: str, now: Held | None, then: Held, builds: Collection[Build]) -> None:
+    async def replace(
+        self, site: str, key: str, now: StoredObject | None, then: StoredObject, builds: Collection[Build]
+    ) -> None:
         """See the port."""
         t, objects = self._there(site)
         await self._keep(t, site, key, now, builds)
@@ -258,26 +260,26 @@ class S3Sites:
         await self._record(_typed(t, command, t.at, key, then.headers))
         await objects.copy(source, name, head.etag, t.at, key, sent(then.headers, t.acl))
 
-    async def write(self, site: str, key: str, now: Held | None, data: bytes, headers: Headers) -> None:
+    async def write(self, site: str, key: str, now: StoredObject | None, data: bytes, headers: Headers) -> None:
         """See the port."""
         t, _ = self._there(site)
         await self._keep(t, site, key, now, ())
         command = ["s3api", "put-object", "--body", key.rpartition("/")[2]]
         await self._write(t, key, now, data, headers, command)
 
-    async def remove(self, site: str, key: str, now: Held) -> None:
+    async def remove(self, site: str, key: str, now: StoredObject) -> None:
         """See the port."""
         t, objects = self._there(site)
         there = await self._held(t, key)
         if there is None:
             return
         if there != now:
-            raise Refused(f"{t.at}/{key} holds something else by now: it is left")
+            raise StoreRefused(f"{t.at}/{key} holds something else by now: it is left")
         await self._record(_aws(t, ["s3api", "delete-object", "--bucket", t.at.bucket, "--key", t.at.key(key)]))
         await objects.delete(t.at, key)
 
     async def _write(
-        self, t: SiteTarget, key: str, now: Held | None, data: bytes, headers: Headers, command: Sequence[str]
+        self, t: StoredSite, key: str, now: StoredObject | None, data: bytes, headers: Headers, command: Sequence[str]
     ) -> None:
         """Over what was looked at, and nothing else. Unreachable where somebody else was quicker: look again."""
         account = self._account(t)
@@ -292,13 +294,13 @@ class S3Sites:
             if seen is not None and account.conditional is None and await self._tried(t, key, data, given):
                 return
             await objects.put(t.at, key, data, given, seen[1] if seen is not None else None)
-        except Conflict as error:
+        except WriteConflict as error:
             raise Unreachable(f"{t.at}/{key} was changed by somebody else just now") from error
         except Unsupported:  # a store that knows no conditions
             account.conditional = False
             await objects.put_any(t.at, key, data, given)
 
-    async def _tried(self, t: SiteTarget, key: str, data: bytes, given: Mapping[str, str]) -> bool:
+    async def _tried(self, t: StoredSite, key: str, data: bytes, given: Mapping[str, str]) -> bool:
         """Find out whether the store holds a write to a version: one that nobody has. True where it does not, and so
         has written."""
         account = self._account(t)
@@ -307,13 +309,15 @@ class S3Sites:
                 return False
             try:
                 await Objects(account).put(t.at, key, data, given, NOBODYS)
-            except Conflict:
+            except WriteConflict:
                 account.conditional = True
                 return False
             account.conditional = False
             return True
 
-    async def _keep(self, t: SiteTarget, site: str, key: str, now: Held | None, builds: Collection[Build]) -> None:
+    async def _keep(
+        self, t: StoredSite, site: str, key: str, now: StoredObject | None, builds: Collection[Build]
+    ) -> None:
         """So that it can be brought back; nothing where a known build has it."""
         if now is None or await self._in(t, site, key, now, builds):
             return
@@ -329,7 +333,7 @@ class S3Sites:
         await objects.copy(t.at, key, head.etag, kept, now.sha256, private)
 
     async def _content(
-        self, t: SiteTarget, site: str, key: str, then: Held, builds: Collection[Build]
+        self, t: StoredSite, site: str, key: str, then: StoredObject, builds: Collection[Build]
     ) -> tuple[Folder, str, bytes]:
         """A small file's bytes, and where they lie: in a build that says so, or as it was kept. Missing."""
         said = [b for b in builds if await self._says(site, b, key, then)]
@@ -342,7 +346,7 @@ class S3Sites:
             f"neither a known build nor {t.builds.below(KEPT)} has what {key} held")  # fmt: skip
         raise Missing(f"{where} ({then.sha256[:12]}…)")
 
-    async def _says(self, site: str, build: Build, key: str, held: Held) -> bool:
+    async def _says(self, site: str, build: Build, key: str, held: StoredObject) -> bool:
         """Whether a build's manifest has this content under this key."""
         try:
             f = (await self.manifest(site, build)).files.get(key)
@@ -351,7 +355,7 @@ class S3Sites:
         return f is not None and (f.sha256, f.size) == (held.sha256, held.size)
 
     async def _source(
-        self, t: SiteTarget, site: str, key: str, then: Held, builds: Collection[Build]
+        self, t: StoredSite, site: str, key: str, then: StoredObject, builds: Collection[Build]
     ) -> tuple[Folder, str]:
         """Where that content lies: folder and name. Missing."""
         if (build := await self._in(t, site, key, then, builds)) is not None:
@@ -361,7 +365,9 @@ class S3Sites:
             raise Missing(f"neither a known build nor {kept} has what {key} held ({then.sha256[:12]}…)")
         return kept, then.sha256
 
-    async def _in(self, t: SiteTarget, site: str, key: str, held: Held, builds: Collection[Build]) -> Build | None:
+    async def _in(
+        self, t: StoredSite, site: str, key: str, held: StoredObject, builds: Collection[Build]
+    ) -> Build | None:
         """A build that has this content under this key."""
         for build in builds:
             if not await self._says(site, build, key, held):
@@ -383,7 +389,7 @@ class S3Sites:
                 remove = _aws(t, ["s3api", "delete-object", "--bucket", t.at.bucket, "--key", t.at.key(key)])
                 found.append(remove if e.after is None else f"# set {e.target} to {e.after}")
                 continue
-            then = Held.read(e.after)
+            then = StoredObject.read(e.after)
             if then.sha256 == hashlib.sha256(REMOVER).hexdigest():
                 script = shlex.quote(REMOVER.decode())
                 put = _typed(t, ["s3api", "put-object", "--body", "sw.js"], t.at, key, then.headers)
@@ -397,14 +403,14 @@ class S3Sites:
             found.append(_typed(t, [*command, "--metadata-directive", "REPLACE"], t.at, key, then.headers))
         return [*first, *found]
 
-    def _known(self, t: SiteTarget) -> list[tuple[Build, Manifest]]:
+    def _known(self, t: StoredSite) -> list[tuple[Build, Manifest]]:
         """Builds that were read, newest first."""
         there = [(Build.of(b), m) for (place, b), m in self._store.manifests.items() if place == t.access.place]
         return there[::-1]
 
     # -- how -------------------------------------------------------------------------------------------------------
 
-    async def _fault(self, t: SiteTarget) -> str:
+    async def _fault(self, t: StoredSite) -> str:
         account = self._account(t)
         try:
             for folder in dict.fromkeys((t.at, t.builds)):
@@ -415,12 +421,12 @@ class S3Sites:
             return str(error)
         return ""
 
-    def _account(self, t: SiteTarget) -> Account:
+    def _account(self, t: StoredSite) -> Account:
         if t.access not in self._store.accounts:
             self._store.accounts[t.access] = Account(t.access, self._ca_file)
         return self._store.accounts[t.access]
 
-    def _there(self, site: str) -> tuple[SiteTarget, Objects]:
+    def _there(self, site: str) -> tuple[StoredSite, Objects]:
         if site not in self._targets:
             known = ", ".join(sorted(self._targets)) or "none"
             raise LookupError(f"the catalogue has no site {site!r}; there are {known}")
@@ -441,7 +447,7 @@ async def _each(work: Callable[[Item], Awaitable[R]], items: Sequence[Item]) -> 
 
 
 async def _faults(
-    objects: Objects, folder: Folder, there: Mapping[str, Listed], files: Sequence[File]
+    objects: Objects, folder: Folder, there: Mapping[str, ListedObject], files: Sequence[File]
 ) -> dict[str, str]:
     """Key -> why it is not what it should be. Bytes are read only where the listing does not tell."""
     found, unsure = {}, []
@@ -462,7 +468,7 @@ async def _faults(
     return found | {f.key: "other content than its manifest says" for f, d in zip(unsure, differing, strict=True) if d}
 
 
-def _typed(t: SiteTarget, command: Sequence[str], to: Folder, key: str, headers: Headers) -> str:
+def _typed(t: StoredSite, command: Sequence[str], to: Folder, key: str, headers: Headers) -> str:
     options = [
         ("--content-type", headers.type),
         ("--cache-control", headers.cache),
@@ -473,14 +479,14 @@ def _typed(t: SiteTarget, command: Sequence[str], to: Folder, key: str, headers:
     return _aws(t, [*command, "--bucket", to.bucket, "--key", to.key(key), *said, *own])
 
 
-def _whole(t: SiteTarget, source: Folder, manifest: Manifest) -> str:
+def _whole(t: StoredSite, source: Folder, manifest: Manifest) -> str:
     """One command for every file of a build that names no others; those kept for ever, as most are."""
     excluded = [part for key in (MANIFEST, *manifest.fronts) for part in ("--exclude", key)]
     command = ["s3", "cp", "--recursive", f"{source}/", f"{t.at}/", *excluded, "--cache-control", FOR_EVER]
     return _aws(t, command)
 
 
-def _batch(source: Folder, t: SiteTarget, files: Sequence[File]) -> str:
+def _batch(source: Folder, t: StoredSite, files: Sequence[File]) -> str:
     """One command for new files; the rest is named by a digest of the list."""
     names = [f.key for f in files]
     includes = [part for name in names[:NAMED] for part in ("--include", name)]
@@ -490,5 +496,5 @@ def _batch(source: Folder, t: SiteTarget, files: Sequence[File]) -> str:
     return f"{_aws(t, command)}{rest}  # {len(names)} new files, each with the headers of its manifest; list {listed}"
 
 
-def _aws(t: SiteTarget, command: Iterable[str]) -> str:
+def _aws(t: StoredSite, command: Iterable[str]) -> str:
     return shlex.join(["aws", *t.access.options, *command])

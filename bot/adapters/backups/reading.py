@@ -52,7 +52,7 @@ class NoProgram(Exception):
 
 
 @dataclass
-class Read:
+class ReadBackup:
     """What was found. checked: whether damage inside the data would have shown by itself; counted: whether the script
     holds rows, not only what the table of contents says; packed: whether gzip was put around it."""
 
@@ -65,7 +65,7 @@ class Read:
 
 
 @dataclass
-class Stop:
+class ReadingStop:
     """Ends a reading from another thread."""
 
     asked: bool = False
@@ -86,12 +86,12 @@ class Reader:
 
     programs: Sequence[Program]
     counted: bool = True
-    stop: Stop = field(default_factory=Stop)
+    stop: ReadingStop = field(default_factory=ReadingStop)
 
-    def stream(self, opened: Callable[[], Iterator[bytes]]) -> Read:
+    def stream(self, opened: Callable[[], Iterator[bytes]]) -> ReadBackup:
         """A backup that is one file; `opened` gives its bytes from the beginning. Blocking. Unreadable, NoProgram;
         InterruptedError where it was stopped."""
-        digest, found = hashlib.sha256(), Read()
+        digest, found = hashlib.sha256(), ReadBackup()
 
         def hashed() -> Iterator[bytes]:
             for chunk in opened():
@@ -104,21 +104,21 @@ class Reader:
         found.digest = f"sha256:{digest.hexdigest()}"
         return found
 
-    def folder(self, folder: Path) -> Read:
+    def folder(self, folder: Path) -> ReadBackup:
         """A backup that is a folder of files (pg_dump -Fd). Blocking. Unreadable, NoProgram, FileNotFoundError."""
         table = folder / "toc.dat"
         if not table.is_file():
             raise Unreadable(f"{CUT}: its table of contents (toc.dat) is missing")
         with table.open("rb") as f:
             head = f.read(HEAD)
-        found = Read("directory", _compressed(head))
+        found = ReadBackup("directory", _compressed(head))
         found.digest = digest_of_folder(folder, self.stop)
         if (cut := _cut_files(folder)) and not found.checked:
             raise Unreadable(f"{CUT}: {cut[0]} has no end")
         self._restored(_fitting(head, self.programs), [str(folder)], None, None, found)
         return found
 
-    def _any(self, chunks: Iterator[bytes], opened: Callable[[], Iterator[bytes]], found: Read) -> None:
+    def _any(self, chunks: Iterator[bytes], opened: Callable[[], Iterator[bytes]], found: ReadBackup) -> None:
         first = next((c for c in chunks if c), b"")
         while len(first) < 512 and (more := next(chunks, b"")):
             first += more
@@ -150,7 +150,7 @@ class Reader:
         more: Sequence[str],
         chunks: Iterator[bytes] | None,
         opened: Callable[[], Iterator[bytes]] | None,
-        found: Read,
+        found: ReadBackup,
     ) -> None:
         """pg_restore reads it to its end: what `chunks` give, or the path that it is told."""
         if self.counted:
@@ -167,7 +167,7 @@ class Reader:
         run(program, ["--file=/dev/null", *more], chunks, self.stop)
 
 
-def digest_of_folder(folder: Path, stop: Stop | None = None) -> str:
+def digest_of_folder(folder: Path, stop: ReadingStop | None = None) -> str:
     """ "sha256:<hex>" of the names and digests of its files."""
     whole = hashlib.sha256()
     for path in sorted(folder.iterdir()):
@@ -290,7 +290,7 @@ def run(
     program: Program,
     how: Sequence[str],
     chunks: Iterator[bytes] | None,
-    stop: Stop,
+    stop: ReadingStop,
     said: Callable[[bytes], None] | None = None,
     *,
     all: bool = True,

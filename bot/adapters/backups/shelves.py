@@ -21,7 +21,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from bot.adapters.backups.programs import Program, programs
-from bot.adapters.backups.reading import NoProgram, Read, Reader, Stop, Unreadable
+from bot.adapters.backups.reading import NoProgram, ReadBackup, Reader, ReadingStop, Unreadable
 from bot.ports import Record, Unreachable, Where, unbound
 from bot.ports.backups import Backup, Memory, Proof, Rules, Shelf
 
@@ -32,7 +32,7 @@ AT_ONCE = 2
 OTHER = "its bytes are not those that were noted when it was made ({name}.sha256)"
 
 
-class Kept:
+class ProcessMemory:
     """`Memory` of this process."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class _Readings:
     """What is being read, by shelf and identity; shared by all copies of one adapter."""
 
     tasks: dict[tuple[str, str, bool], asyncio.Task[Proof]] = field(default_factory=dict)
-    asked: list[Stop] = field(default_factory=list)
+    asked: list[ReadingStop] = field(default_factory=list)
     begun: int = 0
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -79,7 +79,7 @@ class ServiceBackups:
         _readings: _Readings | None = None,
     ) -> None:
         self._shelves = shelves
-        self._memory: Memory = memory if memory is not None else Kept()
+        self._memory: Memory = memory if memory is not None else ProcessMemory()
         self._clock, self._record = clock, _record
         self._readings = _readings or _Readings()
 
@@ -173,7 +173,7 @@ class ServiceBackups:
         return replace(known, at=self._now())
 
     async def _whole(self, shelved: Shelved, backup: Backup, counted: bool) -> Proof:
-        def read(stop: Stop) -> Read:
+        def read(stop: ReadingStop) -> ReadBackup:
             reader = Reader(programs(shelved.programs), counted, stop)
             if folder is not None:
                 return reader.folder(folder)
@@ -199,8 +199,8 @@ class ServiceBackups:
             return replace(proof, fault=OTHER.format(name=backup.name), hint="make a new backup, or take an older one")
         return proof
 
-    async def _in_thread(self, work: Callable[[Stop], T]) -> T:
-        stop = Stop()
+    async def _in_thread(self, work: Callable[[ReadingStop], T]) -> T:
+        stop = ReadingStop()
         self._readings.asked.append(stop)
         try:
             return await asyncio.to_thread(work, stop)
@@ -230,7 +230,7 @@ class ServiceBackups:
         return datetime.fromtimestamp(self._clock(), UTC)
 
 
-def _digest(shelf: Shelf, backup: Backup, stop: Stop) -> str:
+def _digest(shelf: Shelf, backup: Backup, stop: ReadingStop) -> str:
     digest = hashlib.sha256()
     for chunk in shelf.chunks(backup):
         if stop.asked:

@@ -24,18 +24,30 @@ from bot.adapters.kubernetes.connection import (
     JSON_PATCH,
     MERGE_PATCH,
     Body,
+    ClusterRefused,
     Connection,
-    Missing,
+    NoSuchObject,
     Query,
-    Refused,
 )
-from bot.adapters.kubernetes.fields import Read, command, controller, patch, read
+from bot.adapters.kubernetes.fields import ReadThing, command, controller, patch, read
 from bot.adapters.kubernetes.guards import Guards
 from bot.adapters.kubernetes.hindrances import Hindrances
 from bot.adapters.kubernetes.progress import of_argo
 from bot.contract import Edit, Retryable
 from bot.ports import Json, Record, Unreachable, Where, unbound
-from bot.ports.kubernetes import WORKLOADS, Changed, Cluster, Denied, Hindrance, Kind, Place, Pod, Said, Thing, Trial
+from bot.ports.kubernetes import (
+    WORKLOADS,
+    Changed,
+    Cluster,
+    ClusterEvent,
+    Denied,
+    Hindrance,
+    Kind,
+    Place,
+    Pod,
+    Thing,
+    Trial,
+)
 
 FEW = 50
 """Objects that are read at once; more in a thread, so that others get their turn."""
@@ -132,7 +144,7 @@ class Clusters:
         for space in known.spaces(kind):
             try:
                 bodies = await self._connection(cluster).every(resource.path(space), query=query)
-            except Missing:  # the cluster has no such kind: KEDA or Argo CD is not installed
+            except NoSuchObject:  # the cluster has no such kind: KEDA or Argo CD is not installed
                 continue
             except Denied:
                 if resource.extension and not await rights.served(self._connection(cluster), resource):
@@ -159,7 +171,12 @@ class Clusters:
 
     async def _reached(self, thing: Thing) -> Thing:
         """A DaemonSet with how many of its pods wait for a node that does not answer."""
-        if thing.rollout is None or not thing.rollout.seen or thing.rollout.complete or not isinstance(thing, Read):
+        if (
+            thing.rollout is None
+            or not thing.rollout.seen
+            or thing.rollout.complete
+            or not isinstance(thing, ReadThing)
+        ):
             return thing
         space = self._target(thing.place.cluster).cluster.namespace
         hindrances = Hindrances(self._connection(thing.place.cluster), space, datetime.now(UTC))
@@ -168,10 +185,10 @@ class Clusters:
 
     async def _followed(self, cluster: str, things: Sequence[Thing]) -> Sequence[Thing]:
         """Deployments that are only the template of an Argo Rollout, followed by that: such ones have no replicas."""
-        bare = {t.place.name: t for t in things if t.fields.get("replicas") == 0 and isinstance(t, Read)}
+        bare = {t.place.name: t for t in things if t.fields.get("replicas") == 0 and isinstance(t, ReadThing)}
         if not bare:
             return things
-        leading = {r.facts.get("workload"): r for r in await self.list(cluster, "rollout") if isinstance(r, Read)}
+        leading = {r.facts.get("workload"): r for r in await self.list(cluster, "rollout") if isinstance(r, ReadThing)}
         found = list(things)
         for i, thing in enumerate(found):
             leads, mine = leading.get(thing.place.name), bare.get(thing.place.name)
@@ -220,7 +237,7 @@ class Clusters:
         space = self._target(place.cluster).cluster.namespace
         return await Hindrances(self._connection(place.cluster), space, now).of(place, body)
 
-    async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[Said]:
+    async def events(self, cluster: str, about: Collection[str] = ()) -> Sequence[ClusterEvent]:
         """See the port."""
         space = self._target(cluster).cluster.namespace
         found = await self._connection(cluster).every(resources.EVENTS.path(space))
@@ -241,7 +258,7 @@ class Clusters:
             flags = [(flag, "true") for flag, on in (("previous", previous), ("timestamps", stamps)) if on]
             try:
                 text = await self._connection(cluster).text("GET", f"{path}/log", query=[*query, *flags])
-            except Refused as error:
+            except ClusterRefused as error:
                 if error.status not in (400, 404):  # 400: it has not started, or there is no previous one
                     raise self._connection(cluster).failure(error) from error
                 continue
@@ -258,7 +275,7 @@ class Clusters:
             return await self._guards(place.cluster).get(place.name) or Thing(place, "")
         if "whole" in fields:
             return await self._made(seen, fields["whole"])
-        thing = seen if isinstance(seen, Read) else await self._as_seen(seen, fields)
+        thing = seen if isinstance(seen, ReadThing) else await self._as_seen(seen, fields)
         operations = patch(thing, fields)
         if not any(o["op"] != "test" for o in operations):
             return thing
@@ -271,7 +288,7 @@ class Clusters:
             body = await self._connection(place.cluster).send(
                 "PATCH", path, query=AS_US, body=operations, sort=JSON_PATCH
             )
-        except Refused as error:
+        except ClusterRefused as error:
             if error.status == 404:
                 raise Changed(f"{place} is gone") from error
             if error.status == 409 or (error.status == 422 and not error.causes):
@@ -294,7 +311,7 @@ class Clusters:
             only = {"resourceVersion": seen.version} if seen.version else {}
             going = {"propagationPolicy": "Background", "preconditions": only}
             await connection.ask("DELETE", self._path(place), body=going)
-        except Missing:
+        except NoSuchObject:
             pass
         return Thing(place, "")
 
@@ -310,7 +327,7 @@ class Clusters:
         await self._record(shlex.join([*start, "patch", typed, "--type=json", "-p", json.dumps(operations)]))
         try:
             await connection.send("PATCH", path, query=AS_US, body=operations, sort=JSON_PATCH)
-        except Refused as error:
+        except ClusterRefused as error:
             if error.status == 409 or (error.status == 422 and not error.causes):
                 raise Changed(f"{place} was written by somebody at the same moment") from error
             if error.status != 404:
@@ -336,7 +353,7 @@ class Clusters:
     async def _runs(self, place: Place) -> tuple[Place, Body | None]:
         """What runs a workload's pods, as it is: itself, or the Argo Rollout that takes its template from it."""
         thing = await self.get(place)
-        body = thing.body if isinstance(thing, Read) else None
+        body = thing.body if isinstance(thing, ReadThing) else None
         if thing is None or body is None or "rollout" not in thing.facts:
             return place, body
         leading = Place(place.cluster, "rollout", str(thing.facts["rollout"]))
@@ -358,7 +375,7 @@ class Clusters:
         only = {"preconditions": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}}
         try:
             await self._connection(place.cluster).ask("DELETE", path, body=only)
-        except Missing:
+        except NoSuchObject:
             return
 
     async def terminate(self, place: Place) -> None:
@@ -374,7 +391,7 @@ class Clusters:
     async def refreshed(self, place: Place) -> Thing | None:
         """See the port. The request is one changing call; after a restart it is asked for again, which is harmless."""
         thing = await self.get(place)
-        if not isinstance(thing, Read):
+        if not isinstance(thing, ReadThing):
             raise Changed(f"{place} is gone")
         if place.kind != "application":
             return await self._sourced(thing)
@@ -389,7 +406,7 @@ class Clusters:
         self._shared.refreshing.add(place)
         return None
 
-    async def _sourced(self, thing: Read) -> Thing:
+    async def _sourced(self, thing: ReadThing) -> Thing:
         """What is Flux's, with what its source is at: that goes on being fetched while it is suspended."""
         ref = thing.body["spec"].get("sourceRef") or {}
         kind = resources.SOURCES.get(str(ref.get("kind") or ""))
@@ -417,7 +434,7 @@ class Clusters:
     async def _fault(self, cluster: str) -> str:
         try:
             await self._guards(cluster).me(anew=True)
-        except (Unreachable, Denied, Retryable, Missing, Changed) as error:
+        except (Unreachable, Denied, Retryable, NoSuchObject, Changed) as error:
             return str(error)
         return ""
 
@@ -459,24 +476,24 @@ class Clusters:
     def _guards(self, cluster: str) -> Guards:
         return Guards(self._connection(cluster), self._target(cluster).cluster.namespace, self._record, self._shared.me)
 
-    async def _as_seen(self, seen: Thing, wanted: Mapping[str, Json]) -> Read:
+    async def _as_seen(self, seen: Thing, wanted: Mapping[str, Json]) -> ReadThing:
         """The object as it is, if the fields still are as they were seen."""
         now = await self.get(seen.place)
-        if not isinstance(now, Read):
+        if not isinstance(now, ReadThing):
             raise Changed(f"{seen.place} is gone")
         if other := _differing(seen, now, wanted):
             raise Changed(other)
         return now
 
-    async def _what_changed(self, seen: Read, wanted: Mapping[str, Json]) -> str:
+    async def _what_changed(self, seen: ReadThing, wanted: Mapping[str, Json]) -> str:
         now = await self.get(seen.place)
         if now is None:
             return f"{seen.place} is gone"
         return _differing(seen, now, wanted) or f"{seen.place} has changed since it was read"
 
 
-async def _all_read(cluster: str, kind: Kind, bodies: Sequence[Body]) -> list[Read]:
-    def every() -> list[Read]:
+async def _all_read(cluster: str, kind: Kind, bodies: Sequence[Body]) -> list[ReadThing]:
+    def every() -> list[ReadThing]:
         return [read(Place(cluster, kind, body["metadata"]["name"]), body) for body in bodies]
 
     return every() if len(bodies) <= FEW else await asyncio.to_thread(every)

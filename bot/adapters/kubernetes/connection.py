@@ -46,7 +46,7 @@ _RESTARTS = 3
 
 
 @dataclass
-class Refused(Exception):
+class ClusterRefused(Exception):
     """The cluster answered, and not with what was wanted.
 
     words: the message of its Status; causes: whether the Status names what is wrong with the body (a failed `test` of
@@ -62,7 +62,7 @@ class Refused(Exception):
         return self.words
 
 
-class Missing(LookupError):
+class NoSuchObject(LookupError):
     """There is no such object, or the cluster has no such kind."""
 
 
@@ -107,22 +107,22 @@ class Connection:
         """The answer, as JSON. Missing, Changed, Denied, Retryable, Unreachable. sort: the media type of the body."""
         try:
             return await self.send(method, path, query=query, body=body, sort=sort)
-        except Refused as error:
+        except ClusterRefused as error:
             raise self.failure(error) from error
 
     async def find(self, path: str) -> Body | None:
         """One object, None if there is none. Denied, Retryable, Unreachable."""
         try:
             found: Body = await self.ask("GET", path)
-        except Missing:
+        except NoSuchObject:
             return None
         return found
 
-    def failure(self, error: Refused) -> Exception:
+    def failure(self, error: ClusterRefused) -> Exception:
         """A refusal as the port tells it."""
         text = f"{self.cluster}: {error}"
         if error.status == 404:
-            return Missing(text)
+            return NoSuchObject(text)
         if error.status == 409:
             return Changed(text)
         if error.status == 401:  # no missing right: it does not know who we are, until the token is renewed
@@ -146,7 +146,7 @@ class Connection:
             client = await self._open()
             try:
                 return await self._once(client, method, path, query, body, sort)
-            except Refused as error:
+            except ClusterRefused as error:
                 if error.status != 401 or again:
                     raise
                 await self._retire(client)  # tokens are renewed by whoever writes the kubeconfig
@@ -165,7 +165,7 @@ class Connection:
                     more = (answer.get("metadata") or {}).get("continue") or ""
                     if not more:
                         return found
-            except Refused as error:
+            except ClusterRefused as error:
                 if error.status != 410:  # the pages that were left have expired: from the beginning
                     raise self.failure(error) from error
         raise Unreachable(f"{self.cluster}: the list changes faster than it can be read")
@@ -273,7 +273,7 @@ def _imported() -> Any:
     return kubernetes.aio
 
 
-def _refused(status: int, text: str, headers: Mapping[str, str]) -> Refused:
+def _refused(status: int, text: str, headers: Mapping[str, str]) -> ClusterRefused:
     try:
         said = json.loads(text)
     except ValueError:
@@ -282,7 +282,7 @@ def _refused(status: int, text: str, headers: Mapping[str, str]) -> Refused:
     words = said.get("message") or text.strip()[:300] or f"it answered {status} and said nothing"
     after = headers.get("Retry-After") or ""
     causes = (said.get("details") or {}).get("causes")
-    return Refused(status, str(words), bool(causes), float(after) if after.isdigit() else None)
+    return ClusterRefused(status, str(words), bool(causes), float(after) if after.isdigit() else None)
 
 
 def _cause(error: aiohttp.ClientConnectorError) -> str:

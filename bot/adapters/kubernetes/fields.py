@@ -72,7 +72,7 @@ _ELSEWHERE = frozenset({"name", "image", "env"})
 
 
 @dataclass(frozen=True, slots=True)
-class Read(Thing):
+class ReadThing(Thing):
     """A thing with the object that it was read from, which a patch is made against."""
 
     body: Body = field(default_factory=dict, repr=False, compare=False)
@@ -91,11 +91,11 @@ class Read(Thing):
                 "spec": self.body["spec"]}  # fmt: skip
 
 
-def read(place: Place, body: Body) -> Read:
+def read(place: Place, body: Body) -> ReadThing:
     """The thing that an object is."""
     meta = body["metadata"]
     fields = dict(_fields(place.kind, body))
-    return Read(
+    return ReadThing(
         place,
         meta.get("resourceVersion", ""),
         fields,
@@ -206,7 +206,7 @@ def _at(body: Any, path: Path) -> Any:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def patch(seen: Read, wanted: Mapping[str, Json]) -> list[Operation]:
+def patch(seen: ReadThing, wanted: Mapping[str, Json]) -> list[Operation]:
     """The JSON patch that sets these fields (None: removes); empty where nothing differs. ValueError, LookupError
     for a field that the object has no place for."""
     draft = _Draft(seen.place.kind, seen.body)

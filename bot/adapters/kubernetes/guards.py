@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.adapters.kubernetes import guard
-from bot.adapters.kubernetes.connection import AS_US, JSON_PATCH, Body, Connection, Missing, Query, Refused
+from bot.adapters.kubernetes.connection import AS_US, JSON_PATCH, Body, ClusterRefused, Connection, NoSuchObject, Query
 from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES, Resource
 from bot.ports import Json, Record
 from bot.ports.kubernetes import WORKLOADS, Denied, Place, Thing, Trial
@@ -92,7 +92,7 @@ class Guards:
             query: Query = [("labelSelector", labels)] if (labels := guard.about(rules)) else []
             try:
                 bodies = await self._connection.every(path, query=query)
-            except Missing:  # the cluster has no such kind: Argo Rollouts is not installed
+            except NoSuchObject:  # the cluster has no such kind: Argo Rollouts is not installed
                 continue
             for body in bodies:
                 for digest, patch in guard.trials(kind, body, rules):
@@ -121,7 +121,7 @@ class Guards:
         """In whose words a dry run is refused; None where it passes, empty where the workload has changed since."""
         try:
             await self._connection.send("PATCH", path, query=[("dryRun", "All")], body=patch, sort=JSON_PATCH)
-        except Refused as error:
+        except ClusterRefused as error:
             if error.status == 404 or (error.status == 422 and not error.causes):
                 return ""
             by_others = error.status in (400, 403, 422) or (error.status == 500 and "webhook" in error.words)
@@ -157,7 +157,7 @@ class Guards:
         await self._record(shlex.join([*self._kubectl, "delete", resource.qualified, name]))
         try:
             await self._connection.ask("DELETE", path)
-        except Missing:
+        except NoSuchObject:
             return  # somebody was faster
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bot.adapters.kubernetes import pods, resources
-from bot.adapters.kubernetes.connection import Body, Connection, Missing
+from bot.adapters.kubernetes.connection import Body, Connection, NoSuchObject
 from bot.ports.kubernetes import Denied, Hindrance, Place
 
 STUCK = ("ImagePull", "ErrImage", "InvalidImage", "CrashLoop", "CreateContainer", "RunContainer")
@@ -59,7 +59,7 @@ class Hindrances:
     async def _readable(self, ask: Callable[[], Awaitable[Sequence[Body]]]) -> Sequence[Body]:
         try:
             return await ask()
-        except (Denied, Missing):
+        except (Denied, NoSuchObject):
             return []
 
     async def _newest(self, place: Place, body: Body) -> Body | None:

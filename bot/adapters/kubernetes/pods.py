@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.adapters.kubernetes.connection import Body
-from bot.ports.kubernetes import Pod, Said
+from bot.ports.kubernetes import ClusterEvent, Pod
 
 _STARTING = ("ContainerCreating", "PodInitializing")
 _OPERATORS = {"In": "in", "NotIn": "notin"}
@@ -97,7 +97,7 @@ def _said(state: Body) -> str:
     return f"{state.get('reason', 'Waiting')}: {message}" if message else str(state.get("reason", "Waiting"))
 
 
-def said(body: Body) -> Said:
+def said(body: Body) -> ClusterEvent:
     """An event."""
     about, series = body["involvedObject"], body.get("series") or {}
     times = (
@@ -107,7 +107,7 @@ def said(body: Body) -> Said:
         body.get("firstTimestamp"),
     )
     at = next((t for t in times if t), None) or body["metadata"].get("creationTimestamp")
-    return Said(
+    return ClusterEvent(
         _moment(at),
         f"{about.get('kind', '').lower()}/{about.get('name', '')}",
         body.get("reason") or "",

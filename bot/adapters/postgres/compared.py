@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bot.ports.databases import Difference, Shape, unsound
+from bot.ports.databases import SchemaDifference, Shape, unsound
 
 
-def differences(said: Mapping[str, Any], shape: Shape) -> list[Difference]:
+def differences(said: Mapping[str, Any], shape: Shape) -> list[SchemaDifference]:
     """What differs. said: of the models, as `alembic_child` tells."""
-    found = [Difference(d["said"], d["more"]) for d in said["differs"]]
-    found += [Difference(line) for line in (*_of_tables(said["tables"], shape), *_of_enums(said["enums"], shape))]
+    found = [SchemaDifference(d["said"], d["more"]) for d in said["differs"]]
+    found += [SchemaDifference(line) for line in (*_of_tables(said["tables"], shape), *_of_enums(said["enums"], shape))]
     return [*dict.fromkeys([*found, *unsound(shape)])]
 
 

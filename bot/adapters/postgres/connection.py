@@ -90,7 +90,7 @@ class DatabaseTarget:
         return {"sslmode": "verify-full", "sslrootcert": self.ca or "system"}
 
 
-class Server:
+class PostgresServer:
     """Makes connections to one database."""
 
     def __init__(self, target: DatabaseTarget) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from bot.adapters.postgres.connection import Connection, Server, rows
+from bot.adapters.postgres.connection import Connection, PostgresServer, rows
 from bot.adapters.postgres.markers import OURS, Copy
 
 _COPIES = """
@@ -41,13 +41,13 @@ async def sessions(c: Connection, *names: str) -> int:
     return int(found[0][0])
 
 
-def reached(server: Server, database: str) -> str:
+def reached(server: PostgresServer, database: str) -> str:
     """The address as psql takes it, without a password."""
     target = server.target
     user = "${" + (target.admin or target.reader) + "%%:*}"
     return f'"host={target.host} port={target.port} dbname={database} user={user}"'
 
 
-def typed(server: Server, database: str, *statements: str) -> str:
+def typed(server: PostgresServer, database: str, *statements: str) -> str:
     """The command that a person would type."""
     return " ".join(["psql", reached(server, database), *(f"-c {shlex.quote(s)}" for s in statements)])

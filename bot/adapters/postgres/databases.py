@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from psycopg import errors
 
 from bot.adapters.postgres import by_hand, catalog, compared
-from bot.adapters.postgres.connection import US, DatabaseTarget, Server
+from bot.adapters.postgres.connection import US, DatabaseTarget, PostgresServer
 from bot.adapters.postgres.scripts import LOCKED_OUT, READING, Child, ChildError, Scripts
 from bot.adapters.postgres.toll import toll
 from bot.contract import Edit
@@ -17,15 +17,15 @@ from bot.ports.databases import (
     BadScripts,
     Blocked,
     Database,
-    Difference,
     Direction,
-    Failed,
     Loss,
     NotAllowed,
+    RevisionStep,
     Route,
+    SchemaDifference,
+    ScriptFailed,
     Shape,
     State,
-    Step,
     Toll,
 )
 
@@ -37,7 +37,7 @@ _LOOK = 0.5
 """Seconds between two looks at who is in the way."""
 
 
-class Databases:
+class PostgresDatabases:
     """The databases of one service; `bind` makes the copy that an attempt may change something through."""
 
     def __init__(
@@ -45,17 +45,17 @@ class Databases:
         targets: Sequence[DatabaseTarget],
         record: Record = unbound,
         *,
-        _servers: Mapping[str, Server] | None = None,
+        _servers: Mapping[str, PostgresServer] | None = None,
         _scripts: Mapping[str, Scripts] | None = None,
     ) -> None:
         self._targets = {t.at.name: t for t in targets}
-        self.servers = _servers or {n: Server(t) for n, t in self._targets.items()}
+        self.servers = _servers or {n: PostgresServer(t) for n, t in self._targets.items()}
         self._scripts = _scripts or {n: Scripts(t) for n, t in self._targets.items()}
         self.record = record
 
-    def bind(self, record: Record) -> Databases:
+    def bind(self, record: Record) -> PostgresDatabases:
         """The same databases, changing something only after `record`."""
-        return Databases([*self._targets.values()], record, _servers=self.servers, _scripts=self._scripts)
+        return PostgresDatabases([*self._targets.values()], record, _servers=self.servers, _scripts=self._scripts)
 
     # -- for wiring --------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Databases:
                 raise ValueError(str(error.diag.message_primary or error)) from error
             return found[0] if found is not None else None
 
-    async def differences(self, name: str, scripts: str) -> Sequence[Difference] | None:
+    async def differences(self, name: str, scripts: str) -> Sequence[SchemaDifference] | None:
         """See the port."""
         await self._stamp(name)
         folder = self._scripts[name].folder(scripts)
@@ -185,7 +185,7 @@ class Databases:
 
     # -- the port: changing ------------------------------------------------------------------------------------------
 
-    async def migrate(self, name: str, scripts: str, step: Step, direction: Direction) -> None:
+    async def migrate(self, name: str, scripts: str, step: RevisionStep, direction: Direction) -> None:
         """See the port."""
         target = self._target(name)
         folder = self._scripts[name].folder(scripts)
@@ -209,7 +209,7 @@ class Databases:
         except ChildError as error:
             if error.state == LOCKED_OUT:
                 raise Blocked(f"{name}: {error}", seen) from error
-            raise Failed(f"{name}: {error.kind}: {error}") from error
+            raise ScriptFailed(f"{name}: {error.kind}: {error}") from error
         finally:
             moving.cancel()
 

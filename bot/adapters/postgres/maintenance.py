@@ -15,9 +15,9 @@ from bot.adapters.backups.programs import Program, major_of
 from bot.adapters.postgres import quiet, restoring, switching
 from bot.adapters.postgres import restoring_by_hand as by_hand
 from bot.adapters.postgres.catalog import VERSIONS, state
-from bot.adapters.postgres.connection import Connection, Server, one, rows
+from bot.adapters.postgres.connection import Connection, PostgresServer, one, rows
 from bot.adapters.postgres.copies import copies
-from bot.adapters.postgres.databases import Databases
+from bot.adapters.postgres.databases import PostgresDatabases
 from bot.adapters.postgres.markers import Copy, beside
 from bot.contract import Edit
 from bot.ports import Record, Unreachable, unbound
@@ -36,17 +36,17 @@ _SLOTS = "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER B
 _FOLDER = "SELECT setting FROM pg_settings WHERE name = 'data_directory'"
 
 
-class Maintenance:
+class PostgresMaintenance:
     """For the databases of one service; `bind` makes the copy that an attempt may change something through."""
 
-    def __init__(self, databases: Databases, backups: ServiceBackups, record: Record = unbound) -> None:
+    def __init__(self, databases: PostgresDatabases, backups: ServiceBackups, record: Record = unbound) -> None:
         self._databases, self._backups, self._record = databases, backups, record
 
-    def bind(self, record: Record, memory: Memory | None = None) -> Maintenance:
+    def bind(self, record: Record, memory: Memory | None = None) -> PostgresMaintenance:
         """The same, changing something only after `record`. memory: where proofs of backups are kept."""
-        return Maintenance(self._databases, self._backups.bind(record, memory), record)
+        return PostgresMaintenance(self._databases, self._backups.bind(record, memory), record)
 
-    def _server(self, name: str) -> Server:
+    def _server(self, name: str) -> PostgresServer:
         try:
             return self._databases.servers[name]
         except KeyError:
@@ -124,7 +124,7 @@ class Maintenance:
             await self._rows(server) if counted else {},
         )  # fmt: skip
 
-    async def _rows(self, server: Server) -> Mapping[str, int | None]:
+    async def _rows(self, server: PostgresServer) -> Mapping[str, int | None]:
         found: dict[str, int | None] = {}
         async with server.changing(statement_timeout=str(int(server.target.timeout * 1000))) as c:
             for name, (_, sql) in (await restoring.tables_of(c)).items():
@@ -220,7 +220,7 @@ def _kept(copy: Copy) -> Kept:
     return Kept(copy.name, copy.label, copy.size, copy.aside)
 
 
-async def _rights(c: Connection, server: Server, live: Copy) -> list[tuple[str, str]]:
+async def _rights(c: Connection, server: PostgresServer, live: Copy) -> list[tuple[str, str]]:
     """Which rights the admin lacks."""
     everything, creates, owns, ends, sees, user = await one(c, _RIGHTS, live.owner)
     if everything:
@@ -247,7 +247,7 @@ async def _uses(c: Connection, database: str) -> list[tuple[str, str]]:
     return found
 
 
-async def _free(c: Connection, server: Server) -> int | None:
+async def _free(c: Connection, server: PostgresServer) -> int | None:
     """Bytes left where the server keeps its data; None where it is another machine's, or not shown."""
     if not server.target.host.startswith("/"):
         return None

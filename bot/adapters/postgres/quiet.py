@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot.adapters.postgres.connection import US, Connection, Server, one, quoted, rows
+from bot.adapters.postgres.connection import US, Connection, PostgresServer, one, quoted, rows
 from bot.adapters.postgres.copies import copy_of, typed
 from bot.adapters.postgres.markers import Copy, comment, noted
 from bot.ports import Record
@@ -36,7 +36,7 @@ ORDER BY pid
 """
 
 
-async def look(server: Server) -> Quiet:
+async def look(server: PostgresServer) -> Quiet:
     """How writing stands."""
     async with server.changing() as c:  # which may see of others when they began
         settings = await _settings(c, server.target.at.database)
@@ -66,7 +66,7 @@ def _moment(copy: Copy) -> str:
     return note.partition("since ")[2] or "infinity"
 
 
-async def _writers(c: Connection, server: Server, copy: Copy) -> dict[int, str]:
+async def _writers(c: Connection, server: PostgresServer, copy: Copy) -> dict[int, str]:
     """Session -> what it is and does, of those that began before, and those that write all the same. NotAllowed where
     the server does not say when others began."""
     target = server.target
@@ -83,7 +83,7 @@ async def _writers(c: Connection, server: Server, copy: Copy) -> dict[int, str]:
     return found
 
 
-async def set_to(server: Server, record: Record, settings: Mapping[str, str | None]) -> None:
+async def set_to(server: PostgresServer, record: Record, settings: Mapping[str, str | None]) -> None:
     """Sets them, and ends sessions that began before."""
     database = server.target.at.database
     async with server.changing() as c:
@@ -113,7 +113,7 @@ def _statement(database: str, role: str, value: str | None) -> str:
     return f"{whose} RESET {SETTING}" if value is None else f"{whose} SET {SETTING} = {value}"
 
 
-async def _note(c: Connection, server: Server, record: Record, copy: Copy, begins: str) -> None:
+async def _note(c: Connection, server: PostgresServer, record: Record, copy: Copy, begins: str) -> None:
     [now] = await one(c, "SELECT clock_timestamp()::text")
     others = [n for n in copy.notes if not n.startswith((SINCE, UNTIL))]
     statement = comment(copy.name, copy.theirs, *noted(*others, f"{begins}{now}"))
@@ -121,7 +121,7 @@ async def _note(c: Connection, server: Server, record: Record, copy: Copy, begin
     await c.execute(statement.encode())
 
 
-async def _end(c: Connection, server: Server, record: Record, copy: Copy) -> None:
+async def _end(c: Connection, server: PostgresServer, record: Record, copy: Copy) -> None:
     """Ends the sessions that began before the moment that the comment holds."""
     if pids := [pid for pid, line in (await _writers(c, server, copy)).items() if "began before" in line]:
         statement = f"SELECT pg_terminate_backend(pid, 5000) FROM unnest(ARRAY{pids}) pid"
@@ -129,7 +129,7 @@ async def _end(c: Connection, server: Server, record: Record, copy: Copy) -> Non
         await c.execute(statement.encode())
 
 
-async def _forget(c: Connection, server: Server, record: Record, copy: Copy) -> None:
+async def _forget(c: Connection, server: PostgresServer, record: Record, copy: Copy) -> None:
     others = [n for n in copy.notes if not n.startswith((SINCE, UNTIL))]
     statement = comment(copy.name, copy.theirs, *noted(*others))
     await record(typed(server, copy.name, statement))

@@ -25,7 +25,7 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from bot.adapters.backups.programs import Program, surroundings
-from bot.adapters.postgres.connection import US, Connection, Server, one, options, quoted, rows
+from bot.adapters.postgres.connection import US, Connection, PostgresServer, one, options, quoted, rows
 from bot.adapters.postgres.copies import copies, copy_of, typed
 from bot.adapters.postgres.markers import Copy, beside, comment, literal, noted, restoring
 from bot.ports import Record
@@ -101,7 +101,7 @@ def setting(database: str, role: str, name: str, value: str | None) -> str:
     return f"{whose} SET {said} TO {value if name.lower() in _LISTS and value else literal(value)}"
 
 
-async def made(server: Server, record: Record, backup: Backup, proof: Proof) -> tuple[str, bool]:
+async def made(server: PostgresServer, record: Record, backup: Backup, proof: Proof) -> tuple[str, bool]:
     """The name of the database beside, created and marked; and whether it is whole already. Unfit."""
     database = server.target.at.database
     name = beside(database, proof.digest)
@@ -125,7 +125,7 @@ async def made(server: Server, record: Record, backup: Backup, proof: Proof) -> 
     return name, False
 
 
-async def _empty(server: Server, name: str) -> None:
+async def _empty(server: PostgresServer, name: str) -> None:
     async with server.changing(name) as c:
         [empty] = await one(c, _EMPTY)
     if not empty:
@@ -133,7 +133,14 @@ async def _empty(server: Server, name: str) -> None:
 
 
 async def filled(
-    server: Server, record: Record, name: str, path: Path, program: Program, proof: Proof, jobs: int, report: Report
+    server: PostgresServer,
+    record: Record,
+    name: str,
+    path: Path,
+    program: Program,
+    proof: Proof,
+    jobs: int,
+    report: Report,
 ) -> None:
     """Lets pg_restore fill it. Unfit with its words where it fails."""
     async with server.changing(name) as c:
@@ -168,7 +175,7 @@ _OTHERS_COUNT = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pi
 _END = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = {} AND pid <> pg_backend_pid()"
 
 
-def _address(server: Server, database: str, user: str) -> str:
+def _address(server: PostgresServer, database: str, user: str) -> str:
     target = server.target
     given = {"default_transaction_read_only": "off", "statement_timeout": "0", "lock_timeout": "0"}
     return make_conninfo(
@@ -192,7 +199,7 @@ async def _followed(child: asyncio.subprocess.Process, items: int, report: Repor
     return words
 
 
-async def furnished(server: Server, record: Record, name: str, backup: Backup, proof: Proof) -> None:
+async def furnished(server: PostgresServer, record: Record, name: str, backup: Backup, proof: Proof) -> None:
     """Gives it what belongs to a database and not into an archive, and statistics, and notes that it is whole."""
     database = server.target.at.database
     async with server.changing(MAINTENANCE) as c:
@@ -257,7 +264,7 @@ async def tables_of(c: Connection) -> Mapping[str, tuple[str, str]]:
     return {str(name): (str(owner), str(sql)) for name, owner, sql in await rows(c, _TABLES)}
 
 
-async def unlike(server: Server, name: str, proof: Proof, stamp: str) -> Sequence[str]:
+async def unlike(server: PostgresServer, name: str, proof: Proof, stamp: str) -> Sequence[str]:
     """In which ways the database of this name is not what the backup holds, or lacks what the live one has."""
     async with server.changing() as c:
         live = await tables_of(c)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from bot.adapters.postgres.connection import Server, quoted
+from bot.adapters.postgres.connection import PostgresServer, quoted
 from bot.adapters.postgres.copies import reached, typed
 from bot.adapters.postgres.markers import beside, cut, literal
 from bot.adapters.postgres.quiet import SETTING
@@ -17,7 +17,7 @@ SYSTEM = "postgres"
 _FROM = re.compile(r"restored from (.+) \((sha256:[0-9a-f]{12})\)")
 
 
-def quiet(server: Server, role: str, value: str | None) -> str:
+def quiet(server: PostgresServer, role: str, value: str | None) -> str:
     """Sets it, and ends the sessions for which it would not count."""
     name = server.target.at.database
     whose = f"ALTER ROLE {quoted(role)} IN DATABASE {quoted(name)}" if role else f"ALTER DATABASE {quoted(name)}"
@@ -25,7 +25,7 @@ def quiet(server: Server, role: str, value: str | None) -> str:
     return typed(server, SYSTEM, statement, _ended(name))
 
 
-def switched(server: Server, before: str, after: str) -> list[str]:
+def switched(server: PostgresServer, before: str, after: str) -> list[str]:
     """Restores where that is meant, and exchanges the names."""
     name = server.target.at.database
     if came := _FROM.fullmatch(after):
@@ -51,7 +51,7 @@ def switched(server: Server, before: str, after: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _created(server: Server, name: str, coming: str) -> str:
+def _created(server: PostgresServer, name: str, coming: str) -> str:
     """Like the one that is there: whose it is, the server knows."""
     made = "CREATE DATABASE %I TEMPLATE template0 OWNER %I"
     asked = f"SELECT format({literal(made)}, {literal(coming)}, pg_get_userbyid(datdba)) FROM pg_database"

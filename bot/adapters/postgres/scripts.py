@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from bot.adapters.postgres.connection import DatabaseTarget, options, quoted
 from bot.ports import Unreachable
-from bot.ports.databases import BadScripts, Direction, Route, Step
+from bot.ports.databases import BadScripts, Direction, RevisionStep, Route
 
 CHILD = Path(__file__).with_name("alembic_child.py")
 READING = 60.0
@@ -140,7 +140,8 @@ class Scripts:
             except ChildError:
                 raise BadScripts(f"{scripts}: no way from {at[0]} to {to}: {error}") from error
         steps = [
-            Step(s["revision"], s["below"], tuple(s["stamp"]), s["title"], s["sql"], s["why"]) for s in found["steps"]
+            RevisionStep(s["revision"], s["below"], tuple(s["stamp"]), s["title"], s["sql"], s["why"])
+            for s in found["steps"]
         ]
         if not steps:
             raise BadScripts(f"{scripts}: no way from {at[0]} to {to}")

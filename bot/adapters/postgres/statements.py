@@ -56,7 +56,7 @@ class Touched:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Constraint:
     """A rule that what is there must meet, or the statement fails. broken: the condition of rows that do not meet it,
     "" where that cannot be told."""
 
@@ -73,7 +73,7 @@ class Opaque:
     said: str
 
 
-Done = Gone | Made | Touched | Rule | Opaque
+Done = Gone | Made | Touched | Constraint | Opaque
 
 _HARMLESS = frozenset({
     "TransactionStmt", "VariableSetStmt", "GrantStmt", "GrantRoleStmt", "CommentStmt", "RenameStmt", "AlterOwnerStmt",
@@ -137,7 +137,7 @@ def _of(node: Any, said: str) -> Iterator[Done]:
         case "IndexStmt":
             yield Made("index", node.idxname or "")
             if node.unique:
-                yield Rule(said, node.relation.relname, node.relation.schemaname or "")
+                yield Constraint(said, node.relation.relname, node.relation.schemaname or "")
         case "ViewStmt":
             yield Made("view", node.view.relname)
         case "CreateEnumStmt" | "CreateDomainStmt" | "CompositeTypeStmt":
@@ -183,7 +183,7 @@ def _altered(node: Any, said: str) -> Iterator[Done]:
                 yield Made("column", cmd.def_.colname, table)
                 yield from _added(cmd.def_, table, schema)
             case "AT_SetNotNull":
-                yield Rule(f"{table}.{cmd.name} not null", table, schema, f"{_quoted(cmd.name)} IS NULL")
+                yield Constraint(f"{table}.{cmd.name} not null", table, schema, f"{_quoted(cmd.name)} IS NULL")
             case "AT_AddConstraint":
                 yield Made("constraint", cmd.def_.conname or "", table)
                 yield _rule(cmd.def_, table, schema, said)
@@ -193,25 +193,25 @@ def _altered(node: Any, said: str) -> Iterator[Done]:
                 yield Opaque(said)
 
 
-def _added(column: Any, table: str, schema: str) -> Iterator[Rule]:
+def _added(column: Any, table: str, schema: str) -> Iterator[Constraint]:
     """A column that must hold something, and gets nothing: it cannot be added while there are rows."""
     kinds = {c.contype.name for c in column.constraints or ()}
     if kinds & {"CONSTR_NOTNULL", "CONSTR_PRIMARY"} and not kinds & {
         "CONSTR_DEFAULT", "CONSTR_IDENTITY", "CONSTR_GENERATED",
     }:  # fmt: skip
-        yield Rule(f"{table}.{column.colname} comes back not null and without a default", table, schema, "true")
+        yield Constraint(f"{table}.{column.colname} comes back not null and without a default", table, schema, "true")
 
 
-def _rule(constraint: Any, table: str, schema: str, said: str) -> Rule:
+def _rule(constraint: Any, table: str, schema: str, said: str) -> Constraint:
     from pglast.stream import RawStream
 
     name = f"{constraint.conname or 'a constraint'} on {table}"
     if constraint.contype.name == "CONSTR_CHECK" and not constraint.skip_validation:
         try:
-            return Rule(name, table, schema, f"NOT ({RawStream()(constraint.raw_expr)})")
+            return Constraint(name, table, schema, f"NOT ({RawStream()(constraint.raw_expr)})")
         except RecursionError:
-            return Rule(name, table, schema)
-    return Rule(said if constraint.conname is None else name, table, schema)
+            return Constraint(name, table, schema)
+    return Constraint(said if constraint.conname is None else name, table, schema)
 
 
 def _touched(node: Any, said: str) -> Iterator[Done]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC
 
 from bot.adapters.postgres import quiet
-from bot.adapters.postgres.connection import Connection, Server, one, quoted, rows
+from bot.adapters.postgres.connection import Connection, PostgresServer, one, quoted, rows
 from bot.adapters.postgres.copies import copies, sessions, typed
 from bot.adapters.postgres.markers import Copy, comment, cut, noted
 from bot.adapters.postgres.restoring import MAINTENANCE, setting, settings_of
@@ -31,7 +31,7 @@ PATIENCE = 5.0
 _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({}) AND pid <> pg_backend_pid()"
 
 
-async def switch(server: Server, record: Record, label: str, why: str) -> None:
+async def switch(server: PostgresServer, record: Record, label: str, why: str) -> None:
     """The database of this label takes the name."""
     name = server.target.at.database
     async with server.changing(MAINTENANCE, statement_timeout="15000") as c:
@@ -95,7 +95,7 @@ def _word(live: Copy) -> str:
     return "undone" if _origin(live) else "kept"
 
 
-async def _open(c: Connection, server: Server, record: Record, live: Copy) -> None:
+async def _open(c: Connection, server: PostgresServer, record: Record, live: Copy) -> None:
     """Lets everybody in again, where it was closed and has kept its name."""
     if live.open and not live.note(CLOSED):
         return
@@ -107,7 +107,7 @@ async def _open(c: Connection, server: Server, record: Record, live: Copy) -> No
     await _together(c, server, record, statements)
 
 
-async def _close(c: Connection, server: Server, record: Record, live: Copy, label: str) -> None:
+async def _close(c: Connection, server: PostgresServer, record: Record, live: Copy, label: str) -> None:
     if not live.open and live.note(CLOSED):
         return
     statements = [
@@ -117,14 +117,14 @@ async def _close(c: Connection, server: Server, record: Record, live: Copy, labe
     await _together(c, server, record, statements)
 
 
-async def _together(c: Connection, server: Server, record: Record, statements: list[str]) -> None:
+async def _together(c: Connection, server: PostgresServer, record: Record, statements: list[str]) -> None:
     """In one transaction, and one message to the server."""
     whole = "; ".join(["BEGIN", *statements, "COMMIT"])
     await record(typed(server, MAINTENANCE, whole))
     await c.execute(whole.encode())
 
 
-async def _ended(c: Connection, server: Server, record: Record, *names: str) -> None:
+async def _ended(c: Connection, server: PostgresServer, record: Record, *names: str) -> None:
     """Nobody is in these any more. Unfit."""
     if not await sessions(c, *names):
         return

@@ -16,8 +16,8 @@ from psycopg import Error, errors
 
 from bot.adapters.postgres.catalog import counted
 from bot.adapters.postgres.connection import Connection, quoted, rows
-from bot.adapters.postgres.statements import Done, Gone, Made, Opaque, Rule, Touched, read
-from bot.ports.databases import Loss, Route, Step, Toll
+from bot.adapters.postgres.statements import Constraint, Done, Gone, Made, Opaque, Touched, read
+from bot.ports.databases import Loss, RevisionStep, Route, Toll
 
 _NONE = object()
 
@@ -90,7 +90,7 @@ async def toll(c: Connection, schema: str, route: Route) -> Toll:
     )  # fmt: skip
 
 
-async def _step(n: _Counting, step: Step, route: Route) -> None:
+async def _step(n: _Counting, step: RevisionStep, route: Route) -> None:
     if step.sql is None:
         n.unread[f"revision {step.revision}: {step.why}"] = None
         return
@@ -113,7 +113,7 @@ async def _step(n: _Counting, step: Step, route: Route) -> None:
                 await _gone(n, each, done)
             case Touched():
                 await _touched(n, each)
-            case Rule():
+            case Constraint():
                 await _rule(n, each, mended=each.table in touched)
             case Opaque():
                 n.unread[each.said] = None
@@ -227,7 +227,7 @@ async def _touched(n: _Counting, touched: Touched) -> None:
         n.losses.setdefault(said, Loss(said, many, None, f"SELECT * FROM {place}{where}"))
 
 
-async def _rule(n: _Counting, rule: Rule, *, mended: bool) -> None:
+async def _rule(n: _Counting, rule: Constraint, *, mended: bool) -> None:
     """mended: an earlier statement of the script writes to its table, and may make it hold."""
     if not rule.broken:
         if not mended:

@@ -18,30 +18,30 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from bot.adapters.redis import depths, jobs, sweep
-from bot.adapters.redis.line import Line, Server, reached
+from bot.adapters.redis.line import NodeConnection, RedisServer, reached
 from bot.adapters.redis.sweep import Behind, Pacing
 from bot.contract import Edit, canonical
 from bot.ports import Record, Unreachable, Where, unbound
-from bot.ports.caches import Cache, Depth, Kinds, Moved, Parked, Queue, Refused, Swept, TooMany, unfit
+from bot.ports.caches import Cache, CacheRefused, Depth, Kinds, MovedJobs, Parked, Queue, Swept, TooMany, unfit
 
-__all__ = ["Behind", "Pacing", "RedisCaches", "RedisTarget", "Server"]
+__all__ = ["Behind", "Pacing", "RedisCaches", "RedisEndpoint", "RedisServer"]
 
 PORT = "caches"
 
 
 @dataclass(frozen=True, slots=True)
-class RedisTarget:
+class RedisEndpoint:
     """A server of the catalogue, and how much of it a flush may take."""
 
     cache: Cache
-    server: Server
+    server: RedisServer
     pacing: Pacing = field(default_factory=Pacing)
 
 
 class RedisCaches:
     """Implements `bot.ports.caches.Caches`; `bind` makes the copy that an attempt may write through."""
 
-    def __init__(self, targets: Sequence[RedisTarget], record: Record = unbound) -> None:
+    def __init__(self, targets: Sequence[RedisEndpoint], record: Record = unbound) -> None:
         self._targets, self._record = {t.cache.name: t for t in targets}, record
 
     def bind(self, record: Record) -> RedisCaches:
@@ -68,12 +68,12 @@ class RedisCaches:
     async def close(self) -> None:
         """Nothing is kept open between two calls."""
 
-    async def _fault(self, target: RedisTarget) -> str:
+    async def _fault(self, target: RedisEndpoint) -> str:
         try:
             async with reached(target.server) as cluster:
                 for line in cluster.lines:
                     await line.ask("PING")
-        except (Unreachable, Refused) as error:
+        except (Unreachable, CacheRefused) as error:
             return str(error)
         return ""
 
@@ -129,7 +129,7 @@ class RedisCaches:
         async with reached(target.server) as cluster:
             return await jobs.parked(cluster.of(found.key), found)
 
-    async def park(self, cache: str, queue: str, kinds: Collection[str], owner: str) -> Moved:
+    async def park(self, cache: str, queue: str, kinds: Collection[str], owner: str) -> MovedJobs:
         """See the port."""
         target, found = self._queue(cache, queue)
         async with reached(target.server) as cluster:
@@ -142,7 +142,7 @@ class RedisCaches:
                 await line.ask("HSET", jobs.note(found.key), *fields)
             return await jobs.park(line, found, frozenset(kinds), self._moving(target, found, aside=True))
 
-    async def unpark(self, cache: str, queue: str, kinds: Collection[str]) -> Moved:
+    async def unpark(self, cache: str, queue: str, kinds: Collection[str]) -> MovedJobs:
         """See the port."""
         target, found = self._queue(cache, queue)
         async with reached(target.server) as cluster:
@@ -157,7 +157,7 @@ class RedisCaches:
                 await line.ask(*change)
             return moved
 
-    def _moving(self, target: RedisTarget, queue: Queue, *, aside: bool) -> jobs.Begin:
+    def _moving(self, target: RedisEndpoint, queue: Queue, *, aside: bool) -> jobs.Begin:
         there = [queue.key, jobs.aside(queue.key)]
 
         async def begin(many: int) -> None:
@@ -191,14 +191,14 @@ class RedisCaches:
                 found += _by_hand(typed(target.server), there, edit)
         return found
 
-    def _target(self, name: str) -> RedisTarget:
+    def _target(self, name: str) -> RedisEndpoint:
         if name in self._targets:
             return self._targets[name]
         near = difflib.get_close_matches(name, self._targets, 1)
         known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(self._targets)) or 'none'}"
         raise LookupError(f"the catalogue has no Redis target {name!r}; {known}")
 
-    def _queue(self, cache: str, name: str) -> tuple[RedisTarget, Queue]:
+    def _queue(self, cache: str, name: str) -> tuple[RedisEndpoint, Queue]:
         target = self._target(cache)
         for queue in target.cache.queues:
             if queue.name == name:
@@ -207,7 +207,7 @@ class RedisCaches:
         raise LookupError(f"{cache} has no queue {name!r} in the catalogue; there are {known}")
 
 
-def typed(server: Server, line: Line | None = None) -> str:
+def typed(server: RedisServer, line: NodeConnection | None = None) -> str:
     """How a person reaches the server: `redis-cli` with where it is and who logs in; the password by its variable."""
     host, port = line.node if line is not None else (server.host, server.port)
     words = ["redis-cli", "-h", host, "-p", str(port)]
@@ -217,7 +217,7 @@ def typed(server: Server, line: Line | None = None) -> str:
     return (f'REDISCLI_AUTH="${server.variable}" ' if server.variable else "") + shlex.join(words)
 
 
-def _flush_command(server: Server, line: Line, prefix: str) -> str:
+def _flush_command(server: RedisServer, line: NodeConnection, prefix: str) -> str:
     """A walk and a removal, as two programs do it."""
     here = typed(server, line)
     found = f"{here} --scan --pattern {shlex.quote(sweep.pattern(prefix).decode())}"

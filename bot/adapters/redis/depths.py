@@ -13,8 +13,8 @@ import hashlib
 from typing import Any
 
 from bot.adapters.redis.jobs import document, found, group, moment, parsed
-from bot.adapters.redis.line import Line
-from bot.ports.caches import Depth, Queue, Refused
+from bot.adapters.redis.line import NodeConnection
+from bot.ports.caches import CacheRefused, Depth, Queue
 
 COUNTED = 20_000
 """Jobs of a stream that are counted one by one; of more the group's lag is taken, where it is known."""
@@ -27,9 +27,11 @@ ALIVE = 60.0
 """Seconds without a command after which a client is not counted as one that takes jobs."""
 
 
-async def depth(line: Line, queue: Queue, extras: Line, done: Line, taken: Line) -> Depth:
+async def depth(
+    line: NodeConnection, queue: Queue, extras: NodeConnection, done: NodeConnection, taken: NodeConnection
+) -> Depth:
     """How the queue stands now. extras, done, taken: lines to its dead jobs, its counter and what workers are at, where
-    it has them. Refused where its key is of another type."""
+    it has them. CacheRefused where its key is of another type."""
     seconds, micros = await line.ask("TIME")
     now = int(seconds) + int(micros) / 1e6
     dead = await _size(extras, queue.dead) if queue.dead else None
@@ -45,7 +47,7 @@ async def depth(line: Line, queue: Queue, extras: Line, done: Line, taken: Line)
     )  # fmt: skip
 
 
-async def _stream(line: Line, queue: Queue, now: float, dead: int | None, counter: int | None) -> Depth:
+async def _stream(line: NodeConnection, queue: Queue, now: float, dead: int | None, counter: int | None) -> Depth:
     known = await group(line, queue)
     if known is None:
         return Depth(now, False, None, dead=dead, done=counter)
@@ -69,7 +71,7 @@ async def _stream(line: Line, queue: Queue, now: float, dead: int | None, counte
     )  # fmt: skip
 
 
-async def _behind(line: Line, queue: Queue, last: bytes, lag: Any) -> int | None:
+async def _behind(line: NodeConnection, queue: Queue, last: bytes, lag: Any) -> int | None:
     """The jobs behind the last that was delivered; None where there are too many to count and nobody says."""
     counted, begin = 0, b"(" + last
     while counted < COUNTED:
@@ -81,19 +83,19 @@ async def _behind(line: Line, queue: Queue, last: bytes, lag: Any) -> int | None
     return max(counted, int(lag)) if lag is not None else None
 
 
-async def _consumers(line: Line, queue: Queue) -> int:
+async def _consumers(line: NodeConnection, queue: Queue) -> int:
     """Consumers of the group that have asked for jobs not long ago."""
     said = await line.ask("XINFO", "CONSUMERS", queue.key, queue.group)
     idle = [dict(zip(each[::2], each[1::2], strict=False)).get(b"idle", 0) for each in said]
     return sum(int(ms) / 1000 <= ALIVE for ms in idle)
 
 
-async def _clients(line: Line) -> int | None:
+async def _clients(line: NodeConnection) -> int | None:
     """Clients of the same database that take jobs from lists, or wait for some; None where we may not see them."""
     try:
         said = bytes(await line.ask("CLIENT", "LIST", "TYPE", "normal")).decode(errors="replace")
         own = bytes(await line.ask("CLIENT", "INFO")).decode(errors="replace")
-    except Refused:
+    except CacheRefused:
         return None
     database = _words(own).get("db")
     clients = [_words(row) for row in said.splitlines()]
@@ -109,18 +111,18 @@ def _words(row: str) -> dict[str, str]:
     return {name: value for name, _, value in (word.partition("=") for word in row.split())}
 
 
-async def _takes(line: Line) -> int | None:
+async def _takes(line: NodeConnection) -> int | None:
     """How often anybody has taken from a list since the server counts; None where we may not see it."""
     try:
         said = bytes(await line.ask("INFO", "commandstats")).decode(errors="replace")
-    except Refused:
+    except CacheRefused:
         return None
     rows = (row.partition(":") for row in said.splitlines())
     calls = {name.removeprefix("cmdstat_"): rest for name, _, rest in rows if name.startswith("cmdstat_")}
     return sum(int(_words(calls[pop].replace(",", " "))["calls"]) for pop in POPS & calls.keys())
 
 
-async def _size(line: Line, key: str) -> int | None:
+async def _size(line: NodeConnection, key: str) -> int | None:
     """How many lie under a key, whatever it is; 0 where it is not there."""
     kind = bytes(await line.ask("TYPE", key)).decode()
     sizes = {"list": "LLEN", "stream": "XLEN", "zset": "ZCARD", "set": "SCARD", "hash": "HLEN"}
@@ -129,7 +131,7 @@ async def _size(line: Line, key: str) -> int | None:
     return int(await line.ask(sizes[kind], key)) if kind in sizes else None
 
 
-async def _counter(line: Line, key: str) -> int | None:
+async def _counter(line: NodeConnection, key: str) -> int | None:
     """The number that stands under a key; None where there is none."""
     said = await line.ask("GET", key)
     return int(said) if said is not None and bytes(said).lstrip(b"-").isdigit() else None

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.adapters.redis.line import Line, pairs, slot_of
+from bot.adapters.redis.line import NodeConnection, pairs, slot_of
 from bot.ports import Json
-from bot.ports.caches import Kinds, Moved, Parked, Queue, Refused
+from bot.ports.caches import CacheRefused, Kinds, MovedJobs, Parked, Queue
 
 PAGE = 500
 """Jobs that are read at a time."""
@@ -177,7 +177,7 @@ def document(fields: Sequence[bytes]) -> Json:
     return {n.decode(errors="replace"): v.decode(errors="replace") for n, v in zip(fields[::2], fields[1::2])}  # noqa: B905
 
 
-async def in_list(line: Line, queue: Queue, key: str) -> AsyncIterator[list[Job]]:
+async def in_list(line: NodeConnection, queue: Queue, key: str) -> AsyncIterator[list[Job]]:
     """The jobs of a list by pages, those that are next to be taken first. Where some of a page were moved away, or
     taken, the next one begins by so much earlier."""
     start, before = 0, int(await line.ask("LLEN", key))
@@ -194,7 +194,9 @@ async def in_list(line: Line, queue: Queue, key: str) -> AsyncIterator[list[Job]
         before = after
 
 
-async def in_stream(line: Line, queue: Queue, key: str, after: bytes | None = None) -> AsyncIterator[list[Job]]:
+async def in_stream(
+    line: NodeConnection, queue: Queue, key: str, after: bytes | None = None
+) -> AsyncIterator[list[Job]]:
     """The jobs of a stream behind an id, by pages; all of them where none is given."""
     begin = b"(" + after if after else b"-"
     while entries := await line.ask("XRANGE", key, begin, "+", "COUNT", PAGE):
@@ -202,19 +204,19 @@ async def in_stream(line: Line, queue: Queue, key: str, after: bytes | None = No
         begin = b"(" + entries[-1][0]
 
 
-async def group(line: Line, queue: Queue) -> dict[str, Any] | None:
-    """The consumer group of a stream, as the server tells of it; None where stream or group is missing. Refused where
-    the key is no stream."""
+async def group(line: NodeConnection, queue: Queue) -> dict[str, Any] | None:
+    """The consumer group of a stream, as the server tells of it; None where stream or group is missing. CacheRefused
+    where the key is no stream."""
     try:
         groups = [pairs(g) for g in await line.ask("XINFO", "GROUPS", queue.key)]
-    except Refused as error:
+    except CacheRefused as error:
         if "no such key" in str(error).lower():
             return None
         raise
     return next((g for g in groups if g["name"] == queue.group.encode()), None)
 
 
-async def others(line: Line, queue: Queue) -> list[str]:
+async def others(line: NodeConnection, queue: Queue) -> list[str]:
     """Other groups that read the same stream."""
     if not await line.ask("EXISTS", queue.key):
         return []
@@ -222,7 +224,7 @@ async def others(line: Line, queue: Queue) -> list[str]:
     return sorted(name for name in groups if name != queue.group)
 
 
-async def taken(line: Line, queue: Queue, idle: float) -> AsyncIterator[list[bytes]]:
+async def taken(line: NodeConnection, queue: Queue, idle: float) -> AsyncIterator[list[bytes]]:
     """The ids of jobs that were delivered, not done, and not touched for so many seconds, by pages."""
     begin = b"-"
     while True:
@@ -235,7 +237,7 @@ async def taken(line: Line, queue: Queue, idle: float) -> AsyncIterator[list[byt
         begin = b"(" + page[-1][0]
 
 
-async def kinds(line: Line, queue: Queue) -> Kinds:
+async def kinds(line: NodeConnection, queue: Queue) -> Kinds:
     """What waits in a queue."""
     counts: Counter[str] = Counter()
     held: Counter[str] = Counter()
@@ -260,13 +262,13 @@ async def kinds(line: Line, queue: Queue) -> Kinds:
     return Kinds(dict(counts), unread, dict(held))
 
 
-async def _read(line: Line, queue: Queue, ids: Sequence[bytes]) -> list[Job]:
+async def _read(line: NodeConnection, queue: Queue, ids: Sequence[bytes]) -> list[Job]:
     """Jobs of a stream by id, those that are still there."""
     answers = await line.ask_all([("XRANGE", queue.key, entry, entry) for entry in ids])
     return [Job(a[0][0], kind_of(queue, document(a[0][1] or ()))) for a in answers if a]
 
 
-async def parked(line: Line, queue: Queue) -> Parked | None:
+async def parked(line: NodeConnection, queue: Queue) -> Parked | None:
     """What stands aside; None where nothing was set aside."""
     said = pairs(await line.ask("HGETALL", note(queue.key)))
     if not said:
@@ -279,8 +281,8 @@ async def parked(line: Line, queue: Queue) -> Parked | None:
 # -- moving ------------------------------------------------------------------------------------------------------------
 
 
-async def park(line: Line, queue: Queue, names: Collection[str], begin: Begin) -> Moved:
-    """Sets the jobs of these kinds aside. Refused where others read the stream too: it would be taken from them."""
+async def park(line: NodeConnection, queue: Queue, names: Collection[str], begin: Begin) -> MovedJobs:
+    """Sets the jobs of these kinds aside. CacheRefused where others read the stream: they would lose them."""
     moved, held = 0, 0
     for _ in range(PASSES):
         if queue.stream:
@@ -289,11 +291,11 @@ async def park(line: Line, queue: Queue, names: Collection[str], begin: Begin) -
             more = await _park_list(line, queue, names, begin)
         moved += more
         if not more:
-            return Moved(moved, held)
-    return Moved(moved, held)
+            return MovedJobs(moved, held)
+    return MovedJobs(moved, held)
 
 
-async def _park_list(line: Line, queue: Queue, names: Collection[str], begin: Begin) -> int:
+async def _park_list(line: NodeConnection, queue: Queue, names: Collection[str], begin: Begin) -> int:
     moved = 0
     end = "-1" if queue.take == "right" else "1"
     side = "left" if queue.take == "right" else "right"  # behind those that wait longer already
@@ -305,10 +307,10 @@ async def _park_list(line: Line, queue: Queue, names: Collection[str], begin: Be
     return moved
 
 
-async def _park_stream(line: Line, queue: Queue, names: Collection[str], begin: Begin) -> tuple[int, int]:
+async def _park_stream(line: NodeConnection, queue: Queue, names: Collection[str], begin: Begin) -> tuple[int, int]:
     """How many were moved, and how many a worker may still be at."""
     if theirs := await others(line, queue):
-        raise Refused(f"{queue.key} is read by {', '.join(theirs)} as well, from whom its jobs would be taken")
+        raise CacheRefused(f"{queue.key} is read by {', '.join(theirs)} as well, from whom its jobs would be taken")
     known = await group(line, queue)
     if known is None:
         return 0, 0
@@ -326,7 +328,7 @@ async def _park_stream(line: Line, queue: Queue, names: Collection[str], begin: 
 
 
 async def _aside(
-    line: Line, queue: Queue, ids: Sequence[bytes], begin: Begin, known: str | bytes, how: str
+    line: NodeConnection, queue: Queue, ids: Sequence[bytes], begin: Begin, known: str | bytes, how: str
 ) -> int:  # fmt: skip
     moved = 0
     for batch in _batches(ids):
@@ -335,7 +337,7 @@ async def _aside(
     return moved
 
 
-async def unpark(line: Line, queue: Queue, names: Collection[str], begin: Begin) -> Moved:
+async def unpark(line: NodeConnection, queue: Queue, names: Collection[str], begin: Begin) -> MovedJobs:
     """Puts the jobs of these kinds back: in a list in front of what waits, in a stream as new ones."""
     moved, side = 0, queue.take
     if queue.stream:
@@ -343,13 +345,13 @@ async def unpark(line: Line, queue: Queue, names: Collection[str], begin: Begin)
             for batch in _batches([job.id for job in page if job.kind in names]):
                 await begin(len(batch))
                 moved += int(await line.ask("EVAL", _BACK, 2, aside(queue.key), queue.key, *batch))
-        return Moved(moved)
+        return MovedJobs(moved)
     jobs = [job async for page in in_list(line, queue, aside(queue.key)) for job in page if job.kind in names]
     end = "1" if queue.take == "right" else "-1"  # those that waited longest come last, and so to the front
     for batch in _batches([job.id for job in reversed(jobs)]):
         await begin(len(batch))
         moved += int(await line.ask("EVAL", _LIST, 2, aside(queue.key), queue.key, end, side, *batch))
-    return Moved(moved)
+    return MovedJobs(moved)
 
 
 def _batches(ids: Sequence[bytes]) -> list[Sequence[bytes]]:

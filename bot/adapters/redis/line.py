@@ -6,7 +6,7 @@ they fall back to a parser in Python without a word.
 
 Invariants:
 - a line is opened for what a caller does and closed behind it: no command meets a connection that is closed already;
-- no answer, not in time, or an answer that says "not now" is Unreachable; a refusal is Refused, in the server's words;
+- no answer, not in time, or an answer that says "not now" is Unreachable; a refusal is CacheRefused, in its words;
 - once an answer is missing the line is cut: the next command never gets the answer to another.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import hiredis
 
 from bot.ports import Unreachable
-from bot.ports.caches import Refused
+from bot.ports.caches import CacheRefused
 
 Word = bytes | str | int
 """A part of a command."""
@@ -38,7 +38,7 @@ _LOGIN = ("NOAUTH", "WRONGPASS")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class RedisServer:
     """Where a server is, and how one logs in. timeout: seconds for one answer; lacking: variables of its login that are
     not set; trust: which certificates are, None without TLS; variable: that holds the password, for recorded
     commands."""
@@ -61,7 +61,7 @@ class Server:
         return f"redis://{host}:{self.port}/{'cluster' if self.cluster else self.db}"
 
 
-class Line(asyncio.Protocol):
+class NodeConnection(asyncio.Protocol):
     """An open connection to one node. name: how it is called in words; node: its host and port."""
 
     def __init__(self, node: tuple[str, int], timeout: float) -> None:
@@ -74,7 +74,7 @@ class Line(asyncio.Protocol):
         self._gone = asyncio.Event()
 
     async def ask(self, *command: Word) -> Any:
-        """The answer, as the protocol has it: bytes, whole numbers, lists, None. Unreachable, Refused."""
+        """The answer, as the protocol has it: bytes, whole numbers, lists, None. Unreachable, CacheRefused."""
         [answer] = await self.ask_all([command])
         return answer
 
@@ -93,7 +93,7 @@ class Line(asyncio.Protocol):
         return arrived
 
     async def answers(self, arrived: asyncio.Future[list[Any]]) -> list[Any]:
-        """Waits for what was sent. Unreachable, Refused."""
+        """Waits for what was sent. Unreachable, CacheRefused."""
         try:
             async with asyncio.timeout(self._timeout):
                 found = await arrived
@@ -157,14 +157,14 @@ def _told(name: str, said: str) -> Exception:
     if first in _NOT_NOW:
         return Unreachable(f"{name}: cannot answer now ({said})")
     if first in _LOGIN:
-        return Refused(f"{name} does not let us in: {said}")
-    return Refused(f"{name} refuses: {said}")
+        return CacheRefused(f"{name} does not let us in: {said}")
+    return CacheRefused(f"{name} refuses: {said}")
 
 
 @asynccontextmanager
-async def opened(server: Server, node: tuple[str, int] | None = None) -> AsyncIterator[Line]:
-    """A line to the server, or to one of its nodes. Unreachable, Refused."""
-    line = Line(node or (server.host, server.port), server.timeout)
+async def opened(server: RedisServer, node: tuple[str, int] | None = None) -> AsyncIterator[NodeConnection]:
+    """A line to the server, or to one of its nodes. Unreachable, CacheRefused."""
+    line = NodeConnection(node or (server.host, server.port), server.timeout)
     if server.lacking:
         raise Unreachable(f"{line.name} is not asked, {', '.join(server.lacking)}: not set in the bot's environment")
     await _connect(line, server)
@@ -178,7 +178,7 @@ async def opened(server: Server, node: tuple[str, int] | None = None) -> AsyncIt
         await line.close()
 
 
-async def _connect(line: Line, server: Server) -> None:
+async def _connect(line: NodeConnection, server: RedisServer) -> None:
     host, port = line.node
     try:
         async with asyncio.timeout(server.timeout):
@@ -195,13 +195,13 @@ def _why(error: OSError) -> str:
     return "refused" if isinstance(error, ConnectionRefusedError) else (error.strerror or str(error)).lower()
 
 
-class Cluster:
+class RedisCluster:
     """The primaries of a server: one where it is no cluster. A key is asked for where it lies."""
 
-    def __init__(self, lines: Sequence[Line], slots: Sequence[tuple[int, int, Line]]) -> None:
+    def __init__(self, lines: Sequence[NodeConnection], slots: Sequence[tuple[int, int, NodeConnection]]) -> None:
         self.lines, self._slots = lines, slots
 
-    def of(self, key: str) -> Line:
+    def of(self, key: str) -> NodeConnection:
         """The line to where this key lies."""
         if not self._slots:
             return self.lines[0]
@@ -218,11 +218,11 @@ def slot_of(key: str) -> int:
 
 
 @asynccontextmanager
-async def reached(server: Server) -> AsyncIterator[Cluster]:
+async def reached(server: RedisServer) -> AsyncIterator[RedisCluster]:
     """Lines to all of its primaries. Unreachable where one does not answer: what lies there would be passed over."""
     async with opened(server) as first:
         if not server.cluster:
-            yield Cluster([first], [])
+            yield RedisCluster([first], [])
             return
         ranges = [(int(low), int(high), _node(server, primary)) for low, high, primary, *_ in
                   await first.ask("CLUSTER", "SLOTS")]  # fmt: skip
@@ -232,10 +232,10 @@ async def reached(server: Server) -> AsyncIterator[Cluster]:
         async with AsyncExitStack() as stack:
             nodes = dict.fromkeys(node for _, _, node in ranges)
             lines = {n: await stack.enter_async_context(opened(server, n)) for n in nodes}
-            yield Cluster([*lines.values()], [(low, high, lines[n]) for low, high, n in ranges])
+            yield RedisCluster([*lines.values()], [(low, high, lines[n]) for low, high, n in ranges])
 
 
-def _node(server: Server, said: Sequence[Any]) -> tuple[str, int]:
+def _node(server: RedisServer, said: Sequence[Any]) -> tuple[str, int]:
     """Host and port of a node, as the cluster says it; it may not know its own name."""
     host = said[0].decode() if said[0] else ""
     return (host if host not in ("", "?") else server.host, int(said[1]))

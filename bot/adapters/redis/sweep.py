@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.adapters.redis.line import Line, Word
+from bot.adapters.redis.line import NodeConnection, Word
 from bot.ports.caches import Swept, TooMany, unfit
 
 COUNT = 250
@@ -92,7 +92,7 @@ class Pace:
         return max(0.0, took * self.factor, least)
 
 
-async def count(line: Line, prefix: str) -> int:
+async def count(line: NodeConnection, prefix: str) -> int:
     """The keys of one node that begin with it."""
     begins, found, cursor = prefix.encode(), 0, b"0"
     while True:
@@ -104,7 +104,7 @@ async def count(line: Line, prefix: str) -> int:
 
 
 async def flush(
-    line: Line, prefix: str, most: int, pacing: Pacing, together: bool, begin: Callable[[], Awaitable[None]]
+    line: NodeConnection, prefix: str, most: int, pacing: Pacing, together: bool, begin: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[Swept]:
     """Removes the keys of one node. together: one command may remove many (in a cluster each has a place of its own);
     begin: called before the first is removed, and then now and again before more are. TooMany, ValueError."""
@@ -146,7 +146,7 @@ def _scan(cursor: bytes, asked: bytes) -> Sequence[Word]:
     return ("SCAN", cursor, "MATCH", asked, "COUNT", COUNT)
 
 
-async def _gone(line: Line, going: asyncio.Future[list[Any]] | None) -> int:
+async def _gone(line: NodeConnection, going: asyncio.Future[list[Any]] | None) -> int:
     """How many keys went, of those that were sent away."""
     return sum(await line.answers(going)) if going is not None else 0
 
@@ -157,7 +157,7 @@ def _unlinks(keys: Sequence[bytes], together: bool) -> list[Sequence[Word]]:
     return [("UNLINK", key) for key in keys]
 
 
-async def _look(line: Line, pace: Pace, pacing: Pacing) -> bool:
+async def _look(line: NodeConnection, pace: Pace, pacing: Pacing) -> bool:
     """Sets the pace by how the server answers now; whether the database behind can bear nothing."""
     began = time.monotonic()
     await line.ask("PING")

@@ -23,7 +23,7 @@ LAST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RunLine:
     """A run in a line. link: to its card, "" where there is none; at: when it was asked for."""
 
     run: str
@@ -47,10 +47,10 @@ class Home:
     """Everything on it. at: when it was looked up (seconds since the epoch)."""
 
     at: float
-    open: Sequence[Line] = ()
+    open: Sequence[RunLine] = ()
     shut: Sequence[Shut] = ()
     owed: Sequence[Owed] = ()
-    last: Sequence[Line] = ()
+    last: Sequence[RunLine] = ()
 
 
 def home(seen: Home) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _part(title: str, lines: Sequence[Mrkdwn], rest: str) -> list[Any]:
     return [section(joined([mark("*{}*", title), fit_lines(lines, MOST, f"and {{}} more: {rest}")]))]
 
 
-def _run(line: Line) -> Mrkdwn:
+def _run(line: RunLine) -> Mrkdwn:
     title = Mrkdwn(f"<{line.link}|{escape(line.title)}>") if line.link else mark("{}", line.title)
     return mark("• {} · {} · {} · {}", when(line.at, day=True), title, line.status, code(line.run))
 

@@ -95,7 +95,7 @@ class Asks:
         else:
             await self._say(t.act, said, person)
 
-    async def _hold(self, act: Act, said: slash.Said, person: Person) -> str | Refusal:
+    async def _hold(self, act: Act, said: slash.SlashCommand, person: Person) -> str | Refusal:
         """Freezes a service without a rollback, or lifts that."""
         service = said.run or await self.places.service_of(act.channel)
         if not service or not said.reason:
@@ -113,7 +113,7 @@ class Asks:
         end = "are refused from now on" if said.do == "freeze" else "is being lifted"
         return run_id if isinstance(run_id, Refusal) else mark("{} {} {}: `{}`.", doing, service, end, run_id)
 
-    async def _open(self, act: Act, said: slash.Said, person: Person, draft: str = "") -> None:
+    async def _open(self, act: Act, said: slash.SlashCommand, person: Person, draft: str = "") -> None:
         """A rollback, or the form for one. draft: a reason to begin with in the form."""
         if said.run and said.reason:
             wanted = Wanted(said.run, said.reason, said.subject or None)
@@ -150,7 +150,7 @@ class Asks:
             told.append(escape("Careful: that channel is shared with another organisation; its people read along."))
         return joined(told)
 
-    async def _say(self, act: Act, said: slash.Said, person: Person) -> None:
+    async def _say(self, act: Act, said: slash.SlashCommand, person: Person) -> None:
         """A command of a run."""
         found = await self.places.run(act.channel, said.run, ended=said.do == "forward")
         if isinstance(found, Refusal):
@@ -194,13 +194,13 @@ class Asks:
         """The button there: the form of a rollback."""
         if c.press.do != "ask-open":
             raise NotOurs(f"nothing on the home tab is called {c.press.do[:40]!r}")
-        await self._open(c.act, slash.Said("open"), person)
+        await self._open(c.act, slash.SlashCommand("open"), person)
 
     async def pointed(self, p: Pointed, person: Person) -> None:
         """A message, an alert mostly: the form of a rollback, with its words as the reason."""
         words = set(p.text.lower().replace(":", " ").replace(",", " ").split())
         named = [name for name in self.bot.catalogue.services if name.lower() in words]
-        await self._open(p.act, slash.Said("open", named[0] if len(named) == 1 else ""), person, p.text)
+        await self._open(p.act, slash.SlashCommand("open", named[0] if len(named) == 1 else ""), person, p.text)
 
     # -- clicked ---------------------------------------------------------------------------------------------------
 

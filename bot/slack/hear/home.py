@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.policy import Refusal
 from bot.run.decide import RELEASING
 from bot.run.events import BadEvent
-from bot.slack.draw.home import LAST, Home, Line, Shut, denied, home
+from bot.slack.draw.home import LAST, Home, RunLine, Shut, denied, home
 from bot.slack.hear.looks import Looks
 from bot.slack.hear.places import SlackServes
 from bot.store.log import Head
@@ -59,10 +59,10 @@ class Homes:
         frozen = f"by {found.who}: {found.why} ({found.run})" if found.locked else ""
         return Shut(service, frozen, {b.version: b.reason for b in found.banned})
 
-    async def _line(self, head: Head) -> Line:
+    async def _line(self, head: Head) -> RunLine:
         try:
             run = await self.bot.store.load(head.run)
         except BadEvent:
-            return Line(head.run, head.run, "its record cannot be read", head.created)
+            return RunLine(head.run, head.run, "its record cannot be read", head.created)
         link = await self.looks.link(head.run) if head.open else ""
-        return Line(head.run, title(run), status(run, self.bot.clock()), head.created, link)
+        return RunLine(head.run, title(run), status(run, self.bot.clock()), head.created, link)

@@ -31,7 +31,7 @@ class Looks:
     places: Places
     client: AsyncWebClient
 
-    async def look(self, act: Act, said: slash.Said, person: Person) -> str | Refusal:
+    async def look(self, act: Act, said: slash.SlashCommand, person: Person) -> str | Refusal:
         match said.do:
             case "help":
                 return Mrkdwn("\n".join(slash.help_lines()))
@@ -53,7 +53,7 @@ class Looks:
                     return await self.standing(run)
                 return replies.record(run, await verify(self.bot.store, run=run.id))
 
-    async def _token(self, said: slash.Said, person: Person) -> str:
+    async def _token(self, said: slash.SlashCommand, person: Person) -> str:
         if said.run == "revoke":
             n = await self.bot.store.revoke_tokens(person.id, self.bot.clock())
             return f"{n} of your tokens ended just now."
@@ -67,7 +67,7 @@ class Looks:
             rows.append((head, title(run), status(run, self.bot.clock())))
         return replies.history(rows)
 
-    async def _preview(self, act: Act, said: slash.Said, person: Person) -> str | Refusal:
+    async def _preview(self, act: Act, said: slash.SlashCommand, person: Person) -> str | Refusal:
         service = said.run if said.run in self.bot.catalogue.services else ""
         if said.subject and not service:
             service = said.run or await self.places.service_of(act.channel)

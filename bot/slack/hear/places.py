@@ -13,7 +13,7 @@ from bot.opening.rollbacks import Rollbacks
 from bot.policy import Refusal, Why
 from bot.ports import Unreachable
 from bot.redaction.redactor import Redactor
-from bot.releases.register import Releases
+from bot.releases.register import ReleaseRegister
 from bot.run.decide import RELEASING
 from bot.run.state import Run
 from bot.slack.workspace.channels import Channel, SlackChannels
@@ -37,7 +37,7 @@ class SlackServes(Protocol):
     @property
     def tokens(self) -> Tokens: ...
     @property
-    def releases(self) -> Releases: ...
+    def releases(self) -> ReleaseRegister: ...
     @property
     def rollbacks(self) -> Rollbacks: ...
     @property

@@ -38,7 +38,7 @@ _LINK = re.compile(r"<((?:https?|mailto):[^<>|]+)(?:\|[^<>]*)?>")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SlashCommand:
     """What somebody wants. do: a verb, or `open` for a rollback; run: a word for the run, empty for the one that this
     channel is about; subject: step, release or proposal; to: a person; until: a time in words. Empty: not said."""
 
@@ -52,7 +52,7 @@ class Said:
     workaround: str = ""
 
 
-def said(text: str, services: Collection[str]) -> Said:
+def said(text: str, services: Collection[str]) -> SlashCommand:
     """What these words mean. Unclear says what would have been understood. services: names in the catalogue."""
     plain = _plain(text)
     first = _bare(plain.split()[0]).lower() if plain.split() else ""
@@ -61,7 +61,7 @@ def said(text: str, services: Collection[str]) -> Said:
     words, reason = because(_dashed(plain))
     words, reason = [w for w in map(_bare, words) if w], _readable(reason)
     if not words:
-        return Said("open", reason=reason)
+        return SlashCommand("open", reason=reason)
     verb = _ALSO.get(words[0].lower(), words[0].lower())
     if verb in _TYPED:
         return _verb(_TYPED[verb], words[1:], reason, services)
@@ -69,7 +69,7 @@ def said(text: str, services: Collection[str]) -> Said:
     if service is None:
         raise Unclear(f"I do not understand `{_shown(words[0])}`{_guess(verb, services)}")
     wanted = sentence([service, *words[1:]], EXAMPLE)
-    return Said("open", service, wanted.to or "", reason=reason)
+    return SlashCommand("open", service, wanted.to or "", reason=reason)
 
 
 def person(word: str) -> str:
@@ -86,7 +86,7 @@ def help_lines() -> list[str]:
     return [*first, *rest, f"{last} Decisions are made on their cards."]
 
 
-def _verb(c: Declared, words: Sequence[str], reason: str, services: Collection[str]) -> Said:
+def _verb(c: Declared, words: Sequence[str], reason: str, services: Collection[str]) -> SlashCommand:
     """`[RUN]` and the fields of the command, by the places that they have in words."""
     if c.subject == "release" or c.do == "preview":
         return _release(c.do, words, reason)
@@ -94,35 +94,35 @@ def _verb(c: Declared, words: Sequence[str], reason: str, services: Collection[s
         return _handing(c.do, words, reason, services)
     if c.subject:
         run, subject = _last(words, services)
-        return Said(c.do, run, subject, reason=reason)
+        return SlashCommand(c.do, run, subject, reason=reason)
     if c.placed:
         plain = [w for w in words if w.lower() != "to"]
         _at_most(c.do, plain, 2, "[RUN] @PERSON")
         run, to = _last(plain, ())
-        return Said(c.do, run, to=person(to), reason=reason)
+        return SlashCommand(c.do, run, to=person(to), reason=reason)
     _at_most(c.do, words, 1, "[RUN]")
-    return Said(c.do, words[0] if words else "", reason=reason)
+    return SlashCommand(c.do, words[0] if words else "", reason=reason)
 
 
-def _release(verb: str, words: Sequence[str], reason: str) -> Said:
+def _release(verb: str, words: Sequence[str], reason: str) -> SlashCommand:
     """`[RUN] [to] VERSION`; for a preview a word alone is a run or a service."""
     plain = [w for w in words if w.lower() != "to"]
     _at_most(verb, plain, 2, "[RUN] to VERSION")
     if verb == "preview" and len(plain) == 1 and len(words) == 1:
-        return Said(verb, plain[0], reason=reason)
+        return SlashCommand(verb, plain[0], reason=reason)
     run, version = _last(plain, ())
-    return Said(verb, run, version, reason=reason)
+    return SlashCommand(verb, run, version, reason=reason)
 
 
-def _handing(verb: str, words: Sequence[str], reason: str, services: Collection[str]) -> Said:
+def _handing(verb: str, words: Sequence[str], reason: str, services: Collection[str]) -> SlashCommand:
     """`[RUN] STEP to PERSON until TIME`."""
     rest, until = _after(words, "until")
     rest, to = _after(rest, "to")
     run, subject = _last(rest, services)
-    return Said(verb, run, subject, person(" ".join(to)), " ".join(until), reason)
+    return SlashCommand(verb, run, subject, person(" ".join(to)), " ".join(until), reason)
 
 
-def _telling(verb: str, words: Sequence[str]) -> Said:
+def _telling(verb: str, words: Sequence[str]) -> SlashCommand:
     """`[RUN] that WORDS; WORDS`: what customers notice, and behind the semicolon what works all the same. Nothing else
     is read in it: "because" and dashes are those of a sentence."""
     place = next((i for i, w in enumerate(words) if w.lower() == "that"), len(words))
@@ -131,7 +131,7 @@ def _telling(verb: str, words: Sequence[str]) -> Said:
         shape = f"`{COMMAND} {verb} [RUN] that WORDS; what works all the same`"
         raise Unclear(f"Write {shape}, or `{COMMAND} {verb}` alone for a form.")
     impact, _, workaround = _readable(" ".join(words[place + 1 :])).partition(";")
-    return Said(verb, "".join(before), impact=impact.strip(), workaround=workaround.strip())
+    return SlashCommand(verb, "".join(before), impact=impact.strip(), workaround=workaround.strip())
 
 
 def _after(words: Sequence[str], word: str) -> tuple[list[str], list[str]]:

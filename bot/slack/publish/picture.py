@@ -61,7 +61,7 @@ class Op(Ask):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DrawnScreen:
     """A run's screen, with its digests, as it was last drawn."""
 
     run: str
@@ -69,7 +69,7 @@ class Picture:
     digests: Mapping[str, str]
 
     @classmethod
-    def of(cls, run: str, screen: Screen) -> Picture:
+    def of(cls, run: str, screen: Screen) -> DrawnScreen:
         return cls(run, screen, {p.slot: p.message.digest for p in screen.posts})
 
     def wanted(

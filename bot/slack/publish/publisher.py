@@ -24,7 +24,7 @@ from bot.run.state import Run
 from bot.slack.draw.post import Screen
 from bot.slack.publish.calls import Calls, Down, Limited, SlackRefused, Unsure
 from bot.slack.publish.pacing import Pacer
-from bot.slack.publish.picture import Op, Picture
+from bot.slack.publish.picture import DrawnScreen, Op
 from bot.slack.publish.trouble import SOON, Troubles
 from bot.slack.publish.writing import MessageWriter, Slots
 from bot.store.lease import TTL, Lease
@@ -56,7 +56,7 @@ class _Work:
     dirty: bool = True
     head: Unshown | None = None
     ended: float | None = None
-    picture: Picture | None = None
+    picture: DrawnScreen | None = None
     slots: Slots | None = None
     since: dict[str, float] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
@@ -251,7 +251,7 @@ class Publisher:
         now = self._clock()
         forgotten = run.closed_at is not None and run.closed_at < now - HISTORY and not work.slots.known
         work.head, work.ended = head, run.closed_at
-        work.picture = Picture.of(work.run, Screen(()) if forgotten else screen)
+        work.picture = DrawnScreen.of(work.run, Screen(()) if forgotten else screen)
         term.live.pop(work.run, None)
         if run.in_flight:
             term.live[work.run] = now

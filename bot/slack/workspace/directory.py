@@ -55,7 +55,7 @@ Kind = Literal["member", "guest", "bot", "stranger", "deactivated"]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Member:
     """One person as Slack last told of them. at: when, in seconds since the epoch."""
 
     id: str
@@ -66,7 +66,7 @@ class Account:
     """Of an Enterprise Grid: the workspaces that they are in, whichever Slack names as theirs."""
 
     @classmethod
-    def of(cls, user: Mapping[str, Any], team: str, at: float) -> Account:
+    def of(cls, user: Mapping[str, Any], team: str, at: float) -> Member:
         """From Slack's user object. team: ours."""
         profile = user.get("profile") or {}
         name = profile.get("display_name") or user.get("name") or profile.get("real_name") or user["id"]
@@ -96,7 +96,7 @@ class Roster:
 
     team: str
     groups: Mapping[str, frozenset[str]]
-    accounts: Mapping[str, Account]
+    accounts: Mapping[str, Member]
     at: float
     young: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
@@ -183,7 +183,7 @@ class SlackDirectory:
         found = [a.id for a in self._seen.accounts.values() if a.name == word and a.kind == "member"]
         return found[0] if len(found) == 1 else word
 
-    def _person(self, a: Account) -> Person:
+    def _person(self, a: Member) -> Person:
         roles = self.catalogue.roles.values()
         groups = self._seen.groups
         holds = frozenset(r.name for r in roles if a.id in _members(Crew(r.people, r.groups), groups))
@@ -213,7 +213,7 @@ class SlackDirectory:
         crews = [c for r in self.catalogue.roles.values() for c in (Crew(r.people, r.groups), r.on_call)]
         return list(dict.fromkeys(id for c in crews for id in sorted(_members(c, groups))))
 
-    async def _look_up(self, id: str) -> Account | None:
+    async def _look_up(self, id: str) -> Member | None:
         try:
             async with asyncio.timeout(PATIENCE):
                 team = self._seen.team or await self._our_team()
@@ -289,7 +289,7 @@ class SlackDirectory:
             old = accounts.get(id)
             if old is None or id in stale or now - old.at > FRESH:
                 found = await self._account(id, team)
-                accounts[id] = found or Account(id, id, "stranger", now)
+                accounts[id] = found or Member(id, id, "stranger", now)
                 self._seen = replace(self._seen, accounts=dict(accounts))  # where Slack stops answering, this is kept
         return Roster(team, groups, self._bounded(accounts, groups), now, self._came(groups, now))
 
@@ -312,7 +312,7 @@ class SlackDirectory:
                 found[str(group["id"])] = found[str(group["handle"])] = frozenset(group.get("users") or ())
         return found
 
-    async def _account(self, id: str, team: str) -> Account | None:
+    async def _account(self, id: str, team: str) -> Member | None:
         if self.client is None:
             return None
         try:
@@ -321,9 +321,9 @@ class SlackDirectory:
             if words(error) in ("user_not_found", "user_not_visible", "invalid_arguments"):
                 return None
             raise
-        return Account.of(cast(dict[str, Any], answer["user"]), team, self.clock())
+        return Member.of(cast(dict[str, Any], answer["user"]), team, self.clock())
 
-    def _bounded(self, accounts: Mapping[str, Account], groups: Mapping[str, frozenset[str]]) -> Mapping[str, Account]:
+    def _bounded(self, accounts: Mapping[str, Member], groups: Mapping[str, frozenset[str]]) -> Mapping[str, Member]:
         if len(accounts) <= MOST:
             return accounts
         needed = set(self._with_roles(groups))
@@ -371,7 +371,7 @@ def _read(text: str, team: str) -> Roster:
     """What was kept; nothing where it cannot be read (another version wrote it): Slack will tell it again."""
     try:
         body = json.loads(text)
-        accounts = {a[0]: Account(a[0], a[1], a[2], a[3], tuple(a[4]) if a[4:] else ()) for a in body["accounts"]}
+        accounts = {a[0]: Member(a[0], a[1], a[2], a[3], tuple(a[4]) if a[4:] else ()) for a in body["accounts"]}
         groups = {name: frozenset(ids) for name, ids in body["groups"].items()}
         young = {(id, role): at for id, role, at in body.get("young", ())}
         return Roster(team or body["team"], groups, accounts, body["at"], young)
