@@ -17,10 +17,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup browser check plain types test fmt demo torture bench lock audit clean
+.PHONY: help setup browser check plain types test fmt demo playground torture bench lock audit clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## an environment in .venv; does nothing while the locks stay as they are
 
@@ -61,7 +61,7 @@ $(TYPES)/ready: $(wildcard tests/slack/types/*.json tests/slack/types/*.ts)
 	npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts --prefix $(TYPES)
 	@touch $@
 
-test: check ## the checks, then the tests
+test: check browser ## the checks, then the tests
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) $(ARGS)
 
 fmt: $(READY) ## put the style right, and write the pages that are made from the code
@@ -71,6 +71,9 @@ fmt: $(READY) ## put the style right, and write the pages that are made from the
 
 demo: $(READY) ## a shop, a bad release and a rollback, on this machine; STORY=schema-down, bad-target, forward ... for others
 	$(BIN)/python -m bot.playground.demo --story $(STORY) $(ARGS)
+
+playground: $(READY) ## the demo's world with a web page, to drive it by hand
+	$(BIN)/python -m bot.playground.page $(ARGS)
 
 torture: $(READY) ## kill and freeze nodes in the middle of runs, then look for damage
 	$(BIN)/python -m tests.torture $(ARGS)

@@ -1,4 +1,4 @@
-"""What needs nothing but this machine: the demo. Nothing else is touched by it."""
+"""What needs nothing but this machine: the demo, and the playground. Nothing else is touched by them."""
 
 from __future__ import annotations
 
@@ -24,3 +24,18 @@ def demo(story: str) -> None:
         run_async(play(story))
     except DemoFailed as e:
         raise End(Code.FAULT, f"The demo failed: {e}") from None
+
+
+@root.command("playground")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Of the page; 0 takes any.")
+def playground(port: int) -> None:
+    """The demo's world with a web page, to drive by hand: anybody's part, and faults to switch on. Until Ctrl-C."""
+    try:
+        from bot.playground.demo.stage import DemoFailed
+        from bot.playground.page.opened import stay
+    except ImportError as e:
+        raise End(Code.USAGE, _MISSING.format(e)) from None
+    try:
+        run_async(stay(port))
+    except (DemoFailed, OSError) as e:
+        raise End(Code.FAULT, f"The playground did not come up: {e}") from None

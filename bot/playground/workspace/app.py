@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 EVENTS = frozenset(
@@ -58,6 +58,8 @@ class App:
     verification_token: str = "playground-verification"  # noqa: S105
     scopes: frozenset[str] = SCOPES
     commands: frozenset[str] = frozenset({"/rollback"})
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """Command -> how it is used, and callback id of a shortcut -> what it is called, as clients show them."""
     events: frozenset[str] = frozenset(
         {"app_home_opened", "app_mention", "member_joined_channel", "subteam_updated", "user_change"}
     )
@@ -77,6 +79,10 @@ class App:
             name=manifest.get("display_information", {}).get("name", cls.name),
             scopes=frozenset(manifest.get("oauth_config", {}).get("scopes", {}).get("bot", [])),
             commands=frozenset(c["command"] for c in features.get("slash_commands", [])),
+            hints={
+                **{c["command"]: c.get("usage_hint", "") for c in features.get("slash_commands", [])},
+                **{s["callback_id"]: s["name"] for s in features.get("shortcuts", [])},
+            },
             events=frozenset(heard),
             shortcuts=frozenset(s["callback_id"] for s in features.get("shortcuts", []) if s["type"] == "message"),
             home_tab=bool(features.get("app_home", {}).get("home_tab_enabled", False)),

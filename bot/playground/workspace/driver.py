@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bot.playground.workspace.controls import Control, Entry, controls, is_pressed
@@ -48,7 +48,7 @@ class Driver(Reader):
         thread_ts = thread.thread_ts or thread.ts if isinstance(thread, Post) else thread
         escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         spoken = re.sub(r"@([a-z][a-z0-9-]*)", self._mention, escaped)
-        section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
+        section = {"type": "rich_text_section", "elements": [*self._spoken(text)]}
         blocks: list[Json] = [{"type": "rich_text", "elements": [section]}]
         message = self._core.post(place.id, person.id, Draft(spoken, blocks, thread_ts=thread_ts))
         return post_of(self._state, message)
@@ -258,6 +258,13 @@ class Driver(Reader):
         if person.id not in place.members:
             raise PermissionError(f"{person.name} is not in {place.name or place.id}")
         return person, place
+
+    def _spoken(self, text: str) -> Iterator[Json]:
+        """The words, with whom they mention."""
+        for part in re.split(r"(@[a-z][a-z0-9-]*)", text):
+            known = next((u for u in self._state.users.values() if part == f"@{u.name}"), None)
+            if part:
+                yield {"type": "user", "user_id": known.id} if known else {"type": "text", "text": part}
 
     def _mention(self, match: re.Match[str]) -> str:
         try:
