@@ -113,7 +113,7 @@ Keep is not proven: 2.4.0 has never run on 0042.
 
 def test_the_evidence_that_was_kept_is_named() -> None:
     assert read(scenes.asked_backend(), "step.evidence") == snapshot("""\
-Evidence kept in 15 s: 41,200 log lines, 6 metrics of the last 60 min.
+Evidence: done in 15 s. 41,200 log lines, 6 metrics of the last 60 min.
 Files: logs.jsonl.gz.\
 """)
 

@@ -100,7 +100,7 @@ def evidence(scene: Scene, s: Step, files: tuple[Upload, ...]) -> Message:
     """What was kept, in one line, with links."""
     said = s.receipt.detail if s.receipt is not None else ""
     links = "; ".join(f"{text}: {url}" for text, url in s.receipt.links) if s.receipt is not None else ""
-    text = mark("*{}* kept{}: {}", s.spec.title, worked(s), sentence(cut(said, 800)))
+    text = mark("*{}*: done{}. {}", s.spec.title, worked(s), sentence(cut(said, 800)))
     names = mark("Files: {}.", ", ".join(f.name for f in files)) if files else mark("")
     return message(section(joined([text, fit(names, 600), cut(links, 600)])))
 

@@ -58,7 +58,9 @@ def home(seen: Home) -> dict[str, Any]:
     now = [_run(line) for line in seen.open] or [escape("No rollback is open.")]
     shut = [line for s in seen.shut for line in _shut(s)] or [escape("Nothing is frozen or banned.")]
     owed = [_owed(x, seen.at) for x in seen.owed] or [escape("Nothing is owed.")]
-    last = [_run(line) for line in seen.last] or [escape("There are no runs yet.")]
+    last = [_run(line) for line in seen.last] or [
+        escape("None has ended yet." if seen.open else "There are no runs yet.")
+    ]
     blocks = [
         *actions("home", "", button("Roll a service back…", OPEN)),
         *_part("Open now", now, "`/rollback status`"),

@@ -178,9 +178,11 @@ def _preflight(run: Run) -> Mrkdwn:
 
 
 def _seen(s: Step) -> str:
-    """What a look found, and what it should have found."""
+    """What a look found, and what it should have found, where both are short enough to be read."""
     v = s.verdict
-    return f"{cut(v.observed, 120)}, expected {cut(v.expected, 80)}" if v is not None else cut(s.note, 120)
+    if v is None:
+        return cut(s.note, 120)
+    return cut(v.observed, 200) if len(v.observed) > 120 else f"{v.observed}, expected {cut(v.expected, 80)}"
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
