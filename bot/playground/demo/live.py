@@ -20,7 +20,7 @@ from bot.playground.workspace import Post
 WIDTH = 118
 MOST = 4
 """Rows that are told of one post; the thread has all of it."""
-PLENTY = 56
+PLENTY = 40
 """Rows after which the rest is told in one row each."""
 _LOOK = 0.25
 _CUSTOMERS, _TURN = 5.0, 0.4
@@ -62,12 +62,15 @@ class Live:
         """One thing that happened; later lines of it are set under its first, `MOST` rows at most."""
         at = int(time.monotonic() - self._began)
         head = f"{at // 60:02d}:{at % 60:02d}  {who:<10} "
-        first, *more = what.splitlines() or [""]
-        rows = textwrap.wrap(first, WIDTH - len(head), max_lines=3, placeholder=" …") or [""]
-        rows += [textwrap.shorten(line, WIDTH - len(head), placeholder=" …") for line in more]
-        most = MOST if self._told < PLENTY else 1
-        self._told += len(rows[:most])
-        for i, row in enumerate(rows[:most]):
+        wide = WIDTH - len(head)
+        if self._told < PLENTY:
+            first, *more = what.splitlines() or [""]
+            rows = textwrap.wrap(first, wide, max_lines=3, placeholder=" …") or [""]
+            rows += [textwrap.shorten(line, wide, placeholder=" …") for line in more]
+        else:
+            rows = [textwrap.shorten(" · ".join(what.splitlines()), wide, placeholder=" …")]
+        self._told += len(rows[:MOST])
+        for i, row in enumerate(rows[:MOST]):
             self._say((" " * len(head) if i else head) + row)
 
     # -- watching ------------------------------------------------------------------------------------------------------
