@@ -20,7 +20,7 @@ from bot.playground.workspace import Post
 WIDTH = 118
 MOST = 4
 """Rows that are told of one post; the thread has all of it."""
-PLENTY = 40
+PLENTY = 36
 """Rows after which the rest is told in one row each."""
 _LOOK = 0.25
 _CUSTOMERS, _TURN = 5.0, 0.4

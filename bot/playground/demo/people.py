@@ -114,7 +114,7 @@ class People:
         return next((p for p in reversed(self.stage.workspace.driver.read(HERE)) if button in p.buttons), None)
 
     def _told(self, who: str, seen: Outcome) -> str:
-        if said := seen.text or seen.error:
+        if (said := seen.text or seen.error) and not said.startswith("Approved: "):
             self.live.tell(f"(to {who})", said)
         return seen.text
 

@@ -52,7 +52,8 @@ async def _standing(stage: Stage) -> str:
     pages = {c: await stage.shop.health(c) for c in stage.shop.clusters}
     said = {c: sorted({f"{page['release']} {page['status']}" for page in found}) for c, found in pages.items()}
     health = ", ".join(f"{c} {' and '.join(words) or 'no pod is ready'}" for c, words in said.items())
-    return f"{health}; {payments(stage, verdict.LATE)}"
+    browsers = f"; browsers get {await stage.front.serves()}" if stage.front is not None else ""
+    return f"{health}; {payments(stage, verdict.LATE)}{browsers}"
 
 
 def _checklist(stage: Stage) -> list[str]:
@@ -60,7 +61,7 @@ def _checklist(stage: Stage) -> list[str]:
     posts = (p for p in reversed(stage.workspace.driver.read(HERE)) if p.plain.startswith("Verification:"))
     head, _, *rows = next((p.plain.splitlines() for p in posts), ["No check has run.", ""])
     found = [[cell.strip() for cell in row.split(" | ")] for row in rows]
-    shown = [f"  {name:<28}{textwrap.shorten(now, WIDTH - 30, placeholder=' …')}" for name, now, *_ in found]
+    shown = [f"  {name:<31}{textwrap.shorten(now, WIDTH - 33, placeholder=' …')}" for name, now, *_ in found]
     return [head, *shown]
 
 
@@ -92,6 +93,7 @@ async def _duties(stage: Stage, story: Story, folder: Path) -> list[str]:
     if not story.whole:
         return []
     missed = [f"{duty} was not done: {', '.join(steps)}" for duty, steps in found.missed.items()]
+    missed += [f"{duty} is not in the plan, and this shop has all there is" for duty in found.absent if stage.watched]
     return [*missed, *([] if told else ["C1 was not done: stakeholders were not told that it is resolved"])]
 
 
@@ -109,6 +111,7 @@ async def _afterwards(stage: Stage, story: Story, before: str, truth: Truth) -> 
     say(f"\n== Before and after ==\nbefore: {before}\nafter:  {await _standing(stage)}")
     found += [*verdict.faults(truth, story.serves), *verdict.twice(stage, story.deploys, story.runs)]
     found += [*verdict.posted_twice(stage), *verdict.beside(truth, story.serves, story.bad, story.revision)]
+    found += await verdict.frontend(stage, story.serves)
     found += await _ci(stage, story)
     found += [f"afterwards: {x}" for x in verdict.faults(await stage.shop.truth(verdict.LATE), story.serves)]
     date = _postmortem(stage)

@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -27,10 +27,11 @@ import yaml
 
 from bot.playground.free_port import free_port
 from bot.playground.prometheus import installed
+from bot.playground.shop.front import Front, files
 from bot.playground.shop.shop import Shop
 from bot.playground.shop.traffic import Traffic
 from bot.playground.staged import Staged
-from bot.playground.workspace import Workspace
+from bot.playground.workspace import App, Channel, Workspace, standard_cast
 
 COMMAND = (sys.executable, "-m", "bot.cli")
 HERE = "inc-4211"
@@ -42,7 +43,7 @@ ROLES: dict[str, dict[str, Any]] = {
     "commander": {"groups": ["@commanders"]},
     "approver": {"groups": ["@approvers"], "on_call": {"groups": ["S0ONCALL01"]}},
 }
-CHANNELS = {"incident": [f"#{HERE}", "#shop-private"], "stakeholders": ["#status"]}
+CHANNELS = {"incident": [f"#{HERE}", "#shop-private"], "stakeholders": ["#status"], "cdn": ["#edge"]}
 WATCH = "for: 15m, every: 30s, passes: 20"
 JUDGED, SHORT_JUDGED = "window: 120\n          step: 15", "window: 15\n          step: 1"
 """Seconds of numbers that are judged, and between two of them."""
@@ -74,10 +75,17 @@ def short_plan(watch: str = SHORT_WATCH) -> str:
     return text
 
 
+def peopled(app: App) -> Workspace:
+    """The workspace with everybody in it, and a channel of the edge team's."""
+    cast = standard_cast(app)
+    edge = Channel("C0EDGE0001", "edge", ["U0ANA00001", "U0DEE00001", app.bot_user])
+    return Workspace(app=app, cast=replace(cast, channels=[*cast.channels, edge]))
+
+
 @dataclass
 class Stage(Staged):
     """`async with Stage() as stage`. watch: how long the standard plan watches here; per_second: payments; second: the
-    shop has its second half, watched by Prometheus where that is installed."""
+    shop has its second half, watched by Prometheus where that is installed, and a frontend (`front`)."""
 
     watch: str = SHORT_WATCH
     second: bool = False
@@ -86,8 +94,9 @@ class Stage(Staged):
     port: int = field(default_factory=free_port)
     bot: asyncio.subprocess.Process | None = None
     starts: int = 0
-    workspace: Workspace = field(default_factory=Workspace)
+    workspace: Workspace = field(default_factory=lambda: peopled(App()))
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+    front: Front | None = None
     _shop: Shop | None = None
     _traffic: Traffic | None = None
 
@@ -122,10 +131,14 @@ class Stage(Staged):
         if self._shop.data is not None:
             for age in (OLDER, NEWEST):
                 await asyncio.to_thread(self._shop.data.backup, age)
+        if self.second:
+            self.front = await self._stack.enter_async_context(Front(self.folder / "builds"))
         self._traffic = await self._stack.enter_async_context(self._shop.traffic(self.per_second))
         told = yaml.safe_load(self._shop.catalogue(people={}))
         told["roles"] = ROLES
         told["services"]["shop"]["channels"] = CHANNELS
+        if self.front is not None:
+            told["services"]["shop"]["targets"] |= self.front.targets("api")
         (self.folder / "rollback.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
         (self.folder / "plans").mkdir()
         (self.folder / "plans" / "standard.yaml").write_text(short_plan(self.watch))
@@ -155,6 +168,7 @@ class Stage(Staged):
             "ROLLBACK_TICK": "0.5",
         }
         beside = dict(self.shop.beside.variables) if self.shop.beside is not None else {}
+        beside |= self.front.variables if self.front is not None else {}
         keep = {k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK_")}
         return {**keep, **own, **beside, **({"ROLLBACK_TOKEN": token} if token else {})}
 
@@ -217,7 +231,7 @@ class Stage(Staged):
             said = await self.shop.deploy(version)
             if any(said.values()):
                 raise DemoFailed(f"CI could not deploy {version}: {said}")
-        body = {**self.shop.releases[version]}
+        body = {**self.shop.releases[version], **await self._published(version)}
         if version in SERVED:
             body["serving_since"] = datetime.fromtimestamp(time.time() - SERVED[version], UTC).isoformat()
         sent = json.dumps(body).encode()
@@ -228,6 +242,17 @@ class Stage(Staged):
             if got.status not in (200, 201):
                 raise DemoFailed(f"{version} was not registered: {await got.text()}")
         await self._seen_serving(version)
+
+    async def _published(self, version: str) -> dict[str, str]:
+        """What CI says of the frontend's build, which is uploaded and published; nothing without a frontend."""
+        if self.front is None:
+            return {}
+        said = ["--config", "config.json", *(["--worker", "sw.js"] if "sw.js" in files(version) else [])]
+        folder = await asyncio.to_thread(self.front.make, version)
+        made = await self.host("frontend", "manifest", str(folder), "--prefix", f"builds/{version}", *said, "--json")
+        await self.front.upload(version)
+        await self.front.publish(version)
+        return {"frontend": json.loads(made)["build"]}
 
     async def _seen_serving(self, version: str) -> None:
         token = await self.token("ana")

@@ -15,7 +15,7 @@ from bot.playground.demo.people import People
 from bot.playground.demo.stage import HERE, DemoFailed, Stage
 
 REASON = "checkout fails since 14:02"
-BACKEND = "Bring the backend back"
+BACKEND, FRONTEND = "Bring the backend back", "Bring the frontend back"
 BAD = "2.4.1"
 SLOW = 180.0
 """Seconds in which what a busy machine takes its time for must be done."""
@@ -115,7 +115,8 @@ async def _restore(stage: Stage, live: Live) -> None:
 
 
 async def _aside(people: People) -> None:
-    """Until the end; what only 2.4.1 can read is somebody's from then on."""
+    """The frontend, and then until the end; what only 2.4.1 can read is somebody's from then on."""
+    await people.press("cho", FRONTEND)
     await people.reads("shop runs 2.4.0 again.", SLOW)
     await people.type("ana", "hand-over park to @ben until 2d because ben looks at what the coupons promised")
     await end(people, "2.4.0")

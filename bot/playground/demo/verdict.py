@@ -102,6 +102,12 @@ def _most(resource: str, name: str, deploys: int, runs: int) -> int:
     )
 
 
+async def frontend(stage: Stage, version: str) -> list[str]:
+    """What is wrong with the pages that browsers get, where the shop has a frontend."""
+    seen = await stage.front.serves() if stage.front is not None else version
+    return [] if seen == version else [f"browsers get the page of {seen or 'nobody'}, not of {version}"]
+
+
 async def kept_out(stage: Stage, version: str) -> list[str]:
     """Where CI could bring this version back; it asks first, and then tries all the same."""
     allowed, _ = await stage.may_deploy(version)

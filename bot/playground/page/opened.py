@@ -12,17 +12,17 @@ from importlib import resources
 
 import yaml
 
-from bot.playground.demo.stage import Stage
+from bot.playground.demo.stage import Stage, peopled
 from bot.playground.page.site import Site
 from bot.playground.page.world import BAD, GOOD, OLDER, World
-from bot.playground.workspace import App, Workspace
+from bot.playground.workspace import App
 
 
 @asynccontextmanager
 async def opened(port: int = 0, *, second: bool = True, bad: bool = True) -> AsyncIterator[tuple[Site, Stage]]:
     """The page and the world behind it. port: of the page, 0 for any; second: the shop has its second half; bad: the
     bad release serves already. DemoFailed, OSError."""
-    stage = Stage(second=second, workspace=Workspace(app=_app()))
+    stage = Stage(second=second, workspace=peopled(_app()))
     async with stage:
         for version in (OLDER, GOOD, *([BAD] if bad else [])):
             await stage.release(version)
