@@ -20,7 +20,7 @@ from bot.playground.workspace import Post
 WIDTH = 118
 MOST = 4
 """Rows that are told of one post; the thread has all of it."""
-PLENTY = 36
+PLENTY = 28
 """Rows after which the rest is told in one row each."""
 _LOOK = 0.25
 _CUSTOMERS, _TURN = 5.0, 0.4
@@ -76,7 +76,7 @@ class Live:
     # -- watching ------------------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        told, share = 0.0, -1.0
+        told, share = 0.0, 0.0
         while True:
             self.look()
             late = self._stage.traffic.of_late(_CUSTOMERS)

@@ -70,7 +70,7 @@ def _thread(stage: Stage) -> list[str]:
     posts = [p for p in stage.workspace.driver.read(HERE) if p.by == "rollback"]
     root = next(p.ts for p in reversed(posts) if not p.is_reply and "plan" in {b["type"] for b in p.blocks})
     heads = (p.plain.partition("\n")[0] for p in posts if root in (p.ts, p.thread_ts))
-    told = dict.fromkeys(h for h in heads if h and not h.startswith(("[file: ", "By hand")))
+    told = dict.fromkeys(h for h in heads if h and not h.startswith(("[file: ", "By hand", "Decision ")))
     return [textwrap.shorten(head, WIDTH - 2, placeholder=" …") for head in told]
 
 
