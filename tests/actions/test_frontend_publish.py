@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
 from actions.frontend_publish import FrontendPublish, FrontendPublishParams
 from bot.adapters.aws.sites import S3Sites
@@ -19,6 +21,7 @@ from bot.testing import Died, MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, 
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, manifest_of, outgoing
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
+from tests.fixtures.s3 import spoiled, torn
 
 
 @pytest.fixture
@@ -236,6 +239,43 @@ async def test_a_store_that_is_away_is_a_part_to_go_on_without(bucket: Bucket) -
         await planned(lambda record: ports(sites=sites, edges=EdgesClient({}), blobs=MemoryBlobs()), story.params)
     assert [*told.value.parts] == ["us"]
     await sites.close()
+
+
+@pytest.mark.parametrize("trouble", ["503", "torn", "no answer"])
+async def test_a_store_in_trouble_is_gone_on_with_until_the_site_holds_the_build(bucket: Bucket, trouble: str) -> None:
+    seen: set[tuple[str, str]] = set()
+
+    async def spoil(asked: web.Request, body: bytes) -> web.StreamResponse | None:
+        """The first answer to each request for a file is lost, after the store has done what it was asked."""
+        request = (asked.method, asked.path)
+        if request in seen or "/builds/" in asked.path or asked.query:
+            return None
+        seen.add(request)
+        if trouble == "503":
+            return web.Response(status=503, text="<Error><Code>SlowDown</Code></Error>")
+        if trouble == "torn":
+            return await torn(asked, b"<half", 3)
+        await asyncio.sleep(60)  # longer than the bot waits here
+        return None
+
+    story = Story(bucket)
+    async with spoiled(bucket, spoil) as behind:
+        target = replace(
+            bucket.target(), access=replace(behind.access, timeout=1.5 if trouble == "no answer" else 10.0)
+        )
+        sites = S3Sites({"www": target})
+
+        def bound(record: Record) -> Ports:
+            return ports(sites=sites.bind(record), edges=EdgesClient({}), blobs=MemoryBlobs())
+
+        attempts = 0
+        while attempts < 50 and bucket.whole(GOOD):
+            with contextlib.suppress(Retryable, Unreachable):
+                await applied(bound, story.params, await planned(bound, story.params))
+            assert dangling(bucket) == []
+            attempts += 1
+        await sites.close()
+    assert bucket.whole(GOOD) == [] and seen
 
 
 async def test_a_service_without_a_site_has_nothing_to_publish(bucket: Bucket) -> None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import hashlib
 import os
 import shutil
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-import yarl
 from aiohttp import web
 
 from bot.adapters.aws.account import Account
@@ -35,6 +31,7 @@ from tests.fixtures.archives import FORMATS, ROWS, TABLES, Archives, client_prog
 from tests.fixtures.frontend_bucket import Bucket
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
+from tests.fixtures.s3 import spoiled, torn
 
 NOW = 1_800_000_000.0
 FILES = [name for name in FORMATS if "folder" not in name]
@@ -398,8 +395,16 @@ async def test_a_backup_that_is_replaced_while_it_is_read_is_no_mixture(bucket: 
 async def test_a_torn_connection_is_gone_on_with_where_it_broke(bucket: Bucket) -> None:
     data = os.urandom(5 << 20)
     bucket.put("dumps/a.dump", data)
-    async with tearing(bucket, after=1_500_000) as (url, asked):
-        shelf = BucketShelf(Account(replace(bucket, url=url).access), Folder(bucket.name, "dumps"))
+    asked: list[str] = []
+
+    async def tear(request: web.Request, body: bytes) -> web.StreamResponse | None:
+        if len(body) <= 1_500_000:
+            return None
+        asked.append(request.headers.get("Range", ""))
+        return await torn(request, body, 1_500_000)
+
+    async with spoiled(bucket, tear) as behind:
+        shelf = BucketShelf(Account(behind.access), Folder(bucket.name, "dumps"))
         [backup] = await shelf.list()
         assert await asyncio.to_thread(lambda: b"".join(shelf.chunks(backup))) == data
         assert asked == ["", "bytes=1500000-", "bytes=3000000-"]
@@ -424,39 +429,6 @@ async def test_without_room_for_a_copy_it_says_where_to_make_some(
         async with shelf.local(backup):
             pass
     await shelf.close()
-
-
-@contextlib.asynccontextmanager
-async def tearing(bucket: Bucket, after: int) -> AsyncIterator[tuple[str, list[str]]]:
-    """The store behind connections that break after so many bytes of a body; its address, and the ranges asked for."""
-    asked: list[str] = []
-    session = aiohttp.ClientSession(auto_decompress=False)
-
-    async def take(request: web.Request) -> web.StreamResponse:
-        headers = {name: value for name, value in request.headers.items() if name != "Accept-Encoding"}
-        url = yarl.URL(bucket.url + request.raw_path, encoded=True)
-        async with session.request(request.method, url, headers=headers) as said:
-            body = await said.read()
-            kept = {n: v for n, v in said.headers.items() if n in ("ETag", "Content-Type", "Last-Modified")}
-            answer = web.StreamResponse(status=said.status, headers=kept | {"Content-Length": str(len(body))})
-            await answer.prepare(request)
-            if len(body) <= after:
-                await answer.write(body)
-                return answer
-            asked.append(request.headers.get("Range", ""))
-            await answer.write(body[:after])
-            assert request.transport is not None
-            request.transport.close()
-            return answer
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
-    await runner.cleanup()
-    await session.close()
 
 
 async def test_a_folder_that_is_away_is_unreachable_and_named(tmp_path: Path) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
-import aiohttp
 import pytest
-import yarl
 from aiohttp import web
 
 from bot.adapters.aws.account import Access, Account
@@ -19,6 +16,7 @@ from bot.ports.sites import held
 from tests.fixtures.frontend_bucket import BAD, CREDENTIALS, GOOD, Bucket, manifest_of
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
+from tests.fixtures.s3 import spoiled
 
 SITE = Folder("shop", "www")
 COPIED = "<CopyObjectResult><ETag>x</ETag></CopyObjectResult>"
@@ -120,26 +118,14 @@ async def test_files_of_any_name_come_by_one_request_each_with_their_headers(buc
 @pytest.fixture(params=["ignores them", "answers 501"])
 async def careless(bucket: Bucket, request: pytest.FixtureRequest) -> AsyncIterator[Bucket]:
     """The same bucket through a store that knows no conditions."""
-    session = aiohttp.ClientSession(auto_decompress=False)
+    conditions = {"If-Match", "If-None-Match"}
 
-    async def take(asked: web.Request) -> web.Response:
-        conditions = {"If-Match", "If-None-Match"} & {*asked.headers}
-        if conditions and request.param == "answers 501":
-            return xml(501, "<Error><Code>NotImplemented</Code></Error>")
-        headers = {name: value for name, value in asked.headers.items() if name not in conditions}
-        url = yarl.URL(bucket.url + asked.raw_path, encoded=True)
-        async with session.request(asked.method, url, headers=headers, data=await asked.read()) as said:
-            kept = {n: v for n, v in said.headers.items() if n not in ("Transfer-Encoding", "Date", "Server")}
-            return web.Response(status=said.status, body=await said.read(), headers=kept)
+    async def refuse(asked: web.Request, body: bytes) -> web.StreamResponse | None:
+        refused = request.param == "answers 501" and conditions & {*asked.headers}
+        return xml(501, "<Error><Code>NotImplemented</Code></Error>") if refused else None
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield replace(bucket, url=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    await runner.cleanup()
-    await session.close()
+    async with spoiled(bucket, refuse, conditions) as found:
+        yield found
 
 
 async def test_where_a_store_knows_no_conditions_each_write_is_looked_at_just_before(careless: Bucket) -> None:
