@@ -108,6 +108,8 @@ KINDS = {
 """Kinds of targets: the key that says the kind, and its class. A new kind is one more class, named here and below."""
 BESIDE = ("journeys", "partners")
 """What a service may have besides targets, and plans may ask for in the same way."""
+FRONTEND = "frontend"
+"""A site, an edge, or both, in what a plan asks for."""
 _ONE_KIND = f"must say what it is: {either(KINDS)}"
 
 
@@ -170,6 +172,7 @@ class Service:
     def kinds(self) -> tuple[str, ...]:
         """The kinds of its targets, each once, and what else it has: what `${service.has.<kind>}` asks."""
         known = {kind for target in self.targets.values() if (kind := _kind_word(target))}
+        known |= {FRONTEND} if known & {"site", "edge"} else set()
         return tuple(sorted(known | {what for what in BESIDE if getattr(self, what)}))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from bot.catalogue import BESIDE, KINDS, Channels, Release, Service
+from bot.catalogue import BESIDE, FRONTEND, KINDS, Channels, Release, Service
 from bot.contract import Action, AnyAction, AnyCheck, Json, Outgoing
 from bot.handlers.registry import Registry
 from bot.located import Path, Report, quoted
@@ -19,7 +19,7 @@ from bot.plan.refs import ROOTS, compared, parse, whole
 
 RELEASE = Shape.of(TypeAdapter(Release).json_schema())
 CHANNELS = Shape.of(TypeAdapter(Channels).json_schema())
-_HAS = Shape({"properties": {kind: {"type": "boolean"} for kind in (*KINDS, *BESIDE)}})
+_HAS = Shape({"properties": {kind: {"type": "boolean"} for kind in (*KINDS, *BESIDE, FRONTEND)}})
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ def checked(step: str, status: str) -> tuple[str, dict[str, object]]:
     return "checked", {"step": step, "verdict": {"status": status}}
 
 
+def unneeded(step: str) -> tuple[str, dict[str, object]]:
+    return "not needed", {"step": step, "why": "order"}
+
+
 def test_each_duty_is_a_step_of_the_standard_plan() -> None:
     text = resources.files("bot").joinpath("plans", "standard.yaml").read_text(encoding="utf-8")
     plan = compile_plan(text, source="standard", registry=Registry.discover(actions, checks), service=None, roles=None)
@@ -37,8 +41,13 @@ def test_a_run_that_only_began_misses_every_duty() -> None:
 
 
 def test_what_is_not_needed_has_no_target_here() -> None:
-    found = duties.read(record(("not needed", {"step": "publish", "why": "no site"})))
+    found = duties.read(record(unneeded("publish"), unneeded("publish-first")))
     assert found.absent == ("F2",)
+
+
+def test_a_build_that_is_published_before_the_backend_counts_as_the_one_after_it() -> None:
+    assert "F2" in duties.read(record(unneeded("publish"))).missed
+    assert "F2" in duties.read(record(unneeded("publish"), ("applied", {"step": "publish-first"}))).done
 
 
 def test_a_check_at_the_end_counts_by_its_last_look_alone() -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from bot.catalogue import Service
+from bot.catalogued.frontend import EdgeTarget
+
 FRONTEND = {"build", "cdn-notice", "publish", "invalidate", "converged", "caching", "aligned"}
 FIRST = {"calls", "publish-first", "invalidate-first", "converged-first"}
 """What brings the frontend back before the backend, where there are both."""
@@ -51,3 +54,9 @@ def test_frontend_only_asks_and_does_for_the_frontend_what_the_standard_plan_doe
     assert smaller.keys() >= FRONTEND
     for name in FRONTEND:
         assert smaller[name]["uses"] == standard[name]["uses"] and smaller[name]["title"] == standard[name]["title"]
+
+
+def test_caches_before_a_site_that_is_not_catalogued_are_told_to_forget_too() -> None:
+    edge = Service("shop", "Shop", targets={"cdn": EdgeTarget("https://www.shop.example")})
+    assert steps("standard")["calls"]["when"] == "${service.has.frontend} == true"
+    assert "frontend" in edge.kinds and "site" not in edge.kinds
