@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import ipaddress
 import itertools
 import os
@@ -36,7 +37,7 @@ TOGETHER = {
     "tests/acceptance/": "stories", "tests/torture/": "kills", "tests/slack/test_publishers.py": "kills",
     "tests/engine/test_versions.py": "kills", "tests/engine/test_executor.py": "executor",
     "tests/checks/test_alerts_baseline.py": "alerts", "tests/checks/test_metrics_steady.py": "numbers",
-    "tests/adapters/test_prometheus.py": "numbers",
+    "tests/adapters/test_prometheus.py": "numbers", "tests/docs/test_handlers.py": "example",
 }  # fmt: skip
 """What one worker runs, one test after the other, and what it is called: it fills the cores by itself, measures time,
 or shares what is dear to make."""
@@ -52,6 +53,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def _group(nodeid: str) -> str:
     return next((group for path, group in TOGETHER.items() if nodeid.startswith(path)), nodeid)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: whoever looks for garbage need not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

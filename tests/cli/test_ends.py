@@ -146,16 +146,25 @@ def test_the_record_can_be_verified_and_exported_past_the_bot(bot: Running, tmp_
         assert house.say("eve", "audit", run, "export", "--format", form).stdout == out.read_text()
 
 
+def heeding() -> None:
+    """In a child before it begins: Ctrl-C reaches it, also where the tests run in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_a_watcher_quietly_and_leaves_the_run_alone(bot: Running) -> None:
     house = bot.house
     run = opened(house)
-    p = subprocess.Popen(
-        [*CLI, "show", "--live"], env=shell(house, "eve"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert p.stdout is not None
-    assert run.encode() in p.stdout.readline()
-    p.send_signal(signal.SIGINT)
-    _, err = p.communicate(timeout=90)
+    with subprocess.Popen(
+        [*CLI, "show", "--live"], env=shell(house, "eve"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=heeding,
+    ) as p:  # fmt: skip
+        assert p.stdout is not None
+        assert run.encode() in p.stdout.readline()
+        p.send_signal(signal.SIGINT)
+        try:
+            _, err = p.communicate(timeout=90)
+        finally:
+            p.kill()
     assert p.returncode == Code.INTERRUPTED
     assert b"Interrupted" in err and b"Traceback" not in err
     assert is_open("backend")(house.json("eve", "show"))

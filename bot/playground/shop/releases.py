@@ -6,13 +6,13 @@ Invariants: a release's images are the same bytes wherever its registry listens,
 from __future__ import annotations
 
 import hashlib
-import sys
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.playground.cluster import Registry
+from bot.playground.cluster.node.interpreter import COLD, Interpreter
 from bot.playground.cluster.objects import Json
 
 SERVICE = "shop"
@@ -65,6 +65,14 @@ VERSIONS: Mapping[str, Version] = {
 """What the shop has, oldest first; the last one is bad."""
 
 
+def interpreter(second: bool) -> Interpreter:
+    """What runs the shop's programs, with what they import. second: they speak to PostgreSQL too."""
+    package = "bot.playground.shop"
+    modules = [f"{package}.{name}" for name in ("behaviour", "settings", "stores", "tenants", "web")]
+    modules += ["psycopg"] if second else []
+    return Interpreter(modules, [sysconfig.get_path("platlib")] if second else [])
+
+
 def push(registry: Registry, version: str, *, strict: bool = False) -> Mapping[str, str]:
     """Build and push a release's images; image -> its reference by digest. The registry must be listening. strict: it
     does not start on a schema that it was not written for."""
@@ -73,7 +81,7 @@ def push(registry: Registry, version: str, *, strict: bool = False) -> Mapping[s
     env |= {"SCHEMA": "strict"} if strict else {}
     found = {}
     for image, program in PROGRAMS.items():
-        argv = [sys.executable, "-S", "-E", "-m", f"bot.playground.shop.{program}"]
+        argv = [*COLD, f"bot.playground.shop.{program}"]
         name = f"{registry.host}/{SERVICE}/{program}"
         found[image] = registry.add(name, version, argv, env, home)
     return found

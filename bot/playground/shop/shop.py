@@ -61,7 +61,7 @@ class Shop(Staged):
         watched: bool = False,
         strict: Collection[str] = (),
     ) -> None:
-        self.folder, self.registry = folder, Registry()
+        self.folder, self.registry = folder, Registry(releases.interpreter(second))
         self.data = Data(folder, server) if second else None
         self.partner, self._watched = Partner(), watched
         self.monitoring: Monitoring | None = None

@@ -141,7 +141,8 @@ class Container:
         self.previous, self.log = self.log, log
         try:
             cwd = self.spec.get("workingDir") or program.cwd
-            process = await Process.start(self.house.core.clock, argv, env, cwd, log)
+            clock, warm = self.house.core.clock, self.house.registry.warm
+            process = await Process.start(clock, argv, env, cwd, log, warm)
         except OSError as error:
             log.close()
             self._over(128, began, "StartError", str(error))

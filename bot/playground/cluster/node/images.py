@@ -17,6 +17,8 @@ from types import TracebackType
 
 from aiohttp import web
 
+from bot.playground.cluster.node.interpreter import Interpreter
+
 MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9][\w./:-]*?)(?::(?P<tag>\w[\w.-]*))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?")
@@ -46,9 +48,13 @@ def repository(name: str) -> str:
 
 
 class Registry:
-    """Images by repository, on a loopback port while it is a context, or while a cluster that it was given to runs."""
+    """Images by repository, on a loopback port while it is a context, or while a cluster that it was given to runs.
 
-    def __init__(self) -> None:
+    warm: what runs those of its programs that are in Python.
+    """
+
+    def __init__(self, warm: Interpreter | None = None) -> None:
+        self.warm = warm
         self._programs: dict[tuple[str, str], Program] = {}
         self._blobs: dict[str, bytes] = {}
         self._tags: dict[tuple[str, str], str] = {}
@@ -161,6 +167,8 @@ class Registry:
         if self._users == 0 and self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+            if self.warm is not None:
+                await self.warm.close()
 
     async def _base(self, _: web.Request) -> web.Response:
         return web.json_response({}, headers={"Docker-Distribution-API-Version": "registry/2.0"})

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bot.playground.child import kept
+from bot.playground.cluster.node.interpreter import Forked, Interpreter
 from bot.playground.cluster.objects import micro_stamp
 from bot.playground.workspace.clock import Clock
 
@@ -60,17 +61,22 @@ def shown(line: tuple[float, str], *, timestamps: bool) -> str:
 class Process:
     """One run of a container."""
 
-    def __init__(self, clock: Clock, log: Log, child: asyncio.subprocess.Process) -> None:
+    def __init__(self, clock: Clock, log: Log, child: asyncio.subprocess.Process | Forked) -> None:
         self._clock, self.log, self._child = clock, log, child
         loop = asyncio.get_running_loop()
         self._reader = loop.create_task(self._read())
         self.life = loop.create_task(self._live())
 
     @classmethod
-    async def start(cls, clock: Clock, argv: list[str], env: Mapping[str, str], cwd: str | None, log: Log) -> Process:
-        """Start it. OSError where it cannot be."""
+    async def start(
+        cls, clock: Clock, argv: list[str], env: Mapping[str, str], cwd: str | None, log: Log,
+        warm: Interpreter | None = None,
+    ) -> Process:  # fmt: skip
+        """Start it. warm: what runs it sooner, where it can. OSError where it cannot be."""
         if shutil.which(argv[0], path=env.get("PATH")) is None:
             raise FileNotFoundError(f'exec: "{argv[0]}": executable file not found in $PATH')
+        if warm is not None and warm.takes(argv):
+            return cls(clock, log, await warm.start(argv, env, cwd, _LINE))
         child = await asyncio.create_subprocess_exec(
             *kept(argv), env=dict(env), cwd=cwd, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT, start_new_session=True, limit=_LINE,
@@ -92,6 +98,8 @@ class Process:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._reader), 1.0)
         self._reader.cancel()
+        if isinstance(self._child, Forked):
+            self._child.close()
         self.log.close()
         return 128 - code if code < 0 else code
 
