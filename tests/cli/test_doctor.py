@@ -65,13 +65,13 @@ def slack_running() -> Iterator[Workspace]:
         await workspace.start()
         return workspace
 
-    workspace = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    workspace = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
     try:
         yield workspace
     finally:
-        asyncio.run_coroutine_threadsafe(workspace.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(workspace.stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 
@@ -205,13 +205,13 @@ def pager_running() -> Iterator[Incidents]:
     thread = threading.Thread(target=loop.run_forever, name="pager")
     thread.start()
     there = pager()
-    found = asyncio.run_coroutine_threadsafe(there.__aenter__(), loop).result(10)
+    found = asyncio.run_coroutine_threadsafe(there.__aenter__(), loop).result(60)
     try:
         yield found
     finally:
-        asyncio.run_coroutine_threadsafe(there.__aexit__(None, None, None), loop).result(10)
+        asyncio.run_coroutine_threadsafe(there.__aexit__(None, None, None), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 

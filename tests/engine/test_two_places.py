@@ -76,7 +76,7 @@ def node(house: House, files: Path, errors: Path) -> Iterator[subprocess.Popen[s
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(90)
 
 
 @pytest.fixture

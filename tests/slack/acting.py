@@ -55,7 +55,7 @@ async def forged(desk: Desk, who: str, card: Post, action: str, value: str, bloc
     button = {"type": "button", "action_id": action, "value": value, "text": {"type": "plain_text", "text": "Old"}}
     row = {"type": "actions", "block_id": block, "elements": [button]}
     shown = Post(**{**{f: getattr(card, f) for f in card.__dataclass_fields__}, "blocks": (row,)})
-    return await desk.workspace.driver.click(who, shown, "Old", patience=5)
+    return await desk.workspace.driver.click(who, shown, "Old", patience=60)
 
 
 async def by_command_line(desk: Desk, who: str, do: str, **more: object) -> Mapping[str, Any]:
@@ -129,9 +129,9 @@ async def process(desk: Desk) -> AsyncIterator[str]:
     )
     try:
         assert bot.stdout is not None
-        url = (await asyncio.wait_for(bot.stdout.readline(), 30)).decode().split()[-1]
+        url = (await asyncio.wait_for(bot.stdout.readline(), 90)).decode().split()[-1]
         if sockets:
-            await desk.workspace.driver.wait_for(lambda: len(desk.workspace.sockets) > had, 30, "a socket")
+            await desk.workspace.driver.wait_for(lambda: len(desk.workspace.sockets) > had, 90, "a socket")
         else:
             await desk.workspace.use_http(url + PATH)
         yield url
@@ -140,4 +140,4 @@ async def process(desk: Desk) -> AsyncIterator[str]:
             bot.kill()
         await bot.wait()
         if sockets:
-            await desk.workspace.driver.wait_for(lambda: len(desk.workspace.sockets) == had, 10, "no socket")
+            await desk.workspace.driver.wait_for(lambda: len(desk.workspace.sockets) == had, 60, "no socket")

@@ -147,7 +147,7 @@ class Desk:
         if self.mode == "http":
             await self.workspace.use_http(self.url + PATH)
         else:
-            await self.workspace.driver.wait_for(lambda: len(self.workspace.sockets) > 0, 10)
+            await self.workspace.driver.wait_for(lambda: len(self.workspace.sockets) > 0, 60)
 
     async def down(self) -> None:
         """The bot ends as on SIGTERM. Harmless again."""

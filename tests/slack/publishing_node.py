@@ -13,7 +13,7 @@ from bot.store.lease import RowLease
 from bot.store.log import Store
 from tests.slack.publishing import contents, decision, news, root
 
-TTL = 6.0
+TTL = 15.0
 """Seconds that a lease lasts: a busy machine must not lose it."""
 
 

@@ -53,7 +53,7 @@ async def test_nothing_typed_opens_a_form_that_opens_a_rollback(desk: Desk) -> N
     assert form.inputs == ("Service", "Back to", "Plan", "Reason", *TOLD)  # the channel is shop's own
     assert "2.4.0: " in form.plain and "2.3.9" in form.plain
     said = {"Reason": "checkout fails", "Back to": "2.3.9", TOLD[0]: "Paying fails", TOLD[1]: "Carts are kept."}
-    seen = await desk.workspace.driver.submit("ana", said, patience=5)
+    seen = await desk.workspace.driver.submit("ana", said, patience=60)
     assert seen.ok and seen.modal is None and "2.4.1 → 2.3.9" in seen.text
     run = await desk.run()
     assert run.target is not None and run.target.version == "2.3.9"
@@ -70,7 +70,7 @@ async def test_the_commander_tells_stakeholders_in_a_form_that_begins_with_what_
     assert form.inputs == TOLD
     seen = await desk.workspace.driver.submit("ana", {TOLD[0]: "x"})
     assert "in plain words" in seen.errors["impact"]
-    assert (await desk.workspace.driver.submit("ana", {TOLD[0]: "Paying by card fails"}, patience=5)).ok
+    assert (await desk.workspace.driver.submit("ana", {TOLD[0]: "Paying by card fails"}, patience=60)).ok
     run = await desk.run()
     assert (run.impact, run.workaround, len(run.told)) == ("Paying by card fails", "Carts are kept.", 2)
 
@@ -101,7 +101,7 @@ async def test_a_form_delivered_twice_opens_one_run_and_is_answered_once(desk: D
     await desk.slash("ana", "shop")
     await desk.form("ana", "Reason")
     desk.workspace.faults.add(Fault("duplicate", hits="interactive"))
-    seen = await desk.workspace.driver.submit("ana", {"Reason": "checkout fails"}, patience=5)
+    seen = await desk.workspace.driver.submit("ana", {"Reason": "checkout fails"}, patience=60)
     await desk.workspace.driver.idle()
     assert seen.ok and len(await desk.bot.store.heads()) == 1
     assert [w.plain.split(",")[0] for w in desk.workspace.driver.whispers("ana")] == ["Rollback of shop: 2.4.1 → 2.4.0"]
@@ -114,7 +114,7 @@ async def test_what_is_wrong_in_a_form_is_said_where_its_answer_comes_too_late(
     monkeypatch.setattr("bot.slack.hear.app.FORM", 0.0)
     await desk.slash("ana", "shop")
     await desk.form("ana", "Reason")
-    seen = await desk.workspace.driver.submit("ana", {"Reason": "no"}, patience=5)
+    seen = await desk.workspace.driver.submit("ana", {"Reason": "no"}, patience=60)
     assert seen.modal is None and "needs a reason" in "".join(w.plain for w in desk.workspace.driver.whispers("ana"))
 
 
@@ -140,7 +140,7 @@ async def test_what_nobody_could_decide_is_asked_about_before_it_is_opened(desk:
     assert asked.inputs == ("Service", "Back to", "Plan", "Reason", *TOLD, "All the same?")
     assert await desk.bot.store.heads() == []
     everything = {"All the same?": "Open it; those decisions need broken glass"}
-    assert (await desk.workspace.driver.submit("ana", everything, modal=asked, patience=5)).ok
+    assert (await desk.workspace.driver.submit("ana", everything, modal=asked, patience=60)).ok
     run = await desk.until(lambda r: r.created)
     assert [*run.impossible] == ["backend"] and run.created is not None and run.created.reason == "checkout fails"
     assert "Break-glass is possible" in (await desk.card("Nobody can pass at the moment")).text
@@ -150,11 +150,11 @@ async def test_a_form_for_what_nobody_could_decide_comes_back_and_asks(desk: Des
     (desk.folder / "plans" / "standard.yaml").write_text(desk.plan("standard").replace("approver: 1", "approver: 9"))
     await desk.slash("ana")
     form = await desk.form("ana", "Reason")
-    await desk.workspace.driver.submit("ana", {"Reason": "checkout fails"}, modal=form, patience=5)
+    await desk.workspace.driver.submit("ana", {"Reason": "checkout fails"}, modal=form, patience=60)
     again = await desk.form("ana", "Nobody can pass 1 of the plan's decisions")
     assert await desk.bot.store.heads() == []
     await desk.workspace.driver.submit(
-        "ana", {"All the same?": "Open it; those decisions need broken glass"}, modal=again, patience=5
+        "ana", {"All the same?": "Open it; those decisions need broken glass"}, modal=again, patience=60
     )
     assert (await desk.until(lambda r: r.created)).impossible
 
@@ -267,7 +267,7 @@ async def test_what_a_command_lacks_is_asked_in_a_form(desk: Desk) -> None:
     await started(desk)
     await desk.slash("ana", "abort")
     form = await desk.form("ana", "Nothing more is done")
-    seen = await desk.workspace.driver.submit("ana", {form.inputs[0]: "the fix is out"}, patience=5)
+    seen = await desk.workspace.driver.submit("ana", {form.inputs[0]: "the fix is out"}, patience=60)
     assert seen.ok and "Aborting" in seen.text
     assert (await desk.run()).abort_reason == "the fix is out"
 
@@ -376,7 +376,7 @@ async def test_a_press_that_is_none_of_ours_is_answered_politely_and_writes_noth
     button = {"type": "button", "action_id": "do:x", "value": value, "text": _plain("Old")}
     row = {"type": "actions", "block_id": block.replace("RUN", before.id), "elements": [button]}
     shown = Post(**{**{f: getattr(card, f) for f in card.__dataclass_fields__}, "blocks": (row,)})
-    seen = await desk.workspace.driver.click("cho", shown, "Old", patience=5)
+    seen = await desk.workspace.driver.click("cho", shown, "Old", patience=60)
     assert seen.ok and seen.text and "Something broke" not in seen.text
     assert (await desk.run()).seq == before.seq
 
@@ -416,7 +416,7 @@ async def test_another_release_is_chosen_from_those_in_the_ledger(desk: Desk) ->
     await desk.slash("ana", "retarget")
     form = await desk.form("ana", "brings another release")
     values = {"release": "2.3.9", "reason": "2.4.0 is no better"}
-    seen = await desk.workspace.driver.submit("ana", values, modal=form, patience=5)
+    seen = await desk.workspace.driver.submit("ana", values, modal=form, patience=60)
     assert seen.ok and "go back to 2.3.9" in seen.text
     proposal = next(iter((await desk.run()).proposals.values()))
     assert proposal.release is not None and proposal.release.images != {} and proposal.release != Release("2.3.9")
@@ -428,7 +428,7 @@ async def test_a_smaller_plan_is_chosen_while_nothing_has_begun_and_not_after(de
     await desk.click("ana", await desk.button("Smaller plan"), "Smaller plan…")
     form = await desk.form("ana", "Nothing has begun yet")
     values = {"plan": "typed", "reason": "only the api"}
-    assert (await desk.workspace.driver.submit("ana", values, modal=form, patience=8)).ok
+    assert (await desk.workspace.driver.submit("ana", values, modal=form, patience=60)).ok
     run = await desk.until(lambda r: r.plan.name == "typed")
     assert run.created is not None and run.created.instead_of == first and run.created.channel == HERE_ID
     assert (await desk.bot.store.load(first)).closed is not None
@@ -478,7 +478,7 @@ async def test_a_debt_is_handed_to_a_person_until_a_time(desk: Desk) -> None:
     await desk.slash("ana", "hand-over quiesce")
     form = await desk.form("ana", "becomes somebody's")
     seen = await desk.workspace.driver.submit(
-        "ana", {"to": IDS["cho"], "reason": "after lunch"}, modal=form, patience=5
+        "ana", {"to": IDS["cho"], "reason": "after lunch"}, modal=form, patience=60
     )
     assert seen.ok, seen
     run = await desk.until(lambda r: r.debts["quiesce"].owner)

@@ -20,7 +20,7 @@ async def tab(desk: Desk, who: str) -> Modal:
     before = len(desk.workspace.calls("views.publish"))
     await desk.workspace.driver.home(who, patience=0)
     driver = desk.workspace.driver
-    await driver.wait_for(lambda: len(desk.workspace.calls("views.publish")) > before, 10, "a home tab")
+    await driver.wait_for(lambda: len(desk.workspace.calls("views.publish")) > before, 60, "a home tab")
     found = driver.home_of(who)
     assert found is not None
     return found
@@ -65,7 +65,7 @@ async def test_an_alert_becomes_the_reason_in_the_form_and_names_the_service(des
     alert = await desk.workspace.driver.say("ben", HERE, "[FIRING] shop: checkout fails\nsince 14:02   <details>")
     await desk.workspace.driver.shortcut("ana", alert, SHORTCUT)
     driver = desk.workspace.driver
-    form = await driver.wait_for(lambda: _form(driver.modal("ana")), 10, "a form")
+    form = await driver.wait_for(lambda: _form(driver.modal("ana")), 60, "a form")
     assert form is not None
     entered = {block: next(iter(value.values())) for block, value in form.values.items()}
     assert entered["reason"]["value"] == "[FIRING] shop: checkout fails since 14:02 <details>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 import pytest
@@ -48,9 +48,12 @@ async def start(database: str, api: str) -> tuple[str, Process]:
     return (await node.stdout.readline()).decode().strip(), node
 
 
-async def in_a_call(slack: Workspace, store: Store, posts: int, killed: Collection[str]) -> str:
+async def in_a_call(
+    slack: Workspace, store: Store, posts: int, nodes: Mapping[str, Process], killed: Collection[str]
+) -> str:
     """The elected one, while it posts, with at least so many messages there."""
     while True:
+        assert all(n.returncode is None for name, n in nodes.items() if name not in killed), "one ended by itself"
         holder = str(await scalar(store, "SELECT version FROM node WHERE id = 'role:slack'"))
         calling = await scalar(store, "SELECT count(*) FROM slot WHERE ts = ''")
         if calling and holder not in {"None", *killed} and len(slack.driver.read(HERE)) >= posts:
@@ -80,7 +83,7 @@ async def test_the_elected_one_is_killed_twice_and_everything_is_there_once(
                 name, node = await start(pg_database, slack.api_url)
                 nodes[name] = node
             for posts in (2, 7):
-                killed.append(await in_a_call(slack, store, posts, killed))
+                killed.append(await in_a_call(slack, store, posts, nodes, killed))
                 nodes[killed[-1]].kill()
             await all_shown(store)
             await asyncio.sleep(TTL / 6)

@@ -129,7 +129,7 @@ async def test_the_glass_is_broken_by_one_and_everybody_hears_it(desk: Desk) -> 
     card = await started(desk)
     await desk.click("ana", card, "Break glass…")
     form = await desk.form("ana", "You decide this alone")
-    seen = await desk.workspace.driver.submit("ana", {form.inputs[0]: "nobody answers, checkout is down"}, patience=5)
+    seen = await desk.workspace.driver.submit("ana", {form.inputs[0]: "nobody answers, checkout is down"}, patience=60)
     assert seen.ok and "Glass broken" in seen.text
     run = await desk.until(lambda r: r.closed)
     assert run.asked["backend"].glass is not None and run.asked["backend"].glass.id == IDS["ana"]
@@ -244,7 +244,7 @@ async def test_an_abort_ends_with_its_debt_handed_over_by_button(desk: Desk) -> 
     await desk.click("ana", card, "Hand over…")
     form = await desk.form("ana", "becomes somebody's")
     values = {"to": IDS["cho"], "reason": "after lunch"}
-    assert (await desk.workspace.driver.submit("ana", values, modal=form, patience=5)).ok
+    assert (await desk.workspace.driver.submit("ana", values, modal=form, patience=60)).ok
     run = await desk.until(lambda r: r.closed)
     assert run.debts["quiesce"].owner == IDS["cho"]
     await shown(desk)

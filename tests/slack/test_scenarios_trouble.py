@@ -154,7 +154,7 @@ async def test_a_refresh_of_the_socket_loses_nothing(desk: Desk) -> None:
         while not refresh.done():
             await desk.later(2)
             await asyncio.sleep(0.05)
-        await desk.workspace.driver.wait_for(lambda: len(desk.workspace.sockets) > 0, 10)
+        await desk.workspace.driver.wait_for(lambda: len(desk.workspace.sockets) > 0, 60)
     await desk.click("cho", card, BACKEND)
     await desk.until(lambda r: r.closed)
     await shown(desk)
@@ -168,9 +168,9 @@ async def test_a_bot_killed_with_gates_open_and_work_under_way_goes_on_where_it_
         driver = desk.workspace.driver
         async with process(desk):
             await desk.slash("ana", OPENING)
-            await driver.wait_for(lambda: _offering(desk, START), 10)
+            await driver.wait_for(lambda: _offering(desk, START), 60)
             await desk.click("ana", _offering(desk, START)[0], START)
-            await driver.wait_for(lambda: _offering(desk, BACKEND), 10)
+            await driver.wait_for(lambda: _offering(desk, BACKEND), 60)
             card = _offering(desk, BACKEND)[0]
         async with process(desk):
             assert "Approved" in await told(desk, "cho", desk.click("cho", card, BACKEND))

@@ -262,7 +262,7 @@ class Cluster(Staged):
         """End running watches of this resource (`deployments`) and user; how many there were."""
         return self._api.end_watches(resource=resource, user=user) if self._api else 0
 
-    async def until(self, holds: Callable[[], object], seconds: float = 10.0) -> None:
+    async def until(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
         """Return when `holds()` is true of the cluster. TimeoutError."""
         async with asyncio.timeout(seconds):
             while not holds():
@@ -270,7 +270,7 @@ class Cluster(Staged):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(moved.wait(), 0.05)
 
-    async def rolled_out(self, name: str, namespace: str = "default", seconds: float = 10.0) -> Json:
+    async def rolled_out(self, name: str, namespace: str = "default", seconds: float = 60.0) -> Json:
         """Wait until a Deployment is complete, as `kubectl rollout status` does; the Deployment. TimeoutError."""
         await self.until(lambda: is_rolled_out(self.get("Deployment", name, namespace)), seconds)
         return self.get("Deployment", name, namespace)

@@ -184,7 +184,7 @@ class Driver(Reader):
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
-    async def idle(self, timeout: float = 5.0) -> None:
+    async def idle(self, timeout: float = 60.0) -> None:
         """Until every event has been delivered and no retry is left. TimeoutError."""
         async with asyncio.timeout(timeout):
             while self._delivery.busy:  # noqa: ASYNC110 - real time, of the tasks themselves

@@ -64,7 +64,7 @@ class Reader:
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
-    async def wait_for(self, predicate: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
+    async def wait_for(self, predicate: Callable[[], T], timeout: float = 60.0, what: str = "") -> T:
         """The predicate's first true value, looked at after each change. TimeoutError after so many real seconds."""
         return await self._state.wait_for(predicate, timeout, what)
 
@@ -75,7 +75,7 @@ class Reader:
         *,
         thread: Thread = None,
         reader: str | None = None,
-        timeout: float = 5.0,
+        timeout: float = 60.0,
     ) -> Post:
         """The newest message that says this, once there is one. TimeoutError with what stands there instead."""
         try:
