@@ -33,7 +33,7 @@ from bot.playground.staged import Staged
 from bot.playground.workspace.clock import Clock
 
 ROLLED = ("shop-api-canary", "shop-api", "shop-worker")
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 """Seconds that a rollout may take here."""
 
 
