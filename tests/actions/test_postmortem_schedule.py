@@ -151,7 +151,7 @@ async def tracked() -> AsyncIterator[World]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    http = HttpClient({"tracker": HttpEndpoint(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout=2.0)})
+    http = HttpClient({"tracker": HttpEndpoint(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout=20.0)})
     try:
         yield World(tracker, MemoryBlobs(), {}, http)
     finally:

@@ -55,7 +55,7 @@ async def reach(commands: Commands) -> AsyncIterator[Reach]:
 
 @pytest.fixture
 def http(shop: Shop, reach: Reach) -> HttpClient:
-    return reach(shop=HttpEndpoint(shop.url, timeout=1.0, headers={"Authorization": SECRET}))
+    return reach(shop=HttpEndpoint(shop.url, timeout=4.0, headers={"Authorization": SECRET}))
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def test_a_targets_headers_are_sent_and_never_shown(serve: Serve, reach: R
 @pytest.mark.parametrize("served", [True, False])
 @pytest.mark.parametrize(
     ("answer", "words"),
-    [("drop", "the connection broke before the answer was whole"), ("hang", "no answer within 1 s")],
+    [("drop", "the connection broke before the answer was whole"), ("hang", "no answer within 4 s")],
 )
 async def test_a_lost_answer_is_unreachable_and_the_write_is_not_repeated(
     http: Http, shop: Shop, commands: Commands, served: bool, answer: str, words: str
@@ -223,8 +223,8 @@ async def test_a_read_that_breaks_is_unreachable_and_says_nothing_of_changes(htt
 async def test_a_slow_answer_within_the_timeout_is_an_answer(http: Http, shop: Shop) -> None:
     shop.break_next(Fault(delay=0.1))
     assert (await http.get("shop", "/release")).status == 200
-    shop.break_next(Fault(delay=5))
-    with pytest.raises(Unreachable, match=r"no answer within 1 s$"):
+    shop.break_next(Fault(delay=60))
+    with pytest.raises(Unreachable, match=r"no answer within 4 s$"):
         await http.get("shop", "/release")
 
 

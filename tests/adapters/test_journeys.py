@@ -99,7 +99,7 @@ async def world() -> AsyncIterator[World]:
         memory = Remembered()
         found = World(shop, memory, None)  # type: ignore[arg-type]
         found.walks = Walks(
-            "shop", journeys, {"api": HttpEndpoint(shop.url, timeout=2.0)}, session,
+            "shop", journeys, {"api": HttpEndpoint(shop.url, timeout=20.0)}, session,
             {"payments": {"password": PASSWORD}}, memory=memory, clock=lambda: found.now,
         )  # fmt: skip
         yield found

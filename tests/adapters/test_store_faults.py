@@ -81,7 +81,7 @@ async def test_what_a_store_answers_is_told_in_our_words(
     store: Store, status: int, code: str, error: type[Exception], words: str
 ) -> None:
     store.answer = refusing(status, code)
-    s3 = sites(store, timeout=2.0)
+    s3 = sites(store, timeout=20.0)
     with pytest.raises(error) as told:
         await s3.differing("www", manifest_of({"index.html": b"1"}))
     assert words in str(told.value)

@@ -23,7 +23,7 @@ async def shop() -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def ports_for(shop: Shop) -> AsyncIterator[PortsFor]:
-    http = HttpClient({"shop": HttpEndpoint(shop.url, timeout=2.0)})
+    http = HttpClient({"shop": HttpEndpoint(shop.url, timeout=6.0)})
 
     def bound(record: Record) -> Ports:
         return ports(http=http.bind(record), kubernetes=Clusters([]))

@@ -42,7 +42,7 @@ async def service(us: str = "") -> AsyncIterator[tuple[Customers, PortsFor]]:
     journeys = load_catalogue(FILE, "r").services["shop"].journeys
     session = Session()
     async with customers() as shop:
-        targets = {"api": HttpEndpoint(shop.url), "api-us": HttpEndpoint(us or shop.url, timeout=1.0)}
+        targets = {"api": HttpEndpoint(shop.url), "api-us": HttpEndpoint(us or shop.url, timeout=20.0)}
         values = {"authentication": {"password": PASSWORD}}
         walks = Walks("shop", journeys, targets, session, values, memory=Remembered())
         yield shop, lambda record: ports(journeys=walks)

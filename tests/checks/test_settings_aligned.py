@@ -44,7 +44,7 @@ async def backend() -> AsyncIterator[Backend]:
 
 
 async def look(bucket: Bucket, there: Backend, config: Json = None, **edge: str) -> Verdict:
-    http = HttpClient({"api": HttpEndpoint(there.url, timeout=2.0)})
+    http = HttpClient({"api": HttpEndpoint(there.url, timeout=20.0)})
     said = json.dumps(config).encode() if config is not None else GOOD["config.json"]
     files = {**GOOD, "config.json": said}
     asked = {"backend": "api", "reports": "/settings"} | edge
