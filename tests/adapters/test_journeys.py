@@ -109,7 +109,7 @@ async def world() -> AsyncIterator[World]:
 async def test_a_journey_that_comes_as_expected_is_walked_whole_and_leaves_nothing(world: World) -> None:
     walk = await world.walk()
     assert (walk.done, walk.of, walk.miss, walk.away, walk.left) == (3, 3, None, "", ())
-    assert 0 < walk.seconds < 2
+    assert 0 < walk.seconds < 20
     assert world.clean
     paid = next(a for a in world.shop.asked if a.startswith("GET /payments/"))
     assert paid == "GET /payments/p%2F1"  # a captured value stays one part of the path
