@@ -51,7 +51,7 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     await runner.cleanup()
 
 
-def sites(store: Store, timeout: float = 0.3, **more: str) -> S3Sites:
+def sites(store: Store, timeout: float = 20.0, **more: str) -> S3Sites:
     given = {"key": "S3_KEY", "secret": "S3_SECRET"} | more
     access = Access("eu-central-1", store.url, timeout=timeout, **given)
     return S3Sites({"www": StoredSite(Folder("shop", "www"), Folder("shop"), access)})
@@ -81,7 +81,7 @@ async def test_what_a_store_answers_is_told_in_our_words(
     store: Store, status: int, code: str, error: type[Exception], words: str
 ) -> None:
     store.answer = refusing(status, code)
-    s3 = sites(store, timeout=20.0)
+    s3 = sites(store)
     with pytest.raises(error) as told:
         await s3.differing("www", manifest_of({"index.html": b"1"}))
     assert words in str(told.value)
@@ -96,7 +96,7 @@ async def test_a_store_that_hangs_holds_up_nobody_else_and_is_given_up_in_time(s
         return web.Response()
 
     store.answer = hang
-    s3 = sites(store)
+    s3 = sites(store, timeout=0.3)
     began = time.monotonic()
     asking = asyncio.create_task(s3.differing("www", manifest_of({"index.html": b"1"})))
     await asyncio.sleep(0.05)

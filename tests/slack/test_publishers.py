@@ -78,10 +78,8 @@ async def test_the_elected_one_is_killed_twice_and_everything_is_there_once(
     killed: list[str] = []
     nodes: dict[str, Process] = {}
     try:
-        async with asyncio.timeout(300):
-            for _ in range(3):
-                name, node = await start(pg_database, slack.api_url)
-                nodes[name] = node
+        async with asyncio.timeout(600):
+            nodes |= await asyncio.gather(*(start(pg_database, slack.api_url) for _ in range(3)))
             for posts in (2, 7):
                 killed.append(await in_a_call(slack, store, posts, nodes, killed))
                 nodes[killed[-1]].kill()
