@@ -63,7 +63,7 @@ def _steps(run: Run, record: RecordedRun) -> Iterator[str]:
     if not spans:
         return
     first = record.entries[0].row.at
-    whole = max(s.last for s in spans.values()) - first or 1
+    whole = max(s.last for times in spans.values() for s in times) - first or 1
     yield '<section aria-labelledby="steps"><h2 id="steps">Step by step</h2>'
     yield from _opened("Steps, by track", ("Step", "Began (UTC)", "Took", "Ended"))
     left_out = [s for s in run.steps.values() if s.end == "not needed"]
@@ -75,7 +75,7 @@ def _steps(run: Run, record: RecordedRun) -> Iterator[str]:
         yield '<tbody role="rowgroup"><tr role="row" class="track">'
         yield f'<th role="rowheader" scope="rowgroup" colspan="4">{escaped(track.capitalize())}</th></tr>'
         for s in shown:
-            yield from _step(s, spans.get(s.spec.id), first, whole)
+            yield _step(s, spans.get(s.spec.id, ()), first, whole)
         yield "</tbody>"
     yield "</table>"
     if left_out:
@@ -96,15 +96,19 @@ def _row(head: str, *cells: tuple[str, str]) -> str:
     return f'<tr role="row"><th role="rowheader" scope="row">{head}</th>{told}</tr>'
 
 
-def _step(s: Step, span: _Span | None, first: int, whole: int) -> Iterator[str]:
-    bar, began, took = "", "", ""
-    if span is not None:
+def _step(s: Step, spans: Sequence[_Span], first: int, whole: int) -> str:
+    css = "trouble" if s.end is None or s.end == "failed" else "done"
+    parts, end = "", 0.0
+    for span in spans:
         left, width = 100 * (span.began - first) / whole, 100 * (span.last - span.began) / whole
-        css = "trouble" if s.end is None or s.end == "failed" else "done"
-        place = f"margin-left:{min(left, 99):.2f}%;width:{max(min(width, 100 - left), 0.7):.2f}%"
-        bar = f'<span class="bar" aria-hidden="true"><span class="{css}" style="{place}"></span></span>'
-        began, took = time_of_day(span.began)[:8], duration((span.last - span.began) / 1e6)
-    yield _row(f"{escaped(s.spec.title)}{bar}", ("n", began), ("n", took), ("", _end(s)))
+        place = f"margin-left:{max(left - end, 0):.2f}%;width:{max(width, 0.7):.2f}%"
+        parts += f'<span class="{css}" style="{place}"></span>'
+        end = left + max(width, 0.7)
+    bar = f'<span class="bar" aria-hidden="true">{parts}</span>' if parts else ""
+    began = time_of_day(spans[0].began)[:8] if spans else ""
+    took = duration(sum(span.last - span.began for span in spans) / 1e6) if spans else ""
+    again = f" ({len(spans)} times)" if len(spans) > 1 else ""
+    return _row(f"{escaped(s.spec.title)}{bar}", ("n", began), ("", took + again), ("", _end(s)))
 
 
 def _end(s: Step) -> str:
@@ -126,16 +130,19 @@ def _said(s: Step) -> str:
     return s.receipt.detail if s.receipt is not None else ""
 
 
-def _spans(record: RecordedRun) -> dict[str, _Span]:
-    """Step -> from its first attempt that did more than plan to the last thing heard of it."""
-    found: dict[str, _Span] = {}
+def _spans(record: RecordedRun) -> dict[str, list[_Span]]:
+    """Step -> each time that it was done, from its first attempt that did more than plan to the last thing heard of
+    that."""
+    found: dict[str, dict[int, _Span]] = {}
+    at_work: dict[str, _Span] = {}
     for e in record.entries:
         step = getattr(e.event, "step", "")
         if isinstance(e.event, ev.Started) and e.event.doing in _ATTEMPTS:
-            found.setdefault(step, _Span(e.row.at, e.row.at))
-        if step in found and isinstance(e.event, _HEARD):
-            found[step].last = max(found[step].last, e.row.at)
-    return found
+            span = found.setdefault(step, {}).setdefault(e.event.application, _Span(e.row.at, e.row.at))
+            at_work[step] = span
+        if step in at_work and isinstance(e.event, _HEARD):
+            at_work[step].last = max(at_work[step].last, e.row.at)
+    return {step: [*times.values()] for step, times in found.items()}
 
 
 # -- decisions ---------------------------------------------------------------------------------------------------------

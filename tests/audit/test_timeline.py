@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audit import html
-from bot.contract import Change, Status, Verdict
+from bot.contract import Change, Receipt, Status, Verdict
 from bot.run import events as ev
 from bot.store.chain import Stored, event_hash
 from tests.audit.test_verifying import EVERY, stored
@@ -110,6 +110,16 @@ def test_times_are_told_from_the_start_and_days_and_pauses_stand_between() -> No
     assert "<span>+3 min 20 s</span>" in item(page, 3)
     assert page.index("3 min 20 s later") < page.index('id="e3"') and page.count(" later</li>") == 1
     assert [m for m in re.findall(r'class="day">([^<]*)<', page)] == ["2025-11-23", "2025-11-24"]
+
+
+def test_a_step_that_was_done_anew_took_what_both_took_and_not_the_time_between() -> None:
+    started, planned, applying, begun, _ = SAMPLE.work()
+    applied = ev.Applied("deploy", 2, Receipt("done"))
+    again = ev.Started("deploy", 3, 2, "apply", "node"), ev.Applied("deploy", 3, Receipt("done"))
+    moments = (0, 1, 2, 10, 11, 20, 500, 505)
+    events = (SAMPLE.created(), started, planned, applying, begun, applied, *again)
+    text = Page(html(timed(*zip(moments, events, strict=True)))).text
+    assert "15 s (2 times)" in text and "Step by step" in text
 
 
 def test_what_people_decided_and_what_went_wrong_is_set_off_and_commands_are_not_folded() -> None:
