@@ -44,16 +44,18 @@ class BackupsVerifiedParams(Params):
 class BackupsVerifiedOutput(Output):
     """What was found."""
 
-    newest: dict[str, str] = Field(description="Target -> name of the backup that a restore would take.")
+    newest: dict[str, str] = Field(description="Target -> name of the newest backup, where that was read to its end.")
     minutes: dict[str, float] = Field(description="Target -> how old that is, in minutes.")
     faults: dict[str, str] = Field(description="Target -> what is wrong, and what to do; empty where nothing is.")
 
 
 @dataclass
 class BackupsFound:
-    """Of one target. wrong: it fails; unsure: nothing is known; notes: what people should know."""
+    """Of one target. whole: it was read to its end; wrong: it fails; unsure: nothing is known; notes: what people
+    should know."""
 
     name: str = ""
+    whole: bool = False
     minutes: float = 0.0
     wrong: list[str] = field(default_factory=list)
     unsure: list[str] = field(default_factory=list)
@@ -76,7 +78,7 @@ class BackupsVerified(Check[BackupsVerifiedParams]):
         everything = [*looked.values(), await _snapshot(ctx, p)]
         faults = {t: "; ".join((*f.wrong, *f.unsure)) for t, f in looked.items() if f.wrong or f.unsure}
         output = BackupsVerifiedOutput(
-            newest={t: f.name for t, f in looked.items() if f.name},
+            newest={t: f.name for t, f in looked.items() if f.whole},
             minutes={t: f.minutes for t, f in looked.items() if f.name},
             faults=faults,
         )
@@ -124,6 +126,7 @@ async def _newest(
         newest, *others = others
         proof = await ctx.ports.backups.proof(target, newest, fresh=p.fresh, counted=p.counted)
     found.name, found.minutes = newest.name, round((ctx.now - newest.at).total_seconds() / 60, 1)
+    found.whole = proof.whole
     found.words = f"{target}: {newest.name}, {_age(ctx.now, newest.at)} old, {_bytes(newest.size)}, {_read(proof)}"
     if not proof.whole:
         found.words = ""

@@ -150,7 +150,7 @@ def _state(run: Run) -> str:
     """One of STATES."""
     if run.stopped is not None:
         return "stopped"
-    if any(s.halt is not None and s.open for s in run.steps.values()):
+    if run.halted:
         return "halted"
     waits = any(a.opened is not None and a.decided is None for a in run.asked.values())
     return "waits for people" if waits and not run.in_flight else "at work"

@@ -232,6 +232,9 @@ class PlanFile(Strict):
     name: Slug
     tracks: dict[Slug, Annotated[list[Item], Field(min_length=1)]] = Field(min_length=1)
     needs: list[Key] = Field([], description="Kinds of targets without which a service has no use for it, like site.")
+    stand_ins: dict[Slug, Slug] = Field(
+        {}, description="Role that a catalogue need not have -> the role that is asked where it has none."
+    )
     definitions: JsonValue = Field(None, description="Ignored: a place for YAML anchors.")
 
 

@@ -92,12 +92,20 @@ class _Maker:
         return Decision(name, title, ids, made, unless, forward=forward), path
 
     def _gate(self, gate: OptionGate | StepGate, by: dict[str, int], path: Path) -> Gate:
-        for role in by:
-            if self.roles is not None and role not in self.roles:
+        found: dict[str, int] = {}
+        for role, count in by.items():
+            held = self._held(role)
+            if self.roles is not None and held not in self.roles:
                 at = (*path, "by", role)
                 self.report.add(at, f"no role is named {quoted(role)}", key=True, word=role, known=self.roles)
-        seats = tuple(Requirement(role, count) for role, count in by.items())
+            found[held] = max(count, found.get(held, 0))
+        seats = tuple(Requirement(role, count) for role, count in found.items())
         return Gate(seats, gate.self_approval, gate.typed_phrase, gate.remind, gate.escalate, gate.lifetime)
+
+    def _held(self, role: str) -> str:
+        """The role that is asked: another where the catalogue has none of this name, and the plan names a stand-in."""
+        lacks = self.roles is not None and role not in self.roles
+        return self.look.outline.stand_ins.get(role, role) if lacks else role
 
     def _unless(
         self, gate: OptionGate | StepGate, path: Path, members: Sequence[str], option: str | None

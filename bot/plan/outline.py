@@ -95,6 +95,7 @@ class Outline:
 
     name: str = ""
     needs: tuple[str, ...] = ()
+    stand_ins: dict[str, str] = field(default_factory=dict)
     steps: dict[str, OutlinedStep] = field(default_factory=dict)
     choices: dict[str, FoundChoice] = field(default_factory=dict)
     tracks: tuple[str, ...] = ()
@@ -116,6 +117,8 @@ def outline(data: Json, report: Report) -> Outline:
     found.name = str(data.get("name", ""))
     needs = data.get("needs")
     found.needs = tuple(n for n in needs if isinstance(n, str)) if isinstance(needs, list) else ()
+    roles = data.get("stand_ins")
+    found.stand_ins = {r: o for r, o in roles.items() if isinstance(o, str)} if isinstance(roles, dict) else {}
     walk = _Walk(found, report)
     if isinstance(tracks, dict):
         found.tracks = tuple(tracks)

@@ -179,7 +179,7 @@ def _steps(run: Run) -> list[str]:
 
 
 def _halted(run: Run) -> list[str]:
-    return [s.spec.id for s in run.halted]
+    return [s.spec.id for s in run.steps.values() if s.open and s.halt is not None]
 
 
 def _all(run: Run) -> list[str]:

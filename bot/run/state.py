@@ -359,8 +359,19 @@ class Run:
 
     @cached_property
     def halted(self) -> tuple[Step, ...]:
-        """Steps that wait for people to say how to go on."""
-        return tuple(s for s in self.steps.values() if s.open and s.halt is not None)
+        """Steps that wait for people to say how to go on; not those of a way that is refused beside others."""
+        waits = (s for s in self.steps.values() if s.open and s.halt is not None)
+        return tuple(s for s in waits if s.halt is None or not self.refused(s, s.halt))
+
+    def refused(self, step: Step, halt: Halt) -> bool:
+        """Whether this only says that one way of a choice cannot be gone, while another can, or was taken."""
+        asked = self.decision_of(step)
+        if asked is None or asked.spec.choice is None or halt.cause != "fatal" or halt.parts:
+            return False
+        if asked.decided is not None:
+            return halt.since < asked.decided
+        others = (a for a in self.asked.values() if a.spec.choice == asked.spec.choice and a is not asked)
+        return any(a.decided is not None or all(self.steps[i].halt is None for i in a.spec.members) for a in others)
 
     @cached_property
     def held(self) -> bool:

@@ -20,6 +20,8 @@ def text(v: RunView) -> str:
     for d in v.decisions:
         if d.state == "open":
             lines += ["", *decision_lines(d)]
+        elif d.refused:
+            lines += ["", f"Decision {d.number} of {d.of}: {d.title} ({d.option})", f"  Refused: {d.refused}"]
     told = (("Stopped", v.halts), ("Still in place", v.debts), ("Stays changed", v.left), ("Proposed", v.proposals),
             ("To be reviewed", v.reviews))  # fmt: skip
     for heading, items in told:
@@ -60,6 +62,7 @@ def _by_track(steps: Iterable[StepView]) -> Iterator[tuple[str, list[StepView]]]
 
 
 _SIGN: Mapping[str, str] = {
-    "done": "✓", "done by hand": "✓", "accepted": "✓", "skipped": "-", "not needed": "-", "stopped": "!",
+    "done": "✓", "done by hand": "✓", "accepted": "✓", "skipped": "-", "refused": "-", "not needed": "-",
+    "stopped": "!",
     "warning": "!", "failed, went on": "!", "to be decided": "?", "at work": "…", "in effect soon": "…", "looking": "…",
 }  # fmt: skip

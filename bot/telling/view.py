@@ -68,6 +68,7 @@ class DecisionView:
     option: str = ""
     impossible: str = ""
     lapsed: tuple[str, ...] = ()
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ def _state(run: Run, s: Step, now: float) -> tuple[str, str]:
         n = len(left.change.edits)
         return "given up", f"{written}; {n} value{' stays' if n == 1 else 's stay'} changed"
     if s.halt is not None:
-        return "stopped", s.halt.error
+        return "refused" if run.refused(s, s.halt) else "stopped", s.halt.error
     if s.applying:
         return "in effect soon", _counted(s)
     if s.verdict is not None:
@@ -313,7 +314,16 @@ def _decisions(run: Run) -> Iterator[DecisionView]:
             a.spec.option or "",
             run.impossible.get(a.spec.name, ""),
             tuple(_lapsed(a.dropped)) if a.dropped is not None and run.open else (),
+            refused(run, a),
         )
+
+
+def refused(run: Run, a: Asked) -> str:
+    """Why this way of a choice cannot be gone, and what to do about it; empty where it can, or it is decided."""
+    waits = run.open and run.chosen(a.spec.choice or "") is None
+    steps = [run.steps[i] for i in a.spec.members if waits]
+    halts = (s.halt for s in steps if s.halt is not None and run.refused(s, s.halt))
+    return ". ".join(part for h in halts for part in (h.error, f"Next: {h.hint}" if h.hint else "") if part)
 
 
 def _lapsed(d: Dropped) -> Iterator[str]:

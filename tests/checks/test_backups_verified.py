@@ -123,6 +123,7 @@ async def test_one_that_is_cut_fails_though_its_listing_is_fine(folder: Folder) 
     verdict = await folder.look()
     assert verdict.status is Status.FAIL
     assert "a.dump cannot be restored: it is cut off" in verdict.observed
+    assert verdict.data["newest"] == {}  # a restore takes no name from here that was not proven
     assert "make a new backup, or name an older one that is whole" in verdict.data["faults"]["main-backups"]  # type: ignore[index, call-overload, operator]
 
 

@@ -252,6 +252,31 @@ def test_a_plan_that_needs_what_a_service_has_not_does_not_fit_it() -> None:
     assert compile_plan(plan("site"), source="p", registry=REGISTRY, service=None, roles=None).steps
 
 
+@pytest.mark.parametrize(
+    "roles, asked",
+    [
+        (("commander", "approver", "dba"), (Requirement("dba"), Requirement("approver"))),
+        (("commander", "approver"), (Requirement("approver"),)),
+        (None, (Requirement("dba"), Requirement("approver"))),
+    ],
+)
+def test_where_a_catalogue_has_no_dba_the_stand_in_is_asked_and_once(
+    roles: tuple[str, ...] | None, asked: tuple[Requirement, ...]
+) -> None:
+    text = (
+        "name: p\nstand_ins: {dba: approver}\n"
+        "tracks: {t: [{id: a, uses: schema.downgrade, gate: {by: {dba: 1, approver: 1}}}]}"
+    )
+    plan = compile_plan(text, source="p", registry=REGISTRY, service=None, roles=roles)
+    assert plan.decisions[0].gate == Gate(asked)
+
+
+def test_a_stand_in_that_no_catalogue_has_is_a_mistake() -> None:
+    text = "name: p\nstand_ins: {dba: nobody}\ntracks: {t: [{id: a, gate: {by: {dba: 1}}}]}"
+    with pytest.raises(Faults, match="no role is named 'dba'"):
+        compile_plan(text, source="p", registry=REGISTRY, service=None, roles=("commander", "approver"))
+
+
 @pytest.mark.parametrize("service", [SHOP, None])
 def test_a_service_s_channels_are_lists_of_text(service: Service | None) -> None:
     def plan(uses: str, given: str) -> Plan:

@@ -185,6 +185,13 @@ class Tape(Play):
             change = changes[i]
             self.wrote(ev.Planned(i, self.run.steps[i].n, change, change.fingerprint(self.run.steps[i].spec.uses)))
 
+    def refuses(self, *ids: str, error: str, hint: str) -> None:
+        """What it would do is looked at again, and these say that it must not be done."""
+        self.wait(61)
+        for i in ids:
+            self.wrote(ev.Failed(i, self.run.steps[i].n, "fatal", error, hint))
+        self.look()
+
     def begins(self, id: str) -> None:
         """It is about to act."""
         s = self.run.steps[id]

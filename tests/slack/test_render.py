@@ -27,8 +27,10 @@ from bot.slack.hear import replies
 from bot.slack.truth import stays, true_now
 from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
+from bot.telling import view
 from bot.telling.eta import Eta
 from bot.telling.owing import owed
+from bot.telling.plain import text
 from tests.slack import scenes
 from tests.slack.scenes import CHO, Tape
 
@@ -109,6 +111,36 @@ Not @ana: whoever asked for it or commanded it does not approve it.
 Keep is not proven: 2.4.0 has never run on 0042.
 [ Keep ] [ Down… ] ( ⋯ Restore… · Not now · Break glass: keep… · Break glass: down… · Break glass: restore… )\
 """)
+
+
+def test_a_way_that_is_refused_is_a_line_on_the_card_and_stops_nothing_while_another_can_be_gone() -> None:
+    tape = scenes.asked_backend()
+    tape.refuses("restore", error="not restored: shop.dump is cut off", hint="make a new backup")
+    shown = read(tape, "decision.schema")
+    assert "Restore · refused: not restored: shop.dump is cut off. Next: make a new backup." in shown
+    assert "Asked for restore" not in shown and "[ Keep ] [ Down… ]" in shown
+    assert "stopped" not in read(tape, "root") and not tape.run.halted
+    assert not [p.slot for p in tape.screen().posts if p.slot.startswith("halt.")]
+    told = text(view.view(tape.run, tape.now))
+    assert "Refused: not restored: shop.dump is cut off. Next: make a new backup" in told and "Stopped" not in told
+
+
+def test_once_no_way_is_left_it_is_a_halt_like_any_other() -> None:
+    tape = scenes.asked_backend()
+    tape.refuses("keep", "down", "restore", error="the database does not answer to us", hint="see to its rights")
+    assert {s.spec.id for s in tape.run.halted} == {"keep", "down", "restore"}
+    assert len([p for p in tape.screen().posts if p.slot.startswith("halt.") and p.slot.count(".") == 2]) == 3
+
+
+def test_a_way_that_was_refused_stays_out_of_the_thread_once_another_was_taken() -> None:
+    tape = scenes.asked_backend()
+    tape.refuses("restore", error="not restored: shop.dump is cut off", hint="make a new backup")
+    tape.approve("backend", scenes.CHO)
+    for step in ("pause-workers", "deploy", "settings"):
+        tape.acts(step, "done", 1)
+    tape.approve("schema.keep", scenes.BEN)
+    assert tape.run.steps["restore"].end == "not needed" and not tape.run.halted
+    assert not [p.slot for p in tape.screen().posts if p.slot.startswith("halt.")]
 
 
 def test_the_evidence_that_was_kept_is_named() -> None:

@@ -42,6 +42,7 @@ SERVED = {"2.3.9": 26 * DAY, "2.4.0": 6.2 * DAY}
 ROLES: dict[str, dict[str, Any]] = {
     "commander": {"groups": ["@commanders"]},
     "approver": {"groups": ["@approvers"], "on_call": {"groups": ["S0ONCALL01"]}},
+    "dba": {"groups": ["@dbas"], "on_call": {"groups": ["S0ONCALL01"]}},
 }
 CHANNELS = {"incident": [f"#{HERE}", "#shop-private"], "stakeholders": ["#status"], "cdn": ["#edge"]}
 WATCH = "for: 15m, every: 30s, passes: 20"

@@ -96,22 +96,28 @@ async def _rollback(stage: Stage, live: Live) -> None:
     if not stage.second:
         await end(people, "2.4.0")
         return
-    await people.press("cho", "Keep")
+    await people.press("ben", "Keep")
     await _aside(people)
 
 
 async def _down(stage: Stage, live: Live) -> None:
     people = People(stage, live)
     await begin(people)
-    await people.confirm("cho", "Down…", "down shop")
+    await _agreed(people, "Down…", "down shop")
     await _aside(people)
 
 
 async def _restore(stage: Stage, live: Live) -> None:
     people = People(stage, live)
     await begin(people)
-    await people.confirm("cho", "Restore…", "restore shop")
+    await _agreed(people, "Restore…", "restore shop")
     await _aside(people)
+
+
+async def _agreed(people: People, button: str, phrase: str) -> None:
+    """A dba and an approver say so."""
+    for who in ("ben", "cho"):
+        await people.confirm(who, button, phrase)
 
 
 async def _aside(people: People) -> None:

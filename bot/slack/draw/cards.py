@@ -61,7 +61,8 @@ def halts(run: Run) -> Iterator[tuple[str, PastHalt]]:
     seen: dict[str, int] = {}
     for h in run.halts:
         seen[h.step] = seen.get(h.step, 0) + 1
-        yield f"halt.{h.step}.{seen[h.step]}", h
+        if not run.refused(run.steps[h.step], h.halt):
+            yield f"halt.{h.step}.{seen[h.step]}", h
 
 
 def halt(scene: Scene, h: PastHalt, slot: str) -> Message:

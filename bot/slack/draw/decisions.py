@@ -95,6 +95,7 @@ def _open(scene: Scene, c: DecisionCard) -> Message:
     share = CHANGES_TEXT // max(1, len(c.open))
     for a in c.open:
         blocks += [section(t) for t in _changes(scene, a, share, alone=len(c.ways) == 1)]
+    blocks += [section(t) for a in c.ways if (t := _refused(scene, a))]
     blocks += [section(joined([_said(c), *_asked(scene, c)]))]
     if advice := _advice(scene, c):
         blocks.append(context(advice))
@@ -138,6 +139,13 @@ def _changes(scene: Scene, a: Asked, room: int, alone: bool) -> list[Mrkdwn]:
     does = any(c.edits or c.effects for c in changes)
     end = mark("*Cannot be undone*: {}.", ", ".join(final)) if final else Mrkdwn("Reversible." if does else "")
     return [*texts[:-1], joined([texts[-1], end])] if end else texts
+
+
+def _refused(scene: Scene, a: Asked) -> Mrkdwn:
+    """A way that cannot be gone, in a line."""
+    why = view.refused(scene.run, a)
+    way = (a.spec.option or "").capitalize()
+    return mark("*{}* · refused: {}.", way, cut(why, 600).removesuffix(".")) if why else Mrkdwn("")
 
 
 def _details(c: view.ChangeView) -> Iterator[Mrkdwn]:

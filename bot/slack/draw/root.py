@@ -35,6 +35,7 @@ TRACKS = 5
 
 _SIGNS: dict[str, State] = {
     "to do": "pending", "to be decided": "pending", "approved": "pending", "not done": "pending",
+    "refused": "pending",
     "looking": "in_progress", "at work": "in_progress", "in effect soon": "in_progress",
     "stopped": "error", "failed, went on": "error",
 }  # fmt: skip
@@ -236,7 +237,7 @@ def _task(scene: Scene, name: str, steps: Sequence[Step]) -> Piece:
 
 def _now(scene: Scene, steps: Sequence[Step]) -> str:
     """What the track does now, or waits for."""
-    if stuck := next((s for s in steps if s.halt is not None and s.open), None):
+    if stuck := next((s for s in steps if s in scene.run.halted), None):
         return f"{stuck.spec.title} stopped"
     busy = [s for s in steps if standing_of(scene, s) in ("at work", "in effect soon")]
     if busy:
