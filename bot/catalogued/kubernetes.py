@@ -91,3 +91,10 @@ class KubernetesTarget:
         BeforeValidator(several),
         Field(description="Exceptions in the logs that are always there, each by a part of its first line."),
     ] = ()
+    probe: Annotated[
+        str,
+        Field(
+            pattern=r"^$|^(deployment|statefulset)/[a-z0-9][a-z0-9.-]*:[1-9][0-9]{0,4}$",
+            description="Workload and port of which a pod without traffic may be started: deployment/shop-api:8080.",
+        ),
+    ] = ""

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, cast, get_args
 
-from bot.ports import Json
+from bot.ports import Json, Reply
 
 Kind = Literal[
     "deployment", "statefulset", "daemonset", "cronjob", "rollout", "configmap", "scaledobject", "scaledjob", "hpa",
@@ -65,7 +65,8 @@ class Cluster:
     ConfigMaps that belong to the service; applications: `argocd/shop`; flux: `kustomization/flux-system/shop`; wave:
     rolled one wave after another; selector: of the labels that the service's workloads have, "" where the namespace
     holds nothing else; break_glass: groups of the cluster that no guard refuses;
-    noise: parts of the titles of exceptions that are always there."""
+    noise: parts of the titles of exceptions that are always there; probe: `deployment/shop-api:8080`, the workload of
+    which a pod without traffic may be started, and where it is asked; "" where none may."""
 
     name: str
     namespace: str
@@ -77,6 +78,7 @@ class Cluster:
     break_glass: tuple[str, ...] = ()
     flux: tuple[str, ...] = ()
     noise: tuple[str, ...] = ()
+    probe: str = ""
 
     def deployers(self, kind: Kind) -> Mapping[str, str] | None:
         """Name -> namespace of the applications, or of Flux's objects of a kind, that deploy the service; None for
@@ -379,6 +381,24 @@ class Kubernetes(Protocol):
     async def delete_pod(self, place: Place, pod: str) -> None:
         """Deletes a pod of the workload, which its controller replaces. A pod that is ready, or goes already, is left
         alone; Changed where it changes meanwhile."""
+        ...
+
+    async def probe(self, seen: Thing, fields: Mapping[str, Json], name: str) -> None:
+        """Starts a pod of this name, made of a workload's template as these fields would change it (the workload stays
+        as it is), which gets no traffic and ends by itself after ten minutes. Nothing where it is there."""
+        ...
+
+    async def probed(self, cluster: str, name: str) -> Pod | None:
+        """Such a pod as it is; None where it is not there."""
+        ...
+
+    async def through(self, cluster: str, name: str, port: int, path: str, headers: Mapping[str, str]) -> Reply:
+        """What such a pod answers to a GET, asked through the API server. Unreachable where that has to answer itself,
+        or for a header that does not pass it (Authorization)."""
+        ...
+
+    async def end_probe(self, cluster: str, name: str) -> None:
+        """Takes such a pod away. Nothing where it is gone."""
         ...
 
     async def promote(self, place: Place) -> None:

@@ -335,10 +335,12 @@ def _foreseen(run: Run, earlier: Step) -> bool:
         return True
     if earlier.spec.kind in ("check", "watch"):
         return True
+    asked = run.decision_of(earlier)
+    if asked is not None and any(s.halt is not None and run.refused(s, s.halt) for s in run.members(asked.spec.name)):
+        return True  # nothing will come of a way that is refused
     if not _holds_now(run, earlier):
         return False
     if earlier.spec.kind == "gate":  # one way of a choice, which would change nothing
-        asked = run.decision_of(earlier)
         return asked is not None and asked.spec.choice is not None
     return earlier.change is not None or (earlier.spec.kind == "undo" and bool(touches(run, earlier)))
 

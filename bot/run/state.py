@@ -370,8 +370,11 @@ class Run:
             return False
         if asked.decided is not None:
             return halt.since < asked.decided
-        others = (a for a in self.asked.values() if a.spec.choice == asked.spec.choice and a is not asked)
-        return any(a.decided is not None or all(self.steps[i].halt is None for i in a.spec.members) for a in others)
+        others = [a for a in self.asked.values() if a.spec.choice == asked.spec.choice and a is not asked]
+        return any(
+            a.decided is not None or all(s.open and s.halt is None for s in (self.steps[i] for i in a.spec.members))
+            for a in others
+        )
 
     @cached_property
     def held(self) -> bool:

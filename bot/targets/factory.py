@@ -74,7 +74,7 @@ def _adapters(
             case KubernetesTarget():
                 cluster = Cluster(
                     name, target.namespace, target.wave, target.workers, target.settings, target.applications,
-                    target.selector, target.break_glass, target.flux, target.noise,
+                    target.selector, target.break_glass, target.flux, target.noise, target.probe,
                 )  # fmt: skip
                 clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
             case PrometheusTarget():

@@ -84,7 +84,8 @@ def fact(f: Fact) -> str:
     """ "rows that would go: 312 rows (more than 500 asks again)"."""
     unit = f" {f.unit}" if f.unit else ""
     limit = f" (more than {f.ceiling:g}{unit} asks again)" if f.ceiling is not None else ""
-    return f"{f.name}: {show(f.value)}{unit}{limit}"
+    known = f"{show(f.value)}{unit}" if f.value is not None else "not known"
+    return f"{f.name}: {known}{limit}"
 
 
 def show(value: Value) -> str:

@@ -311,6 +311,31 @@ def test_what_is_proven_is_taken_without_asking() -> None:
     assert play.step("keep").end == "done" and not list(play.events(ev.Approved))
 
 
+def test_a_way_that_is_refused_holds_up_neither_the_others_nor_what_comes_behind() -> None:
+    play = Play(
+        plan(
+            act("keep", {}, decision="schema.keep"),
+            act("quiesce", {"mode": "read-only"}, decision="schema.down", temporary=True),
+            act("down", {"schema": "41"}, ["quiesce"], decision="schema.down"),
+            act("deploy", after=["keep", "down"], decision="deploy"),
+            decisions=[
+                gate("schema.keep", "keep", choice="schema", option="keep"),
+                gate("schema.down", "quiesce", "down", by=BOTH, choice="schema", option="down"),
+                gate("deploy", "deploy"),
+            ],
+            choices=[Choice("schema", "Schema", ("schema.keep", "schema.down"))],
+        )
+    )
+    play.go("quiesce", "broken")
+    play.look()
+    assert not play.run.halted and not play.run.held
+    assert {n for n, a in play.run.asked.items() if a.opened} == {"schema.keep", "deploy"}
+    play.approve("schema.keep", CHO)
+    play.approve("deploy", CHO)
+    play.go_all()
+    assert play.step("quiesce").end == "not needed" and play.world == {"deploy": "new"}
+
+
 def test_nobody_can_take_a_decision_for_people_who_are_asked() -> None:
     play = choice(proven=False)
     assert play.write(ev.Taken("schema.keep", "because")) == "people are asked here"

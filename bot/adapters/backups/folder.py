@@ -22,7 +22,7 @@ from bot.ports.backups import Backup
 
 BESIDE = ".sha256"
 """How the file is named that holds a backup's digest, as `sha256sum` writes it: the backup's own name and this."""
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 _DIGEST = re.compile(r"\b([0-9a-f]{64})\b")
 
 

@@ -14,6 +14,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import hashlib
 import os
@@ -29,7 +30,10 @@ from bot.adapters.backups.programs import Program, surroundings
 from bot.adapters.backups.script import Script
 from bot.ports.backups import STAMP
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
+"""Bytes that are read and hashed at a time: less than what a pipe holds, so that its reader is never idle meanwhile."""
+PIPE = 1 << 20
+"""Bytes that lie ready in the pipe to pg_restore, where the system can do that."""
 HEAD = 16
 """Bytes at the beginning of an archive that say what it is."""
 WORDS = 2000
@@ -336,6 +340,9 @@ def _feed(
 ) -> None:
     """Gives the program its input. What goes wrong while reading ends the program, and is kept."""
     into, listening = child.stdin, True
+    if into is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # more than a user may have: then it is as long as the system makes it
+            fcntl.fcntl(into.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
     try:
         for chunk in chunks or ():
             left = memoryview(chunk)

@@ -32,9 +32,10 @@ from bot.adapters.kubernetes.connection import (
 from bot.adapters.kubernetes.fields import ReadThing, command, controller, patch, read
 from bot.adapters.kubernetes.guards import Guards
 from bot.adapters.kubernetes.hindrances import Hindrances
+from bot.adapters.kubernetes.probes import Probes
 from bot.adapters.kubernetes.progress import of_argo
 from bot.contract import Edit, Retryable
-from bot.ports import Json, Record, Unreachable, Where, unbound
+from bot.ports import Json, Record, Reply, Unreachable, Where, unbound
 from bot.ports.kubernetes import (
     WORKLOADS,
     Changed,
@@ -378,6 +379,23 @@ class Clusters:
         except NoSuchObject:
             return
 
+    async def probe(self, seen: Thing, fields: Mapping[str, Json], name: str) -> None:
+        """See the port."""
+        thing = seen if isinstance(seen, ReadThing) else await self._as_seen(seen, fields)
+        await self._probes(seen.place.cluster).start(thing, self._path(seen.place), fields, name)
+
+    async def probed(self, cluster: str, name: str) -> Pod | None:
+        """See the port."""
+        return await self._probes(cluster).look(name)
+
+    async def through(self, cluster: str, name: str, port: int, path: str, headers: Mapping[str, str]) -> Reply:
+        """See the port."""
+        return await self._probes(cluster).ask(name, port, path, headers)
+
+    async def end_probe(self, cluster: str, name: str) -> None:
+        """See the port."""
+        await self._probes(cluster).end(name)
+
     async def terminate(self, place: Place) -> None:
         """See the port. As Argo CD's own API does it; the controller then fails the operation and deletes its hooks."""
         thing = await self.get(place)
@@ -475,6 +493,10 @@ class Clusters:
 
     def _guards(self, cluster: str) -> Guards:
         return Guards(self._connection(cluster), self._target(cluster).cluster.namespace, self._record, self._shared.me)
+
+    def _probes(self, cluster: str) -> Probes:
+        target = self._target(cluster)
+        return Probes(self._connection(cluster), target.context, target.cluster.namespace, self._record)
 
     async def _as_seen(self, seen: Thing, wanted: Mapping[str, Json]) -> ReadThing:
         """The object as it is, if the fields still are as they were seen."""

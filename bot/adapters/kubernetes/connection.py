@@ -170,9 +170,25 @@ class Connection:
                     raise self.failure(error) from error
         raise Unreachable(f"{self.cluster}: the list changes faster than it can be read")
 
+    async def passed(self, path: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], str]:
+        """What something behind the API server answers to a GET: status, headers by name in lower case, text.
+        Unreachable where nothing is behind it, or it does not let us through."""
+        status, named, text = await self._answer(await self._open(), "GET", path, (), None, dict(headers))
+        if not 200 <= status < 300 and _is_status(text):
+            raise Unreachable(f"{self.cluster}: {_refused(status, text, {})}")
+        return status, {name.lower(): value for name, value in named.items()}, text
+
     async def _once(self, client: Any, method: str, path: str, query: Query, body: object, sort: str) -> str:
-        unsure = "" if method == "GET" else "; whether it took the change is unknown"
         headers = {"Accept": "application/json, */*", "Content-Type": sort}
+        status, named, text = await self._answer(client, method, path, query, body, headers)
+        if not 200 <= status < 300:
+            raise _refused(status, text, named)
+        return text
+
+    async def _answer(
+        self, client: Any, method: str, path: str, query: Query, body: object, headers: dict[str, str]
+    ) -> tuple[int, Mapping[str, str], str]:
+        unsure = "" if method == "GET" else "; whether it took the change is unknown"
         request = await client.param_serialize(
             method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
         )
@@ -187,10 +203,7 @@ class Connection:
             raise Unreachable(f"{self.cluster}: no answer within {self._timeout:g} s{unsure}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(f"{self.cluster}: the connection broke before the answer was whole{unsure}") from error
-        text: str = raw.decode(errors="replace")
-        if not 200 <= answer.status < 300:
-            raise _refused(answer.status, text, answer.headers)
-        return text
+        return answer.status, answer.headers, raw.decode(errors="replace")
 
     async def _retire(self, client: Any) -> None:
         """Use it no more; it ends when the next one retires, since others may still wait for its answers."""
@@ -271,6 +284,15 @@ def _imported() -> Any:
     import kubernetes.aio.config
 
     return kubernetes.aio
+
+
+def _is_status(text: str) -> bool:
+    """Whether this is the API server's own answer."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("kind") == "Status" and said.get("apiVersion") == "v1"
 
 
 def _refused(status: int, text: str, headers: Mapping[str, str]) -> ClusterRefused:

@@ -60,6 +60,8 @@ SOURCES: Mapping[str, Resource] = {
 }  # fmt: skip
 """Where a Kustomization of Flux reads from."""
 PODS = Resource("", "v1", "pods", ("get", "list", "delete"))
+PROBES = (Resource("", "v1", "pods", ("create",)), Resource("", "v1", "pods/proxy", ("get",)))
+"""For a pod without traffic, where the catalogue lets one be started."""
 REPLICASETS = Resource("apps", "v1", "replicasets", ("list",))
 NODES = Resource("", "v1", "nodes", ("get",))
 LOGS = Resource("", "v1", "pods/log", ("get",))

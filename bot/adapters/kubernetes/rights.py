@@ -13,6 +13,7 @@ from bot.adapters.kubernetes.resources import (
     NODES,
     PODS,
     POLICY,
+    PROBES,
     REPLICASETS,
     RESOURCES,
     ROLLOUT_STATUS,
@@ -30,6 +31,7 @@ async def missing(connection: Connection, cluster: Cluster) -> Sequence[str]:
     """`patch deployments.apps in shop`, for each right that the adapter would use and has not."""
     everywhere = [r for r in (*RESOURCES.values(), PODS, REPLICASETS, LOGS, EVENTS) if not r.extension]
     wanted = [*((r, cluster.namespace) for r in everywhere), (NODES, ""), (POLICY, ""), (BINDING, "")]
+    wanted += [(r, cluster.namespace) for r in PROBES if cluster.probe]
     extensions = [(r, cluster.spaces(kind)) for kind, r in RESOURCES.items() if r.extension]
     extensions += [(r, cluster.spaces("kustomization")) for r in SOURCES.values()]
     for resource, where in [*extensions, (ROLLOUT_STATUS, [cluster.namespace])]:

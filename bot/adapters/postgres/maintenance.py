@@ -32,6 +32,8 @@ SELECT rolsuper, rolcreatedb, pg_has_role(current_user, %s::name, 'MEMBER'),
 FROM pg_roles WHERE rolname = current_user
 """
 _PREPARED = "SELECT count(*) FROM pg_prepared_xacts WHERE database = %s"
+AT_ONCE = 4
+"""Connections over which tables are counted at the same time."""
 _SLOTS = "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1"
 _FOLDER = "SELECT setting FROM pg_settings WHERE name = 'data_directory'"
 
@@ -176,7 +178,7 @@ class PostgresMaintenance:
                 await self._same(source, backup, proof)
                 await restoring.filled(server, self._record, beside_, path, program, proof, jobs, report)
             await report("comparing", None, None)
-            await restoring.furnished(server, self._record, beside_, backup, proof)
+            await restoring.furnished(server, self._record, beside_, backup, proof, jobs)
 
     async def _same(self, source: str, backup: Backup, proof: Proof) -> None:
         """Unfit where its bytes are no longer those that were proven."""
@@ -188,7 +190,7 @@ class PostgresMaintenance:
         """See the port."""
         server = self._server(name)
         stamp = f"{server.target.at.schema}.{VERSIONS}"
-        return await restoring.unlike(server, beside(server.target.at.database, proof.digest), proof, stamp)
+        return await restoring.unlike(server, beside(server.target.at.database, proof.digest), proof, stamp, AT_ONCE)
 
     async def switch(self, name: str, label: str, why: str) -> None:
         """See the port."""

@@ -19,8 +19,10 @@ import os
 import re
 import shlex
 import signal
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
@@ -199,7 +201,7 @@ async def _followed(child: asyncio.subprocess.Process, items: int, report: Repor
     return words
 
 
-async def furnished(server: PostgresServer, record: Record, name: str, backup: Backup, proof: Proof) -> None:
+async def furnished(server: PostgresServer, record: Record, name: str, backup: Backup, proof: Proof, jobs: int) -> None:
     """Gives it what belongs to a database and not into an archive, and statistics, and notes that it is whole."""
     database = server.target.at.database
     async with server.changing(MAINTENANCE) as c:
@@ -209,15 +211,49 @@ async def furnished(server: PostgresServer, record: Record, name: str, backup: B
             async with c.transaction():
                 for statement in statements:
                     await c.execute(statement.encode())
-    async with server.changing(name, statement_timeout="0") as c:
-        await record(typed(server, name, "ANALYZE"))
-        await c.execute(b"ANALYZE")
+    typed_ = ["vacuumdb", "--analyze-only", f"--jobs={jobs}", _address(server, name, "")]
+    await record(shlex.join(typed_))
+    async with server.changing(name) as c:
+        tables = [str(row[0]) for row in await rows(c, _ANALYZED)]
+    await _together(server, name, jobs, [f"ANALYZE {table}" for table in tables])
     async with server.changing(MAINTENANCE) as c:
         copy = await copy_of(c, name)
         statement = comment(name, *noted(restoring(database, backup.name, proof.digest, done=True)))
         if copy.digest == proof.digest:
             await record(typed(server, MAINTENANCE, statement))
             await c.execute(statement.encode())
+
+
+_ANALYZED = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
+ORDER BY pg_relation_size(c.oid) DESC
+"""
+"""What people's queries read, the longest first; the catalog's own statistics come by themselves."""
+
+
+async def _together(server: PostgresServer, name: str, jobs: int, statements: Sequence[str]) -> list[Any]:
+    """What each statement answers (None: nothing), over so many connections at a time, in the order given."""
+    found: list[Any] = [None] * len(statements)
+    todo = deque(enumerate(statements))
+
+    async def work() -> None:
+        async with server.changing(name, statement_timeout="0") as c:
+            while todo:
+                i, statement = todo.popleft()
+                answer = await c.execute(statement.encode())
+                row = await answer.fetchone() if answer.description else None
+                found[i] = row[0] if row is not None else None
+
+    workers = [asyncio.ensure_future(work()) for _ in range(min(jobs, len(statements)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:  # where one fails the others are of no use
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return found
 
 
 async def _missing(c: Connection, database: str, name: str) -> list[str]:
@@ -264,7 +300,7 @@ async def tables_of(c: Connection) -> Mapping[str, tuple[str, str]]:
     return {str(name): (str(owner), str(sql)) for name, owner, sql in await rows(c, _TABLES)}
 
 
-async def unlike(server: PostgresServer, name: str, proof: Proof, stamp: str) -> Sequence[str]:
+async def unlike(server: PostgresServer, name: str, proof: Proof, stamp: str, jobs: int) -> Sequence[str]:
     """In which ways the database of this name is not what the backup holds, or lacks what the live one has."""
     async with server.changing() as c:
         live = await tables_of(c)
@@ -273,7 +309,7 @@ async def unlike(server: PostgresServer, name: str, proof: Proof, stamp: str) ->
     async with server.changing(name, statement_timeout="0") as c:
         tables = await tables_of(c)
         found = _of_tables(live, tables)
-        found += [line async for line in _counted(c, tables, proof.rows)]
+        found += await _counted(server, name, tables, proof.rows, jobs)
         there = {str(n): v for n, v in await rows(c, _SEQUENCES)}
         found += [
             f"sequence {seq} stands at {there.get(seq)}, in the backup at {at}"
@@ -305,11 +341,18 @@ def _of_tables(live: Mapping[str, tuple[str, str]], there: Mapping[str, tuple[st
     ]
 
 
-async def _counted(c: Connection, tables: Mapping[str, tuple[str, str]], wanted: Mapping[str, int | None]):  # type: ignore[no-untyped-def]
-    for name, count in wanted.items():
-        if name not in tables:
-            yield f"table {name} is missing"
-        elif count is not None:
-            [there] = await one(c, f"SELECT count(*) FROM {tables[name][1]}")
-            if there != count:
-                yield f"table {name} has {there} rows, the backup {count}"
+async def _counted(
+    server: PostgresServer,
+    name: str,
+    tables: Mapping[str, tuple[str, str]],
+    wanted: Mapping[str, int | None],
+    jobs: int,
+) -> list[str]:
+    """Where there are other rows than the backup holds."""
+    found = [f"table {table} is missing" for table in wanted if table not in tables]
+    known = {table: count for table, count in wanted.items() if table in tables and count is not None}
+    asked = [f"SELECT count(*) FROM {tables[table][1]}" for table in known]
+    for (table, count), there in zip(known.items(), await _together(server, name, jobs, asked), strict=True):
+        if there != count:
+            found.append(f"table {table} has {there} rows, the backup {count}")
+    return found

@@ -6,6 +6,7 @@
     verdict     what must be true at the end, asked of the shop, the clusters and the record
     duties      what a rollback has to do, and what of it stands in the record
     story       the stories; titles: what they are called
+    trouble     what goes wrong in them on purpose
 
 Nothing here imports the bot: it starts the same `rollback-bot` that an operator starts, and people use it through the
 workspace. `python -m bot.playground.demo` plays it; tests/acceptance plays it with crashes and colleagues in between.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from bot.playground.demo.live import WIDTH, Live, payments
 from bot.playground.demo.stage import HERE, SHORT_WATCH, DemoFailed, Stage
 from bot.playground.demo.story import STORIES, Story
 from bot.playground.demo.titles import TITLES
+from bot.playground.demo.trouble import TROUBLES, Trouble
 from bot.playground.prometheus import installed
 from bot.playground.shop.truth import Truth
 
@@ -23,8 +25,8 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-async def play(name: str = "rollback") -> None:
-    """Plays a story. DemoFailed where something did not come out as it must."""
+async def play(name: str = "rollback", *, trouble: bool = False) -> None:
+    """Plays a story. trouble: the bot is killed in the middle. DemoFailed where something did not come out right."""
     story, title = STORIES[name], TITLES[name]
     say(f"== {title[0].upper()}{title[1:]} ==")
     say("A Slack workspace, two Kubernetes clusters, a shop and the bot, on this machine; nothing else is touched.")
@@ -38,13 +40,26 @@ async def play(name: str = "rollback") -> None:
                 say("")
                 await story.before(stage, live)
                 before = await _standing(stage)
-                await story.tell(stage, live)
+                await _told(stage, live, story, TROUBLES[name] if trouble else None)
                 truth = await verdict.settled(stage, story.serves)
                 live.look()
             await _afterwards(stage, story, before, truth)
         except DemoFailed:
             say(f"\n--- the end of the bot's log ---\n{stage.log_end()}")
             raise
+
+
+async def _told(stage: Stage, live: Live, story: Story, trouble: Trouble | None) -> None:
+    """The story, and the trouble beside it: both must come to their end."""
+    if trouble is None:
+        await story.tell(stage, live)
+        return
+    beside = asyncio.ensure_future(trouble(stage, live))
+    try:
+        await story.tell(stage, live)
+        await beside
+    finally:
+        beside.cancel()
 
 
 async def _standing(stage: Stage) -> str:

@@ -7,6 +7,7 @@ beside what an operator would ask.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -51,6 +52,17 @@ async def bad_release(stage: Stage, live: Live, look: float = 3.0) -> None:
     live.tell("customers", f"2.4.1 serves: {payments(stage, 3)}")
     for cluster in stage.shop.clusters.values():
         cluster.requests.clear()
+
+
+async def bad_release_and_backups(stage: Stage, live: Live) -> None:
+    """The same, and every backup is cut off: the disk was full."""
+    await bad_release(stage, live)
+    if stage.shop.data is not None:
+        for dump in stage.shop.data.backups.glob("*.dump"):
+            whole = dump.stat()
+            dump.write_bytes(dump.read_bytes()[: whole.st_size // 2])
+            os.utime(dump, (whole.st_atime, whole.st_mtime))
+    live.tell("the disk", "was full: every backup is cut off")
 
 
 async def lost_certificate(stage: Stage, live: Live, look: float = 3.0) -> None:
@@ -103,6 +115,9 @@ async def _rollback(stage: Stage, live: Live) -> None:
 async def _down(stage: Stage, live: Live) -> None:
     people = People(stage, live)
     await begin(people)
+    refused = await people.reads("Restore · refused:")
+    if "is cut off" not in refused.plain:
+        raise DemoFailed(f"it is not said why there is no restoring:\n{refused.plain}")
     await _agreed(people, "Down…", "down shop")
     await _aside(people)
 
@@ -231,7 +246,8 @@ async def _abort(stage: Stage, live: Live) -> None:
 
 STORIES: dict[str, Story] = {
     "rollback": Story("2.4.0", _rollback, bad_release, second=True),
-    "schema-down": Story("2.4.0", _down, bad_release, second=True, revision="0041"),
+    "schema-keep": Story("2.4.0", _rollback, bad_release, second=True),
+    "schema-down": Story("2.4.0", _down, bad_release_and_backups, second=True, revision="0041"),
     "schema-restore": Story("2.4.0", _restore, bad_release, second=True, revision="0041"),
     "bad-target": Story("2.3.9", _bad_target, bad_release, deploys=2),
     "forward": Story("2.4.0", _forward, lost_certificate, "", deploys=2, runs=2),

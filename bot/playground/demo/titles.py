@@ -4,8 +4,9 @@ from __future__ import annotations
 
 TITLES = {
     "rollback": "a bad release, and the previous one comes back",
-    "schema-down": "the same, and its schema is taken down",
-    "schema-restore": "the same, and its database comes back from the backup",
+    "schema-keep": "the same: a dba keeps what it has done to the schema",
+    "schema-down": "no backup can be read, and its schema is taken down",
+    "schema-restore": "the same as the first, and its database comes back from the backup",
     "bad-target": "the previous one is bad too, and another is chosen in the same run",
     "forward": "the release was not the cause, and is brought forward again",
     "partial": "a region goes away half-way, and comes back later",

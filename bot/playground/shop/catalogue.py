@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from bot.playground.shop.beside import Beside
-from bot.playground.shop.manifests import NAMESPACE, SETTINGS
+from bot.playground.shop.manifests import NAMESPACE, PORT, SETTINGS
 from bot.playground.shop.releases import SERVICE
 from bot.playground.shop.rights import BREAK_GLASS
 
@@ -30,7 +30,7 @@ def text(
     targets: dict[str, object] = {"api": {"http": f"http://{next(iter(doors.values()))}"}}
     for wave, (name, door) in enumerate(doors.items(), 1):
         targets[f"api-{name}"] = {"http": f"http://{door}", "health": "/healthz", "cluster": name}
-        targets[name] = {
+        told: dict[str, object] = {
             "kubernetes": name,
             "namespace": NAMESPACE,
             "wave": wave,
@@ -40,6 +40,7 @@ def text(
             "selector": f"app.kubernetes.io/part-of={SERVICE}",
             "break_glass": BREAK_GLASS,
         }
+        targets[name] = told | ({"probe": f"deployment/shop-api:{PORT}"} if beside is not None else {})
     service: dict[str, object] = {
         "title": "Shop",
         "channels": {name: [*listed] for name, listed in channels.items()},

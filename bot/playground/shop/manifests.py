@@ -18,7 +18,8 @@ KILL_SWITCH = "checkout.kill_switch"
 REPOSITORY = "https://git.example/shop/deploy.git"
 _PART_OF = {"app.kubernetes.io/part-of": SERVICE}
 _GRACE = 5
-_PORT = 8080
+PORT = 8080
+"""Where the API listens in its pods."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def around(site: Site) -> list[Json]:
     """What is there before the first release."""
     secret = {"kind": "Secret", "apiVersion": "v1", "stringData": {"path": site.database}}
     secret["metadata"] = {"name": "shop-database", "namespace": NAMESPACE, "labels": _PART_OF}
-    ports = [{"port": 80, "targetPort": _PORT}]
+    ports = [{"port": 80, "targetPort": PORT}]
     found = [
         secret,
         _object("v1", "ConfigMap", SETTINGS, data={KILL_SWITCH: "false"}),
@@ -114,10 +115,10 @@ def _pod(site: Site, image: str, env: Mapping[str, str], *, probe: bool = False,
         variables += [{"name": "CACHE", "value": site.cache}, {"name": "PROVIDER", "value": site.provider}]
     container: Json = {"name": "app", "image": image, "env": variables}
     if port and site.cache:
-        container["ports"] = [{"containerPort": _PORT}]
+        container["ports"] = [{"containerPort": PORT}]
     if probe:
-        ready = {"httpGet": {"path": "/readyz", "port": _PORT}, "periodSeconds": 2, "timeoutSeconds": 5}
-        container |= {"ports": [{"containerPort": _PORT}], "readinessProbe": ready}
+        ready = {"httpGet": {"path": "/readyz", "port": PORT}, "periodSeconds": 2, "timeoutSeconds": 5}
+        container |= {"ports": [{"containerPort": PORT}], "readinessProbe": ready}
     return {"containers": [container], "terminationGracePeriodSeconds": _GRACE}
 
 
