@@ -108,7 +108,7 @@ async def test_rows_of_after_are_kept_in_the_old_database_and_come_back_by_the_u
     [kept] = [n for n in db.names() if n.endswith("_before_restore")]
     assert receipt.evidence["kept"] == [f"db: {kept} ({change.edits[0].before})"]
     assert [c.split(" ")[0].rpartition("/")[2] for c in ctx.commands] == [
-        "psql", "psql", "pg_restore", "psql", "psql", "psql", "psql", "psql",
+        "psql", "psql", "pg_restore", "psql", "vacuumdb", "psql", "psql", "psql",
     ]  # fmt: skip
     assert "restoring" in ctx.reports[0] if ctx.reports else True
     await apply(db, change.inverted())

@@ -58,7 +58,9 @@ def clusters(eu: Cluster, opened: list[Clusters], said: list[str]) -> Clusters:
 
 def _reached(eu: Cluster, opened: list[Clusters], timeout: float) -> Clusters:
     flux = tuple(f"{kind}/flux-system/shop" for kind in port.FLUX)
-    known = port.Cluster("eu", "shop", settings=("settings",), applications=("argocd/shop",), flux=flux)
+    known = port.Cluster(
+        "eu", "shop", settings=("settings",), applications=("argocd/shop",), flux=flux, probe="deployment/api:8080"
+    )
     opened.append(Clusters([ClusterTarget(known, "eu", timeout)], str(eu.kubeconfig("bot"))))
     return opened[-1]
 

@@ -58,14 +58,27 @@ async def test_a_declared_schema_lets_the_code_go_first(migrated: Place) -> None
     assert (verdict.status, verdict.data["order"], verdict.data["option"]) == (Status.PASS, "deploy-first", "keep")
 
 
+OWNER = "replicaset/shop-api-5d8f"
+
+
+async def test_what_a_pod_without_traffic_has_passed_proves_it_unless_rows_speak_against_it(migrated: Place) -> None:
+    passed = "a pod of 2.4.0 without traffic in eu-1 passed 1 request of shelf on 0042"
+    verdict = await look(migrated.databases, probed=passed)
+    assert f"proven: {passed}" in verdict.observed and verdict.data["keep_proven"] is True
+    migrated.sql("INSERT INTO orders (coupon_id) VALUES (7)")
+    unreadable = {"orders with a coupon": ("0042", "SELECT id FROM orders WHERE coupon_id IS NOT NULL")}
+    verdict = await look(migrated.like(at={"unreadable": unreadable}), probed=passed)
+    assert verdict.data["keep_proven"] is False
+
+
 async def test_pods_that_serve_on_it_prove_it_and_pods_in_trouble_do_not(migrated: Place) -> None:
     def pod(**how: Any) -> Pod:
-        return Pod("shop-api-1", (IMAGE,), **{"ready": True, "phase": "Running", "restarts": 0, **how})
+        return Pod("shop-api-1", (IMAGE,), **{"ready": True, "phase": "Running", "owner": OWNER, **how})
 
     serving = await look(migrated.databases, Seen(pod()), images={"api": IMAGE})
     assert "proven: 2.4.0 serves on 0042 now: 1 pods in eu-1" in serving.observed
     assert serving.data["order"] == "deploy-first"
-    for troubled in (pod(ready=False), pod(restarts=3)):
+    for troubled in (pod(ready=False), pod(restarts=3), pod(owner="")):
         verdict = await look(migrated.databases, Seen(troubled), images={"api": IMAGE})
         assert verdict.data["keep_proven"] is False
     mixed = await look(migrated.databases, Seen(pod(), pod(ready=False)), images={"api": IMAGE})
