@@ -24,6 +24,7 @@ from bot.contract import (
     Effect,
     Fact,
     Fatal,
+    Json,
     Outgoing,
     Params,
     ReadCtx,
@@ -149,16 +150,19 @@ async def _of_one(ctx: ReadCtx, work: Sequence[Work]) -> dict[Work, int] | str:
 
 
 async def _flush(ctx: Ctx, work: Work, limit: float | None) -> int:
-    """Removes one prefix; how many keys went. A lost answer is retryable: the next attempt walks again."""
+    """Removes one prefix; how many keys went, those of attempts before this one as well: a command that was sent again
+    counts what is left. A lost answer is retryable: the next attempt walks again."""
     try:
         there = await ctx.ports.caches.count(work.cache, work.prefix)
+        first = await ctx.once(f"{work.what}: counted", lambda: _value(there))
+        earlier = max(0, int(str(first)) - there)
         most = int(limit) if limit is not None else _ceiling(there)
         removed = 0
         async for swept in ctx.ports.caches.flush(work.cache, work.prefix, most):
             removed = swept.removed
             slowed = f" (slowed down: {swept.waits})" if swept.waits else ""
-            await ctx.report(f"{work.cache} {work.prefix}{slowed}", min(removed, there), there)
-        return removed
+            await ctx.report(f"{work.cache} {work.prefix}{slowed}", earlier + min(removed, there), earlier + there)
+        return earlier + removed
     except Unreachable as error:
         raise Retryable(str(error)) from error
     except TooMany as error:
@@ -166,6 +170,10 @@ async def _flush(ctx: Ctx, work: Work, limit: float | None) -> int:
         raise Fatal(f"{error}; {error.removed:,} were removed, the rest was left", hint) from error
     except CacheRefused as error:
         raise Fatal(str(error), HINT) from error
+
+
+async def _value(value: Json) -> Json:
+    return value
 
 
 def _ceiling(count: int) -> int:

@@ -20,9 +20,8 @@ def report(name: str, ours: float, yardstick: float, unit: str, goal: float | No
         met = {"ours": ours <= goal, "ratio": ratio <= goal, "rate": ratio >= goal}[of]
         wanted = {"ours": f"<= {goal:g} {unit}", "ratio": f"<= {goal:g}x", "rate": f">= {goal:g}x"}[of]
         verdict = f"goal {wanted}  {'met' if met else 'short'}"
-    print(
-        f"{name:<44} ours {ours:9.3f} {unit}  yardstick {yardstick:9.3f} {unit}  {ratio:7.2f}x  {verdict}", flush=True
-    )
+    beside = f"yardstick {yardstick:9.3f} {unit}  {ratio:7.2f}x" if yardstick else "no yardstick"
+    print(f"{name:<44} ours {ours:9.3f} {unit}  {beside}  {verdict}", flush=True)
 
 
 def median(values: Sequence[float]) -> float:

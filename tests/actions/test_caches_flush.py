@@ -154,11 +154,21 @@ async def test_an_interrupted_flush_goes_on_with_the_prefix_it_was_at(shop: Serv
     change, memo = await plan(shop), dict[str, Json]()
     with pytest.raises(BaseException, match=r"shop:2\.4\.0:"):
         await apply(shop, change, memo, dies_at=2)
-    assert [*memo] == [change.effects[0].what]
+    first, second = (e.what for e in change.effects[:2])
+    assert [*memo] == [f"{first}: counted", first, f"{second}: counted"]
     _, ctx = await apply(shop, change, memo)
     assert [c.partition("--pattern ")[2].partition(" ")[0] for c in ctx.commands] == [
         "'shop:2.4.0:*'", "'shop:prices:*'",
     ]  # fmt: skip
+
+
+async def test_what_an_attempt_that_died_has_removed_counts_in_the_end(shop: Served) -> None:
+    change, memo = await plan(shop), dict[str, Json]()
+    with pytest.raises(BaseException, match=r"shop:2\.4\.0:"):
+        await apply(shop, change, memo, dies_at=2)
+    assert await shop.ask("UNLINK", "shop:2.4.0:0") == 1  # as if sent by the attempt that died, and never answered
+    receipt, _ = await apply(shop, change, memo)
+    assert receipt.detail.startswith("removed 30 shop:2.4.1:, 30 shop:2.4.0:, 30 shop:prices:")
 
 
 async def test_keys_that_come_back_meanwhile_are_told(shop: Served) -> None:

@@ -320,6 +320,26 @@ async def test_what_was_restored_and_is_not_as_the_backup_is_not_switched_to(db:
     assert db.sql("SELECT count(*) FROM orders", "res_app") == [(205,)]
 
 
+async def test_a_loss_that_grows_past_its_ceiling_after_the_yes_is_asked_about_anew(db: Home) -> None:
+    limited = db.like(ceiling=8)
+    approved = await plan(limited)
+    assert [f.value for f in approved.facts if f.name == "rows lost"] == [5]
+    db.sql("INSERT INTO orders (note) SELECT 'more' FROM generate_series(1, 3)")
+    assert (await plan(limited)).beyond(approved) == ()
+    db.sql("INSERT INTO orders (note) VALUES ('one too many')")
+    assert (await plan(limited)).beyond(approved) == ("rows lost: 9 rows now, the limit shown was 8",)
+
+
+async def test_the_backup_that_was_named_is_taken_although_a_newer_one_has_come(db: Home) -> None:
+    named = DatabaseRestoreParams(backups={"db-backups": "shop.dump"})
+    approved = await plan(db, named)
+    age(db.dump("newer.dump"), 1)
+    assert (await plan(db, named)).edits == approved.edits
+    assert "from newer.dump" in (await plan(db)).summary
+    gone = DatabaseRestoreParams(backups={"db-backups": "lost.dump"})
+    assert "there is no backup lost.dump" in str(await refused(db, gone))
+
+
 async def test_minutes_that_pass_do_not_ask_people_again(db: Home) -> None:
     for minutes in (44, 46, 80, 104):
         age(db.folder / "shop.dump", minutes)

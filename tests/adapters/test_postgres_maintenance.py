@@ -292,6 +292,18 @@ async def test_read_only_goes_on_with_the_name(db: Home) -> None:
     db.sql("INSERT INTO orders (note) VALUES ('x')", "res_app")
 
 
+async def test_a_backup_made_while_nobody_could_write_is_whole_and_can_be_written_to(db: Home) -> None:
+    await quiet(db, dict(ON))
+    db.dump()
+    await quiet(db, dict(OFF))
+    label = await restored(db)
+    _, proof = await db.newest()
+    assert await db.maintenance.unlike("db", proof) == []
+    await db.maintenance.bind(Recorded()).switch("db", label, "before_restore")
+    assert db.sql("SELECT count(*) FROM orders", "res_app") == [(200,)]
+    db.sql("INSERT INTO orders (note) VALUES ('x')", "res_app")
+
+
 async def test_a_preview_writes_nothing(db: Home) -> None:
     db.dump()
     backup, proof = await db.newest()

@@ -21,9 +21,9 @@ from typing import Any
 from bot.adapters.redis.line import NodeConnection, Word
 from bot.ports.caches import Swept, TooMany, unfit
 
-COUNT = 250
-"""Keys that the server walks over at a time, half a millisecond's work: more make others wait longer, and it no faster,
-as the next walk is under way while what the last one brought is sent back."""
+COUNT = 500
+"""Keys that the server walks over at a time, a millisecond's work: more make others wait longer, and it no faster, as
+the next walk is under way while what the last one brought is sent back."""
 OFTEN = 1.0
 """Seconds between two looks at how it goes."""
 RECORDED = 5.0
