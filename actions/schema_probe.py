@@ -59,7 +59,7 @@ class SchemaProbeOutput(Output):
 
 
 @dataclass(frozen=True)
-class Trial:
+class ProbeSpec:
     """place: the workload that it is made of; port: where it is asked; walks: (journey, its target)."""
 
     place: Place
@@ -106,7 +106,7 @@ class SchemaProbe(Action[SchemaProbeParams]):
         return Receipt(f"{said}{left}", output={"passed": said if passed else ""})
 
 
-def _trial(ctx: ReadCtx) -> Trial | str:
+def _trial(ctx: ReadCtx) -> ProbeSpec | str:
     """What can be tried, in the first cluster that lets it be; or why nothing can."""
     offered = [c for c in ctx.ports.kubernetes.clusters if c.probe]
     if not offered:
@@ -119,7 +119,7 @@ def _trial(ctx: ReadCtx) -> Trial | str:
         workload, _, port = rest.rpartition(":")
         walks = tuple((name, t) for name, j in reading.items() if (t := _way(j, cluster.name)))
         if walks:
-            return Trial(Place.of(f"{cluster.name}/{kind}/{workload}"), int(port), walks)
+            return ProbeSpec(Place.of(f"{cluster.name}/{kind}/{workload}"), int(port), walks)
     return f"no journey that only reads leads into {', '.join(c.name for c in offered)}"
 
 
@@ -128,7 +128,7 @@ def _way(journey: Journey, cluster: str) -> str:
     return next((t for t in journey.targets if journey.ways.get(t) == cluster), "")
 
 
-async def _tried(ctx: Ctx, p: SchemaProbeParams, trial: Trial, name: str) -> Json:
+async def _tried(ctx: Ctx, p: SchemaProbeParams, trial: ProbeSpec, name: str) -> Json:
     """What came of it. NotYet while the pod starts."""
     began = await first_seen(ctx, "trial began")
     try:
@@ -155,7 +155,7 @@ async def _tried(ctx: Ctx, p: SchemaProbeParams, trial: Trial, name: str) -> Jso
         return _found(f"could not be tried: {error}")
 
 
-async def _start(ctx: Ctx, p: SchemaProbeParams, trial: Trial, name: str) -> None:
+async def _start(ctx: Ctx, p: SchemaProbeParams, trial: ProbeSpec, name: str) -> None:
     """The pod, made as the deploy will make those that serve."""
     seen = await survey(ctx, await ends(ctx, p.images, p.outgoing, p.settings, p.last))
     thing = await ctx.ports.kubernetes.get(trial.place)
@@ -176,7 +176,7 @@ def _down(pod: Pod) -> str:
     return pod.waiting if "Pull" in pod.waiting or "Error" in pod.waiting else ""
 
 
-async def _walked(ctx: Ctx, p: SchemaProbeParams, trial: Trial, name: str) -> Json:
+async def _walked(ctx: Ctx, p: SchemaProbeParams, trial: ProbeSpec, name: str) -> Json:
     """What the journeys show on a pod that is ready."""
     cluster = trial.place.cluster
     steps = 0
@@ -215,7 +215,7 @@ async def _stamps(ctx: ReadCtx) -> str:
     return ", ".join(found) or "the schema as it is"
 
 
-async def _removed(ctx: Ctx, trial: Trial, name: str) -> str:
+async def _removed(ctx: Ctx, trial: ProbeSpec, name: str) -> str:
     """Takes the pod away; what is to be said where that fails."""
     try:
         await ctx.ports.kubernetes.end_probe(trial.place.cluster, name)

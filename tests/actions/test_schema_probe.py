@@ -23,7 +23,7 @@ from bot.ports import Ports, Record
 from bot.ports.journeys import Assertion, ExpectedAnswer, Journey, Request
 from bot.ports.kubernetes import Cluster
 from bot.redaction.redactor import Redactor
-from bot.testing import Died, MemoryBlobs, MemoryRegistry, TestCtx, ports
+from bot.testing import Died, MemoryBlobs, MemoryRegistry, TestCtx, assert_lifecycle, ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROBE = SchemaProbe()
@@ -63,14 +63,15 @@ class Trying:
     def _images(self, version: str) -> Mapping[str, str]:
         return dict(self.shop.releases[version]["images"])
 
-    def ctx(self, **how: Any) -> TestCtx:
-        def bound(record: Record) -> Ports:
-            return ports(
-                kubernetes=self.clusters.bind(record), journeys=self.walks, databases=PostgresDatabases([]),
-                blobs=MemoryBlobs(), registry=MemoryRegistry(), secrets=Redactor(),
-            )  # fmt: skip
+    def bound(self, record: Record) -> Ports:
+        """Ports as wiring makes them."""
+        return ports(
+            kubernetes=self.clusters.bind(record), journeys=self.walks, databases=PostgresDatabases([]),
+            blobs=MemoryBlobs(), registry=MemoryRegistry(), secrets=Redactor(),
+        )  # fmt: skip
 
-        return TestCtx(bound, PROBE.needs, key=self.key, memo=self.memo, now=self.now, **how)
+    def ctx(self, **how: Any) -> TestCtx:
+        return TestCtx(self.bound, PROBE.needs, key=self.key, memo=self.memo, now=self.now, **how)
 
     async def once(self, **how: Any) -> Receipt:
         """One attempt."""
@@ -134,15 +135,6 @@ async def test_what_it_passes_is_a_proof_and_nothing_of_it_stays(trying: Trying)
     await trying.gone()
     done = [(r.verb, r.resource) for r in trying.shop.clusters["eu-1"].requests.writes("bot")][before:]
     assert [d for d in done if d[0] != "patch"] == [("create", "pods"), ("delete", "pods")]
-
-
-async def test_the_workload_itself_is_not_touched(trying: Trying) -> None:
-    cluster = trying.shop.clusters["eu-1"]
-    before = {d["metadata"]["name"]: d["metadata"]["resourceVersion"] for d in cluster.all("Deployment", "shop")}
-    generation = {d["metadata"]["name"]: d["metadata"]["generation"] for d in cluster.all("Deployment", "shop")}
-    await trying.whole()
-    assert {d["metadata"]["name"]: d["metadata"]["generation"] for d in cluster.all("Deployment", "shop")} == generation
-    assert before.keys() == generation.keys()
 
 
 async def test_a_journey_that_fails_proves_nothing_and_is_told(tries: Callable[..., Trying]) -> None:
@@ -233,3 +225,14 @@ async def test_a_header_that_does_not_pass_the_api_server_leaves_it_unknown(trie
     receipt = await trying.whole()
     assert receipt.output == {"passed": ""} and "a header Authorization does not pass the API server" in receipt.detail
     await trying.gone()
+
+
+async def test_lifecycle(trying: Trying) -> None:
+    async def world() -> Mapping[str, Json]:  # its pod is an effect: the workloads are what must stay as they are
+        every = trying.shop.clusters["eu-1"].all("Deployment", "shop")
+        return {d["metadata"]["name"]: d["metadata"]["generation"] for d in every}
+
+    await assert_lifecycle(PROBE, trying.bound, trying.p, world=world, drift=None, replayed=2)
+    assert all(
+        p["spec"]["activeDeadlineSeconds"] == 600 for p in trying.there()
+    )  # what a crash has left ends by itself
