@@ -115,11 +115,6 @@ class Fact:
     unit: str = ""
     ceiling: float | None = None
 
-    @property
-    def exceeded(self) -> bool:
-        """Whether the measured value is above its own ceiling."""
-        return self.ceiling is not None and _above(self.value, self.ceiling)
-
     def allows(self, value: Json) -> bool:
         """Whether people who saw this fact agreed to that value: within the ceiling, or no worse than they saw."""
         if self.ceiling is None or not _above(value, self.ceiling) or _same(value, self.value):

@@ -227,11 +227,6 @@ def test_undo_data_hold_the_first_before_and_the_last_after(passes: list[list[Ed
 # -- small things ------------------------------------------------------------------------------------------------------
 
 
-def test_a_fact_above_its_own_limit_says_so_and_what_is_no_number_is_above() -> None:
-    assert Fact("rows", 6, "rows", 5).exceeded and Fact("rows", "?", "rows", 5).exceeded
-    assert not Fact("rows", 5, "rows", 5).exceeded and not Fact("rows", 6).exceeded
-
-
 def test_unknown_is_never_good() -> None:
     assert {s for s in Status if s.good} == {Status.PASS, Status.WARN}
 

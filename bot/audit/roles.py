@@ -1,5 +1,8 @@
 """Who held which role since when, as far as the record says: by each entry that somebody is behind, with the roles that
 they held at that moment. Pure.
+
+roles: by the entries of the whole record that name them, first and last; new: where a role was first seen at somebody
+less than an hour before it was used; now: as the directory was last known.
 """
 
 from __future__ import annotations
@@ -11,11 +14,6 @@ from typing import Any
 from bot.audit.named import body_of
 from bot.policy import Person
 from bot.store.chain import Stored
-
-ABOUT = (
-    "roles: by the entries of the whole record that name them, first and last; new: where a role was first seen at "
-    "somebody less than an hour before it was used; now: as the directory was last known"
-)
 
 
 class RolesHeld:

@@ -43,7 +43,6 @@ from bot.store.reading import (
     SealedRow,
     Snapshot,
     checkpoints,
-    chunks,
     last_checkpoint,
     seals,
     unguarded,
@@ -188,14 +187,6 @@ class Store:
         """The rows of a run behind seq `after`, exactly as stored."""
         query = sa.select(t.event).where(t.event.c.run == run_id, t.event.c.seq > after).order_by(t.event.c.seq)
         return await self.db.read(lambda c: [Stored(*row) for row in c.execute(query)])
-
-    async def all_events(self) -> AsyncIterator[Stored]:
-        """Every row of every run, by run and seq, as of one moment, fetched in chunks."""
-        query = sa.select(t.event).order_by(t.event.c.run, t.event.c.seq)
-        async with self.db.snapshot() as transaction:
-            async for rows in chunks(transaction, query):
-                for row in rows:
-                    yield Stored(*row)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Effect, Fact, Json, Receipt, Scope, Status, Value, Verdict, within
@@ -48,7 +48,6 @@ Outcome = Literal[
     "well", "begin", "write", "record", "wait", "note", "flaky", "broken", "odd", "lost", "cancelled", "hang", "bad",
     "warn", "unclear",
 ]  # fmt: skip
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 # -- plans by hand -----------------------------------------------------------------------------------------------------

@@ -105,8 +105,7 @@ BEYOND: dict[str, Callable[[], list[Piece]]] = {
     "cells": lambda: [b.table(("a", "b"), [("x" * 3000, "y" * 3000)] * 90)],
     "text": lambda: [b.section(short(3_000)) for _ in range(40)],
     "task": lambda: [b.plan("x" * 900, [b.task("t" * 900, "x" * 900, "pending")])],
-    "preformatted": lambda: [b.preformatted("line\n" * 9_000, 9_000, "cut")],
-    "nothing": lambda: [b.section(Mrkdwn("")), b.preformatted("", 10, "cut"), b.table(("",), [("",)])],
+    "nothing": lambda: [b.section(Mrkdwn("")), b.table(("",), [("",)])],
 }
 
 
@@ -122,7 +121,8 @@ FAULTS: dict[str, Callable[[], list[Piece]]] = {
     "action id": lambda: [*b.actions("x", "r1", b.button("a", PRESS)), *b.actions("y", "r1", b.button("b", PRESS))],
     "two plans": lambda: [b.plan("a", []), b.plan("b", [])],
     "an id is too long": lambda: b.actions("x" * 300, "r1", b.button("a", PRESS)),
-    "characters": lambda: [b.preformatted("x" * 13_000, 13_000, "cut")],
+    "characters": lambda: [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [
+        {"type": "text", "text": "x" * 13_000}]}]}],
 }  # fmt: skip
 
 
@@ -149,11 +149,11 @@ def test_the_text_is_cut_where_slack_would_refuse_an_update() -> None:
 
 def test_every_piece_of_a_message_is_in_its_text() -> None:
     steps = b.plan("steps", [b.task("t", "Deploy", "error", "why")])
-    checks, by_hand = b.table(("check",), [("<ok>",)]), b.preformatted("by hand", 100, "cut")
+    checks = b.table(("check",), [("<ok>",)])
     go = b.actions("x", "r1", b.button("Go", PRESS))
-    made = b.message(b.section(mark("{}", "a & b")), b.context(mark("small")), steps, checks, by_hand, *go)
+    made = b.message(b.section(mark("{}", "a & b")), b.context(mark("small")), steps, checks, *go)
     assert made.text.splitlines() == [
-        "a &amp; b", "small", "steps", "Deploy · why", "check", "&lt;ok&gt;", "by hand", "To press: Go",
+        "a &amp; b", "small", "steps", "Deploy · why", "check", "&lt;ok&gt;", "To press: Go",
     ]  # fmt: skip
 
 

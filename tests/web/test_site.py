@@ -76,7 +76,8 @@ class Site:
 
     async def written(self) -> int:
         """Rows of the log, and releases: what a refusal must not change. (Tokens enter it when they are first used.)"""
-        rows = [r async for r in self.bot.store.all_events() if r.run != TOKENS]
+        async with self.bot.store.snapshot() as snapshot:
+            rows = [row async for part in snapshot.rows() for row, _ in part if row.run != TOKENS]
         return len(rows) + sum([len(r.history) for r in await self.bot.releases.all("shop")])
 
 

@@ -130,10 +130,6 @@ class Workspace:
             raise ValueError(f"{url} did not answer the challenge; Slack would not use it")
         self._delivery.transport = self.signed
 
-    def use_sockets(self) -> None:
-        """Deliver by Socket Mode from now on."""
-        self._delivery.transport = self.sockets
-
     async def deliver(self, kind: Kind, payload: Json, *, answerable: bool = False) -> Ack:
         """Send the app anything, true or not, as Slack would send it: for payloads that no person can cause."""
         return await self._delivery.ask(kind, payload, answerable=answerable)

@@ -26,7 +26,7 @@ TEXT = 12_000
 """Characters of all text in a message's blocks; Slack refuses somewhere near 13,200 and gives no figure."""
 FALLBACK = 4_000
 """Characters of a message's own text when it is changed."""
-SECTION, CONTEXT, LABEL, VALUE, ID = 3_000, 3_000, 75, 2_000, 255
+SECTION, CONTEXT, LABEL, ID = 3_000, 3_000, 75, 255
 OPTIONS, OPTION_VALUE, BUTTONS, CONTEXTS = 5, 150, 25, 10
 TASKS, TASK_TITLE = 50, 200
 ROWS, COLUMNS, CELLS = 100, 20, 10_000
@@ -138,14 +138,6 @@ def section(text: Mrkdwn) -> Piece:
 def context(*texts: Mrkdwn) -> Piece:
     """Small print."""
     return {"type": "context", "elements": [_mrkdwn(fit(t, CONTEXT)) for t in texts[:CONTEXTS] if t]}
-
-
-def preformatted(text: str, most: int, rest: str) -> Piece:
-    """Lines in code font, cut to so many characters at the end of a line."""
-    if len(text) > most:
-        kept = text[: most - len(rest) - 1]
-        text = f"{kept[: kept.rfind(chr(10))] if chr(10) in kept else kept}\n{rest}"
-    return {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [_leaf(text or " ")]}]}
 
 
 def button(label: str, press: Press | None, style: Literal["primary", "danger"] | None = None) -> Piece | None:

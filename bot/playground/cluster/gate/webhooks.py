@@ -20,7 +20,6 @@ from bot.playground.cluster.objects import Json, dig
 from bot.playground.cluster.resources import Resource
 from bot.playground.copied import copied
 
-SETS = ("deployments", "statefulsets", "daemonsets")
 WORKLOADS = ("deployments", "statefulsets", "daemonsets", "replicasets", "cronjobs", "jobs", "pods")
 
 
