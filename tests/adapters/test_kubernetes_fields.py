@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.adapters.kubernetes.admission_policy import selector
 from bot.adapters.kubernetes.fields import patch, pointer, read
-from bot.adapters.kubernetes.guard import selector
 from bot.playground.cluster.failures import ApiError
 from bot.playground.cluster.patches import json_patch
 from bot.ports import Json

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bot.adapters.kubernetes import guard
+from bot.adapters.kubernetes import admission_policy as guard
 from bot.adapters.kubernetes.fields import variable
 from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES
 from bot.contract import Edit

@@ -1,4 +1,4 @@
-"""The guards of one cluster: put there, read back, tried out and taken away; what they are made of is in `guard`.
+"""The guards of one cluster: put there, read back, tried out and taken away; `admission_policy` has what they say.
 
 Invariants:
 - the policy is put before its binding and taken away after it, so that nothing half done refuses anything;
@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from bot.adapters.kubernetes import guard
+from bot.adapters.kubernetes import admission_policy as guard
 from bot.adapters.kubernetes.connection import AS_US, JSON_PATCH, Body, ClusterRefused, Connection, NoSuchObject, Query
 from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES, Resource
 from bot.ports import Json, Record
