@@ -58,20 +58,20 @@ ServiceName = Annotated[str, Field(min_length=1, json_schema_extra={NAMES: "serv
 class Params(BaseModel):
     """A handler's parameters. Each field is described: the text is help, documentation and schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Output(BaseModel):
     """What a handler hands to later steps (`${steps.<id>.<field>}`), declared like its parameters."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Outgoing(BaseModel):
     """A release that has to go: the one that is removed, and each target that was tried and given up. A plan hands
     all of them over as `${run.outgoing}`, oldest first."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     version: str = Field(description="Its version.")
     commit: str = Field("", description="Commit it was built from.")

@@ -3,6 +3,9 @@
 Every function is synchronous (from a coroutine: `asyncio.to_thread`) and one transaction: a migration that fails
 leaves the database as it was. Upgraders queue: behind an advisory lock in PostgreSQL, behind SQLite's own.
 DBOS keeps its tables elsewhere (schema `dbos`, or a file of its own); they are not ours to migrate.
+
+Alembic is imported by whoever moves the schema, not by whoever asks where it is: each start of the bot asks. So the
+revisions there are, in their order, are read from the names of their files (`0005_notices.py`).
 """
 
 from __future__ import annotations
@@ -10,12 +13,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from bot.store import triggers
 from bot.store.database import (
@@ -31,6 +33,9 @@ from bot.store.database import (
     private,
 )
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 LOCK = 0x726F6C6C00
 """PostgreSQL advisory lock of whoever migrates."""
 
@@ -44,7 +49,13 @@ class UnknownRevision(ValueError):
 
 def head() -> str:
     """The revision that this version of the bot needs."""
-    return _scripts().get_current_head() or ""
+    return revisions()[-1]
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """Every revision of this version, first to last."""
+    return tuple(sorted(f.name.partition("_")[0] for f in Path(__file__).parent.glob("versions/[0-9]*_*.py")))
 
 
 def revision(connection: sa.Connection) -> str | None:
@@ -82,20 +93,23 @@ def upgrade(url: str, to: str = "head", *, patience: float = 60.0) -> str:
     patience: seconds to wait for another upgrader. Raises UnknownRevision, SchemaMismatch (newer than this
     version), StoreUnavailable.
     """
+    from alembic import command
+
     return _migrate(url, patience, _revision(to, "head"), command.upgrade)
 
 
 def downgrade(url: str, to: str, *, patience: float = 60.0) -> str:
     """Take the database back to a revision ("base": before the first), and with it what later ones added."""
+    from alembic import command
+
     return _migrate(url, patience, _revision(to, "base"), command.downgrade)
 
 
 def _revision(word: str, other: str) -> str:
     """The word, if it is a revision or the `other` word for one. UnknownRevision."""
-    known = [script.revision for script in reversed(list(_scripts().walk_revisions()))]
-    if word not in (*known, other):
+    if word not in (*revisions(), other):
         raise UnknownRevision(
-            f"This version has no revision {word!r}; it has {', '.join(known)}, or {other}. Nothing was changed."
+            f"This version has no revision {word!r}; it has {', '.join(revisions())}, or {other}. Nothing was changed."
         )
     return word
 
@@ -135,8 +149,7 @@ def _connection(url: str, patience: float, begin: str) -> Iterator[sa.Connection
 
 
 def _refuse_newer(found: str | None, where: str) -> None:
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in revisions():
         raise SchemaMismatch(
             f"{where[0].upper()}{where[1:]} is at revision {found}, which this version (revision {head()}) does not "
             "know: a newer version upgraded it. Next: start that version; nothing was changed."
@@ -144,10 +157,8 @@ def _refuse_newer(found: str | None, where: str) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())

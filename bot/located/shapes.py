@@ -6,7 +6,7 @@ and patterns are judged when the value is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,26 @@ _WORDS = {
 }
 
 
+class _Later(Mapping[str, Any]):
+    """A schema that is written when it is first looked at."""
+
+    def __init__(self, write: Callable[[], Mapping[str, Any]]) -> None:
+        self._write = write
+
+    @cached_property
+    def _written(self) -> Mapping[str, Any]:
+        return self._write()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._written[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._written)
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+
 @dataclass(frozen=True)
 class Shape:
     """One schema; `defs` are the definitions that it refers to."""
@@ -36,6 +56,12 @@ class Shape:
     def of(cls, schema: Mapping[str, Any]) -> Shape:
         """A whole schema as pydantic writes it."""
         return cls(schema, schema.get("$defs", {}))
+
+    @classmethod
+    def later(cls, write: Callable[[], Mapping[str, Any]]) -> Shape:
+        """The same, written when it is first looked at: that takes some 10 ms, and many are asked only after a
+        mistake."""
+        return cls(whole := _Later(write), _Later(lambda: whole.get("$defs", {})))
 
     @classmethod
     def value(cls, value: Json) -> Shape:

@@ -17,8 +17,8 @@ from bot.plan.file import Uses
 from bot.plan.outline import Outline, OutlinedStep, StepMention
 from bot.plan.refs import ROOTS, compared, parse, whole
 
-RELEASE = Shape.of(TypeAdapter(Release).json_schema())
-CHANNELS = Shape.of(TypeAdapter(Channels).json_schema())
+RELEASE = Shape.later(lambda: TypeAdapter(Release).json_schema())
+CHANNELS = Shape.later(lambda: TypeAdapter(Channels).json_schema())
 _HAS = Shape({"properties": {kind: {"type": "boolean"} for kind in (*KINDS, *BESIDE, FRONTEND)}})
 
 
@@ -33,7 +33,7 @@ class OfRun:
     outgoing: list[Outgoing]
 
 
-RUN = Shape.of(TypeAdapter(OfRun).json_schema())
+RUN = Shape.later(lambda: TypeAdapter(OfRun).json_schema())
 
 Read = tuple[str, Shape | None]
 """A reference in its full form, and the shape of its value where that is known."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from bot.contract import Json, canonical
 from bot.policy import Gate, Person, unsatisfiable
@@ -194,12 +194,11 @@ def _turned(titled: _Titled) -> _Titled:
 
 OF_TARGET = ("run.banned", "run.outgoing")
 """What else depends on which release is restored."""
-_ADAPTER = TypeAdapter(Plan)
 
 
 def to_json(plan: Plan) -> Json:
     """The plan as plain JSON, as kept in the record."""
-    return _ADAPTER.dump_python(plan, mode="json")  # type: ignore[no-any-return]
+    return to_jsonable_python(plan, inf_nan_mode="null")  # type: ignore[no-any-return]
 
 
 def step_of(ref: str) -> str | None:

@@ -33,8 +33,8 @@ from bot.plan.file import (
 
 _STEP: TypeAdapter[AnyStep] = TypeAdapter(Step)
 _SLUG: TypeAdapter[str] = TypeAdapter(Slug)
-_FILE = Shape.of(PlanFile.model_json_schema())
-_ITEM = Shape.of(TypeAdapter(Item).json_schema())
+_FILE = Shape.later(PlanFile.model_json_schema)
+_ITEM = Shape.later(lambda: TypeAdapter(Item).json_schema())
 
 Tails = tuple[str, ...]
 """Ids of the steps that must be over before what follows."""

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 import migrations
 from bot.run.state import new_run
@@ -58,6 +59,16 @@ async def test_a_full_database_can_be_taken_down(store: Store, migrated_url: str
 
 def test_upgrading_again_changes_nothing(migrated_url: str) -> None:
     assert migrations.upgrade(migrated_url) == migrations.head()
+
+
+def test_the_names_of_the_files_tell_the_revisions_in_their_order() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert migrations.revisions() == tuple(script.revision for script in scripts.walk_revisions())[::-1]
+
+
+def test_asking_for_the_revision_imports_no_alembic() -> None:
+    code = "import sys, migrations; migrations.require(migrations.head(), 'x'); print('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_the_models_equal_the_migrations(connection: sa.Connection) -> None:
