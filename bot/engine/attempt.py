@@ -455,6 +455,11 @@ class Execution:
 
     # -- ending otherwise ------------------------------------------------------------------------------------------
 
+    @property
+    def stopped(self) -> bool:
+        """Whether people, or the step's time, have ended the attempt already."""
+        return bool(why_stop(self.run, self.step, self.clock()))
+
     async def cancelled(self) -> None:
         """A cancelled attempt reports itself, but only if people or its timeout wanted it to end: after a mere
         shutdown the step is taken over as it is."""

@@ -1,8 +1,13 @@
-"""The seam to DBOS: in_tx, dispatch, cancel, rest, lost; and launch and close around them.
+"""The seam to DBOS: dispatch, cancel, rest, lost; and launch and close around them.
 
 The log is the truth. DBOS runs one pass of one attempt, in one process, and delivers cancellation; it decides nothing
 and keeps nothing that could not be thrown away. One attempt is one DBOS workflow of one preemptible step, and its id
 is the attempt's, so handing it over twice is handing it over once.
+
+The node that appends a `Started` starts the attempt itself, once the append stands: nobody waits for a queue to be
+looked into. Between the two a process may die, or have no room; so every node, as it looks after runs that are due,
+starts what the log calls running and DBOS has never heard of. Of several that start the same attempt DBOS lets one
+begin.
 
 Invariants:
 - a pass is begun at most once per attempt, as long as DBOS keeps its row. DBOS's own recovery never begins one
@@ -25,31 +30,21 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dbos import (
-    DBOS,
-    DBOSClient,
-    DBOSConfig,
-    DBOSPortableJSONSerializer,
-    EnqueueOptions,
-    SetWorkflowID,
-    WorkflowStatus,
-    error,
-)
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus, error
 
 from bot.engine.attempt_id import AttemptId
-from bot.store.database import Transaction, parse_url, private
+from bot.store.database import parse_url, private
 from bot.store.lease import Lease
 
 T = TypeVar("T")
 
 APPLICATION = "rollback-bot"
-QUEUE = "attempts"
 WORKFLOW = "attempt"
 
 ABI = "1"
@@ -59,9 +54,13 @@ GRACE = 2.0
 """Seconds during which an attempt that DBOS has ended may still record what came of it: DBOS writes CANCELLED about
 a second before the handler hears of it."""
 
-QUICK, BUSY = 0.03, 3.0
-"""PostgreSQL: seconds between two looks into the queue while this node has handed something over in the last BUSY
-seconds. Looking that often all the time would cost a tenth of a core."""
+PATIENCE = 1.0
+"""Seconds that whoever hands an attempt over waits for its start to be written down. It goes on without that: what
+never comes to be written, another look at the run finds."""
+
+UNSERVED = 10.0
+"""Seconds that an attempt may wait in the queue of an earlier version (which looked there ten times a second) before it
+is begun anew: no node of that version has room, or there is none any more."""
 
 KEEP = 7 * 24 * 3600.0
 """Seconds that rows of finished attempts stay in DBOS's tables."""
@@ -82,10 +81,10 @@ class Executor:
 
     url: of the log's database. dbos_url: of DBOS's SQLite file, by default beside the log's (`bot.db` ->
     `bot.dbos.db`); on PostgreSQL DBOS shares the database, in schema `dbos`. on_cancelled: told of an attempt that
-    `cancel` ended after a process had taken it, possibly when its pass had recorded something already; one that was
-    still queued is told by `lost`.
-    concurrency: passes at once in this process. poll: seconds between two looks into the queue (PostgreSQL). drain:
-    seconds that `close` waits for passes. clock: seconds since the epoch, to tell old rows.
+    `cancel` ended: one that waits here for room, or that a process had taken, possibly when its pass had recorded
+    something already.
+    concurrency: passes at once in this process. drain: seconds that `close` waits for passes. clock: seconds since the
+    epoch, to tell old rows.
     """
 
     def __init__(
@@ -97,27 +96,25 @@ class Executor:
         on_cancelled: Callable[[AttemptId], Awaitable[None]],
         dbos_url: str | None = None,
         concurrency: int = 20,
-        poll: float = 0.1,
         drain: float = 10.0,
         sweep_every: float = 3600.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.id = f"{lease.id}:{uuid.uuid4().hex[:12]}"
-        self._queued = not url.startswith("sqlite")
-        whole = parse_url(url).render_as_string(hide_password=False)
-        self._dbos_url = whole if self._queued else dbos_url or beside(url)
-        if not self._queued:
+        if url.startswith("sqlite"):
+            self._dbos_url = dbos_url or beside(url)
             private(parse_url(self._dbos_url))
+        else:
+            self._dbos_url = parse_url(url).render_as_string(hide_password=False)
         self._lease, self._run_pass, self._on_cancelled = lease, run_pass, on_cancelled
-        self._concurrency, self._poll, self._drain = concurrency, poll, drain
+        self._concurrency, self._drain = concurrency, drain
         self._sweep_every, self._clock = sweep_every, clock
-        self._slots = asyncio.Semaphore(concurrency)
+        self._waiting: dict[AttemptId, None] = {}
+        self._taken: set[AttemptId] = set()
         self._begun: dict[AttemptId, asyncio.Task[Any]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._suspects: dict[AttemptId, float] = {}
-        self._client: DBOSClient | None = None
         self._sweeper: asyncio.Task[None] | None = None
-        self._pace: asyncio.Task[None] | None = None
-        self._busy_until = 0.0
         self._closing = asyncio.Event()
 
     # -- from launch to close ------------------------------------------------------------------------------------
@@ -134,16 +131,8 @@ class Executor:
         _here = self
         try:
             DBOS(config=self._config())
-            DBOS.listen_queues([QUEUE] if self._queued else [])
+            DBOS.listen_queues([])
             DBOS.launch()
-            if self._queued:
-                await DBOS.register_queue_async(
-                    QUEUE,
-                    worker_concurrency=self._concurrency,
-                    polling_interval_sec=self._poll,
-                    on_conflict="always_update",
-                )
-                self._client = await asyncio.to_thread(self._new_client)
         except BaseException:
             self._closing.set()
             await self._end(0)
@@ -167,26 +156,18 @@ class Executor:
             "notification_listener_polling_interval_sec": 0.25,  # how long closing may have to wait for it
         }
 
-    def _new_client(self) -> DBOSClient:
-        return DBOSClient(
-            system_database_url=self._dbos_url,
-            serializer=DBOSPortableJSONSerializer(),
-            system_database_pool_size=1,
-            application_name=APPLICATION,
-            lazy=True,  # it only writes on connections that it is given
-        )
-
     async def close(self) -> None:
         """Begin nothing more, wait `drain` seconds for the passes begun, and leave the rest to takeover. A pass that
         only waits (`rest`) ends at once."""
         if _here is not self or self._closing.is_set():
             return
         self._closing.set()
-        own = [task for task in (self._sweeper, self._pace) if task is not None]
-        for task in own:
-            task.cancel()
-        if own:
-            await asyncio.wait(own)
+        self._waiting.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=PATIENCE)
         begun = set(self._begun.values())
         # DBOS looks once a second whether workflows have ended, and only if it is given time at all.
         ending = asyncio.ensure_future(self._end(math.ceil(self._drain) + 2 if begun else 0))
@@ -206,8 +187,6 @@ class Executor:
         destroy = functools.partial(DBOS.destroy, workflow_completion_timeout_sec=seconds)
         try:
             await loop.run_in_executor(pool, destroy)
-            if self._client is not None:
-                await loop.run_in_executor(pool, self._client.destroy)
         finally:
             pool.shutdown(wait=False)
             loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
@@ -215,42 +194,24 @@ class Executor:
 
     # -- the verbs ----------------------------------------------------------------------------------------------
 
-    def in_tx(self, attempts: Sequence[AttemptId]) -> Callable[[Transaction], Awaitable[None]] | None:
-        """PostgreSQL: what puts the attempts into the queue within the caller's transaction. None: nothing to do."""
-        client = self._client
-        if client is None or not attempts:
-            return None
+    async def dispatch(self, attempts: Iterable[AttemptId]) -> None:
+        """Start attempts that stand in the log, here: at once where there is room, else as soon as there is.
 
-        self._hurry()
-
-        def enqueue(connection: Any) -> None:
-            for a in attempts:
-                options: EnqueueOptions = {
-                    "workflow_name": WORKFLOW,
-                    "queue_name": QUEUE,
-                    "workflow_id": str(a),
-                    "app_version": ABI,
-                }
-                client.enqueue_in_transaction(connection, options, a.run, a.step, a.application, a.n)
-
-        async def also(transaction: Transaction) -> None:
-            await transaction.run_sync(enqueue)
-
-        return also
-
-    async def dispatch(self, attempts: Sequence[AttemptId], *, repair: bool = False, here: bool = False) -> None:
-        """SQLite: start the attempts that were just appended. PostgreSQL: nothing, unless to repair, or to start them
-        `here`, in this process and no other.
-
-        Starting again what was started does nothing. While closing it does nothing either: `lost` of the next
-        process starts them.
+        Starting again what was started, here or elsewhere, does nothing. While closing it does nothing either: another
+        process starts them, or the next. It waits until they have begun, but not for a database that is away.
         """
-        if (repair or here or not self._queued) and not self._closing.is_set():
-            await asyncio.gather(*(_outside(self._start, a, here) for a in attempts))
+        for a in attempts:
+            if a not in self._begun and a not in self._taken:
+                self._waiting.setdefault(a)
+        if starts := self._begin_next():
+            await asyncio.wait(starts, timeout=PATIENCE)
 
     async def cancel(self, attempt: AttemptId) -> None:
-        """End an attempt: a pass hears CancelledError within about 1.5 s, in whichever process it is; one that has
-        not begun never will. Nothing happens to one that is over or unknown."""
+        """End an attempt: a pass hears CancelledError within about 1.5 s, in whichever process it is; one that waits
+        here for room never begins. Nothing happens to one that is over or unknown."""
+        if attempt in self._waiting:
+            del self._waiting[attempt]
+            self._kept(asyncio.create_task(self._tell_cancelled(attempt), context=contextvars.Context()))
         await _outside(DBOS.cancel_workflow_async, str(attempt))
 
     def live(self) -> bool:
@@ -266,82 +227,94 @@ class Executor:
         return not self._closing.is_set()
 
     async def lost(
-        self, attempts: Sequence[AttemptId], now: float, *, repair: bool = True, here: bool = False
+        self, attempts: Sequence[AttemptId], now: float, *, repair: bool = True
     ) -> list[tuple[AttemptId, str]]:
         """Which of these attempts, running by the log, will never report, and why; now: seconds, of any clock.
 
-        Those that DBOS has never heard of are dispatched again, and are not lost; repair: whether this node may.
+        Those that DBOS has never heard of are dispatched, and are not lost; repair: whether this node may.
         """
         if not attempts:
             return []
         found = await _outside(self._look, [str(a) for a in attempts])
         alive = await asyncio.to_thread(self._lease.alive_nodes)  # after the look: whoever owned then had a lease
         if repair:
-            await self.dispatch([a for a in attempts if str(a) not in found], repair=True, here=here)
+            await self.dispatch(a for a in attempts if str(a) not in found)
         self._suspects = {a: since for a, since in self._suspects.items() if now - since < 3600}
         reasons = ((a, self._why_lost(a, found[str(a)], alive, now)) for a in attempts if str(a) in found)
         return [(a, why) for a, why in reasons if why]
 
     def _why_lost(self, a: AttemptId, w: WorkflowStatus, alive: Collection[str], now: float) -> str:
         """Why the attempt will never report, or nothing. What may still be under way is given GRACE."""
-        if w.status in ("ENQUEUED", "DELAYED") or (w.status == "PENDING" and a in self._begun):
+        grace = GRACE
+        if w.status == "PENDING" and (a in self._begun or a in self._taken):
             self._suspects.pop(a, None)
             return ""
-        if w.status != "PENDING":
+        if w.status in ("ENQUEUED", "DELAYED"):
+            why, grace = "no node takes it out of its queue", UNSERVED
+        elif w.status != "PENDING":
             why = f"it ended without a record ({w.status.lower()})"
         elif w.executor_id == self.id:
             why = "it was taken here but never began"
         else:
             node, _, _ = (w.executor_id or "").rpartition(":")  # our own, if of an executor before this one
             return "its process is gone" if node not in alive or node == self._lease.id else ""
-        return why if now - self._suspects.setdefault(a, now) >= GRACE else ""
+        return why if now - self._suspects.setdefault(a, now) >= grace else ""
 
     # -- inside DBOS ---------------------------------------------------------------------------------------------
 
-    async def _start(self, a: AttemptId, here: bool) -> None:
-        with SetWorkflowID(str(a)):
-            if self._queued and not here:
-                await DBOS.enqueue_workflow_async(QUEUE, _attempt, a.run, a.step, a.application, a.n)
-            else:
+    def _begin_next(self) -> set[asyncio.Task[None]]:
+        """Start what waits, oldest first, as far as there is room."""
+        began = set()
+        while self._waiting and len(self._begun) + len(self._taken) < self._concurrency and not self._closing.is_set():
+            a = next(iter(self._waiting))
+            del self._waiting[a]
+            self._taken.add(a)
+            # Within a pass, what it starts would be a child: so in a context of its own.
+            began.add(self._kept(asyncio.create_task(self._start(a), context=contextvars.Context())))
+        return began
+
+    async def _start(self, a: AttemptId) -> None:
+        try:
+            with SetWorkflowID(str(a)):
                 await DBOS.start_workflow_async(_attempt, a.run, a.step, a.application, a.n)
+        except Exception as e:
+            _log.warning("attempt %s could not be started, and will be at another look: %s", a, e)
+            self._leave(a)
+        else:  # where another process was first, it will not begin here
+            asyncio.get_running_loop().call_later(GRACE, self._leave, a)
+
+    def _leave(self, a: AttemptId) -> None:
+        """Its room is free again."""
+        self._taken.discard(a)
+        self._begin_next()
+
+    def _kept(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        """A task that nobody else holds on to."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _look(self, ids: list[str]) -> Mapping[str, WorkflowStatus]:
         rows = await DBOS.list_workflows_async(workflow_ids=ids, load_input=False, load_output=False)
         return {w.workflow_id: w for w in rows}
 
-    def _hurry(self) -> None:
-        """Something was handed over, and more is likely to follow: look into the queue more often for a while."""
-        self._busy_until = time.monotonic() + BUSY
-        if not self._closing.is_set() and (self._pace is None or self._pace.done()):
-            self._pace = asyncio.create_task(self._hurrying(), context=contextvars.Context())
-
-    async def _hurrying(self) -> None:
-        queue = await DBOS.retrieve_queue_async(QUEUE)
-        if queue is None:
-            return
-        try:
-            while (left := self._busy_until - time.monotonic()) > 0:
-                await queue.set_polling_interval_sec_async(min(QUICK, self._poll))
-                await asyncio.sleep(left)
-        finally:
-            await asyncio.shield(queue.set_polling_interval_sec_async(self._poll))
+    async def _tell_cancelled(self, a: AttemptId) -> None:
+        await self._on_cancelled(a)
 
     async def _one_attempt(self, a: AttemptId) -> None:
         task = asyncio.current_task()
         if self._closing.is_set() or task is None:
             raise asyncio.CancelledError  # stays pending under an executor that is about to be gone
+        self._taken.discard(a)
         self._begun[a] = task
         try:
-            await DBOS.run_step_async({"name": "pass", "preemptible": True}, self._one_pass, a)
+            await DBOS.run_step_async({"name": "pass", "preemptible": True}, self._run_pass, a)
         except error.DBOSWorkflowCancelledError:
             await self._on_cancelled(a)
             raise
         finally:
             del self._begun[a]
-
-    async def _one_pass(self, a: AttemptId) -> None:
-        async with self._slots:
-            await self._run_pass(a)
+            self._begin_next()
 
     async def _sweep_now_and_then(self) -> None:
         while True:  # first waits: `lost` must have seen what a long absence left behind

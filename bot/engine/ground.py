@@ -19,14 +19,13 @@ class Ground:
 
     wrong: in which ways its catalogue says otherwise, a line each; able: it still reaches the run's places, by an
     earlier catalogue; alone: no other node that is alive stands by them; places: those of its catalogue, None where it
-    lacks the service; shared: every node that is alive stands by them, so that any may take the run's attempts.
+    lacks the service.
     """
 
     wrong: tuple[str, ...] = ()
     able: bool = False
     alone: bool = False
     places: Mapping[str, Where] | None = None
-    shared: bool = True
 
     def moves(self, run: Run) -> ev.Relocated | None:
         """What makes the catalogue's places the run's: asked again. None where they are, where another node stands by

@@ -6,6 +6,8 @@ and again, on every node. It keeps no state of its own that a crash could lose.
 Invariants:
 - one way in: `_append` writes events, what follows from them and the `Started` of every attempt they set free in one
   transaction; losing the race for the next `seq` means loading and deciding again;
+- what an append sets free is started right behind it, by the node that wrote it; what a crash or a lack of room keeps
+  from being started, `reconcile` of any node starts;
 - nothing is done in a run whose record is not believed (`Run.doubt`): people are told, once, and again when it is;
 - an attempt whose process is gone is first declared `Lost` in the log, then begun anew under the next number;
 - prose is redacted here, once, before it reaches the log; an edit that holds a secret is refused.
@@ -41,7 +43,7 @@ from bot.run.rules import refused
 from bot.run.state import Run, Step
 from bot.steady.clock import Steady
 from bot.steady.outage import Outage
-from bot.store.log import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, Transaction, away, told
+from bot.store.log import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, away, told
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +65,10 @@ after that."""
 class Hands(Protocol):
     """The executor, as far as the reconciler needs it."""
 
-    def in_tx(self, attempts: Sequence[AttemptId]) -> Callable[[Transaction], Awaitable[None]] | None: ...
-    async def dispatch(self, attempts: Sequence[AttemptId], *, here: bool = False) -> None: ...
+    async def dispatch(self, attempts: Iterable[AttemptId]) -> None: ...
     async def cancel(self, attempt: AttemptId) -> None: ...
     async def lost(
-        self, attempts: Sequence[AttemptId], now: float, *, repair: bool = True, here: bool = False
+        self, attempts: Sequence[AttemptId], now: float, *, repair: bool = True
     ) -> list[tuple[AttemptId, str]]: ...
     async def rest(self, seconds: float) -> bool: ...
     def live(self) -> bool: ...
@@ -229,9 +230,8 @@ class Engine:
         if clean or starts or key:
             ids = [_attempt(run.id, s.application, s.step, s.n) for s in starts]
             every = [*clean, *starts]
-            within = self.hands.in_tx(ids) if ground.shared else None
-            after = await self.store.append(run, every, at, also=within, key=key)
-            await self.hands.dispatch(ids, here=not ground.shared)
+            after = await self.store.append(run, every, at, key=key)
+            await self.hands.dispatch(ids)
             await self._tell(after, every)
         elif not run.in_flight:  # only its next moment has changed
             await self.store.append(run, [], at)
@@ -274,6 +274,9 @@ class Engine:
             return
         if why := (await self._ground(at_work.run)).why_not(at_work.run):  # since it was handed over
             await self.submit(attempt.run, ev.Lost(attempt.step, attempt.n, f"on {self.node}, {why}"))
+            return
+        if at_work.stopped:  # before it began
+            await at_work.cancelled()
             return
         try:
             await at_work.go()
@@ -430,8 +433,8 @@ class Engine:
             run = await self.store.load(run_id)
             ground = await self._ground(run)
         ids = {_attempt(run_id, s.application, s.spec.id, s.n): s for s in run.in_flight}
-        may, alone = not ground.why_not(run), not ground.shared
-        lost = await self.hands.lost(list(ids), self.clock(), repair=may, here=alone) if ids else []
+        may = not ground.why_not(run)
+        lost = await self.hands.lost(list(ids), self.clock(), repair=may) if ids else []
         async with self._turn(run_id):
             run = await self.store.load(run_id)
             if run.doubt:

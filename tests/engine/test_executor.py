@@ -19,12 +19,11 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
-from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
+from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus
 
 from bot.engine.attempt_id import AttemptId
-from bot.engine.executor import GRACE, Executor, beside
+from bot.engine.executor import GRACE, UNSERVED, Executor, beside
 from bot.store import tables
-from bot.store.database import Transaction, open_database
 from bot.store.lease import Lease, take
 from tests.fixtures.own_time import own_time
 
@@ -104,11 +103,7 @@ def engine() -> Engine:
 
 
 async def hand_over(executor: Executor, url: str, *attempts: AttemptId) -> None:
-    """As the engine does: within the append's transaction, or right behind it."""
-    if also := executor.in_tx(attempts):
-        db = open_database(url)
-        await db.write(lambda _: None, also)
-        await db.close()
+    """As the engine does, right behind an append."""
     await executor.dispatch(attempts)
 
 
@@ -177,7 +172,7 @@ async def test_an_attempt_is_passed_once_however_often_it_is_handed_over(
     async with engine.on(url, lease) as executor:
         await hand_over(executor, url, a)
         await hand_over(executor, url, a)
-        await asyncio.gather(*(executor.dispatch([a], repair=True) for _ in range(3)))
+        await asyncio.gather(*(executor.dispatch([a]) for _ in range(3)))
         await eventually(lambda: a in engine.ended)
         await hand_over(executor, url, a)
         await asyncio.sleep(0.3)
@@ -201,7 +196,7 @@ async def test_what_a_pass_hands_over_is_nobodys_child(url: str, lease: Lease, e
     assert [w.parent_workflow_id for w in rows(url, a, b)] == [None, None]
 
 
-async def test_no_more_passes_at_once_than_allowed_and_one_cancelled_in_the_queue_never_begins(
+async def test_no_more_passes_at_once_than_allowed_and_one_cancelled_while_it_waits_never_begins(
     url: str, lease: Lease, engine: Engine
 ) -> None:
     many = [attempt("forever") for _ in range(4)]
@@ -213,38 +208,38 @@ async def test_no_more_passes_at_once_than_allowed_and_one_cancelled_in_the_queu
         assert await executor.lost(many, 0.0) == await executor.lost(many, 100.0) == []
         never, next_one = (a for a in many if a not in engine.begun)
         await executor.cancel(never)
-        assert await executor.lost(many, 200.0) == []
-        assert await executor.lost(many, 200.0 + GRACE) == [(never, "it ended without a record (cancelled)")]
+        await eventually(lambda: engine.cancelled == [never])
         await executor.cancel(next(iter(engine.begun)))
         await eventually(lambda: next_one in engine.begun)
     assert never not in engine.begun
 
 
-async def test_on_postgresql_the_hand_over_commits_with_the_callers_transaction_or_not_at_all(
-    url: str, lease: Lease, engine: Engine
-) -> None:
-    kept, undone = attempt(), attempt()
-    async with engine.on(url, lease) as executor:
-        also, never = executor.in_tx([kept]), executor.in_tx([undone])
-        assert executor.in_tx([]) is None
-        if url.startswith("sqlite"):
-            assert also is never is None
+async def test_what_one_node_has_no_room_for_another_begins(url: str, lease: Lease, engine: Engine) -> None:
+    many = [attempt("forever") for _ in range(3)]
+    async with engine.on(url, lease, concurrency=2, drain=0.1) as executor:
+        await hand_over(executor, url, *many)
+        await eventually(lambda: len(engine.begun) == 2)
+        (waits,) = (a for a in many if a not in engine.begun)
+        if url.startswith("sqlite"):  # one process alone has the database
+            assert await executor.lost(many, 0.0) == []
+            assert rows(url, waits) == []
             return
-        assert also is not None and never is not None
-        db = open_database(url)
+        await asyncio.to_thread(_begin_and_be_killed, url, waits)
+        await executor.cancel(next(iter(engine.begun)))
+        await eventually(lambda: len(engine.cancelled) == 1)
+        await hand_over(executor, url, waits)
+    assert waits not in engine.begun
 
-        async def fails(transaction: Transaction) -> None:
-            await never(transaction)
-            raise LookupError
 
-        with pytest.raises(LookupError):
-            await db.write(lambda _: None, fails)
-        await db.write(lambda _: None, also)
-        await db.close()
-        await executor.dispatch([kept, undone])
-        await eventually(lambda: kept in engine.ended)
-    assert engine.begun == {kept: 1}
-    assert [w.workflow_id for w in rows(url, kept, undone)] == [str(kept)]
+async def test_what_an_earlier_version_left_in_its_queue_is_begun_anew(url: str, lease: Lease, engine: Engine) -> None:
+    a = attempt()
+    async with engine.on(url, lease) as executor:
+        with outsider(url) as client:
+            queued: EnqueueOptions = {"workflow_name": "attempt", "queue_name": "attempts", "workflow_id": str(a)}
+            await client.enqueue_async(queued, a.run, a.step, a.application, a.n)
+        assert await executor.lost([a], 0.0) == await executor.lost([a], UNSERVED - 0.1) == []
+        assert await executor.lost([a], UNSERVED) == [(a, "no node takes it out of its queue")]
+    assert not engine.begun
 
 
 # -- cancelling --------------------------------------------------------------------------------------------------------
