@@ -117,18 +117,17 @@ class Reach:
             return Ground()
         others = await self._nodes.others()
         said = [(theirs or {}).get(run.service) for theirs in others.values()]
-        stand = [theirs is not None and not otherwise(run.places, theirs) for theirs in said]
-        surely = [stands and not untold(run.places, theirs or {}) for stands, theirs in zip(stand, said, strict=True)]
-        alone = not any(stand) and None not in others.values()
+        stands = any(theirs is not None and not otherwise(run.places, theirs) for theirs in said)
+        alone = not stands and None not in others.values()
         if run.service not in self.now:
             why: tuple[str, ...] = (f"the catalogue has no service {run.service}",)
-            return Ground(why, self._fitting(run) is not None, alone, shared=False)
+            return Ground(why, self._fitting(run) is not None, alone)
         here = await self.places(run.service)
         if why := otherwise(run.places, here):
-            return Ground(why, self._fitting(run) is not None, alone, here, shared=False)
+            return Ground(why, self._fitting(run) is not None, alone, here)
         if (why := untold(run.places, here)) and self._fitting(run) is None:
-            return Ground(why, alone=alone, shared=False)
-        return Ground(shared=all(surely))
+            return Ground(why, alone=alone)
+        return Ground()
 
     async def tell(self) -> None:
         """Tells the other nodes what this one's catalogue says."""
