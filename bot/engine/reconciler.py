@@ -230,11 +230,12 @@ class Engine:
         if clean or starts or key:
             ids = [_attempt(run.id, s.application, s.step, s.n) for s in starts]
             every = [*clean, *starts]
-            after = await self.store.append(run, every, at, key=key)
+            decided = Next(due=at) if starts else decision  # with an attempt in flight it is due at once
+            after = await self.store.append(run, every, at, key=key, decided=decided)
             await self.hands.dispatch(ids)
             await self._tell(after, every)
         elif not run.in_flight:  # only its next moment has changed
-            await self.store.append(run, [], at)
+            await self.store.append(run, [], at, decided=decision)
         for attempt in stops:
             await self.hands.cancel(attempt)
         return after

@@ -39,7 +39,8 @@ _LOG = logging.getLogger(__name__)
 EVERY = 60.0
 """Seconds between two looks."""
 BRISK = 5.0
-"""The same while nothing serves completely."""
+"""The same while nothing serves completely and what runs is changing; longer and longer, up to `EVERY`, while it is
+not: thousands of workloads that nobody has registered cost a tenth of a core otherwise."""
 SETTLED = 300.0
 """Seconds that a change by others has to stand before it is recorded as what the release serves with."""
 PATIENCE = 1.5
@@ -100,6 +101,12 @@ def arriving(releases: Iterable[Release], seen: Seen, current: str | None) -> Re
     return next((r for r in reversed(known[at + 1 :]) if held & {digest(i) for i in r.images.values()}), None)
 
 
+def _runs(seen: Seen) -> int:
+    """A number that is another one once anything else runs, or a rollout has gone on."""
+    things = chain.from_iterable(seen.values())
+    return hash(frozenset((t.place, *t.images.values(), t.rollout) for t in things))
+
+
 def digests(thing: Thing) -> frozenset[str]:
     """Of all its containers, those that are pinned."""
     return frozenset(filter(None, map(digest, thing.images.values())))
@@ -127,11 +134,26 @@ def _moving(record: Mapping[str, Json]) -> Mapping[str, Json]:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look found. seen: False where a cluster could not be read; version: what serves, if anything does;
-    arriving: what is being rolled out in its place, complete nowhere or not everywhere."""
+    arriving: what is being rolled out in its place, complete nowhere or not everywhere; runs: another number once
+    anything else runs, or a rollout has gone on, while nothing serves completely."""
 
     seen: bool
     version: str | None = None
     arriving: str | None = None
+    runs: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return not self.seen or self.version is not None
+
+
+def pause(looks: Mapping[str, Look], before: Mapping[str, Look], last: float, every: float) -> float:
+    """Seconds until the next look. before, last: the look before, and how long it was ago. Pure."""
+    waits = [service for service, look in looks.items() if not look.settled]
+    if not waits:
+        return every
+    return min(BRISK if any(before.get(s) != looks[s] for s in waits) else 2 * last, every)
 
 
 class Serving:
@@ -152,6 +174,7 @@ class Serving:
         self._releases, self._blobs, self._clock, self._every = releases, blobs, clock, every
         self._secrets, self._registry = secrets, registry
         self._moved: dict[str, tuple[Blob, float]] = {}
+        self._recorded: dict[str, tuple[Release, frozenset[tuple[Place, str]]]] = {}
         self._asked = asyncio.Event()
         self._said: dict[str, str] = {}
         self._outages: dict[str, Outage] = {}
@@ -170,12 +193,16 @@ class Serving:
 
     async def run(self) -> None:
         """Look, for ever. What goes wrong is logged, and tried again at the next look."""
+        before: Mapping[str, Look] = {}
+        wait = self._every
         while True:
+            asked = self._asked.is_set()
             self._asked.clear()
-            looks = [await self._try(service) for service in self._clusters]
-            unsettled = any(look.seen and look.version is None for look in looks)
+            looks = {service: await self._try(service) for service in self._clusters}
+            wait = pause(looks, {} if asked else before, wait, self._every)
+            before = looks
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(BRISK, self._every) if unsettled else self._every):
+                async with asyncio.timeout(wait):
                     await self._asked.wait()
 
     def soon(self) -> None:
@@ -200,7 +227,7 @@ class Serving:
         found = serving(releases, seen, current)
         if found is None:
             self._say(service, "no registered release runs complete in every cluster")
-            return Look(seen=True, arriving=next_one)
+            return Look(seen=True, arriving=next_one, runs=_runs(seen))
         if found.version != current:
             await self._releases.served(service, found.version, self._clock(), BY)
         self._say(service, f"{found.version} serves")
@@ -231,12 +258,18 @@ class Serving:
             self._say(service, f"the configuration of {served.version} cannot be read: {error}")
             return
         release, maps = served.release, [thing for thing in found if thing is not None]
+        stands = (release, frozenset((t.place, t.version) for t in chain(maps, *seen.values())))
+        if self._recorded.get(service) == stands:  # nobody has written anything: the record is what it was
+            return
         taken, text = await asyncio.to_thread(self._taken, release, seen, maps)
         blob = await self._blobs.put(text, SNAPSHOT)
         if release.settings is not None and blob != (release.last or release.settings):
             known = await self._blobs.get(release.last or release.settings)
             if await asyncio.to_thread(lambda: _moving(json.loads(known)) == _moving(taken)):
+                self._recorded[service] = stands
                 return
+        elif release.settings is not None:
+            self._recorded[service] = stands
         if self._settled(service, release, blob):
             await self._releases.settled(service, served.version, blob)
 

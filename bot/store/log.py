@@ -21,7 +21,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bot.run.decide import decide
+from bot.run.decide import Next, decide
 from bot.run.events import CHECKPOINTED, BadEvent, Event, decode, encode
 from bot.run.fold import evolve
 from bot.run.state import Run, new_run
@@ -126,12 +126,14 @@ class Store:
         also: Callable[[Transaction], Awaitable[None]] | None = None,
         key: str | None = None,
         checkpoint: bool = False,
+        decided: Next | None = None,
     ) -> Run:
         """Write the events behind `run` as it was loaded, and return the run after them.
 
         at: seconds since the epoch (kept to the microsecond). also: runs in the same transaction. key: of the
         command, at most once. checkpoint: the last event enters the checkpoint chain, also where none of these is of
-        a kind that always does. Without events only the head is written anew. Raises Conflict, AlreadyOpen,
+        a kind that always does. decided: what `decide` says of the run after these events, where that is known already.
+        Without events only the head is written anew. Raises Conflict, AlreadyOpen,
         Duplicate, TooLarge, BadEvent, StoreUnavailable.
         """
         now = us(at)
@@ -140,7 +142,7 @@ class Store:
         new, rows = _chained(run, events, now)
         if not new.seq:
             raise ValueError(f"run {run.id} has no events yet, and none were given")
-        head = _head(new, now)
+        head = _head(new, now, decided or decide(new, now / 1e6))
         signed = self.keys.sign("event", new.head) if rows else None
         checkpoint = checkpoint or any(isinstance(e, CHECKPOINTED) for e in events)
 
@@ -500,9 +502,9 @@ def _chained(run: Run, events: Sequence[Event], now: int) -> tuple[Run, list[dic
     return replace(run, head=prev), rows
 
 
-def _head(run: Run, now: int) -> dict[str, Any]:
+def _head(run: Run, now: int, decided: Next) -> dict[str, Any]:
     """The run's row in the index."""
-    due = decide(run, now / 1e6).due
+    due = decided.due
     return {
         "run": run.id, "service": run.service, "kind": run.purpose, "open": run.at_work, "seq": run.seq,
         "due": None if due is None else us(due), "created": us(run.created_at),

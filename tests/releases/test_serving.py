@@ -21,11 +21,11 @@ from bot.catalogue import Release
 from bot.plan.model import Plan, StepSpec
 from bot.playground.shop.shop import Shop
 from bot.policy import Actor
-from bot.ports import Json
+from bot.ports import Blob, Json
 from bot.ports.kubernetes import Cluster, Kind, Place, Rollout, Thing
 from bot.redaction.redactor import Redactor
 from bot.releases.register import ReleasePayload, ReleaseRegister
-from bot.releases.serving import SETTLED, Serving, arriving, configuration, serving
+from bot.releases.serving import BRISK, SETTLED, Look, Serving, arriving, configuration, pause, serving
 from bot.run import events as ev
 from bot.run.state import new_run
 from bot.store.blobs import FileBlobs
@@ -397,3 +397,46 @@ async def test_it_looks_by_itself_and_at_once_when_told_that_a_release_was_regis
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
     assert [e.what for e in (await house.releases.all("shop"))[0].history] == ["registered", "serving"]
+
+
+def test_while_nothing_serves_and_nothing_moves_it_looks_more_and_more_rarely() -> None:
+    stands = {"shop": Look(seen=True, runs=1), "billing": Look(seen=True, version="1.0")}
+    waits = [pause(stands, {}, 60.0, 60.0)]
+    for _ in range(5):
+        waits.append(pause(stands, stands, waits[-1], 60.0))
+    assert waits == [BRISK, 10.0, 20.0, 40.0, 60.0, 60.0]
+    assert pause({**stands, "shop": Look(seen=True, runs=2)}, stands, 60.0, 60.0) == BRISK
+    assert pause({**stands, "shop": Look(seen=True, version="1.1")}, stands, BRISK, 60.0) == 60.0
+    assert pause({**stands, "shop": Look(seen=False)}, stands, BRISK, 60.0) == 60.0
+
+
+async def test_what_runs_is_told_apart_by_images_and_by_how_far_rollouts_are(house: House) -> None:
+    await house.shop.deploy("2.4.1")
+    first = await house.serving.look("shop")
+    assert first == await house.serving.look("shop") and not first.settled
+    await house.shop.deploy("2.4.0")
+    assert (await house.serving.look("shop")).settled
+
+
+class Counted(FileBlobs):
+    """Counts what it is given."""
+
+    given = 0
+
+    async def put(self, data: bytes, type: str) -> Blob:
+        """Keeps it, and counts."""
+        self.given += 1
+        return await super().put(data, type)
+
+
+async def test_a_record_is_made_again_only_where_somebody_has_written(house: House) -> None:
+    house.serving._blobs = blobs = Counted(house.blobs.folder)
+    await house.serving.look("shop")  # recorded
+    await house.serving.look("shop")  # compared with what was recorded
+    known = blobs.given
+    await house.serving.look("shop")
+    assert blobs.given == known
+    await house.shop.deploy("2.4.1")
+    await house.shop.deploy("2.4.0")
+    await house.serving.look("shop")
+    assert blobs.given == known + 1

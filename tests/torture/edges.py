@@ -19,6 +19,7 @@ from random import Random
 
 import sqlalchemy as sa
 
+from bot.run.decide import Next
 from bot.run.events import Event
 from bot.run.state import Run
 from bot.store.log import Store, Transaction
@@ -102,6 +103,7 @@ class MinedStore(Store):
         also: Callable[[Transaction], Awaitable[None]] | None = None,
         key: str | None = None,
         checkpoint: bool = False,
+        decided: Next | None = None,
     ) -> Run:
         """As the product's, and dies before or after the commit."""
         kinds = sorted({e.kind for e in events})
@@ -110,7 +112,7 @@ class MinedStore(Store):
             also = self._timing(run, len(events), also)
         if mine is not None and any([mine.goes_off("before", k) for k in kinds]):
             also = self._dying(mine, also)
-        done = await super().append(run, events, at, also=also, key=key, checkpoint=checkpoint)
+        done = await super().append(run, events, at, also=also, key=key, checkpoint=checkpoint, decided=decided)
         if mine is not None:
             for k in kinds:
                 mine.step("after", k)
