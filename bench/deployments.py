@@ -92,7 +92,9 @@ async def serve(folder: str, names: list[str]) -> None:
 def clusters(folder: str, *names: str) -> Iterator[str]:
     """The kubeconfig of clusters in a process of their own."""
     command = [*_again(HERE), "--serve", folder, *names]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_env(HERE)) as child:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE, env=_env(HERE)
+    ) as child:
         assert child.stdout is not None
         if child.stdout.readline() != "ready\n":
             raise RuntimeError("the clusters do not come up")
@@ -107,7 +109,10 @@ async def plan(paths: str) -> dict[str, float]:
     from bot.adapters.kubernetes import Clusters, ClusterTarget
     from bot.contract import Outgoing
     from bot.ports import kubernetes as port
-    from bot.redaction.redactor import Redactor
+    try:
+        from bot.redaction.redactor import Redactor
+    except ImportError:  # where an earlier build has it
+        from bot.redact import Redactor  # type: ignore[no-redef]
     from bot.testing import MemoryBlobs, MemoryRegistry, TestCtx, ports
 
     names = [f"part-{i:04}" for i in range(EACH)]
@@ -161,7 +166,7 @@ def _env(tree: Path, **more: str) -> dict[str, str]:
 def planned(tree: Path, paths: str) -> Mapping[str, float]:
     """A plan by the build in a work tree."""
     command = [*_again(tree), "--plan", paths]
-    found = subprocess.run(command, env=_env(tree), check=True, stdout=subprocess.PIPE, text=True)
+    found = subprocess.run(command, cwd=tree, env=_env(tree), check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(found.stdout)  # type: ignore[no-any-return]
 
 

@@ -224,7 +224,7 @@ class Thing:
     @property
     def images(self) -> Mapping[str, str]:
         """Field ("image/api") -> image, of every container of its template."""
-        return {name: str(value) for name, value in self.fields.items() if name.startswith(IMAGE)}
+        return {name: str(self.fields[name]) for name in self.fields if name.startswith(IMAGE)}
 
     @property
     def whole(self) -> Json:

@@ -275,7 +275,7 @@ def _pods(value: Any) -> Iterator[Any]:
 
 
 def _images(fields: Fields) -> dict[str, Json]:
-    return {name: image for name, image in fields.items() if name.startswith(IMAGE)}
+    return {name: fields[name] for name in fields if name.startswith(IMAGE)}
 
 
 def _by(thing: Thing, target: str) -> Writer | None:
@@ -340,9 +340,10 @@ def _comings(thing: Thing, moves: Mapping[str, Json]) -> Iterator[Edit]:
 def _ordered(thing: Thing, to: Fields, settings: Sequence[Edit]) -> Iterator[Edit]:
     """The order that variables are to have, where they would not come to follow one another as they did: moved ones,
     and new ones that do not belong at the end."""
-    for name, wanted in to.items():
-        there = f"{IMAGE}{name.removeprefix('order/')}" in thing.fields
-        if not (name.startswith("order/") and there and isinstance(wanted, list)):
+    for name in to:
+        there = name.startswith("order/") and f"{IMAGE}{name.removeprefix('order/')}" in thing.fields
+        wanted = to[name] if there else None
+        if not isinstance(wanted, list):
             continue
         result = order(thing, name, settings, (to,))
         theirs = [v for v in result if v in wanted]

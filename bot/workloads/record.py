@@ -45,17 +45,40 @@ def take(workloads: Iterable[Thing], settings: Iterable[Thing], secrets: Secrets
     found: dict[str, Json] = {}
     for things, wanted in kinds:
         for thing in things:
-            fields = concealed(thing.fields, secrets)
-            found |= {thing.place.target(name): value for name, value in fields.items() if name.startswith(wanted)}
+            fields = Concealed(thing.fields, secrets)
+            found |= {thing.place.target(name): fields[name] for name in fields if name.startswith(wanted)}
     for thing in workloads:
         if thing.whole is not None and not secrets.looks(thing.whole):  # it is put back whole, or not by the bot
             found[thing.place.target(WHOLE)] = thing.whole
     return found
 
 
-def concealed(fields: Fields, secrets: Secrets) -> Fields:
-    """The fields, with what stands for each value that looks like a secret in its place."""
-    return {name: conceal(name, value, secrets) for name, value in fields.items()}
+class Concealed(Mapping[str, Json]):
+    """Fields, with what stands for each value that looks like a secret in its place. That is found out of a field when
+    it is asked for: it takes most of a look at thousands of workloads, of which few are compared field by field."""
+
+    __slots__ = ("_fields", "_known", "_secrets")
+
+    def __init__(self, fields: Fields, secrets: Secrets) -> None:
+        self._fields, self._secrets = fields, secrets
+        self._known: dict[str, Json] = {}
+
+    def __getitem__(self, name: str) -> Json:
+        if name not in self._known:
+            self._known[name] = conceal(name, self._fields[name], self._secrets)
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 def conceal(name: str, value: Json, secrets: Secrets) -> Json:
@@ -68,15 +91,16 @@ def conceal(name: str, value: Json, secrets: Secrets) -> Json:
 
 def without_secrets(thing: Thing, secrets: Secrets) -> Thing:
     """The object with what stands for each value that looks like a secret in its place."""
-    return replace(thing, fields=concealed(thing.fields, secrets))
+    return replace(thing, fields=Concealed(thing.fields, secrets))
 
 
 @dataclass(frozen=True)
 class Record:
-    """A record by object. Empty: nothing is known. hidden: what takes the place of objects that hold a secret."""
+    """A record by object. Empty: nothing is known. secrets: what tells which values look like one by now, and did not
+    when it was kept."""
 
     places: Mapping[Place, Fields] = field(default_factory=dict)
-    hidden: Mapping[Place, Fields] = field(default_factory=dict)
+    secrets: Secrets | None = None
 
     @classmethod
     def of(cls, kept: Kept) -> Record:
@@ -100,12 +124,12 @@ class Record:
 
     def concealed(self, secrets: Secrets) -> Record:
         """Without what looks like a secret by now, and did not when it was kept."""
-        every = ((place, fields, concealed(fields, secrets)) for place, fields in self.places.items())
-        return replace(self, hidden={place: safe for place, fields, safe in every if safe != fields})
+        return replace(self, secrets=secrets)
 
     def at(self, place: Place) -> Fields:
         """What it knows of an object; empty where it knows nothing."""
-        return self.hidden.get(place) or self.places.get(place, {})
+        fields = self.places.get(place, {})
+        return Concealed(fields, self.secrets) if fields and self.secrets is not None else fields
 
     @property
     def workloads(self) -> Iterator[tuple[Place, Fields]]:
