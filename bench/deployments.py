@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -109,22 +110,18 @@ async def plan(paths: str) -> dict[str, float]:
     from bot.adapters.kubernetes import Clusters, ClusterTarget
     from bot.contract import Outgoing
     from bot.ports import kubernetes as port
-    try:
-        from bot.redaction.redactor import Redactor
-    except ImportError:  # where an earlier build has it
-        from bot.redact import Redactor  # type: ignore[no-redef]
     from bot.testing import MemoryBlobs, MemoryRegistry, TestCtx, ports
 
     names = [f"part-{i:04}" for i in range(EACH)]
     targets = [ClusterTarget(port.Cluster(name, "shop", i + 1), name, 60.0) for i, name in enumerate(CLUSTERS)]
     adapter = Clusters(targets, paths)
+    moved = "bot.redaction.redactor" if importlib.util.find_spec("bot.redaction") else "bot.redact"
+    secrets = importlib.import_module(moved).Redactor([])
     new, old = ({n: image(n, r) for n in names[:OLD]} for r in ("2.4.1", "2.4.0"))
     params = ReleaseDeployParams(release="2.4.0", images=old, outgoing=[Outgoing(version="2.4.1", images=new)])
 
     def bound(record: Any) -> Any:
-        return ports(
-            kubernetes=adapter.bind(record), blobs=MemoryBlobs(), registry=MemoryRegistry(), secrets=Redactor([])
-        )
+        return ports(kubernetes=adapter.bind(record), blobs=MemoryBlobs(), registry=MemoryRegistry(), secrets=secrets)
 
     await adapter.ping()
     ctx = TestCtx(bound, ReleaseDeploy.needs)
