@@ -56,11 +56,9 @@ def clusters(eu: Cluster, opened: list[Clusters], said: list[str]) -> Clusters:
     return _reached(eu, opened, 0.5).bind(_into(said))
 
 
-def _reached(eu: Cluster, opened: list[Clusters], timeout: float) -> Clusters:
+def _reached(eu: Cluster, opened: list[Clusters], timeout: float, probe: str = "") -> Clusters:
     flux = tuple(f"{kind}/flux-system/shop" for kind in port.FLUX)
-    known = port.Cluster(
-        "eu", "shop", settings=("settings",), applications=("argocd/shop",), flux=flux, probe="deployment/api:8080"
-    )
+    known = port.Cluster("eu", "shop", settings=("settings",), applications=("argocd/shop",), flux=flux, probe=probe)
     opened.append(Clusters([ClusterTarget(known, "eu", timeout)], str(eu.kubeconfig("bot"))))
     return opened[-1]
 
@@ -377,7 +375,7 @@ def _write(path: Path, text: str) -> None:
 
 
 async def test_the_documented_rights_are_enough_and_none_is_idle(eu: Cluster, opened: list[Clusters]) -> None:
-    clusters = _reached(eu, opened, 10.0)
+    clusters = _reached(eu, opened, 10.0, "deployment/api:8080")
     blocks = [b.partition("```")[0] for b in DOCS.read_text().split("```yaml\n")[1:]]
     manifests = list(yaml.safe_load_all(next(b for b in blocks if "kind: ServiceAccount" in b)))
     spaces = (namespace("argocd"), namespace("flux-system"))
