@@ -79,6 +79,15 @@ class Scene:
         """The run once it is closed, likewise."""
         return await self._through(lambda r: r.closed is not None)
 
+    async def comes_to(self, until: Holds) -> Run:
+        """The run once this holds of it, likewise."""
+        return await self._through(until)
+
+    async def refuses(self, person: str, command: cmd.Command, words: str) -> None:
+        """Somebody's command, which must be refused with these words."""
+        found = await self.bot.rollbacks.command(self.id, command, await self.bot.people.person(person), "test")
+        assert isinstance(found, Refusal) and words in found.text, found
+
     async def _through(self, until: Holds) -> Run:
         tried: Counter[str] = Counter()
         while not until(run := await self.goes(lambda r: until(r) or r.halted)):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from bot.playground.cluster.faults import Fault
 from bot.playground.shop.hands import Hands
 from bot.playground.shop.manifests import NAMESPACE
 from bot.run import commands as cmd
+from bot.run.decide import finished
+from bot.telling.view import status
 from tests.acceptance.scene import BAD, GOOD, Scene, scene
 
 THIRD = "2.3.9"
@@ -66,3 +69,33 @@ async def test_a_region_away_before_the_start_is_done_when_it_is_back(tmp_path: 
         s.shop.push(GOOD)
         await s.ends()
         await s.holds()
+
+
+async def test_a_region_that_is_lost_half_way_for_good_is_somebodys_and_the_run_is_never_verified(
+    tmp_path: Path,
+) -> None:
+    """Lost when the other one gets its first image. What it is owed stays owed by name until a person has it."""
+    async with scene(tmp_path) as s:
+        eu, us = s.shop.clusters["eu-1"], s.shop.clusters[US]
+        await s.open()
+        begun = asyncio.create_task(
+            eu.until(lambda: any(r.resource == "deployments" for r in eu.requests.writes("bot")), 120)
+        )
+        begun.add_done_callback(lambda _: cutting.append(asyncio.ensure_future(us.disconnect())))
+        cutting: list[asyncio.Future[None]] = []
+        run = await s.goes(lambda r: r.halted and r.steps["deploy"].began is not None)
+        await asyncio.gather(begun, *cutting)
+        await s.says("ana", cmd.Without(US, "its datacentre burns"))
+        s.shop.push(GOOD)
+        run = await s.comes_to(lambda r: finished(r) or r.closed is not None)
+        assert run.restored is None and run.closed is None, "nobody calls it restored while a part is owed"
+        truth = await s.shop.truth(3.0)
+        assert set(truth.running["eu-1"].values()) == {(GOOD,)} and set(truth.running[US].values()) == {(BAD,)}
+        tomorrow = s.bot.clock() + 86400
+        for owed in [*(d.step for d in run.owing), *(p.name for p in run.owed_parts)]:
+            await s.refuses("ana", cmd.Close("done"), "Still")
+            await s.says("ana", cmd.HandOver(owed, "cho", tomorrow, "when there is a region again"))
+        await s.says("ana", cmd.Close("eu-1 serves all"))
+        run = await s.run()
+        assert run.closed is not None and run.closed.outcome == "closed"
+        assert "eu-1 restored, us-1 unknown" in status(run, s.bot.clock())

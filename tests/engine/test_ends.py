@@ -101,6 +101,28 @@ async def test_trying_again_waits_for_every_part_of_what_was_approved(bot: Desk)
     assert bot.world.docs == {"eu": "new", "us": "new"}
 
 
+async def test_a_third_value_that_came_while_a_step_ran_out_of_time_is_asked_about_on_trying_again(bot: Desk) -> None:
+    bot.world.docs |= {"eu": "old", "us": "old"}
+    bot.world.hold["us"] = asyncio.Event()
+    run = await bot.open(plan(put("deploy", "eu", "us", decision="deploy", timeout=0.3), decisions=TWO.decisions))
+    await bot.approve(run, "deploy", BEN)
+    step = await bot.step(run, "deploy", lambda s: s.halt is not None)
+    assert step.halt is not None and step.halt.cause == "timeout"
+    assert bot.world.docs == {"eu": "new", "us": "old"}
+    bot.world.docs["us"] = "theirs"
+    bot.world.hold["us"].set()
+    await bot.say(run, ANA, Retry("deploy"))
+    await bot.until(run, lambda r: r.asked["deploy"].opened is not None and r.asked["deploy"].dropped is not None)
+    (drift,) = await drifts(bot, run)
+    assert drift.differences == ("us: is theirs now, was old when approved",)
+    assert bot.world.docs == {"eu": "new", "us": "theirs"}, "nobody has said yes to that"
+    await bot.approve(run, "deploy", CHO)
+    step = await bot.step(run, "deploy", lambda s: s.end == "done")
+    assert bot.world.docs == {"eu": "new", "us": "new"}
+    made = {e.target: e.before for e in step.made.edits} if step.made else {}
+    assert made == {"eu": "old", "us": "theirs"}, "an undo leads back to what stood there before the bot came"
+
+
 async def test_what_is_said_to_be_done_by_hand_is_so_only_where_everything_stands_at_its_end(bot: Desk) -> None:
     bot.world.docs |= {"eu": "old", "us": "old"}
     run = await bot.open(TWO)
