@@ -229,7 +229,7 @@ class Executor:
     async def lost(
         self, attempts: Sequence[AttemptId], now: float, *, repair: bool = True
     ) -> list[tuple[AttemptId, str]]:
-        """Which of these attempts, running by the log, will never report, and why; now: seconds, of any clock.
+        """Which of these attempts, running by the log, will never report, and why; now: of a clock that nobody sets.
 
         Those that DBOS has never heard of are dispatched, and are not lost; repair: whether this node may.
         """

@@ -435,7 +435,7 @@ class Engine:
             ground = await self._ground(run)
         ids = {_attempt(run_id, s.application, s.spec.id, s.n): s for s in run.in_flight}
         may = not ground.why_not(run)
-        lost = await self.hands.lost(list(ids), self.clock(), repair=may) if ids else []
+        lost = await self.hands.lost(list(ids), asyncio.get_running_loop().time(), repair=may) if ids else []
         async with self._turn(run_id):
             run = await self.store.load(run_id)
             if run.doubt:

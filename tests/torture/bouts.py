@@ -38,7 +38,6 @@ from tests.torture.audit import audit
 from tests.torture.crew import ANA, CREW, Crew
 from tests.torture.edges import TIMES, sampled
 from tests.torture.eyes import Eyes
-from tests.torture.handlers import WORLD
 from tests.torture.hazards import JUMPS, Hazards
 from tests.torture.node import Settings
 from tests.torture.plans import random_plan
@@ -289,8 +288,8 @@ class Arena:
             for run in runs:
                 with contextlib.suppress(StoreUnavailable):
                     state = await self.store.load(run)
-                    if WORLD in state.places:
-                        pinned[state.service] = state.places[WORLD].at
+                    if state.places:
+                        pinned[state.service] = state.places[state.id].at
                     if state.closed is None:
                         open_runs.append(run)
                         await crew.look_after(state)

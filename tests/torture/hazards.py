@@ -122,10 +122,13 @@ class Hazards:
     # -- machines -------------------------------------------------------------------------------------------------
 
     async def meddle(self, name: str, **how: object) -> None:
-        """Tells a node what its machine is like; one that does not hear it is dead, and finds all in order again."""
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-            async with self.http[name].post("http://node/machine", json=how):
-                pass
+        """Tells a node what its machine is like, until it has heard. Where it dies, the next one finds all in order."""
+        pid = next((n.pid for n in self.up() if n.name == name), 0)
+        while not self.over and any(n.pid == pid for n in self.up()):
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with self.http[name].post("http://node/machine", json=how):
+                    return
+            await asyncio.sleep(0.2)
 
     async def _jump(self) -> None:
         """A clock is set, and a while later set right."""

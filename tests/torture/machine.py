@@ -27,7 +27,6 @@ from bot.store.lease import Lease
 from bot.store.log import Store
 from bot.targets.reach import Reach
 from bot.web import doors
-from tests.torture.handlers import WORLD
 
 MOST, RESERVE, HEAD_TIME = 16, 4, 1.0
 """Of the door: as in the product, but for one machine."""
@@ -38,8 +37,10 @@ FULL = 4096
 
 
 def catalogue(places: Mapping[str, str]) -> str:
-    """A catalogue as text: service -> where its documents are."""
-    services = ", ".join(f"{s}: {{targets: {{{WORLD}: {{http: {url!r}}}}}}}" for s, url in places.items())
+    """A catalogue as text: service -> where its documents are. The target is called like the service's run, with which
+    the names of documents begin."""
+    names = {s: s.replace("service", "run") for s in places}
+    services = ", ".join(f"{s}: {{targets: {{{names[s]}: {{http: {url!r}}}}}}}" for s, url in places.items())
     return f"roles: {{commander: {{people: [ana]}}, approver: {{people: [ben]}}}}\nservices: {{{services}}}\n"
 
 

@@ -118,7 +118,7 @@ class Node:
         """Like wiring's, with the attempt and this process named in every request."""
         here = _here.get()
         headers = {"X-Attempt": str(here.attempt), "X-Pid": str(os.getpid())}
-        there = self.settings.world if self.reach is None else self.reach.of(run).http.where()[WORLD].at
+        there = self.settings.world if self.reach is None else self.reach.of(run).http.where()[run.id].at
         adapter = HttpClient({WORLD: HttpEndpoint(there, TIMEOUT, headers)})
         here.adapters.append(adapter)
         return ports(blobs=NoBlobs(), http=adapter.bind(record))
