@@ -32,6 +32,8 @@ class Attempt:
     started: Row
     rows: list[Row] = field(default_factory=list)
     ended: Row | None = None
+    dropped: bool = False
+    """It planned when all was to be looked at anew: it may be over without a word, or go on."""
 
     def of(self, kind: str) -> list[Row]:
         """Its events of a kind."""
@@ -137,7 +139,7 @@ class Trace:
     def _start(self, r: Row) -> None:
         step, n, number = r.body["step"], r.body["n"], r.body["application"]
         busy = self._busy.get(step)
-        if busy is not None:
+        if busy is not None and not busy.dropped:
             self.faults.append(f"attempt {n} of {step} started at {r.seq} while {busy.n} was in flight")
         if n > 1 and (step, n - 1) not in self.attempts:
             self.faults.append(f"attempt {n} of {step} started, {n - 1} never did")
@@ -192,9 +194,11 @@ class Trace:
     def _drop_plans(self, r: Row) -> None:
         """A plan under way is dropped when its step ends or begins anew."""
         for step, a in list(self._busy.items()):
-            if a.doing == "plan" and (r.kind in ("retargeted", "relocated", "closed") or step == r.body.get("step")):
+            if a.doing == "plan" and (r.kind == "closed" or step == r.body.get("step")):
                 a.ended = r
                 del self._busy[step]
+            elif a.doing == "plan" and r.kind in ("retargeted", "relocated"):
+                a.dropped = True
 
     @cached_property
     def by_kind(self) -> dict[str, list[Row]]:
@@ -216,7 +220,7 @@ class Trace:
     @property
     def in_flight(self) -> list[Attempt]:
         """Attempts that never ended."""
-        return list(self._busy.values())
+        return [a for a in self._busy.values() if not a.dropped]
 
     def paid(self, r: Row) -> str:
         """The step that this event says is taken back, as far as others have left it; empty for any other event."""
