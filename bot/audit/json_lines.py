@@ -6,6 +6,7 @@ it byte for byte as stored.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 
@@ -26,10 +27,14 @@ async def exported(store: Store, run: str | None = None) -> AsyncIterator[str]:
     """The rows of a run, or of every run, then its checkpoints, or all; as of one moment."""
     async with store.snapshot() as snapshot:
         async for rows in snapshot.rows(run):
-            for row, signatures in rows:
-                yield line(row, signatures)
+            for text in await asyncio.to_thread(_lines, rows):
+                yield text
         for link, signatures in await snapshot.links(run):
             yield checkpoint_line(link, signatures)
+
+
+def _lines(rows: Iterable[tuple[Stored, Iterable[Signature]]]) -> list[str]:
+    return [line(row, signatures) for row, signatures in rows]
 
 
 def line(r: Stored, signatures: Iterable[Signature] = ()) -> str:

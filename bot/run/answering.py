@@ -240,12 +240,12 @@ def _take(run: Run, c: cmd.Take, a: Asking) -> Answer | Refusal:
     if authority.commands(run, a.person):
         return Refusal(Why.ALREADY, "You are in command already.")
     if run.offered == a.person.id:
-        return Answer((ev.CommandTaken(a.actor, "handed over"),), "You are in command.")
+        return Answer((ev.CommandTaken(a.actor, "handed over", a.person.young),), "You are in command.")
     quiet = a.now - run.commander_seen
     if quiet < policy.SILENCE:
         text = f"{authority.commander(run)} was active {quiet:.0f} s ago. Ask for a hand-over, or wait"
         return Refusal(Why.NOT_NOW, f"{text} {policy.SILENCE - quiet:.0f} s.")
-    return Answer((ev.CommandTaken(a.actor, "after silence"),), "You are in command.")
+    return Answer((ev.CommandTaken(a.actor, "after silence", a.person.young),), "You are in command.")
 
 
 def _tell(run: Run, c: cmd.Tell, a: Asking) -> Answer | Refusal:
@@ -357,7 +357,7 @@ def _agree(run: Run, c: cmd.Agree, a: Asking) -> Answer | Refusal:
     if isinstance(seat, Refusal):
         return seat
     now = policy.seated(p.gate, a.person, p.ballots, a.people, run.barred)
-    agreed = ev.Agreed(p.id, a.actor, seat, _moved(p.ballots, now))
+    agreed = ev.Agreed(p.id, a.actor, seat, _moved(p.ballots, now), a.person.young)
     after = evolve(run, agreed, a.now).proposals[p.id]
     if policy.satisfied(p.gate, after.ballots):
         return Answer((agreed, becomes(p)), f"Done: {naming.about(run, p)}.")

@@ -158,13 +158,14 @@ class Proposed:
 @dataclass(frozen=True, slots=True)
 class Agreed:
     """One person's yes to a proposal. `role`: the seat it filled; `moved`: who wanted it before -> the seat they fill
-    from now on, where this vote has taken theirs."""
+    from now on, where this vote has taken theirs; `young`: as in Approved."""
 
     kind: ClassVar[str] = "agreed"
     id: str
     by: Actor
     role: str = ""
     moved: Mapping[str, str] = field(default_factory=dict)
+    young: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +210,12 @@ class FreezeOverridden:
 
 @dataclass(frozen=True, slots=True)
 class CommandTaken:
-    """Another commander. `how`: offered by the old one, or taken after silence."""
+    """Another commander. `how`: offered by the old one, or taken after silence; `young`: as in Approved."""
 
     kind: ClassVar[str] = "command taken"
     by: Actor
     how: Literal["handed over", "after silence"]
+    young: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.audit import export_markdown, html, pictures_of
+from bot.audit.apart import made
 from bot.catalogue import Catalogue
 from bot.ports import Blob
 from bot.run import events as ev
@@ -176,10 +177,10 @@ class Slack:
         if what == ends.BY_HAND:
             return (await self.by_hand(await self.store.load(run_id))).encode()
         if what == "audit.md":
-            return (await asyncio.to_thread(export_markdown, await self.store.events(run_id))).encode()
+            return (await made(export_markdown, await self.store.events(run_id))).encode()
         if what == "timeline.html":
             rows = await self.store.events(run_id)
-            return (await asyncio.to_thread(html, rows, await pictures_of(rows, self.files))).encode()
+            return (await made(html, rows, await pictures_of(rows, self.files))).encode()
         for step in (await self.store.load(run_id)).steps.values():
             for kept in step.receipt.evidence.values() if step.receipt else ():
                 if isinstance(kept, Mapping) and kept.get("digest") == what:

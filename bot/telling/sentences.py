@@ -143,8 +143,8 @@ def _of_run(event: _OfRun, names: Names) -> str:
                 event.reason
             )
         case ev.Agreed():
-            seat = f" as {event.role}" if event.role else ""
-            return f"agreed to proposal {event.id}{seat}"
+            role = f" as {seat(event.role, event.young)}" if event.role else ""
+            return f"agreed to proposal {event.id}{role}"
         case ev.Retargeted():
             return f"had the run bring {event.target.version} from here on" + _because(event.reason)
         case ev.Relocated():
@@ -155,7 +155,7 @@ def _of_run(event: _OfRun, names: Names) -> str:
             return f"deployed {event.deployed or 'something'} in spite of the freeze" + _because(event.reason)
         case ev.CommandTaken():
             how = "after it was offered" if event.how == "handed over" else "after a silence of the commander"
-            return f"took command {how}"
+            return f"took command {how}{newcomer(event.young)}"
         case ev.CommandOffered():
             return f"offered command to {event.to}"
         case ev.Told():

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from aiohttp import web
 
 from bot.audit import POLICY, RecordFault, export_jsonl, export_markdown, html, pictures_of, verify
+from bot.audit.apart import made
 from bot.node.outside import kept, no_copy
 from bot.policy import Refusal
 from bot.store.blobs import BlobsUnavailable, FileBlobs
@@ -35,11 +36,11 @@ class Records:
         if form == "jsonl":
             return file_of(await export_jsonl(self.bot.store, run), "application/x-ndjson")
         if form == "markdown":
-            return file_of(await asyncio.to_thread(export_markdown, await self.bot.store.events(run)), "text/markdown")
+            return file_of(await made(export_markdown, await self.bot.store.events(run)), "text/markdown")
         if form == "html":
             rows = await self.bot.store.events(run)
             shown = await pictures_of(rows, self.bot.files)
-            return file_of(await asyncio.to_thread(html, rows, shown), "text/html")
+            return file_of(await made(html, rows, shown), "text/html")
         return as_json(await verified(self.bot.store, self.bot.files, run))
 
     async def _run(self, request: web.Request) -> str:

@@ -183,6 +183,16 @@ def token_added(p: Place) -> None:
     p.db.execute("INSERT INTO token (hash, person, expires, issued_at, issued_by) VALUES ('h', 'U1', 9, 1, 'me')")
 
 
+def release_added(p: Place) -> None:
+    p.db.execute(
+        "INSERT INTO release (service, version, body, state, reason, at) VALUES ('s', '9', '{}', 'stable', '', 1)"
+    )
+
+
+def known_person_added(p: Place) -> None:
+    p.db.execute("INSERT INTO known (name, body, at) VALUES ('slack', '{}', 1)")
+
+
 def export_changed(p: Place) -> None:
     p.export = lambda lines: [text.replace("checkout fails", "it was fine") for text in lines]
 
@@ -218,6 +228,8 @@ DONE: dict[str, Callable[[Place], None]] = {
     "the copy outside is removed": copy_removed,
     "the copy outside is altered": copy_altered,
     "a token is added": token_added,
+    "a release is added, or its state altered": release_added,
+    "what is remembered of people in Slack is altered": known_person_added,
     "the export is changed": export_changed,
     "everything is written anew by who has the key": rewritten,
     "everything is written anew by who has the key, with the copy outside": rewritten_with_the_copy,

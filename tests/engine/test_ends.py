@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from bot.contract import Fatal
 from bot.policy import Refusal
@@ -104,8 +105,10 @@ async def test_trying_again_waits_for_every_part_of_what_was_approved(bot: Desk)
 async def test_a_third_value_that_came_while_a_step_ran_out_of_time_is_asked_about_on_trying_again(bot: Desk) -> None:
     bot.world.docs |= {"eu": "old", "us": "old"}
     bot.world.hold["us"] = asyncio.Event()
-    run = await bot.open(plan(put("deploy", "eu", "us", decision="deploy", timeout=0.3), decisions=TWO.decisions))
+    run = await bot.open(plan(put("deploy", "eu", "us", decision="deploy", timeout=600.0), decisions=TWO.decisions))
     await bot.approve(run, "deploy", BEN)
+    await bot.until(run, lambda r: bot.world.entered["us"])
+    bot.engine.clock = lambda: time.time() + 601.0
     step = await bot.step(run, "deploy", lambda s: s.halt is not None)
     assert step.halt is not None and step.halt.cause == "timeout"
     assert bot.world.docs == {"eu": "new", "us": "old"}

@@ -16,6 +16,7 @@ from bot.run.answering import COMMANDS, Answer, Asking, answer
 from bot.run.commands import Command
 from bot.run.fold import evolve
 from bot.run.state import new_run
+from bot.telling.sentences import Names, sentence
 from tests.run.played import ANA, BEN, CHO, GUS, KIM, PEOPLE, T0, ZED, Play, act, check, gate, plan
 
 EXAMPLES: tuple[Command, ...] = (
@@ -187,6 +188,23 @@ def test_a_yes_says_how_new_the_role_is_on_which_it_rests(play: Play) -> None:
     assert isinstance(found, Answer)
     event = found.events[0]
     assert isinstance(event, ev.BrokeGlass) and event.young == {"commander": 5}
+
+
+def test_who_agrees_and_who_takes_command_says_how_new_the_role_is_too(play: Play) -> None:
+    new, names = {"approver": 240}, Names.of(play.run.plan)
+    play.do(ANA, c.Retarget(Release("2.3.9"), "bad as well"))
+    (proposal,) = play.run.proposals
+    found = answer(play.run, c.Agree(proposal), asking(replace(CHO, young=new)))
+    assert isinstance(found, Answer)
+    agreed = found.events[0]
+    assert isinstance(agreed, ev.Agreed) and agreed.young == new and ev.decode(*ev.encode(agreed)) == agreed
+    assert sentence(agreed, names).endswith("as approver, first seen as one 4 min before")
+    play.do(ANA, c.Offer("kim"))
+    found = answer(play.run, c.Take(), asking(replace(KIM, young={"commander": 5})))
+    assert isinstance(found, Answer)
+    (taken,) = found.events
+    assert isinstance(taken, ev.CommandTaken) and taken.young == {"commander": 5}
+    assert sentence(taken, names) == "kim took command after it was offered (commander, first seen as one 5 s before)"
 
 
 def test_a_proposal_that_is_enough_by_itself_is_carried_out_at_once(play: Play) -> None:

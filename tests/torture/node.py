@@ -36,9 +36,10 @@ from bot.run import events as ev
 from bot.run.answering import COMMANDS
 from bot.run.state import Run
 from bot.store.lease import Lease, take
-from bot.store.log import AlreadyOpen, Duplicate, Store
+from bot.store.log import AlreadyOpen, Duplicate, Store, StoreUnavailable
 from bot.targets.reach import Reach
 from bot.testing import ports
+from bot.web.answers import Handler
 from tests.torture import edges, handlers, machine
 from tests.torture.crew import PEOPLE, People
 from tests.torture.edges import Mine, MinedStore
@@ -212,6 +213,15 @@ async def _at_work(node: Node, store: Store, lease: Lease) -> AsyncIterator[None
             await executor.close()
 
 
+@web.middleware
+async def _away(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the store cannot do now is an answer, as in `bot/web/answers.py`."""
+    try:
+        return await handler(request)
+    except StoreUnavailable as e:
+        return web.json_response({"no": str(e)}, status=503)
+
+
 async def _alive(_: web.Request) -> web.Response:
     return web.Response(text="alive\n")
 
@@ -219,7 +229,7 @@ async def _alive(_: web.Request) -> web.Response:
 async def serve(settings: Settings) -> None:
     """A node, until it is killed."""
     async with running(settings) as node:
-        app = web.Application()
+        app = web.Application(middlewares=[_away])
         app.router.add_post("/create", node.create)
         app.router.add_post("/command", node.command)
         app.router.add_post("/machine", node.machine.meddle)
