@@ -391,13 +391,14 @@ class Engine:
         told them, of the same jump."""
         if not isinstance(self.clock, Steady) or not self.clock.held:
             return
-        by, now = self.clock.held, self.clock()
+        by, now, backs = self.clock.held, self.clock(), self.clock.backs
         log.warning("the clock went ahead by %.0f s; what is under way keeps its time", by)
         for head in [*await self.store.heads(open=True, limit=None), *await self.store.owing()]:
             run = await self.store.load(head.run)
             if not self._told(run, by, now):
                 await self.submit(run.id, ev.ClockJumped(by, self.node))
-        self.clock.show(by)
+        if self.clock.backs == backs:  # else what is held by now is a jump that nobody was told of
+            self.clock.show(by)
 
     def _told(self, run: Run, by: float, now: float) -> bool:
         """Whether another node has told the run of this jump: the same one, of a clock that both go by."""

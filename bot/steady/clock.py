@@ -26,6 +26,8 @@ class Steady:
         """Seconds of jumps ahead that are not shown yet."""
         self.gained = 0.0
         """Seconds of all jumps ahead that were shown."""
+        self.backs = 0
+        """How often it went back: what is held since is another jump than before."""
 
     def __call__(self) -> float:
         """Now, without jumps ahead that nobody has been told of."""
@@ -36,6 +38,7 @@ class Steady:
             if jump >= LEAST:
                 self.held += jump
             elif jump <= -LEAST:  # back: what was held goes first
+                self.backs += 1
                 self.held = max(0.0, self.held + jump)
             return wall - self.held
 
