@@ -16,7 +16,7 @@ from tests.torture.eyes import Row
 Edits = dict[str, dict[str, Any]]
 """Target -> the edit as stored (target, before, after, bound)."""
 
-ENDS = ("applied", "undone", "checked", "failed", "cancelled", "lost", "waiting", "drifted", "adopted")
+ENDS = ("applied", "undone", "checked", "failed", "cancelled", "lost", "waiting", "drifted", "adopted", "seen")
 """Kinds that end the attempt they name."""
 
 
