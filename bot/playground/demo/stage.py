@@ -248,7 +248,8 @@ class Stage(Staged):
         """What CI says of the frontend's build, which is uploaded and published; nothing without a frontend."""
         if self.front is None:
             return {}
-        said = ["--config", "config.json", *(["--worker", "sw.js"] if "sw.js" in files(version) else [])]
+        said = ["--config", "config.json", "--calls", "GET /catalogue", "--calls", "POST /pay"]
+        said += [*(["--worker", "sw.js"] if "sw.js" in files(version) else [])]
         folder = await asyncio.to_thread(self.front.make, version)
         made = await self.host("frontend", "manifest", str(folder), "--prefix", f"builds/{version}", *said, "--json")
         await self.front.upload(version)
