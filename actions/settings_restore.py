@@ -1,14 +1,11 @@
 """Put back what the removed release changed in the service's ConfigMaps, key by key.
 
-Three values decide: what the target served with, what the removed release served with, and what stands there now. A
-key that the removed release changed and that still holds its value goes back. What people have set since is left
-alone and named, with who set it and when; so is what looks like a secret. Pods that read their settings only at their
-start are the business of
-`release.deploy`, which replaces them.
+Which keys go back and which are left alone is decided as `release.deploy` decides it (`bot/workloads/ends.py`). It is
+for plans that deploy nothing: pods that read their settings only at their start are that action's business, which
+replaces them.
 """
 
 import asyncio
-import json
 from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import Field
@@ -31,12 +28,9 @@ from bot.contract import (
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Place, Thing, digest, value_at
 from bot.workloads.large import kept, whole
-from bot.workloads.left import Left, by_hand, of_secret, short, who
-from bot.workloads.record import DATA, conceal, is_secret, without_secrets
-
-_RIGHTS = "give the bot the right, or lift what forbids it; then try again"
-
-Settings = Mapping[str, Json]
+from bot.workloads.left import Left, by_hand, short, who
+from bot.workloads.record import DATA, conceal, without_secrets
+from bot.workloads.survey import RIGHTS, ends
 
 
 class SettingsRestoreParams(Params):
@@ -60,23 +54,18 @@ class SettingsRestore(Action[SettingsRestoreParams]):
             which = "target" if p.settings is None else "removed release"
             said = f"the settings that the {which} served with are not recorded"
             return Change(f"{said}: nothing is restored", warnings=(f"{said}; compare them by hand",))
-        was, to = [await _read(ctx, blob) for blob in known], await _read(ctx, p.settings)
+        end = await ends(ctx, {}, [r for r in p.outgoing if r.settings is not None], p.settings, None)
         maps, lost = await _maps(ctx)
         edits: list[Edit] = []
         left: list[Fact] = []
         hidden: list[Left] = []
         for thing in maps:
-            for target, befores, after in _differing(thing, was, to):
-                now = value_at(thing, target)
-                if is_secret(now) or is_secret(after):
-                    hidden += of_secret(thing, target.removeprefix(thing.place.target("")), now, after, befores)
-                    continue
-                if now == after:
-                    continue
-                if now in befores:
-                    edits.append(Edit(target, await kept(ctx, now), await kept(ctx, after)))
-                else:
-                    left.append(Fact(f"left alone: {short(target)}", _changed(thing, target)))
+            if not any(record.at(thing.place) for record in end.was):
+                continue
+            found = end.settings(thing, ())
+            edits += [Edit(e.target, await kept(ctx, e.before), await kept(ctx, e.after)) for e in found.edits]
+            hidden += [field for field in found.left if field.secret]
+            left += [Fact(f"left alone: {short(f.target)}", f.why) for f in found.left if not f.secret]
         warnings = [f"{name} cannot be reached ({why}): not part of this" for name, why in lost.items()]
         warnings += by_hand(hidden)
         if lost and not edits:
@@ -121,7 +110,7 @@ async def _maps(ctx: ReadCtx) -> tuple[list[Thing], dict[str, str]]:
         except Unreachable as error:
             lost[cluster.name] = str(error)
         except Denied as error:
-            raise Fatal(str(error), _RIGHTS) from error
+            raise Fatal(str(error), RIGHTS) from error
     return found, lost
 
 
@@ -130,7 +119,7 @@ async def _now(ctx: ReadCtx, targets: Collection[str]) -> Mapping[Place, Thing |
     try:
         return dict(zip(places, await asyncio.gather(*map(ctx.ports.kubernetes.get, places)), strict=True))
     except Denied as error:
-        raise Fatal(str(error), _RIGHTS) from error
+        raise Fatal(str(error), RIGHTS) from error
 
 
 async def _restarts(ctx: ReadCtx, p: SettingsRestoreParams, clusters: Collection[str]) -> bool:
@@ -144,27 +133,7 @@ async def _restarts(ctx: ReadCtx, p: SettingsRestoreParams, clusters: Collection
     return any(digest(str(v)) in bad for things in lists for t in things for v in t.fields.values())
 
 
-async def _read(ctx: ReadCtx, blob: Blob) -> Settings:
-    try:
-        kept: Settings = json.loads(await ctx.ports.blobs.get(blob))
-    except (KeyError, ValueError) as error:
-        hint = "look after what ROLLBACK_BLOBS_URL names, then try again"
-        raise Fatal(f"the recorded settings of a release cannot be read: {error}", hint) from error
-    return {target: conceal(f"{DATA}{_key(target)}", value, ctx.ports.secrets) for target, value in kept.items()}
-
-
 # -- what differs ----------------------------------------------------------------------------------------------------
-
-
-def _differing(thing: Thing, outgoing: Sequence[Settings], to: Settings) -> list[tuple[str, list[Json], Json]]:
-    """(target, with each outgoing release, with the target) of each key; of no map that a snapshot does not know."""
-    root = thing.place.target("data/")
-    knew = [w for w in outgoing if any(t.startswith(root) for t in w)]
-    if not knew or not any(t.startswith(root) for t in to):
-        return []
-    keys = sorted(t for t in to.keys() | set().union(*knew) if t.startswith(root))
-    found = ((t, [w.get(t) for w in knew], to.get(t)) for t in keys)
-    return [(t, was, then) for t, was, then in found if any(w != then or is_secret(w) for w in was)]
 
 
 def _changed(thing: Thing, target: str) -> str:
@@ -200,4 +169,4 @@ async def _write(ctx: Ctx, place: Place, thing: Thing | None, edits: Sequence[Ed
     except Changed as error:
         raise Retryable(str(error), after=1) from error
     except Denied as error:
-        raise Fatal(f"{place}: {error}", _RIGHTS) from error
+        raise Fatal(f"{place}: {error}", RIGHTS) from error
