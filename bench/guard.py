@@ -31,7 +31,7 @@ from pathlib import Path
 import aiohttp
 
 from bench import median, report
-from bot.redaction.forms import FORMS
+from bot.redaction.patterns import FORMS
 from bot.redaction.redactor import Redactor
 from tests.redaction.secret_forms import innocents, secrets
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from bot.contract import Change, Edit, Retryable
 from bot.ports import Json, Unreachable
 from bot.ports.kubernetes import WRITTEN, Denied, Kind, Kubernetes, Place, Thing, standing
-from bot.releases.freezes import frozen_since
+from bot.releases.freeze_answer import frozen_since
 from bot.releases.ledger import Ledger
 from bot.run.state import Run
 

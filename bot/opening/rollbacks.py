@@ -33,7 +33,7 @@ from bot.policy import Actor, Person, Refusal, Why
 from bot.ports import Where
 from bot.ports.kubernetes import Kubernetes
 from bot.redaction.redactor import Redactor
-from bot.releases.freezes import Freeze, ban_is_over
+from bot.releases.freeze_answer import Freeze, ban_is_over
 from bot.releases.frozen import Frozen
 from bot.releases.ledger import Registered
 from bot.releases.register import Candidate, ReleaseRegister

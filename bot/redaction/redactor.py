@@ -23,7 +23,7 @@ from urllib.parse import quote, quote_plus
 
 from bot.contract import Change, Edit, Fact, Json, Receipt, Verdict, canonical
 from bot.ports import Where
-from bot.redaction.forms import SecretSpan, of_name, spans
+from bot.redaction.patterns import SecretSpan, of_name, spans
 from bot.run import events as ev
 
 E = TypeVar("E", bound=ev.Event)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bot.releases.freezes import Banned, Freeze, bans
+from bot.releases.freeze_answer import Banned, Freeze, bans
 from bot.releases.register import ReleaseRegister
 from bot.run.state import Run
 from bot.steady.together import Together

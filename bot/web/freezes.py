@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from bot.catalogue import Service
 from bot.policy import Actor, Refusal, Why
-from bot.releases.freezes import Freeze
+from bot.releases.freeze_answer import Freeze
 from bot.releases.register import BadRelease
 from bot.run import events as ev
 from bot.web.answers import No, as_json, written

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bot.contract import Change, Edit, Effect, Fact, Receipt, Status, Value, Verdict
 from bot.policy import Actor
 from bot.ports import Blob
-from bot.redaction.forms import spans
+from bot.redaction.patterns import spans
 from bot.redaction.redactor import KEPT, PROSE, Redactor, SecretInChange
 from bot.run import events as ev
 from tests.redaction.secret_forms import innocents, secrets

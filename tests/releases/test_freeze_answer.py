@@ -8,7 +8,7 @@ import pytest
 
 from bot.catalogue import Release
 from bot.policy import Actor
-from bot.releases.freezes import Admitted, Banned, Freeze, ban_is_over, bans, frozen_since
+from bot.releases.freeze_answer import Admitted, Banned, Freeze, ban_is_over, bans, frozen_since
 from bot.releases.ledger import Entry, Ledger, learned, marked, registered
 from bot.run import events as ev
 from bot.run.commands import Abort, Close, HandOver, Skip
