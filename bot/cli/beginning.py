@@ -25,11 +25,12 @@ CATALOGUE = """\
 people:   # id: name. With Slack, leave this out: people are those of the workspace.
   {me}: {name}
   {other}: {other_name}   # CHANGE: a colleague. Nobody approves a rollback that they asked for.
+  # {third}: {third_name}   # one person counts once: whoever holds a further role is somebody else
 
 roles:
   commander: {{people: [{me}]}}   # may ask for a rollback, and leads it
   approver: {{people: [{other}]}}   # decides; with Slack also groups: [approvers]
-  # dba: {{people: [{other}]}}   # further roles, as gates of plans name them
+  # dba: {{people: [{third}]}}   # further roles, as gates of plans name them
 
 services:
   {service}:
@@ -125,10 +126,15 @@ def _catalogue(service: str, api: str, context: Context | None, namespace: str) 
         cluster = "".join(f"      # {line[6:]}\n" for line in cluster.splitlines())
     me = _slug(os_user())
     other = "ben" if me == "cho" else "cho"
-    return CATALOGUE.format(
-        me=me, name=_quoted(me.capitalize()), other=other, other_name=other.capitalize(), service=service,
-        api=_quoted(api), cluster=cluster,
-    )  # fmt: skip
+    third = "eve" if me == "dee" else "dee"
+    people = {
+        "me": me,
+        "other": other,
+        "other_name": other.capitalize(),
+        "third": third,
+        "third_name": third.capitalize(),
+    }
+    return CATALOGUE.format(**people, name=_quoted(me.capitalize()), service=service, api=_quoted(api), cluster=cluster)
 
 
 def _good(text: str, file: Path) -> None:

@@ -20,6 +20,8 @@ def remembered(before: Run, after: Run, event: ev.Event, at: float) -> Run:
         if began or resolved:
             halts = (replace(h, over=over) if h.over is None and h.step in resolved else h for h in after.halts)
             after = replace(after, halts=(*halts, *(PastHalt(i, h) for i, h in began.items())))
+    if any(_calls(after, h) for h in after.halts):
+        after = replace(after, halts=tuple(replace(h, called=True) if _calls(after, h) else h for h in after.halts))
     if after.proposals is not before.proposals:
         ended = (p for i, p in before.proposals.items() if i not in after.proposals)
         gone = tuple(PastProposal(p, over, _done(p, event)) for p in ended)
@@ -27,6 +29,11 @@ def remembered(before: Run, after: Run, event: ev.Event, at: float) -> Run:
     if isinstance(event, ev.CommandOffered):
         return replace(after, successions=(*after.successions, Succession(event.to, event.by, at)))
     return _taken(before, after, event, at) if isinstance(event, ev.CommandTaken) else after
+
+
+def _calls(run: Run, h: PastHalt) -> bool:
+    """Whether people are to be asked about it from here on."""
+    return h.over is None and not h.called and not run.refused(run.steps[h.step], h.halt)
 
 
 def dropped(asked: Asked, differences: tuple[str, ...], why: str = "") -> Dropped | None:

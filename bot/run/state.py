@@ -187,11 +187,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class PastHalt:
-    """A halt of a step, and how it was resolved. over None: it still waits."""
+    """A halt of a step, and how it was resolved. over None: it still waits. called: people were asked how to go on;
+    not for a way that was only ever refused beside another one."""
 
     step: str
     halt: Halt
     over: Outcome | None = None
+    called: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,11 +207,15 @@ async def test_where_nothing_is_catalogued_there_is_nothing_to_do(world: World) 
 
 def test_evidence_is_deleted_once_its_day_is_past(tmp_path: Path) -> None:
     kept = KeptEvidence(FileBlobs(tmp_path), str.upper)
-    folder = kept.folder / "2026-11-25" / "sha256" / "ab"
-    folder.mkdir(parents=True)
-    (folder / ("c" * 62)).write_bytes(gzip.compress(b"text"))
-    digest = f"sha256:ab{'c' * 62}"
+    data = gzip.compress(b"text")
+    name = FileBlobs.digest(data)
+    digest, path = f"sha256:{name}", kept.folder / "2026-11-25" / "sha256" / name[:2] / name[2:]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
     assert kept.read(digest) == "text"
+    path.write_bytes(data[:-1])
+    with pytest.raises(ValueError, match="is damaged"):
+        kept.read(digest)
     assert kept.prune(datetime(2026, 11, 25, 23, tzinfo=UTC)) == 0
     assert kept.prune(datetime(2026, 11, 26, tzinfo=UTC)) == 1
     assert kept.read(digest) is None

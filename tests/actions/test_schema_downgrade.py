@@ -268,7 +268,7 @@ async def test_a_release_without_a_revision_is_told(migrated: Place) -> None:
 KILLED = """
 import asyncio, os, sys
 from actions.schema_downgrade import SchemaDowngrade, SchemaDowngradeParams
-from bot.adapters.postgres import Databases, DatabaseTarget
+from bot.adapters.postgres import DatabaseTarget, PostgresDatabases
 from bot.ports.databases import Database
 from bot.testing import MemoryBlobs, TestCtx, ports
 

@@ -57,11 +57,11 @@ DEBTS = 12
 
 
 def halts(run: Run) -> Iterator[tuple[str, PastHalt]]:
-    """Every halt so far, with the name of its slot."""
+    """Every halt so far that people were asked about, with the name of its slot."""
     seen: dict[str, int] = {}
     for h in run.halts:
         seen[h.step] = seen.get(h.step, 0) + 1
-        if not run.refused(run.steps[h.step], h.halt):
+        if h.called:
             yield f"halt.{h.step}.{seen[h.step]}", h
 
 
