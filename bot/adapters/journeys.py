@@ -4,7 +4,8 @@ Invariants:
 - only requests of the catalogue are made, to its targets, each once; no redirect is followed;
 - before the first request of a walk that changes something, what its clean-up needs is remembered outside this process;
   it is forgotten once the clean-up has succeeded. So a walk that a crash cut off is cleaned up by the next one;
-- a walk that may still be under way somewhere is left alone: only older ones are cleaned up;
+- a walk that may still be under way somewhere is left alone: only older ones are cleaned up, and those that ended and
+  left something;
 - no secret is remembered: a value that looks like one, or goes into a header, is not kept, and a clean-up that would
   need it is told as left undone.
 """
@@ -126,10 +127,10 @@ class _Walk:
         try:
             done, miss, away = await self._steps()
         except Exception:
-            await self._clean_up(self.values, self._key)
+            await self._ended()
             raise
         seconds = time.monotonic() - began
-        left += [] if self.journey.reads else [await self._clean_up(self.values, self._key)]
+        left += [] if self.journey.reads else [await self._ended()]
         total = len(self.journey.steps)
         return Walk(done, total, seconds, miss, away, tuple(filter(None, left)), removed)
 
@@ -220,8 +221,8 @@ class _Walk:
     def _place(self) -> str:
         return self.of.targets[self.target].where.digest
 
-    async def _remember(self) -> None:
-        """What a clean-up by somebody else needs. Whatever the memory raises."""
+    async def _remember(self, *, over: bool = False) -> None:
+        """What a clean-up by somebody else needs. over: the walk has ended. Whatever the memory raises."""
         if self.journey.reads:
             return
         if self.of.memory is None:
@@ -229,8 +230,15 @@ class _Walk:
         headers = {n for r in self.journey.clean_up for text in r.headers.values() for n in NAMED.findall(text)}
         needed = {n for r in self.journey.clean_up for n in _names(r)} - headers - {*self.journey.variables}
         kept = {n: v for n, v in self.values.items() if n in needed and (n == MARK or not self.of.secret(v))}
-        began = {"at": self.of.clock(), "place": self._place, "values": kept}
+        began = {"at": self.of.clock(), "place": self._place, "values": kept, "over": over}
         await self.of.memory.remember(self._key, json.dumps(began))
+
+    async def _ended(self) -> str:
+        """Cleans up after this walk; why something may be left, "" where nothing is. The next walk tries it again."""
+        fault = await self._clean_up(self.values, self._key)
+        if fault:
+            await self._remember(over=True)
+        return fault
 
     async def _sweep(self) -> tuple[int, list[str]]:
         """Cleans up after earlier walks that never ended: how many, and what could not be."""
@@ -245,7 +253,9 @@ class _Walk:
             except (ValueError, KeyError, TypeError):  # of another version
                 await self.of.memory.forget(name)
                 continue
-            if abs(age) < limit:  # nodes' clocks differ: one of a moment ahead may be under way as well
+            if (
+                not began.get("over") and abs(age) < limit
+            ):  # nodes' clocks differ: one of a moment ahead may be under way as well
                 continue
             if place != self._place:
                 left.append(f"walk {values.get(MARK, '')} was made when {self.target} stood at another address")
