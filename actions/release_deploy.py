@@ -42,11 +42,11 @@ from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
 from bot.workloads import rolling
 from bot.workloads.ends import Ends, names
-from bot.workloads.left import by_hand, short, who
+from bot.workloads.left import RIGHTS, by_hand, short, who
 from bot.workloads.record import WHOLE, alike, whole_templates
 from bot.workloads.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, unblocked
-from bot.workloads.survey import RIGHTS, Survey, survey, workloads
-from bot.workloads.survey import ends as ends_of
+from bot.workloads.stated import ends as ends_of
+from bot.workloads.survey import Survey, survey, workloads
 from bot.workloads.unseen import Unseen, unseen
 
 ORDERED = "OrderedReady"

@@ -34,7 +34,8 @@ from bot.ports import Blob, Reply, Unreachable
 from bot.ports.databases import NotAllowed
 from bot.ports.journeys import Journey
 from bot.ports.kubernetes import Changed, Denied, Place, Pod
-from bot.workloads.survey import ends, survey
+from bot.workloads.stated import ends
+from bot.workloads.survey import survey
 
 STARTS = timedelta(seconds=120)
 """What a pod is given to come up; one that takes longer proves nothing."""

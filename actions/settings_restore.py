@@ -28,9 +28,9 @@ from bot.contract import (
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Changed, Denied, Place, Thing, digest, value_at
 from bot.workloads.large import kept, whole
-from bot.workloads.left import Left, by_hand, short, who
+from bot.workloads.left import RIGHTS, Left, by_hand, short, who
 from bot.workloads.record import DATA, conceal, without_secrets
-from bot.workloads.survey import RIGHTS, ends
+from bot.workloads.stated import ends
 
 
 class SettingsRestoreParams(Params):

@@ -17,7 +17,8 @@ from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Thing, digest
 from bot.ports.registry import RegistryRefused
 from bot.workloads.left import by_hand
-from bot.workloads.survey import ends, survey
+from bot.workloads.stated import ends
+from bot.workloads.survey import survey
 
 EXPECTED = "every image by digest in its registry, and the settings as they were when it served"
 

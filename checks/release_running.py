@@ -15,7 +15,8 @@ from bot.ports import Blob, Unreachable, told
 from bot.ports.kubernetes import Denied, Pod, digest
 from bot.workloads.ends import Difference, Ends
 from bot.workloads.left import by_hand
-from bot.workloads.survey import Survey, ends, survey
+from bot.workloads.stated import ends
+from bot.workloads.survey import Survey, survey
 
 EXPECTED = "every pod runs it, in every cluster"
 

@@ -9,6 +9,9 @@ from bot.ports import Json
 from bot.ports.kubernetes import Thing
 from bot.workloads.record import alike, differ
 
+RIGHTS = "give the bot the right, or lift what forbids it; then try again"
+"""What people do where a cluster does not let the bot look or write."""
+
 
 @dataclass(frozen=True, slots=True)
 class Left:

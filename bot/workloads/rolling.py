@@ -31,9 +31,8 @@ from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import IMAGE, Changed, Denied, Hindrance, Kind, Place, Rollout, Thing, value_at
 from bot.workloads.ends import Ends, made, names, order
 from bot.workloads.large import kept, whole
-from bot.workloads.left import short, who
+from bot.workloads.left import RIGHTS, short, who
 from bot.workloads.record import WHOLE, conceal, is_secret
-from bot.workloads.survey import RIGHTS
 
 PATIENCE = 60.0
 """Seconds that something lasting may keep pods from running before the step gives up."""

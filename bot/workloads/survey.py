@@ -11,19 +11,14 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.contract import Edit, Fatal, Outgoing, ReadCtx
-from bot.ports import Blob, Secrets, Unreachable
+from bot.contract import Edit, Fatal, ReadCtx
+from bot.ports import Unreachable
 from bot.ports.kubernetes import WORKLOADS, Cluster, Denied, Kind, Place, Thing
 from bot.workloads.ends import Difference, Ends, Several, gone, made, writers
 from bot.workloads.images import resolved
-from bot.workloads.left import Left
-from bot.workloads.record import WHOLE, Fields, Record, without_secrets
+from bot.workloads.left import RIGHTS, Left
+from bot.workloads.record import WHOLE, Fields, without_secrets
 
-RIGHTS = "give the bot the right, or lift what forbids it; then try again"
-KEPT = 4
-"""Records that are held in memory."""
-_RECORDS: dict[str, tuple[Secrets, Record]] = {}
-_UNREAD = "look after what ROLLBACK_BLOBS_URL names, then try again"
 _CALLED = "name the workloads of the releases as they are called in the cluster"
 
 
@@ -52,35 +47,6 @@ class Survey:
         missing = ((place, made(self.end, fields)) for place, fields in self.gone)
         back = [Edit(place.target(WHOLE), None, whole) for place, whole in missing if whole is not None]
         return (*strange, *(e for d in (*self.settings, *self.workloads) for e in d.edits if e not in strange), *back)
-
-
-async def ends(
-    ctx: ReadCtx, images: Mapping[str, str], outgoing: Sequence[Outgoing], settings: Blob | None, last: Blob | None
-) -> Ends:
-    """The end that the target's record states. settings, last: its record as it came and as it served last. Fatal where
-    a record cannot be read."""
-    try:
-        to = await _record(ctx, last or settings)
-        was = [await _record(ctx, release.settings) for release in outgoing if release.settings is not None]
-    except (KeyError, ValueError) as error:
-        raise Fatal(f"the recorded settings of a release cannot be read: {error}", _UNREAD) from error
-    removed = [pair for release in outgoing for pair in release.images.items()]
-    return Ends(images, removed, to, was, unknown=any(release.settings is None for release in outgoing))
-
-
-async def _record(ctx: ReadCtx, blob: Blob | None) -> Record:
-    """Read once: each pass of a step asks for it again, and what a digest names never changes."""
-    if blob is None:
-        return Record()
-    secrets = ctx.ports.secrets
-    known = _RECORDS.get(blob.digest)
-    if known is None or known[0] is not secrets:
-        data = await ctx.ports.blobs.get(blob)
-        known = secrets, await asyncio.to_thread(lambda: Record.read(data).concealed(secrets))
-        _RECORDS[blob.digest] = known
-        while len(_RECORDS) > KEPT:
-            del _RECORDS[next(iter(_RECORDS))]
-    return known[1]
 
 
 async def survey(ctx: ReadCtx, end: Ends) -> Survey:
