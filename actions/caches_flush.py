@@ -24,7 +24,6 @@ from bot.contract import (
     Effect,
     Fact,
     Fatal,
-    Json,
     Outgoing,
     Params,
     ReadCtx,
@@ -32,6 +31,7 @@ from bot.contract import (
     RedisTarget,
     Retryable,
     Value,
+    first_value,
 )
 from bot.ports import Unreachable
 from bot.ports.caches import CacheRefused, TooMany, prefixes
@@ -154,7 +154,7 @@ async def _flush(ctx: Ctx, work: Work, limit: float | None) -> int:
     counts what is left. A lost answer is retryable: the next attempt walks again."""
     try:
         there = await ctx.ports.caches.count(work.cache, work.prefix)
-        first = await ctx.once(f"{work.what}: counted", lambda: _value(there))
+        first = await first_value(ctx, f"{work.what}: counted", there)
         earlier = max(0, int(str(first)) - there)
         most = int(limit) if limit is not None else _ceiling(there)
         removed = 0
@@ -170,10 +170,6 @@ async def _flush(ctx: Ctx, work: Work, limit: float | None) -> int:
         raise Fatal(f"{error}; {error.removed:,} were removed, the rest was left", hint) from error
     except CacheRefused as error:
         raise Fatal(str(error), HINT) from error
-
-
-async def _value(value: Json) -> Json:
-    return value
 
 
 def _ceiling(count: int) -> int:

@@ -33,7 +33,7 @@ from bot.contract import (
 from bot.ports import Blob, Reply, Unreachable
 from bot.ports.databases import NotAllowed
 from bot.ports.journeys import Journey
-from bot.ports.kubernetes import Changed, Denied, Place, Pod
+from bot.ports.kubernetes import IMAGE, Changed, Denied, Place, Pod
 from bot.workloads.stated import ends
 from bot.workloads.survey import survey
 
@@ -165,7 +165,7 @@ async def _start(ctx: Ctx, p: SchemaProbeParams, trial: ProbeSpec, name: str) ->
     target = trial.place.target("")
     fields = {e.target.removeprefix(target): e.after for e in seen.edits if e.target.startswith(target)}
     plain = {field: value for field, value in fields.items() if not isinstance(value, Blob)}
-    if not any(field.startswith("image/") for field in plain):
+    if not any(field.startswith(IMAGE) for field in plain):
         raise LookupError(f"no image of {p.version} is one of {trial.place}")
     await ctx.ports.kubernetes.probe(thing, plain, name)
 

@@ -417,13 +417,18 @@ async def first_time(ctx: Ctx, name: str) -> bool:
     return marked
 
 
+async def first_value(ctx: Ctx, name: str, value: Json) -> Json:
+    """What this application has recorded under `name`: this value, if nothing was."""
+
+    async def said() -> Json:
+        return value
+
+    return await ctx.once(name, said)
+
+
 async def first_seen(ctx: Ctx, name: str) -> datetime:
     """When this was seen first in this application: now, if it never was."""
-
-    async def now() -> Json:
-        return ctx.now.isoformat()
-
-    return datetime.fromisoformat(str(await ctx.once(name, now)))
+    return datetime.fromisoformat(str(await first_value(ctx, name, ctx.now.isoformat())))
 
 
 P = TypeVar("P", bound=Params)

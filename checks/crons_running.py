@@ -14,7 +14,7 @@ from pydantic import Field
 
 from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
 from bot.ports import Unreachable, told
-from bot.ports.kubernetes import OURS, Cluster, Denied, Thing
+from bot.ports.kubernetes import IMAGE, OURS, Cluster, Denied, Thing
 from bot.ports.schedules import due
 
 EXPECTED = "every CronJob ran when it was due and ended well, and no Job hangs or has failed"
@@ -145,7 +145,7 @@ def _not_due(ahead: datetime | None, last: str, since: datetime, now: datetime, 
 def _since(cron: Thing, now: datetime) -> datetime:
     """Since when what runs there is what counts: it was made, or its images or its schedule were changed. A day ago at
     most."""
-    times = [w.at for name, w in cron.by.items() if name == "suspend" or name.startswith("image/")]
+    times = [w.at for name, w in cron.by.items() if name == "suspend" or name.startswith(IMAGE)]
     created = _time(cron, "created")
     return min(max([*times, *([created] if created is not None else []), now - DAY]), now)
 

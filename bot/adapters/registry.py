@@ -123,7 +123,7 @@ class RegistryClient:
         await self._session.close()
 
     async def has(self, image: str) -> bool:
-        """Whether it is there. ValueError (no image by digest), Refused, Unreachable."""
+        """Whether it is there. ValueError (no image by digest), RegistryRefused, Unreachable."""
         there = Reference.of(image)
         return await self._within(there, self._asked(there, "HEAD")) is not None
 
@@ -164,7 +164,7 @@ class RegistryClient:
             raise Unreachable(f"{what}: the connection broke before the answer was whole") from error
 
     async def _asked(self, there: Reference, method: str) -> Answered | None:
-        """The manifest; None where there is none. Refused, Unreachable."""
+        """The manifest; None where there is none. RegistryRefused, Unreachable."""
         url, what = there.url, there.what
         answer = Answered(0, CIMultiDictProxy(CIMultiDict()))
         login = _login(there.host, await asyncio.to_thread(_docker_config, self._environment))
@@ -197,7 +197,7 @@ class RegistryClient:
             return Answered(answer.status, answer.headers, body)
 
     async def _authorization(self, there: Reference, asked: list[str], login: Credentials, what: str) -> str:
-        """The header that the registry asks for. Refused, Unreachable."""
+        """The header that the registry asks for. RegistryRefused, Unreachable."""
         schemes = {scheme.lower(): rest for scheme, _, rest in (a.partition(" ") for a in asked)}
         if "bearer" in schemes:
             return f"Bearer {await self._token(there, dict(_PARTS.findall(schemes['bearer'])), login, what)}"

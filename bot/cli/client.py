@@ -63,7 +63,7 @@ class Client:
             self._headers["Authorization"] = f"Bearer {token.strip()}"
 
     def get(self, path: str, **query: object) -> Any:
-        """Reads. Refused, Unreachable."""
+        """Reads. BotRefused, BotAway."""
         given = {k: v for k, v in query.items() if v is not None}
         return self._json(self._read(path + (f"?{urlencode(given)}" if given else "")))
 
@@ -72,7 +72,7 @@ class Client:
         return self._read(path).decode()
 
     def post(self, path: str, body: object) -> Any:
-        """Changes something, once. Refused, Unreachable."""
+        """Changes something, once. BotRefused, BotAway."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": os.urandom(16).hex()}
         data = json.dumps(body).encode()
         for attempt in range(1, TRIES + 1):

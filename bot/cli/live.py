@@ -63,7 +63,7 @@ class _Patient:
         self._client, self._pause = client, pause
 
     def get(self, path: str, **query: object) -> Any:
-        """Refused where the answer is a no that waiting does not change."""
+        """BotRefused where the answer is a no that waiting does not change."""
         tried = 0
         while True:
             try:

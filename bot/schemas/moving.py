@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from bot.contract import Change, Ctx, Edit, Effect, Fatal, Json, NotYet, ReadCtx, Receipt, Retryable, Value
+from bot.contract import Change, Ctx, Edit, Effect, Fatal, Json, NotYet, ReadCtx, Receipt, Retryable, Value, first_value
 from bot.ports import Unreachable
 from bot.ports.databases import (
     BadScripts,
@@ -137,7 +137,7 @@ async def _over(ctx: Ctx, p: SchemaParams, name: str, edit: Edit, change: Change
     _within(name, toll, change)
     kept = {loss.what: await _export(ctx, name, revision, loss) for loss in toll.losses if loss.rows != 0}
     if kept:
-        await ctx.once(f"exports of {name} {revision}", lambda: _value({**kept}))
+        await first_value(ctx, f"exports of {name} {revision}", {**kept})
     before = await ctx.ports.databases.shape(name)
     try:
         await ctx.ports.databases.migrate(name, p.migrations or "", step, direction)
@@ -152,17 +152,9 @@ async def _over(ctx: Ctx, p: SchemaParams, name: str, edit: Edit, change: Change
     return {f"{name}/{what}": said for what, said in kept.items()}
 
 
-async def _value(value: Json) -> Json:
-    return value
-
-
 async def _exported_before(ctx: Ctx, name: str, revision: str) -> dict[str, Json]:
     """What an attempt before this one exported of a revision that is done."""
-
-    async def nothing() -> Json:
-        return {}
-
-    said = await ctx.once(f"exports of {name} {revision}", nothing)
+    said = await first_value(ctx, f"exports of {name} {revision}", {})
     return {f"{name}/{what}": kept for what, kept in said.items()} if isinstance(said, dict) else {}
 
 

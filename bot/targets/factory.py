@@ -114,8 +114,7 @@ def _site(target: SiteTarget) -> StoredSite:
 
 def _edge(target: EdgeTarget) -> EdgeEndpoint:
     """With the values that the environment has for its headers."""
-    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
-    lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
+    values, lacking = _environment(target)
     access = Access(target.region, target.endpoint, target.role, timeout=target.timeout)
     return EdgeEndpoint(
         target.edge, target.timeout, target.cloudfront, target.origin, access, target.purge, target.method, values,
@@ -235,10 +234,15 @@ def _watcher(name: str, target: PrometheusTarget) -> PrometheusEndpoint:
 
 def _reached(url: str, target: HttpTarget | PrometheusTarget) -> HttpEndpoint:
     """With the values that the environment has for its headers."""
-    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
-    lacking = tuple(sorted(name for name in target.variables if not os.environ.get(name)))
+    values, lacking = _environment(target)
     if target.token:
         values["Authorization"] = f"Bearer {os.environ.get(target.token, '')}"
     return HttpEndpoint(
         url, target.timeout, values, variables=target.headers, token=target.token or "", lacking=lacking
     )
+
+
+def _environment(target: HttpTarget | PrometheusTarget | EdgeTarget) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Its headers with their values; and the variables of the target that are not set."""
+    values = {header: os.environ.get(variable, "") for header, variable in target.headers.items()}
+    return values, tuple(sorted(name for name in target.variables if not os.environ.get(name)))

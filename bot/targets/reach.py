@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from bot.engine.ground import Ground
 from bot.node.reloading import InForce
@@ -25,9 +24,6 @@ from bot.store.log import Store
 from bot.targets.adapters import Adapters
 from bot.targets.factory import adapters_of
 from bot.targets.nodes import Nodes
-
-if TYPE_CHECKING:
-    pass
 
 
 def _opened_with(run: Run) -> str:

@@ -140,7 +140,7 @@ class Account:
         )  # fmt: skip
 
     def credentials(self) -> Any:
-        """boto3's, as they are now. To be used in a thread of ours: they may have to be fetched. Refused."""
+        """boto3's, as they are now. To be used in a thread of ours: they may have to be fetched. StoreRefused."""
         self.client("s3")
         with self._lock:
             found = self._own.get_credentials()

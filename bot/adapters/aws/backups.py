@@ -83,7 +83,7 @@ class BucketShelf:
 
     async def _listed(self, below: str) -> tuple[Mapping[str, _Part], Sequence[str]]:
         """The objects right below the folder, or below a folder in it, by name; and the folders there."""
-        prefix = f"{self._folder.key('')}{below}" if self._folder.prefix else below
+        prefix = self._folder.key(below)
 
         def pages() -> tuple[dict[str, _Part], list[str]]:
             found: dict[str, _Part] = {}

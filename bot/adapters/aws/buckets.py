@@ -85,7 +85,7 @@ class Objects:
 
     async def listed(self, folder: Folder) -> dict[str, ListedObject]:
         """Name below the folder -> what is listed of it. Missing where there is no such bucket."""
-        prefix = folder.key("") if folder.prefix else ""
+        prefix = folder.key("")
 
         def pages() -> dict[str, ListedObject]:
             found: dict[str, ListedObject] = {}

@@ -25,7 +25,7 @@ class Distribution:
         self._account, self.id, self._origin = account, id, origin
 
     async def ping(self) -> None:
-        """Refused, Unreachable or Missing unless it may be read."""
+        """StoreRefused, Unreachable or Missing unless it may be read."""
         await self._asked("read", "get_distribution", Id=self.id)
 
     async def invalidate(self, paths: Sequence[str], reference: str) -> str:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shlex
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from bot.adapters.aws.account import Access, Account, Unsupported, WriteConflict
 from bot.adapters.aws.buckets import COPY_LIMIT, Folder, ListedObject, Objects, sent
+from bot.adapters.gathering import gathered
 from bot.contract import Edit
 from bot.ports import Record, Unreachable, Where, unbound
 from bot.ports.builds import FOR_EVER, MANIFEST, MANIFEST_LIMIT, REMOVER, Build, File, Headers, Manifest, digest_of
@@ -36,9 +36,6 @@ NAMED = 20
 """Of these, how many it names."""
 NOBODYS = "0" * 32
 """No object's ETag."""
-
-R = TypeVar("R")
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +147,7 @@ class S3Sites:
         found = await _faults(objects, folder, there, [*manifest.files.values()])
         if t.switch:  # then browsers get the build's own headers
             left = [f for key, f in manifest.files.items() if key not in found]
-            now = await _each(lambda f: self._held(t, f.key, there[f.key], folder), left)
+            now = await gathered(self._held(t, f.key, there[f.key], folder) for f in left)
             for f, held in zip(left, now, strict=True):
                 if held is not None and held.headers != f.headers:
                     found[f.key] = f"is served with {held.headers}, not {f.headers}"
@@ -162,14 +159,14 @@ class S3Sites:
         there = await objects.listed(t.at)
         absent = dict.fromkeys(key for key in manifest.files if key not in there)
         files = [f for key, f in manifest.files.items() if key in there]
-        now = await _each(lambda f: self._held(t, f.key, there[f.key]), files)
+        now = await gathered(self._held(t, f.key, there[f.key]) for f in files)
         return absent | {f.key: held for f, held in zip(files, now, strict=True) if held is None or not held.is_(f)}
 
     async def look(self, site: str, keys: Collection[str]) -> Mapping[str, StoredObject | None]:
         """See the port."""
         t, _ = self._there(site)
         names = list(keys)
-        return dict(zip(names, await _each(lambda key: self._held(t, key), names), strict=True))
+        return dict(zip(names, await gathered(self._held(t, key) for key in names), strict=True))
 
     async def read(self, site: str, key: str) -> bytes | None:
         """See the port."""
@@ -235,7 +232,7 @@ class S3Sites:
         for first in range(0, len(files), BATCH):
             batch = files[first : first + BATCH]
             await self._record(_batch(source, t, batch))
-            await _each(copy, batch)
+            await gathered(map(copy, batch))
             await told(first + len(batch))
 
     async def replace(
@@ -434,18 +431,6 @@ class S3Sites:
         return t, Objects(self._account(t))
 
 
-async def _each(work: Callable[[Item], Awaitable[R]], items: Sequence[Item]) -> list[R]:
-    """All at once, the first fault ends the others too; the account bounds how many are under way."""
-    tasks = [asyncio.ensure_future(work(item)) for item in items]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        if not all(task.done() for task in tasks):
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _faults(
     objects: Objects, folder: Folder, there: Mapping[str, ListedObject], files: Sequence[File]
 ) -> dict[str, str]:
@@ -464,7 +449,7 @@ async def _faults(
         read = await objects.digest(folder, f.key)
         return read is None or read[1] != f.sha256
 
-    differing = await _each(differs, unsure)
+    differing = await gathered(map(differs, unsure))
     return found | {f.key: "other content than its manifest says" for f, d in zip(unsure, differing, strict=True) if d}
 
 

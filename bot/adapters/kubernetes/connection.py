@@ -7,7 +7,7 @@ Invariants:
   refused before anything is sent;
 - a refusal is told in the cluster's own words: 429, and 503 with Retry-After, are Retryable (the cluster took
   nothing), another 5xx is Unreachable (it may have), and so is 401 after the second try (nobody can say what is there),
-  409 is Changed, 404 is Missing, anything else is Denied.
+  409 is Changed, 404 is NoSuchObject, anything else is Denied.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Connection:
     async def ask(
         self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
     ) -> Any:
-        """The answer, as JSON. Missing, Changed, Denied, Retryable, Unreachable. sort: the media type of the body."""
+        """The answer, as JSON. NoSuchObject, Changed, Denied, Retryable, Unreachable. sort: of the body."""
         try:
             return await self.send(method, path, query=query, body=body, sort=sort)
         except ClusterRefused as error:
@@ -134,14 +134,14 @@ class Connection:
     async def send(
         self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
     ) -> Any:
-        """The answer, as JSON. Refused, Unreachable."""
+        """The answer, as JSON. ClusterRefused, Unreachable."""
         text = await self.text(method, path, query=query, body=body, sort=sort)
         return json.loads(text) if len(text) <= SHORT else await asyncio.to_thread(json.loads, text)
 
     async def text(
         self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
     ) -> str:
-        """The answer as text. Refused, Unreachable."""
+        """The answer as text. ClusterRefused, Unreachable."""
         for again in (False, True):
             client = await self._open()
             try:
@@ -153,7 +153,7 @@ class Connection:
         raise AssertionError("the second attempt returns or raises")
 
     async def every(self, path: str, *, query: Query = ()) -> list[Body]:
-        """All items of a list, page by page. Missing, Denied, Retryable, Unreachable."""
+        """All items of a list, page by page. NoSuchObject, Denied, Retryable, Unreachable."""
         for _ in range(_RESTARTS):
             found: list[Body] = []
             more = ""

@@ -27,6 +27,7 @@ from typing import Any
 from psycopg.conninfo import make_conninfo
 
 from bot.adapters.backups.programs import Program, surroundings
+from bot.adapters.gathering import gathered
 from bot.adapters.postgres.connection import US, Connection, PostgresServer, one, options, quoted, rows
 from bot.adapters.postgres.copies import copies, copy_of, typed
 from bot.adapters.postgres.markers import Copy, beside, comment, literal, noted, restoring
@@ -246,13 +247,7 @@ async def _together(server: PostgresServer, name: str, jobs: int, statements: Se
                 row = await answer.fetchone() if answer.description else None
                 found[i] = row[0] if row is not None else None
 
-    workers = [asyncio.ensure_future(work()) for _ in range(min(jobs, len(statements)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:  # where one fails the others are of no use
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await gathered(work() for _ in range(min(jobs, len(statements))))
     return found
 
 

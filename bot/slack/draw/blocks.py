@@ -202,7 +202,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Piece:
 
 
 def message(*blocks: Piece) -> Message:
-    """The message, with its text for whoever sees no blocks. Refused if Slack would not take it."""
+    """The message, with its text for whoever sees no blocks. Unsendable if Slack would not take it."""
     placed = tuple({"block_id": f"b{i}", **b} for i, b in enumerate(_squeezed(blocks)))
     _check(placed)
     return Message(fit(_text(placed), FALLBACK, "… (more in the message)"), placed)

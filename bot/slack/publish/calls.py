@@ -3,7 +3,7 @@
 Invariants:
 - nothing here tries again: whoever calls knows what is to be shown by then, and whether it may be there already;
 - whatever goes wrong is one of four: `Limited` (not done, too often), `Down` (not done, nobody was reached),
-  `Unsure` (perhaps done), `Refused` (not done, and Slack says why).
+  `Unsure` (perhaps done), `SlackRefused` (not done, and Slack says why).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def quiet_client(
 
 class Calls:
     """patience: seconds to wait for an answer. ValueError for a client that retries. Every method raises Limited,
-    Down, Unsure, Refused."""
+    Down, Unsure, SlackRefused."""
 
     def __init__(self, client: AsyncWebClient, patience: float) -> None:
         if client.retry_handlers:

@@ -80,7 +80,7 @@ class MessageWriter:
     async def do(self, slots: Slots, op: Op) -> float:
         """The call. Returns the seconds until this post needs another one, mostly 0.
 
-        Raises Limited, Down, Unsure, Refused, StoreUnavailable, and whatever `contents` raises.
+        Raises Limited, Down, Unsure, SlackRefused, StoreUnavailable, and whatever `contents` raises.
         """
         slot, message = op.slot, op.post.message
         mark, since = (slot.run, slot.name), slot.at - SKEW
