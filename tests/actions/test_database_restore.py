@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from bot.ports.backups import Rules
 from bot.testing import Died, PortsFor, TestCtx, assert_lifecycle, ports
 from tests.fixtures.archives import calls_itself
 from tests.fixtures.restores import Home, home
+from tests.fixtures.waiting import until
 
 _numbers = itertools.count(1)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -171,15 +172,6 @@ def slow(db: Home) -> None:
     db.sql("INSERT INTO slow SELECT i::text FROM generate_series(1, 100) i")
     db.sql(f"CREATE OR REPLACE FUNCTION slowly(text) {body.format(0.04)}")
     age(db.dump("slow.dump"), 5)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Waits for what happens in real time."""
-    for _ in range(3000):
-        if holds():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come")
 
 
 def restoring(db: Home) -> int:

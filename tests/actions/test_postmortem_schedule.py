@@ -19,6 +19,7 @@ from bot.ports import Ports, Record
 from bot.ports.history import Arrangement, Due, Participant, Story, Ticket
 from bot.ports.notices import Topic
 from bot.testing import MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
+from tests.fixtures.served import served
 
 NOW = datetime(2026, 11, 27, 19, 0, tzinfo=UTC)  # a Friday evening
 TOPIC = Topic("shop-f3b0bf", "shop", "2.4.1", "2.4.0", "checkout fails", "Ana", "#inc-4211")
@@ -148,15 +149,12 @@ async def tracked() -> AsyncIterator[World]:
     app.router.add_post("/repos/acme/shop/issues", tracker.github)
     app.router.add_get("/repos/acme/shop/issues", tracker.listed)
     app.router.add_post("/hook", tracker.hook)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    http = HttpClient({"tracker": HttpEndpoint(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout=20.0)})
-    try:
-        yield World(tracker, MemoryBlobs(), {}, http)
-    finally:
-        await http.close()
-        await runner.cleanup()
+    async with served(app) as at:
+        http = HttpClient({"tracker": HttpEndpoint(f"http://{at}", timeout=20.0)})
+        try:
+            yield World(tracker, MemoryBlobs(), {}, http)
+        finally:
+            await http.close()
 
 
 def context(world: World, how: Arrangement = HOW, told: Story = STORY, **more: Any) -> TestCtx:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from bot.contract import Change, Edit, Fatal, Json, NotYet, Receipt, Retryable
 from bot.ports import Ports, Record, Unreachable
 from bot.testing import MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
 from tests.fixtures.service_database import SHOP, Place, Rev, world
+from tests.fixtures.waiting import until
 
 DOWN = SchemaDowngrade()
 TO_0041 = SchemaDowngradeParams(revision="0041", migrations="2.4.1", version="2.4.0", newer="2.4.1")
@@ -294,19 +294,11 @@ async def test_a_bot_that_is_killed_in_the_middle_leaves_nothing_half_done(migra
     arguments = [t.host, str(t.port), t.at.database, str(migrated.releases)]
     bot = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, *arguments)
     ours = "FROM pg_stat_activity WHERE application_name = 'rollback-bot 0042'"
-    await until(lambda: migrated.sql(f"SELECT count(*) {ours} AND wait_event = 'PgSleep'") == [(1,)])
+    await until(lambda: migrated.sql(f"SELECT count(*) {ours} AND wait_event = 'PgSleep'") == [(1,)], 30)
     bot.send_signal(signal.SIGKILL)
     await bot.wait()
-    await until(lambda: migrated.sql(f"SELECT count(*) {ours}") == [(0,)])
+    await until(lambda: migrated.sql(f"SELECT count(*) {ours}") == [(0,)], 30)
     assert migrated.stamp() == ["0042"]
     assert await world(migrated) == before
     await apply(migrated.databases, await plan(migrated.databases))
     assert migrated.stamp() == ["0041"]
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if holds():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it did not come to that within 30 s")

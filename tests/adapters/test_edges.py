@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, outgoing
 from tests.fixtures.http_caches import nginx, varnish
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
+from tests.fixtures.served import everything, served
 
 TOKEN: dict[str, Any] = {"headers": {"X-Purge-Token": "letmein"}, "variables": {"X-Purge-Token": "TOKEN"}}
 Serve = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[str]]
@@ -37,20 +39,8 @@ async def nothing(command: str) -> None:
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """Serves everything with one function; "127.0.0.1:port"."""
-    runners: list[web.AppRunner] = []
-
-    async def served(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> str:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        runners.append(runner)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return f"127.0.0.1:{runner.addresses[0][1]}"
-
-    yield served
-    for runner in runners:
-        await runner.cleanup()
+    async with AsyncExitStack() as stack:
+        yield lambda answer: stack.enter_async_context(served(everything(answer)))
 
 
 class Story:

@@ -7,6 +7,7 @@ import gzip
 import shlex
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp import web
 from bot.adapters.http import ANSWER_LIMIT, HttpClient, HttpEndpoint
 from bot.playground.single import Fault, Shop
 from bot.ports import Http, Json, ReadOnly, Unreachable
+from tests.fixtures.served import everything, served
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Answer], Awaitable[str]]
@@ -61,20 +63,12 @@ def http(shop: Shop, reach: Reach) -> HttpClient:
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """Starts a server that answers everything with the given handler; gives its URL."""
-    runners: list[web.AppRunner] = []
+    async with AsyncExitStack() as stack:
 
-    async def start(answer: Answer) -> str:
-        app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", answer)
-        runner = web.AppRunner(app, access_log=None)
-        runners.append(runner)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async def start(answer: Answer) -> str:
+            return f"http://{await stack.enter_async_context(served(everything(answer)))}"
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
+        yield start
 
 
 # -- reading and writing ---------------------------------------------------------------------------------------------

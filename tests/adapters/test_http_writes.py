@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from bot.slack.publish.calls import Calls, Down, quiet_client
 from bot.targets.factory import adapters_of
 from bot.tls import trust
 from tests.adapters.test_http import Commands, Reach, Serve, commands, reach, serve
+from tests.fixtures.served import everything, served
+from tests.fixtures.waiting import until
 
 __all__ = ["commands", "reach", "serve"]
 
@@ -152,7 +154,6 @@ async def private(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
         monkeypatch.delenv(name, raising=False)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
-    app = web.Application()
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.path == "/link":
@@ -163,12 +164,8 @@ async def private(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
             return link
         return web.json_response({"ok": True, "status": "success"})
 
-    app.router.add_route("*", "/{tail:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    yield f"https://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with served(everything(answer), context) as at:
+        yield f"https://{at}"
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -203,13 +200,8 @@ async def beside(private: str) -> AsyncIterator[str]:
                 return web.json_response({"ok": True, "url": f"wss{private.removeprefix('https')}/link"})
         return web.Response(status=307, headers={"Location": f"{private}{request.path}"})
 
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with served(everything(answer)) as at:
+        yield at
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -234,12 +226,6 @@ async def test_what_others_send_the_bot_on_to_is_checked_as_well(beside: str, tr
         await asyncio.wait([running])
         await socket.close()
         await images.close()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 - nothing tells when a socket's state changes
-            await asyncio.sleep(0.02)
 
 
 def test_a_file_without_certificates_is_told_by_the_settings_name(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bot.adapters.registry import HUB, Reference, RegistryClient
 from bot.playground.cluster import Registry
 from bot.ports import Unreachable
 from bot.ports.registry import RegistryRefused
+from tests.fixtures.served import everything, served
 
 DIGEST = f"sha256:{'a' * 64}"
 LOGIN = base64.b64encode(b"bot:s3cr3t").decode()
@@ -26,20 +28,8 @@ Serve = Callable[[Answer], Awaitable[str]]
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """Serves everything with one function; `127.0.0.1:port`."""
-    runners: list[web.AppRunner] = []
-
-    async def served(answer: Answer) -> str:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        runners.append(runner)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return f"127.0.0.1:{runner.addresses[0][1]}"
-
-    yield served
-    for runner in runners:
-        await runner.cleanup()
+    async with AsyncExitStack() as stack:
+        yield lambda answer: stack.enter_async_context(served(everything(answer)))
 
 
 async def has(image: str, config: object = None, timeout: float = 2.0) -> bool:

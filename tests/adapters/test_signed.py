@@ -17,6 +17,7 @@ from tests.fixtures.frontend_bucket import BAD, CREDENTIALS, GOOD, Bucket, manif
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.s3 import spoiled
+from tests.fixtures.served import everything, served
 
 SITE = Folder("shop", "www")
 COPIED = "<CopyObjectResult><ETag>x</ETag></CopyObjectResult>"
@@ -44,14 +45,9 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     there = Store()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", there.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    there.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield there
-    await runner.cleanup()
+    async with served(everything(there.take)) as at:
+        there.url = f"http://{at}"
+        yield there
 
 
 @pytest.fixture

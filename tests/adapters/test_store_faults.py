@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -18,8 +18,7 @@ from bot.ports.sites import Missing, StoreRefused
 from tests.fixtures.frontend_bucket import CREDENTIALS, Bucket, manifest_of
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
-
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from tests.fixtures.served import Answer, everything, served
 
 
 class Store:
@@ -41,14 +40,9 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     there = Store()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", there.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    there.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield there
-    await runner.cleanup()
+    async with served(everything(there.take)) as at:
+        there.url = f"http://{at}"
+        yield there
 
 
 def sites(store: Store, timeout: float = 20.0, **more: str) -> S3Sites:

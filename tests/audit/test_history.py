@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
 
 from bot.audit.history import StoredHistory, story
 from bot.catalogue import load_catalogue
@@ -15,7 +11,7 @@ from bot.ports.notices import Topic
 from bot.run.state import new_run
 from bot.store.chain import Stored
 from bot.store.log import Store
-from tests.fixtures.databases import copy_to
+from tests.fixtures.stores import store as store
 from tests.slack import scenes
 from tests.store.conftest import Sample
 
@@ -85,13 +81,6 @@ def test_broken_glass_and_what_was_handed_over_are_to_be_seen_to() -> None:
 def test_what_a_later_step_gives_back_is_nobodys_debt() -> None:
     tape = scenes.asked_backend()
     assert tape.run.debts and told(tape).due == ()
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    found = await Store.open(copy_to(tmp_path / "bot.db"))
-    yield found
-    await found.close()
 
 
 async def test_a_stored_run_is_told_by_the_catalogue_in_force(store: Store) -> None:

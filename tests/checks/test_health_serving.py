@@ -17,6 +17,7 @@ from bot.ports import Page, Reply
 from bot.ports.kubernetes import Cluster
 from bot.testing import PortsFor, ports, run_check
 from checks.health_serving import HealthServing, HealthServingParams, _judge, _read
+from tests.fixtures.served import served
 
 
 async def look(ports_for: PortsFor, release: str | None = "2.4.0", path: str = "/healthz") -> Verdict:
@@ -127,17 +128,13 @@ async def front(answer: web.StreamResponse | None) -> AsyncIterator[PortsFor]:
         return answer
 
     app.router.add_get("/shop/", page)
-    async with Shop() as shop:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}" if answer is not None else "http://127.0.0.1:9"
+    async with Shop() as shop, served(app) as at:
+        url = f"http://{at}" if answer is not None else "http://127.0.0.1:9"
         http = HttpClient({"shop": HttpEndpoint(shop.url), "web": HttpEndpoint(url, entry=Page("/shop/"))})
         try:
             yield lambda record: ports(http=http.bind(record), kubernetes=Clusters([]))
         finally:
             await http.close()
-            await runner.cleanup()
 
 
 @pytest.mark.parametrize(

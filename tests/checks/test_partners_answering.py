@@ -18,6 +18,7 @@ from bot.located import Faults
 from bot.ports.partners import CataloguedPartners
 from bot.testing import PortsFor, ports, run_check
 from checks.partners_answering import PartnersAnswering, PartnersAnsweringParams
+from tests.fixtures.served import served
 
 HEAD = """\
 roles: {commander: {people: [U1]}, approver: {people: [U2]}}
@@ -80,17 +81,14 @@ async def partner(
     app = web.Application()
     app.router.add_get("/ping", there.ping)
     app.router.add_get("/summary.json", there.summary)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    http = HttpClient({t: HttpEndpoint("http://127.0.0.1:9" if t == away else url) for t in ("gateway", "page")})
     known = CataloguedPartners(load_catalogue(HEAD + file, "r").services["shop"].partners)
-    try:
-        yield there, lambda record: ports(http=http.bind(record), partners=known)
-    finally:
-        await http.close()
-        await runner.cleanup()
+    async with served(app) as at:
+        urls = {t: "http://127.0.0.1:9" if t == away else f"http://{at}" for t in ("gateway", "page")}
+        http = HttpClient({t: HttpEndpoint(url) for t, url in urls.items()})
+        try:
+            yield there, lambda record: ports(http=http.bind(record), partners=known)
+        finally:
+            await http.close()
 
 
 async def look(ports_for: PortsFor, params: PartnersAnsweringParams = PartnersAnsweringParams()) -> Verdict:  # noqa: B008

@@ -17,6 +17,7 @@ from tests.fixtures.frontend_bucket import GOOD, Bucket
 from tests.fixtures.frontend_published import front
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
+from tests.fixtures.served import served
 
 
 class Backend:
@@ -35,12 +36,9 @@ async def backend() -> AsyncIterator[Backend]:
     there = Backend()
     app = web.Application()
     app.router.add_get("/settings", there.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    there.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield there
-    await runner.cleanup()
+    async with served(app) as at:
+        there.url = f"http://{at}"
+        yield there
 
 
 async def look(bucket: Bucket, there: Backend, config: Json = None, **edge: str) -> Verdict:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import migrations
 from bot.node import faults
 from bot.node.faults import NodeFaults, cramped, folders
 from bot.run.state import new_run
 from bot.slack.draw.screen import screen
 from bot.store.blobs import BlobsUnavailable, FileBlobs
 from bot.store.log import Store
+from tests.fixtures.stores import store as store
 from tests.run.played import T0, Play, act, plan
 from tests.slack.scenes import CHANNELS
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path / 'bot.db'}"
-    await asyncio.to_thread(migrations.upgrade, url)
-    found = await Store.open(url)
-    yield found
-    await found.close()
 
 
 async def test_a_fault_is_told_once_and_its_end_once_in_the_log_and_in_the_threads_of_open_runs(

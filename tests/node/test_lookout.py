@@ -24,8 +24,8 @@ from bot.wiring import running
 from tests.actions.test_gitops_pause_flux import kustomization, repository
 from tests.fixtures.cluster import deployment, namespace
 from tests.fixtures.clusters_guarded import REPO, application, part
-from tests.fixtures.whole_bot import fill, upgraded
-from tests.opening.test_unban import Works, until
+from tests.fixtures.whole_bot import fill, until, upgraded
+from tests.fixtures.works import Works, at_work
 
 NAME = "rollback-freeze-shop"
 PLAN = """\
@@ -71,23 +71,13 @@ def lookout(bot: wiring.Bot) -> Lookout:
 
 @pytest.fixture
 async def frozen(tmp_path: Path) -> AsyncIterator[Frozen]:
-    async with Shop("2.4.0", delay=0.1) as shop, Cluster("eu-1", kubelet=False) as cluster:
-        cluster.apply(namespace(), part("shop", deployment("shop-api:2.4.0", "shop-api", 1, probe=False)))
-        house = Works(tmp_path, shop.url, kubeconfig=str(cluster.kubeconfig("bot")))
-        house.in_cluster("banning", PLAN)
-        await asyncio.to_thread(upgraded, house)
-        async with running(house.settings) as bot:
-            await fill(bot, house)
-            person = await bot.people.person("ana")
-            opened = await bot.rollbacks.hold("shop", "checkout fails", person, "test")
-            assert isinstance(opened, Run), opened
-            run = await until(bot, opened.id, lambda r: bool(r.debts) and not r.steps["freeze"].open)
-            yield Frozen(
-                bot,
-                cluster,
-                Lookout(lambda: bot.reach.clusters, bot.store, bot.rollbacks.is_banned, bot.engine.submit),
-                run.id,
-            )
+    workload = part("shop", deployment("shop-api:2.4.0", "shop-api", 1, probe=False))
+    async with at_work(tmp_path, PLAN, workload) as (bot, cluster):
+        person = await bot.people.person("ana")
+        opened = await bot.rollbacks.hold("shop", "checkout fails", person, "test")
+        assert isinstance(opened, Run), opened
+        run = await until(bot, opened.id, lambda r: bool(r.debts) and not r.steps["freeze"].open)
+        yield Frozen(bot, cluster, lookout(bot), run.id)
 
 
 async def test_a_freeze_that_stands_is_not_written_of(frozen: Frozen) -> None:
@@ -216,20 +206,14 @@ def api(version: str) -> dict[str, Any]:
 @pytest.fixture
 async def removed(tmp_path: Path) -> AsyncIterator[Frozen]:
     """A bot whose last rollback has removed 2.4.1, verified and closed."""
-    async with Shop("2.4.0", delay=0.1) as shop, Cluster("eu-1", kubelet=False) as cluster:
-        cluster.apply(namespace(), api("2.4.1"))
-        house = Works(tmp_path, shop.url, kubeconfig=str(cluster.kubeconfig("bot")))
-        house.in_cluster("banning", REMOVING)
-        await asyncio.to_thread(upgraded, house)
-        async with running(house.settings) as bot:
-            await fill(bot, house)
-            person = await bot.people.person("ana")
-            run = await bot.rollbacks.open(Wanted("shop", "payments fail", plan="banning"), person, "test")
-            assert isinstance(run, Run), run
-            run = await until(bot, run.id, lambda r: r.closed is not None)
-            assert run.closed is not None and run.closed.outcome == "verified"
-            await bot.releases.catch_up()
-            yield Frozen(bot, cluster, lookout(bot), run.id)
+    async with at_work(tmp_path, REMOVING, api("2.4.1")) as (bot, cluster):
+        person = await bot.people.person("ana")
+        run = await bot.rollbacks.open(Wanted("shop", "payments fail", plan="banning"), person, "test")
+        assert isinstance(run, Run), run
+        run = await until(bot, run.id, lambda r: r.closed is not None)
+        assert run.closed is not None and run.closed.outcome == "verified"
+        await bot.releases.catch_up()
+        yield Frozen(bot, cluster, lookout(bot), run.id)
 
 
 async def back(removed: Frozen) -> Run:

@@ -14,8 +14,8 @@ from bot.run.commands import Admit, Agree, Approve
 from bot.run.state import Run
 from tests.fixtures.cluster import deployment, namespace
 from tests.fixtures.clusters_guarded import Paths, part
-from tests.fixtures.whole_bot import fill, upgraded
-from tests.opening.test_unban import Works, until
+from tests.fixtures.whole_bot import fill, until, upgraded
+from tests.fixtures.works import Works
 from tests.web.test_ci import PLAN
 
 

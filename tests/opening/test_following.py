@@ -24,8 +24,8 @@ from bot.run.state import Run
 from bot.telling import view
 from tests.fixtures.cluster import namespace, template
 from tests.fixtures.clusters_guarded import part
-from tests.fixtures.whole_bot import fill, upgraded
-from tests.opening.test_unban import Works, until
+from tests.fixtures.whole_bot import fill, until, upgraded
+from tests.fixtures.works import Works
 
 PLAN = """\
 name: pausing

@@ -37,7 +37,7 @@ from bot.slack.hear import modals, replies
 from bot.store.chain import Stored
 from bot.telling import plain, view
 from bot.telling.by_hand import by_hand, in_words
-from tests.fixtures.whole_bot import House, fill, upgraded
+from tests.fixtures.whole_bot import House, fill, until, upgraded
 from tests.slack.scenes import SCENES, Tape, aborted, verified
 from tests.slack.test_render_any import shown
 
@@ -156,14 +156,6 @@ async def bot(house: House) -> AsyncIterator[wiring.Bot]:
         await fill(bot, house)
         await bot.releases.served("shop", "2.4.0", bot.clock(), "ci")
         yield bot
-
-
-async def until(bot: wiring.Bot, run: str, holds: Callable[[Run], object]) -> Run:
-    async with asyncio.timeout(60):
-        while True:
-            if holds(found := await bot.store.load(run)):
-                return found
-            await asyncio.sleep(0.02)
 
 
 async def known(bot: wiring.Bot, version: str, state: str) -> Registered:

@@ -20,10 +20,10 @@ from bot.run.state import Run
 from bot.telling import remains
 from tests.fixtures.cluster import deployment, namespace
 from tests.fixtures.clusters_guarded import part
-from tests.fixtures.whole_bot import fill, upgraded
+from tests.fixtures.whole_bot import fill, until, upgraded
+from tests.fixtures.works import Works
 from tests.node.test_lookout import PLAN as FREEZING
 from tests.opening.test_unban import PLAN as BANNING
-from tests.opening.test_unban import Works, until
 
 FREEZE, BAN = "rollback-freeze-shop", "rollback-ban-shop-2.4.1"
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,12 @@ from bot import wiring
 from bot.catalogue import Release
 from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster
-from bot.playground.single import Shop
 from bot.policy import Actor
 from bot.run.state import Run
-from bot.settings import Settings
-from tests.fixtures.cluster import deployment, namespace
+from tests.fixtures.cluster import deployment
 from tests.fixtures.clusters_guarded import part
-from tests.fixtures.whole_bot import House, fill, upgraded
+from tests.fixtures.whole_bot import until
+from tests.fixtures.works import at_work
 
 PLAN = """\
 name: banning
@@ -33,24 +31,6 @@ tracks:
 """
 CI = Actor("ci", "CI", (), "webhook")
 GUARD = "rollback-ban-shop-2.4.1"
-
-
-@dataclass
-class Works(House):
-    """A house whose shop runs in a cluster."""
-
-    kubeconfig: str = ""
-
-    @property
-    def settings(self) -> Settings:
-        return super().settings.model_copy(update={"kubeconfig": self.kubeconfig})
-
-    def in_cluster(self, name: str, plan: str, more: str = "") -> None:
-        """The shop gets a cluster, with more keys, and the house a plan."""
-        listed = self.folder / "rollback.yaml"
-        target = f"{{kubernetes: eu-1, namespace: shop{more}}}"
-        listed.write_text(listed.read_text().replace("{api: {http:", f"{{eu-1: {target}, api: {{http:"))
-        (self.folder / "plans" / f"{name}.yaml").write_text(plan)
 
 
 @dataclass
@@ -73,29 +53,16 @@ class Banned:
         return await until(self.bot, run.id, lambda r: r.closed is not None)
 
 
-async def until(bot: wiring.Bot, run: str, holds: Callable[[Run], bool]) -> Run:
-    async with asyncio.timeout(60):
-        while True:
-            if holds(found := await bot.store.load(run)):
-                return found
-            await asyncio.sleep(0.05)
-
-
 @pytest.fixture
 async def banned(tmp_path: Path) -> AsyncIterator[Banned]:
-    async with Shop("2.4.0", delay=0.1) as shop, Cluster("eu-1", kubelet=False) as cluster:
-        cluster.apply(namespace(), part("shop", deployment("shop-api:2.4.0", "shop-api", 1, probe=False)))
-        house = Works(tmp_path, shop.url, kubeconfig=str(cluster.kubeconfig("bot")))
-        house.in_cluster("banning", PLAN)
-        await asyncio.to_thread(upgraded, house)
-        async with wiring.running(house.settings) as bot:
-            await fill(bot, house)
-            wanted = Wanted("shop", "payments fail", plan="banning")
-            run = await bot.rollbacks.open(wanted, await bot.people.person("ana"), "test")
-            assert isinstance(run, Run), run
-            run = await until(bot, run.id, lambda r: r.closed is not None)
-            await bot.releases.catch_up()
-            yield Banned(bot, cluster, run)
+    workload = part("shop", deployment("shop-api:2.4.0", "shop-api", 1, probe=False))
+    async with at_work(tmp_path, PLAN, workload) as (bot, cluster):
+        wanted = Wanted("shop", "payments fail", plan="banning")
+        run = await bot.rollbacks.open(wanted, await bot.people.person("ana"), "test")
+        assert isinstance(run, Run), run
+        run = await until(bot, run.id, lambda r: r.closed is not None)
+        await bot.releases.catch_up()
+        yield Banned(bot, cluster, run)
 
 
 async def test_the_newer_release_ends_the_ban_by_a_run_of_its_own(banned: Banned) -> None:

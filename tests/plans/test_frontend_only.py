@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from tests.fixtures.frontend_bucket import GOOD, Bucket
 from tests.fixtures.frontend_published import Front, front
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
-from tests.fixtures.whole_bot import House, upgraded
+from tests.fixtures.whole_bot import House, until, upgraded
 
 PLAN = Path(wiring.__file__).parent / "plans" / "frontend-only.yaml"
 LONG, SHORT = "for: 5m, every: 30s, passes: 6", "for: 1s, every: 1s, passes: 1"
@@ -59,15 +59,6 @@ def house_of(folder: Path, api: str, f: Front) -> House:
     assert before in path.read_text()
     path.write_text(path.read_text().replace(before, f"  shop:\n    floor: 2.3.0\n    {targets}"))
     return upgraded(house)
-
-
-async def until(bot: wiring.Bot, run: str, holds: Callable[[Run], object]) -> Run:
-    async with asyncio.timeout(60):
-        while True:
-            found = await bot.store.load(run)
-            if holds(found):
-                return found
-            await asyncio.sleep(0.05)
 
 
 async def test_the_previous_build_is_back_everywhere_and_the_run_is_verified(

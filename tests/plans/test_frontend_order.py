@@ -22,7 +22,8 @@ from tests.fixtures.frontend_bucket import BAD, GOOD, manifest_of
 from tests.fixtures.frontend_published import Front
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
-from tests.plans.test_frontend_only import house_of, until
+from tests.fixtures.whole_bot import until
+from tests.plans.test_frontend_only import house_of
 from tests.plans.test_frontend_only import shop as shop
 
 STANDARD = Path(wiring.__file__).parent / "plans" / "standard.yaml"

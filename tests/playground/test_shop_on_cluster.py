@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from bot.playground.shop.releases import PROGRAMS, VERSIONS
 from bot.playground.shop.shop import Shop
 from bot.playground.shop.traffic import Traffic
 from bot.ports.kubernetes import Cluster as CatalogueCluster
+from tests.fixtures.waiting import until
 
 SPACE = "shop"
 
@@ -63,15 +64,6 @@ async def logs(cluster: Cluster, app: str) -> str:
     pods = [p["metadata"] for p in cluster.all("Pod", SPACE) if p["metadata"]["labels"]["app"] == app]
     start = f"{cluster.url}/api/v1/namespaces/{SPACE}/pods"
     return "\n".join([(await fetch(f"{start}/{pod['name']}/log"))[1] for pod in pods])
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
-    """Wait for something in the real world, where no clock of ours is. TimeoutError."""
-    end = time.monotonic() + seconds
-    while not await holds():
-        if time.monotonic() > end:
-            raise TimeoutError("it did not come to hold")
-        await asyncio.sleep(0.05)
 
 
 async def test_the_good_release_serves_everywhere_and_takes_payments(tmp_path: Path) -> None:

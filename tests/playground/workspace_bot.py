@@ -13,6 +13,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground.workspace import Workspace
+from tests.fixtures.served import served
 
 Mode = Literal["socket", "http"]
 MODES: tuple[Mode, ...] = ("socket", "http")
@@ -56,14 +57,9 @@ async def _http(slack: Workspace, app: AsyncApp) -> AsyncIterator[None]:
 
     server = web.Application()
     server.router.add_post("/slack/events", events)
-    runner = web.AppRunner(server, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        await slack.use_http(f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events")
+    async with served(server) as at:
+        await slack.use_http(f"http://{at}/slack/events")
         yield
-    finally:
-        await runner.cleanup()
 
 
 def plain(text: str) -> dict[str, Any]:

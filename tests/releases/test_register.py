@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -36,6 +35,7 @@ from bot.run.state import Run, new_run
 from bot.store import tables as t
 from bot.store.log import Store
 from bot.store.rows import ReleaseRow, to_row
+from tests.fixtures.stores import store as store
 
 NOW = 1_763_900_000.0
 HOUR, DAY = 3600.0, 86400.0
@@ -53,15 +53,6 @@ def release(version: str, letter: str = "a") -> Release:
     return Release(
         version, f"c-{version}", {"shop-api": image(letter)}, f"builds/{version}@sha256:{letter * 64}", "0041"
     )
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'bot.db'}"
-    migrations.upgrade(url)
-    found = await Store.open(url)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

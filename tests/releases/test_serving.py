@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -31,6 +30,7 @@ from bot.run.state import new_run
 from bot.store.blobs import FileBlobs
 from bot.store.log import Store
 from tests.fixtures.clusters_deployed import BAD, deployed
+from tests.fixtures.waiting import until
 
 NOW = 1_763_900_000.0
 
@@ -368,15 +368,6 @@ async def test_while_a_run_is_open_no_configuration_is_taken(house: House) -> No
     await house.store.append(run, [ev.Closed("closed", ana)], NOW)
     await house.serving.look("shop")
     assert await house.snapshot("2.4.0") is not None
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
-    """Wait for something in the real world, where no clock of ours is. TimeoutError."""
-    end = time.monotonic() + seconds
-    while not await holds():
-        if time.monotonic() > end:
-            raise TimeoutError("it did not come to hold")
-        await asyncio.sleep(0.05)
 
 
 async def test_it_looks_by_itself_and_at_once_when_told_that_a_release_was_registered(house: House) -> None:

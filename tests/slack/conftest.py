@@ -40,6 +40,7 @@ from bot.settings import Settings
 from bot.slack.hear.app import PATH
 from bot.web import app
 from tests.fixtures.databases import copy_to
+from tests.fixtures.whole_bot import PLAN, TYPED
 
 T = TypeVar("T")
 Mode = Literal["socket", "http"]
@@ -53,35 +54,6 @@ IDS = {
 }  # fmt: skip
 OPENING = "shop to 2.4.0 because checkout fails"
 
-PLAN = """\
-name: standard
-tracks:
-  prepare:
-    - {id: start, title: Start the rollback, gate: {by: {commander: 1}, self_approval: true}}
-  backend:
-    - id: quiesce
-      title: Go read-only
-      uses: service.quiesce
-      after: [start]
-      gate: {group: backend, title: Bring the backend back, by: {approver: 1}}
-      with: {target: api}
-    - id: switch
-      title: Switch the release
-      uses: release.switch
-      gate: {group: backend}
-      with: {target: api, release: "${target.version}"}
-    - {id: resume, title: Take writes again, undo: quiesce}
-  verify:
-    - id: serves
-      title: Serves the target release
-      uses: health.serving
-      after: [resume]
-      phase: verify
-      within: 20s
-      every: 1s
-      with: {target: api, release: "${target.version}"}
-"""
-TYPED = PLAN.replace("by: {approver: 1}}", "by: {approver: 1}, typed_phrase: true}").replace("standard", "typed")
 CATALOGUE = """\
 roles:
   commander: {{groups: [S0COMMAND1]}}

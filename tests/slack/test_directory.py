@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import migrations
 from bot.catalogue import load_catalogue
 from bot.playground.workspace import App, Fault, Workspace
 from bot.policy import Person
@@ -18,6 +17,7 @@ from bot.ports import Unreachable
 from bot.slack.publish.calls import quiet_client
 from bot.slack.workspace.directory import NAME, SlackDirectory
 from bot.store.log import Known, Store
+from tests.fixtures.stores import store as store
 
 GRID = Path(__file__).parents[1] / "cases/slack/br25-grid-user.json"
 CATALOGUE = load_catalogue(
@@ -30,15 +30,6 @@ services: {shop: {}}
 """,
     "rollback.yaml",
 )
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path / 'bot.db'}"
-    await asyncio.to_thread(migrations.upgrade, url)
-    found = await Store.open(url)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

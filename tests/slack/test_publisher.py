@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from slack_sdk.web.async_client import AsyncWebClient
 
-import migrations
 from bot.playground.workspace import App, Channel, Clock, Fault, Workspace
 from bot.playground.workspace.app import SCOPES
 from bot.run import events as ev
@@ -21,6 +20,7 @@ from bot.slack.publish.publisher import CROWD, HISTORY
 from bot.slack.publish.trouble import LONGEST, RETRY, SOON
 from bot.store.lease import FileLease
 from bot.store.log import Notice, Slot, Store
+from tests.fixtures.stores import store as store
 from tests.slack.publishing import ANA, HERE, ROOM, Board, at_work, decision, message, news, root, saying
 
 AT = 1_763_900_000.0
@@ -35,15 +35,6 @@ def clock() -> Clock:
 async def slack(clock: Clock) -> AsyncIterator[Workspace]:
     async with Workspace(clock=clock) as workspace:
         yield workspace
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'bot.db'}"
-    migrations.upgrade(url)
-    found = await Store.open(url)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

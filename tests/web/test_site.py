@@ -25,6 +25,7 @@ from bot.store.log import TOKENS
 from bot.web import app
 from bot.web.answers import BODY_LIMIT
 from bot.web.doctors import key
+from tests.fixtures.served import served
 from tests.fixtures.whole_bot import SECRET, House, fill, upgraded
 
 
@@ -491,15 +492,10 @@ async def test_ci_registers_a_release_by_a_signed_webhook_and_nothing_else(site:
 
 async def test_without_a_shared_secret_there_is_no_webhook(site: Site) -> None:
     quiet = _With(site.bot, settings=site.bot.settings.model_copy(update={"webhook_secret": None}))
-    runner = web.AppRunner(app(quiet), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/releases"
+    async with served(app(quiet)) as at:
+        url = f"http://{at}/v1/releases"
         async with site.session.post(url, data=b"{}", headers={"X-Rollback-Signature": sign("", "0", b"{}")}) as answer:
             assert answer.status == 401 and (await answer.json())["why"] == "no-webhook"
-    finally:
-        await runner.cleanup()
 
 
 class _With:
@@ -585,18 +581,13 @@ async def test_a_fault_of_ours_is_logged_under_a_number_and_shows_nothing_of_its
     site: Site, caplog: Any
 ) -> None:
     broken = _With(site.bot, rollbacks=None)
-    runner = web.AppRunner(app(broken), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/runs/x"
+    async with served(app(broken)) as at:
+        url = f"http://{at}/v1/runs/x"
         async with site.session.get(url, headers={"Authorization": f"Bearer {site.house.tokens['eve']}"}) as answer:
             found = await answer.json()
             assert answer.status == 500 and "NoneType" not in json.dumps(found)
         ref = found["text"].split("under ")[1].rstrip(".")
         assert ref in caplog.text and "NoneType" in caplog.text
-    finally:
-        await runner.cleanup()
 
 
 async def test_a_plan_with_mistakes_opens_nothing_and_names_them(site: Site) -> None:
