@@ -362,8 +362,7 @@ class Run:
     @cached_property
     def halted(self) -> tuple[Step, ...]:
         """Steps that wait for people to say how to go on; not those of a way that is refused beside others."""
-        waits = (s for s in self.steps.values() if s.open and s.halt is not None)
-        return tuple(s for s in waits if s.halt is None or not self.refused(s, s.halt))
+        return tuple(s for s in self.steps.values() if s.open and s.halt is not None and not self.refused(s, s.halt))
 
     def refused(self, step: Step, halt: Halt) -> bool:
         """Whether this only says that one way of a choice cannot be gone, while another can, or was taken."""

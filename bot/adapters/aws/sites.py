@@ -243,18 +243,14 @@ class S3Sites:
         await self._keep(t, site, key, now, builds)
         if then.size <= SMALL:
             source, name, data = await self._content(t, site, key, then, builds)
-            command = ["s3api", "copy-object", "--copy-source", f"{source.bucket}/{source.key(name)}"]
-            command += ["--metadata-directive", "REPLACE"]
-            await self._write(t, key, now, data, then.headers, command)
+            await self._write(t, key, now, data, then.headers, _copying(source, name))
             return
         source, name = await self._source(t, site, key, then, builds)
-        command = ["s3api", "copy-object", "--copy-source", f"{source.bucket}/{source.key(name)}"]
-        command += ["--metadata-directive", "REPLACE"]
         head = await objects.head(source, name)
         known = head is not None and self._store.by_md5.get((head.etag, head.size)) == then.sha256
         if head is None or not (known or ((await objects.digest(source, name)) or (head, ""))[1] == then.sha256):
             raise Missing(f"{source}/{name} does not hold what it should ({then.sha256[:12]}…)")
-        await self._record(_typed(t, command, t.at, key, then.headers))
+        await self._record(_typed(t, _copying(source, name), t.at, key, then.headers))
         await objects.copy(source, name, head.etag, t.at, key, sent(then.headers, t.acl))
 
     async def write(self, site: str, key: str, now: StoredObject | None, data: bytes, headers: Headers) -> None:
@@ -396,8 +392,7 @@ class S3Sites:
             source, name = (t.builds.below(known.prefix), key) if known else (t.builds.below(KEPT), then.sha256)
             if known:
                 first[_whole(t, source, dict(self._known(t))[known])] = None
-            command = ["s3api", "copy-object", "--copy-source", f"{source.bucket}/{source.key(name)}"]
-            found.append(_typed(t, [*command, "--metadata-directive", "REPLACE"], t.at, key, then.headers))
+            found.append(_typed(t, _copying(source, name), t.at, key, then.headers))
         return [*first, *found]
 
     def _known(self, t: StoredSite) -> list[tuple[Build, Manifest]]:
@@ -462,6 +457,12 @@ def _typed(t: StoredSite, command: Sequence[str], to: Folder, key: str, headers:
     said = [part for name, value in options if value for part in (name, value)]
     own = ["--acl", t.acl] if t.acl else []
     return _aws(t, [*command, "--bucket", to.bucket, "--key", to.key(key), *said, *own])
+
+
+def _copying(source: Folder, name: str) -> list[str]:
+    """An object copied, with headers of its own instead of the source's."""
+    at = f"{source.bucket}/{source.key(name)}"
+    return ["s3api", "copy-object", "--copy-source", at, "--metadata-directive", "REPLACE"]
 
 
 def _whole(t: StoredSite, source: Folder, manifest: Manifest) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bot.playground.workspace.driver import Driver
-from bot.playground.workspace.seen import Outcome
+from bot.playground.workspace.seen import Outcome, Post
 from bot.playground.workspace.wire import Json
 
 _ERRORS = {
@@ -75,18 +75,19 @@ async def _home(driver: Driver, user: str, args: Mapping[str, Any]) -> None:
     await driver.home(user, patience=0)
 
 
-async def _shortcut(driver: Driver, user: str, args: Mapping[str, Any]) -> Outcome:
+def _post(driver: Driver, user: str, args: Mapping[str, Any]) -> Post:
     post = next((p for p in driver.read(args["channel"], reader=user) if p.ts == args["target"]), None)
     if post is None:
         raise Refused("this message is gone")
-    return await driver.shortcut(user, post, args["callback"], patience=0)
+    return post
+
+
+async def _shortcut(driver: Driver, user: str, args: Mapping[str, Any]) -> Outcome:
+    return await driver.shortcut(user, _post(driver, user, args), args["callback"], patience=0)
 
 
 async def _react(driver: Driver, user: str, args: Mapping[str, Any]) -> None:
-    post = next((p for p in driver.read(args["channel"], reader=user) if p.ts == args["target"]), None)
-    if post is None:
-        raise Refused("this message is gone")
-    driver.react(user, post, args["emoji"], on=bool(args["on"]))
+    driver.react(user, _post(driver, user, args), args["emoji"], on=bool(args["on"]))
 
 
 _VERBS: Mapping[str, Callable[[Driver, str, Mapping[str, Any]], Awaitable[Outcome | None]]] = {
