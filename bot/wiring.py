@@ -167,7 +167,7 @@ class Bot(Offline):
         found = {"lease": "" if self.lease.live() else "lost: this node may not act"}
         found[f"catalogue {self.catalogue.digest[7:19]}"] = self.reloading.fault
         found["database"] = await _fault(check_schema(self.store))
-        found |= await own(self.files, self.shared, self.store)
+        found |= await own(self.files, self.shared, self.store, self.clock)
         found["record"] = "" if found["database"] else await _fault(self.outside.whole())
         found["record copy"] = "" if found["database"] else await _fault(self.outside.fault())
         found["triggers"] = "" if found["database"] else await _fault(self.store.unguarded())
@@ -179,10 +179,11 @@ class Bot(Offline):
         return {**found, **(self.slack.faults if self.slack is not None else {})}
 
 
-async def own(files: FileBlobs, shared: Shared, store: Store) -> dict[str, str]:
-    """What is wrong with what this node itself writes to."""
+async def own(files: FileBlobs, shared: Shared, store: Store, clock: Callable[[], float]) -> dict[str, str]:
+    """What is wrong with what this node itself writes to, and goes by."""
     found = {"files": await _fault(files.ping()) or await _fault(shared.fault())}
-    return {**found, "disk": await _fault(asyncio.to_thread(cramped, *folders(store, files.folder)))}
+    found["disk"] = await _fault(asyncio.to_thread(cramped, *folders(store, files.folder)))
+    return {**found, "clock": clock.fault} if isinstance(clock, Steady) else found
 
 
 @asynccontextmanager
@@ -195,6 +196,9 @@ async def offline(settings: Settings, clock: Callable[[], float] = time.time) ->
     files = files_of(settings)
     store = await Store.open(settings.database_url, keys=keys_of(settings))
     try:
+        if clock is time.time:
+            clock = steady = Steady(common=None if store.db.lite else store.clock)
+            await steady.refer()
         yield Offline(
             settings, catalogue, registry, plans, store, redactor, files,
             _last_known(settings, catalogue, store, clock), Tokens(store, clock), ReleaseRegister(store, clock),
@@ -211,6 +215,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
 
     async with contextlib.AsyncExitStack() as stack:
         base = await stack.enter_async_context(offline(settings, clock))
+        clock = base.clock
         await check_schema(base.store)
         reach = Reach(settings, base.store, base.catalogue, base.redactor)
         stack.push_async_callback(reach.close)
@@ -276,11 +281,10 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         paging = Paging(base.store, lease, pager, clock) if pager is not None else None
         foresight.then = [lambda run: _again(base.store, run, outside, slack)]
         stack.push_async_callback(foresight.close)
-        steady = Steady(clock) if clock is time.time else None
         engine = Engine(
             base.store, base.registry, ports_of, base.people, redactor=base.redactor, node=lease.id,
             glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), grounds=reach,
-            clock=steady or clock, tick=settings.tick,
+            clock=clock, tick=settings.tick,
             watchers=(journal.watch, metrics.watch, outside.files_behind, outside.anchor, outside.ledger,
                       *([slack.watch] if slack else []), *([paging.watch] if paging else [])),
         )  # fmt: skip
@@ -289,7 +293,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             lease=lease,
             run_pass=engine.run_pass,
             on_cancelled=engine.on_cancelled,
-            clock=steady.old if steady is not None else clock,
+            clock=clock.old if isinstance(clock, Steady) else clock,
         )
         engine.use(executor)
         await executor.launch()
@@ -328,7 +332,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         await rollbacks.following.catch_up()
         for service in base.catalogue.services:
             await rollbacks.end_bans(service, Actor("bot", "the bot", (), "start"))
-        faults = NodeFaults(lambda: own(base.files, shared, base.store), base.store, clock)
+        faults = NodeFaults(lambda: own(base.files, shared, base.store, clock), base.store, clock)
         rollbacks.careful = lambda: faults.text
         for part in ("files", "disk"):
             metrics.gauge(f"rollback_{part}_at_fault", f"1 while something is wrong with the bot's {part}.",

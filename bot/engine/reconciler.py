@@ -387,9 +387,12 @@ class Engine:
             await self.store.prune_inbox(now - KEEP)
 
     async def _tell_of_jump(self) -> None:
-        """The clock has gone ahead: runs are told before it shows, so that nothing ends by it. Another node may have
-        told them, of the same jump."""
-        if not isinstance(self.clock, Steady) or not self.clock.held:
+        """The clock has gone ahead, and not this machine's alone: runs are told before it shows, so that nothing ends
+        by it. Another node may have told them, of the same jump."""
+        if not isinstance(self.clock, Steady):
+            return
+        await self.clock.refer()
+        if self.clock.held <= 0:
             return
         by, now, backs = self.clock.held, self.clock(), self.clock.backs
         log.warning("the clock went ahead by %.0f s; what is under way keeps its time", by)

@@ -265,14 +265,26 @@ def _late(run: Run, now: float) -> Iterator[ev.Event]:
             why = f"not done after {s.limit:g} s: {s.note or 'no word from it'}"
             yield ev.Failed(s.spec.id, s.n, "timeout", why, "look at the target, then try again")
         elif ref := lacking(run, s):
-            hint = "skip this step; what it is for must be done by hand" if s.spec.changes else "skip this step"
-            yield ev.Failed(s.spec.id, s.n, "fatal", f"needs {ref}, and there is none", hint)
+            yield ev.Failed(s.spec.id, s.n, "fatal", f"needs {ref}, and there is none", _without(run, s))
 
 
 def lacking(run: Run, s: Step) -> str:
     """A reference that is without a value although it is the step's turn to act; empty where there is none."""
     waits = not s.open or s.halt is not None or s.attempt is not None or s.applying or s.adopting
     return "" if waits or not (s.undoing or _ready(run, s)) else next(_without_value(run, s.spec), "")
+
+
+def _without(run: Run, s: Step) -> str:
+    """What people can do about a step that lacks a value for good."""
+    if later := destroys_behind(run, s):
+        return f"abort: {later} destroys data and depends on this, so that it cannot be skipped"
+    return "skip this step; what it is for must be done by hand" if s.spec.changes else "skip this step"
+
+
+def destroys_behind(run: Run, s: Step) -> str:
+    """The step that destroys data and depends on this one, for which it cannot be skipped; empty where none does."""
+    later = (run.steps[i] for i in run.plan.behind[s.spec.id])
+    return "" if s.spec.phase == "preflight" else next((x.spec.id for x in later if x.open and x.spec.destructive), "")
 
 
 # -- what may start --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any, cast, get_args
 from bot.policy import Why
 from bot.run import events as ev
 from bot.run.afterwards import looking
-from bot.run.decide import RELEASING, finished, has_begun, lacking, needs_nobody, next_attempt
+from bot.run.decide import RELEASING, destroys_behind, finished, has_begun, lacking, needs_nobody, next_attempt
 from bot.run.state import Run, Step
 from bot.run.where import changed, stands_at
 
@@ -298,11 +298,8 @@ def _skip(run: Run, e: ev.Skipped) -> str | None:
         return f"{e.step} is at work: stop the run first, or wait"
     if s.spec.kind == "gate":
         return f"{e.step} is the decision itself and cannot be skipped"
-    later = [run.steps[i].spec for i in run.plan.behind[e.step] if run.steps[i].open]
-    destructive = [x.id for x in later if x.destructive]
-    if destructive and s.spec.phase != "preflight":
-        return f"{destructive[0]} destroys data and depends on {e.step}: it cannot be skipped"
-    return None
+    later = destroys_behind(run, s)
+    return f"{later} destroys data and depends on {e.step}: it cannot be skipped" if later else None
 
 
 def _accept(run: Run, e: ev.Accepted | ev.Proposed) -> str | None:

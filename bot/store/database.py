@@ -146,10 +146,8 @@ class SqlDatabase(Protocol):
         """Run `work`, which only reads; every statement sees what is committed at that moment."""
         ...
 
-    async def write(
-        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None = None
-    ) -> T:
-        """Run `work`, then `also`, in one transaction. A cancelled caller waits for its end."""
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction. A cancelled caller waits for its end."""
         ...
 
     def snapshot(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
@@ -217,20 +215,13 @@ class Postgres:
             async with self._reads.connect() as c:
                 return await c.run_sync(work)
 
-    async def write(
-        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None = None
-    ) -> T:
-        return await self._writes.whole(self._write(work, also))
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        return await self._writes.whole(self._write(work))
 
-    async def _write(
-        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None
-    ) -> T:
+    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
         with plain_errors(self.url, self.outage):
             async with self._engine.begin() as c:
-                done = await c.run_sync(work)
-                if also is not None:
-                    await also(c)
-            return done
+                return await c.run_sync(work)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
@@ -267,22 +258,12 @@ class Lite:
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         return await self._hop(self._within, self._engine, work)
 
-    async def write(
-        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None = None
-    ) -> T:
-        return await self._writes.whole(self._write(work, also))
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        return await self._writes.whole(self._write(work))
 
-    async def _write(
-        self, work: Callable[[sa.Connection], T], also: Callable[[Transaction], Awaitable[None]] | None
-    ) -> T:
+    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
         async with self._turn:
-            if also is None:
-                return await self._hop(self._committed, work)
-            async with self._open(self._transactions) as transaction:
-                done = await transaction.run_sync(work)
-                await also(transaction)
-                await transaction.run_sync(sa.Connection.commit)
-                return done
+            return await self._hop(self._committed, work)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -32,7 +32,6 @@ from bot.store.database import (
     SchemaMismatch,
     SqlDatabase,
     StoreUnavailable,
-    Transaction,
     away,
     away_by,
     open_database,
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyOpen", "Checkpoint", "Conflict", "Duplicate", "Head", "Keys", "Known", "Notice", "Progress", "ReleaseRow",
-    "SchemaMismatch", "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token", "Transaction",
+    "SchemaMismatch", "SealedRow", "Slot", "Snapshot", "Store", "StoreUnavailable", "Stored", "Token",
     "Unshown", "away", "away_by", "told",
 ]  # fmt: skip
 
@@ -123,18 +122,16 @@ class Store:
         events: Sequence[Event],
         at: float,
         *,
-        also: Callable[[Transaction], Awaitable[None]] | None = None,
         key: str | None = None,
         checkpoint: bool = False,
         decided: Next | None = None,
     ) -> Run:
         """Write the events behind `run` as it was loaded, and return the run after them.
 
-        at: seconds since the epoch (kept to the microsecond). also: runs in the same transaction. key: of the
-        command, at most once. checkpoint: the last event enters the checkpoint chain, also where none of these is of
-        a kind that always does. decided: what `decide` says of the run after these events, where that is known already.
-        Without events only the head is written anew. Raises Conflict, AlreadyOpen,
-        Duplicate, TooLarge, BadEvent, StoreUnavailable.
+        at: seconds since the epoch (kept to the microsecond). key: of the command, at most once. checkpoint: the last
+        event enters the checkpoint chain, also where none of these is of a kind that always does. decided: what
+        `decide` says of the run after these events, where that is known already. Without events only the head is
+        written anew. Raises Conflict, AlreadyOpen, Duplicate, TooLarge, BadEvent, StoreUnavailable.
         """
         now = us(at)
         if run.doubt:
@@ -162,7 +159,7 @@ class Store:
                 c.execute(_ADD_SIGNATURES, signatures)
 
         try:
-            await self.db.write(work, also)
+            await self.db.write(work)
         except sa.exc.IntegrityError as e:
             raise await self._lost(e, new, key) from e
         self._remember(new)
@@ -195,6 +192,10 @@ class Store:
         """Rows, heads and checkpoints as of one moment, for the audit."""
         async with self.db.snapshot() as transaction:
             yield Snapshot(transaction, self.db.lite)
+
+    async def clock(self) -> float:
+        """What all nodes share: the time of day of the database's server, in seconds since the epoch. Not of SQLite."""
+        return await self.db.read(lambda c: float(c.execute(_CLOCK).scalar_one()))
 
     # -- the index ---------------------------------------------------------------------------------------------------
 
@@ -457,6 +458,7 @@ _NEWER: sa.Select[Any] = (
     .where(t.event.c.run == sa.bindparam("run"), t.event.c.seq > sa.bindparam("after"))
     .order_by(t.event.c.seq)
 )  # fmt: skip
+_CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())")
 _DUE = (
     sa.select(t.head.c.run)
     .where(t.head.c.due <= sa.bindparam("now"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -122,3 +122,72 @@ def test_a_run_that_is_right_again_says_so_in_its_record() -> None:
     assert told.jumped == Jump(T0 + 1, HOUR, "n") and replace(told, jumped=None).steps == told.steps
     back = evolve(replace(told, at=T0 + HOUR), ev.ClockJumped(1 - HOUR, "n"), T0 + 1)
     assert back.jumped is None, "whatever comes after that is another jump"
+
+
+@dataclass
+class Hosts:
+    """A node's clock and the one of its database, in seconds; while the latter answers it takes `slow`."""
+
+    wall: float = 1000.0
+    common: float = 1000.0
+    passed: float = 0.0
+    slow: float = 0.0
+
+    async def asked(self) -> float:
+        self.passed, self.wall, self.common = self.passed + self.slow, self.wall + self.slow, self.common + self.slow
+        return self.common
+
+    def clock(self) -> Steady:
+        return Steady(lambda: self.wall, lambda: self.passed, self.asked)
+
+
+async def test_a_node_that_starts_with_a_wrong_clock_goes_by_the_databases() -> None:
+    for wrong in (HOUR, -HOUR):
+        hosts = Hosts(wall=1000.0 + wrong)
+        clock = hosts.clock()
+        await clock.refer()
+        assert (clock(), clock.held) == (1000.0, 0) and f"{HOUR:.0f} s" in clock.fault
+        hosts.wall -= wrong
+        assert clock() == 1000.0, "set right: it does not show before the database was asked"
+        await clock.refer()
+        assert (clock(), clock.held, clock.ahead, clock.fault) == (1000.0, 0, 0, "")
+
+
+async def test_a_jump_of_one_machine_alone_is_nobodys_time_and_one_of_all_is_held_until_it_was_told() -> None:
+    for by in (HOUR, -HOUR):
+        hosts = Hosts()
+        clock = hosts.clock()
+        await clock.refer()
+        hosts.wall += by
+        assert clock() == 1000.0
+        await clock.refer()
+        assert (clock(), clock.held, clock.ahead) == (1000.0, 0, by)
+    hosts = Hosts()
+    clock = hosts.clock()
+    await clock.refer()
+    hosts.wall = hosts.common = 1000.0 + HOUR
+    await clock.refer()
+    assert (clock(), clock.held, clock.fault) == (1000.0, HOUR, "")
+    clock.show(HOUR)
+    hosts.wall = hosts.common = 1000.0
+    await clock.refer()
+    assert (clock(), clock.held) == (1000.0, 0), "where all go back there is nothing to wait for"
+
+
+async def test_a_database_that_answers_late_or_not_at_all_proves_nothing_about_a_clock() -> None:
+    hosts = Hosts(wall=1000.0 + HOUR, slow=60.0)
+    clock = hosts.clock()
+    await clock.refer()
+    assert clock() == hosts.wall
+    hosts.slow = 0.0
+    await clock.refer()
+    assert clock() == hosts.common
+
+    async def away() -> float:
+        raise ConnectionError
+
+    clock = Steady(lambda: hosts.wall, lambda: hosts.passed, away)
+    hosts.wall += HOUR
+    with pytest.raises(ConnectionError):
+        await clock.refer()
+    assert clock.held == HOUR, "a jump that nobody knows the reason of is held on"

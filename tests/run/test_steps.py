@@ -297,6 +297,13 @@ def test_a_value_that_never_came_halts_what_needs_it_and_says_which() -> None:
     assert play.step("one").end == "skipped"
 
 
+def test_where_data_are_destroyed_behind_it_a_step_that_lacks_a_value_is_not_said_to_be_skippable() -> None:
+    lacks = act("one", {"a": {REF: "steps.pre.out"}}, ["pre"])
+    play = Play(plan(check("pre", on_fail="continue"), lacks, act("drop", after=["one"], destructive=True)))
+    play.go("pre", "broken")
+    assert play.halt("one").hint == "abort: drop destroys data and depends on this, so that it cannot be skipped"
+
+
 def test_a_value_reaches_the_steps_that_name_it() -> None:
     play = Play(
         plan(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.util import await_only
 
 from bot.run import events as ev
 from bot.run.decide import decide
@@ -16,8 +18,8 @@ from bot.run.fold import evolve
 from bot.run.state import new_run
 from bot.store import tables as t
 from bot.store.chain import ZERO
-from bot.store.database import Transaction
 from bot.store.log import AlreadyOpen, Conflict, Duplicate, Store
+from tests.fixtures.stores import ending
 
 AT = 1_763_900_000.123456
 
@@ -97,35 +99,41 @@ async def test_the_loser_of_a_race_may_send_its_key_again(store: Store, sample: 
     await store.append(await store.load("r1"), [ev.Resumed(sample.ana)], AT, key="k")
 
 
-async def test_also_commits_and_fails_with_the_events(store: Store, sample: Any) -> None:
-    async def add_slot(c: Transaction) -> None:
-        slot = sa.insert(t.slot).values(run="r1", name="root", channel="C", ts="1", digest="")
-        await c.run_sync(lambda connection: connection.execute(slot))
+async def test_all_of_an_append_commits_or_none_of_it(store: Store, sample: Any) -> None:
+    def add_slot(c: sa.Connection) -> None:
+        c.execute(sa.insert(t.slot).values(run="r1", name="root", channel="C", ts="1", digest=""))
 
-    async def fail(c: Transaction) -> None:
-        await add_slot(c)
+    def fail(c: sa.Connection) -> None:
+        add_slot(c)
         raise LookupError("the queue is gone")
 
+    then = fail
+    ending(store.db, lambda: then)
     with pytest.raises(LookupError):
-        await store.append(new_run("r1"), [sample.created()], AT, also=fail, key="k", checkpoint=True)
+        await store.append(new_run("r1"), [sample.created()], AT, key="k", checkpoint=True)
     for table in (t.event, t.head, t.slot, t.inbox, t.checkpoint):
         assert await count(store, table) == 0
     assert (await store.load("r1")).seq == 0
-    run = await store.append(new_run("r1"), [sample.created()], AT, also=add_slot, key="k", checkpoint=True)
+    then = add_slot
+    run = await store.append(new_run("r1"), [sample.created()], AT, key="k", checkpoint=True)
     for table in (t.event, t.head, t.slot, t.inbox, t.checkpoint):
         assert await count(store, table) == 1
     with pytest.raises(sa.exc.IntegrityError):  # a constraint of others is no conflict of ours
-        await store.append(run, [ev.Stopped(sample.ana)], AT, also=add_slot)
+        await store.append(run, [ev.Stopped(sample.ana)], AT)
 
 
 async def test_a_cancelled_append_is_whole_or_not_there(store: Store, sample: Any) -> None:
-    entered, go = asyncio.Event(), asyncio.Event()
+    entered, go, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
 
-    async def wait(c: Transaction) -> None:
-        entered.set()
-        await go.wait()
+    def wait(_: sa.Connection) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        if store.db.lite:
+            go.wait()
+        else:
+            await_only(asyncio.to_thread(go.wait))
 
-    task = asyncio.create_task(store.append(new_run("r1"), [sample.created()], AT, also=wait))
+    ending(store.db, lambda: wait)
+    task = asyncio.create_task(store.append(new_run("r1"), [sample.created()], AT))
     await entered.wait()
     task.cancel()
     go.set()

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 import migrations
 from bot.run import events as ev
 from bot.run.state import new_run
-from bot.store.database import Lite, Transaction
+from bot.store.database import Lite
 from bot.store.log import Store, StoreUnavailable
+from tests.fixtures.stores import ending
 
 AT = 1_763_900_000.0
 
@@ -141,12 +142,10 @@ async def test_a_server_that_drops_its_connections_is_found_again(
     )
     await store.append(run, [ev.Stopped(sample.ana)], AT)
 
-    async def die(c: Transaction) -> None:
-        kill = sa.text("SELECT pg_terminate_backend(pg_backend_pid())")
-        await c.run_sync(lambda connection: connection.execute(kill))
-
+    run = await store.load("r1")
+    ending(store.db, lambda: lambda c: c.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())")))
     with pytest.raises(StoreUnavailable, match="being shut down"):
-        await store.append(await store.load("r1"), [ev.Resumed(sample.ana)], AT, also=die)
+        await store.append(run, [ev.Resumed(sample.ana)], AT)
     assert (await store.load("r1")).seq == 2
     await store.close()
 

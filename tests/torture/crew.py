@@ -126,6 +126,8 @@ class Crew:
                 if isinstance(e.after, str | None) and r.random() < 0.8:
                     self.write(e.target, e.after)
             yield boss, c.Adopt(i, "did it by hand")
+        elif self.done[run.id, f"halted {i}"] > 18:  # neither helps
+            yield boss, c.Abort("this cannot be gone on with")
         elif many or (self.playful and r.random() < 0.15):
             yield boss, c.Skip(i, "not needed today")
             yield boss, c.Retry(i)  # where what follows forbids to skip

@@ -8,13 +8,16 @@ is stopped there, and goes on when the harness lets it, as if nothing had happen
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextvars import ContextVar
 from random import Random
 
 import sqlalchemy as sa
@@ -22,7 +25,10 @@ import sqlalchemy as sa
 from bot.run.decide import Next
 from bot.run.events import Event
 from bot.run.state import Run
-from bot.store.log import Store, Transaction
+from bot.store.database import SqlDatabase
+from bot.store.log import Store
+from bot.store.signing import Keys
+from tests.fixtures.stores import Then, ending
 from tests.torture import handlers
 
 KINDS = (
@@ -53,6 +59,10 @@ def tell(url: str, said: object) -> None:
 
 TIMES = "create table torture_time (run text, seq bigint, at double precision, primary key (run, seq))"
 _TIME = sa.text("insert into torture_time (run, seq, at) values (:run, :seq, :at)")
+
+
+_ends: ContextVar[Then | None] = ContextVar("ends", default=None)
+"""What the append of this task ends with."""
 
 
 class Mine:
@@ -94,13 +104,16 @@ class MinedStore(Store):
     timed = False
     """Whether it notes, beside the log, when each event was really written."""
 
+    def __init__(self, db: SqlDatabase, keys: Keys | None = None) -> None:
+        super().__init__(db, keys)
+        ending(db, _ends.get)
+
     async def append(
         self,
         run: Run,
         events: Sequence[Event],
         at: float,
         *,
-        also: Callable[[Transaction], Awaitable[None]] | None = None,
         key: str | None = None,
         checkpoint: bool = False,
         decided: Next | None = None,
@@ -108,34 +121,32 @@ class MinedStore(Store):
         """As the product's, and dies before or after the commit."""
         kinds = sorted({e.kind for e in events})
         mine = self.mine
-        if self.timed:
-            also = self._timing(run, len(events), also)
-        if mine is not None and any([mine.goes_off("before", k) for k in kinds]):
-            also = self._dying(mine, also)
-        done = await super().append(run, events, at, also=also, key=key, checkpoint=checkpoint, decided=decided)
+        dies = mine is not None and any([mine.goes_off("before", k) for k in kinds])
+        _ends.set(self._end(run, len(events), mine if dies else None))
+        try:
+            done = await super().append(run, events, at, key=key, checkpoint=checkpoint, decided=decided)
+        finally:
+            _ends.set(None)
         if mine is not None:
             for k in kinds:
                 mine.step("after", k)
         return done
 
-    def _timing(
-        self, run: Run, events: int, also: Callable[[Transaction], Awaitable[None]] | None
-    ) -> Callable[[Transaction], Awaitable[None]]:
-        async def then(transaction: Transaction) -> None:
-            rows = [{"run": run.id, "seq": run.seq + 1 + i, "at": time.time()} for i in range(events)]
-            if rows:
-                await transaction.run_sync(lambda c: c.execute(_TIME, rows))
-            if also is not None:
-                await also(transaction)
+    def _end(self, run: Run, events: int, dies: Mine | None) -> Then:
+        rows = [{"run": run.id, "seq": run.seq + 1 + i} for i in range(events if self.timed else 0)]
+        loop, over = asyncio.get_running_loop(), threading.Event()
 
-        return then
-
-    def _dying(
-        self, mine: Mine, also: Callable[[Transaction], Awaitable[None]] | None
-    ) -> Callable[[Transaction], Awaitable[None]]:
-        async def then(transaction: Transaction) -> None:
-            if also is not None:
-                await also(transaction)
+        def die(mine: Mine) -> None:
             mine.die()
+            over.set()
+
+        def then(c: sa.Connection) -> None:
+            if rows:
+                c.execute(_TIME, [{**row, "at": time.time()} for row in rows])
+            if dies is not None and self.db.lite:  # in a thread: yet nothing else may happen meanwhile
+                loop.call_soon_threadsafe(die, dies)
+                over.wait()
+            elif dies is not None:
+                dies.die()
 
         return then

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import resource
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,13 @@ def catalogue(places: Mapping[str, str]) -> str:
 
 @dataclass
 class Machine:
-    """One. ahead: seconds that its clock is ahead of the harness's."""
+    """One. ahead: seconds that its clock is ahead of the harness's; common: the clock of its database's server."""
 
     ahead: float = 0.0
+    common: Callable[[], Awaitable[float]] | None = None
 
     def __post_init__(self) -> None:
-        self.clock = Steady(self.wall)
+        self.clock = Steady(self.wall, common=self.common)
         self.past = self.clock.old
         """For what may be forgotten once it is old."""
 

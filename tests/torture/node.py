@@ -171,9 +171,10 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
     """Everything from the store to the loop, as in `bot.wiring`."""
     attempts.IN_STEP, attempts.LOOK_AFTER = IN_STEP, 0.2
     machine.small()
-    node = Node(settings, machine=Machine(settings.ahead))
-    handlers.inside = node.inside
     store = await MinedStore.open(settings.database)
+    node = Node(settings, machine=Machine(settings.ahead, None if store.db.lite else store.clock))
+    await node.machine.clock.refer()
+    handlers.inside = node.inside
     lease = await asyncio.to_thread(take, settings.database, version=settings.name, ttl=settings.ttl)
     store.mine, store.timed = Mine(settings.mine, settings.world), settings.timed
     async with _at_work(node, store, lease):
