@@ -1,6 +1,7 @@
 """V4: the job queues of the service are worked on, and what waits in them becomes less or is little.
 
-Each queue of each Redis target is looked at several times within a few seconds. Little that waits is not enough: an
+Each queue of each Redis target is looked at several times within a few seconds, and no longer than it takes to see that
+jobs are taken from one that is well. Little that waits is not enough: an
 empty queue whose name is wrong looks the same, so somebody must be seen to take jobs. What is not known is unknown: a
 server that does not answer, a stream or group that is not there, a lag that nobody can tell, too few looks, and workers
 of before the rollback that have not asked for jobs since.
@@ -24,10 +25,14 @@ SHORTEST = 0.5
 """Seconds between the first and the last of them that tell anything."""
 
 
+EARLY = (0.3, 0.6)
+"""Seconds after the first look at which a queue is looked at too: for one that is well, that is enough."""
+
+
 class QueuesDrainingParams(Params):
     """How long to look."""
 
-    seconds: float = Field(3.0, ge=0.1, le=30, description="Seconds within which each queue is looked at.")
+    seconds: float = Field(3.0, ge=0.1, le=30, description="Seconds within which each queue is looked at, at most.")
     looks: int = Field(4, ge=2, le=30, description="How often it is, in these seconds.")
     target: RedisTarget = Field("", description="Redis target of the catalogue; empty: all of the service's.")
 
@@ -75,10 +80,29 @@ _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN)
 
 async def _of(ctx: ReadCtx, p: QueuesDrainingParams, cache: Cache, queue: Queue, before: dict[str, int]) -> JudgedQueue:
     try:
-        seen = await ctx.ports.caches.watch(cache.name, queue.name, p.looks, p.seconds)
+        known = before.get(f"{cache.name}/{queue.name}")
+        seen = await ctx.ports.caches.watch(
+            cache.name, queue.name, _moments(p), lambda seen: _settled(queue, seen, known)
+        )
     except (Unreachable, CacheRefused) as error:
         return JudgedQueue(Status.UNKNOWN, str(error))
-    return judge(queue, seen, before.get(f"{cache.name}/{queue.name}"))
+    return judge(queue, seen, known)
+
+
+def _moments(p: QueuesDrainingParams) -> list[float]:
+    """When to look again, in seconds after the first look."""
+    even = p.seconds / (p.looks - 1)
+    early = [at for at in EARLY if EARLY[-1] < even]
+    return [*early, *(even * n for n in range(1, p.looks))]
+
+
+def _settled(queue: Queue, seen: Sequence[Depth], before: int | None) -> bool:
+    """Whether to look on could only say the same: little waits, jobs are taken, and none has failed. One above its
+    limit is looked at to the end (its pace is judged), and so is one with dead jobs (which may become more)."""
+    last = seen[-1]
+    if len(seen) < LEAST or last.waiting is None or last.waiting > queue.depth or last.dead:
+        return False
+    return judge(queue, seen, before).status is Status.PASS
 
 
 def judge(queue: Queue, seen: Sequence[Depth], before: int | None) -> JudgedQueue:

@@ -83,7 +83,8 @@ class Executor:
     `bot.dbos.db`); on PostgreSQL DBOS shares the database, in schema `dbos`. on_cancelled: told of an attempt that
     `cancel` ended: one that waits here for room, or that a process had taken, possibly when its pass had recorded
     something already.
-    concurrency: passes at once in this process. drain: seconds that `close` waits for passes. clock: seconds since the
+    concurrency: passes at once in this process; nearly all of a pass is waiting for targets, so this many that hang
+    must not hold up the checks beside them. drain: seconds that `close` waits for passes. clock: seconds since the
     epoch, to tell old rows.
     """
 
@@ -95,7 +96,7 @@ class Executor:
         run_pass: Pass,
         on_cancelled: Callable[[AttemptId], Awaitable[None]],
         dbos_url: str | None = None,
-        concurrency: int = 20,
+        concurrency: int = 64,
         drain: float = 10.0,
         sweep_every: float = 3600.0,
         clock: Callable[[], float] = time.time,

@@ -6,7 +6,7 @@ Nothing here does I/O.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -202,6 +202,8 @@ class Caches(Protocol):
         atomic step. Again is harmless."""
         ...
 
-    async def watch(self, cache: str, queue: str, times: int, seconds: float) -> Sequence[Depth]:
-        """How a queue stands, looked at so many times within so many seconds."""
+    async def watch(
+        self, cache: str, queue: str, at: Sequence[float], enough: Callable[[Sequence[Depth]], bool]
+    ) -> Sequence[Depth]:
+        """How a queue stands, looked at now and so many seconds after that, rising, until what was seen is enough."""
         ...

@@ -190,6 +190,23 @@ async def test_too_few_looks_are_unknown(shop: Served) -> None:
             assert "tell nothing" in verdict.observed
 
 
+async def test_a_queue_that_is_well_is_looked_at_no_longer_than_that_takes(shop: Served) -> None:
+    """And one with jobs that failed is looked at to the end: they may become more."""
+    whole = QueuesDrainingParams(seconds=30, looks=30)
+    async with asyncio.timeout(20), worker(shop):
+        assert (await look(shop, whole)).status is Status.PASS
+    await shop.ask("LPUSH", "shop:jobs:dead", "{}")
+    late = QueuesDrainingParams(seconds=2, looks=2)
+
+    async def fails_later() -> None:
+        await asyncio.sleep(1.2)
+        await shop.ask("LPUSH", "shop:jobs:dead", "{}")
+
+    async with asyncio.TaskGroup() as beside, worker(shop):
+        beside.create_task(fails_later())
+        assert "1 failed for good just now, 2 in all" in (await look(shop, late)).observed
+
+
 async def test_without_the_right_to_see_clients_an_empty_queue_stays_unknown(shop: Served) -> None:
     await shop.ask("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+llen", "+lindex", "+type", "+get", "+time", "+llen")
     narrow = Served(replace(shop.server, username="narrow", password="pw"), shop.cache)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.adapters.postgres import PostgresDatabases
+from bot.adapters.postgres import PostgresDatabases, catalog
 from bot.contract import Status, Verdict
 from bot.ports import Ports, Record
 from bot.testing import ports, run_check
@@ -87,6 +89,44 @@ async def test_what_differs_from_the_models_fails_and_is_named(whole: Place, dam
     whole.sql(damage, "postgres" if "pg_index" in damage else "shop_owner")
     verdict = await look(whole.databases)
     assert (verdict.status, said in verdict.observed) == (Status.FAIL, True), verdict.observed
+
+
+async def test_models_are_asked_again_only_once_something_is_another(whole: Place, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    noting = f"{MODELS}\nwith open({str(asked)!r}, 'a') as file:\n    file.write('x')\n"
+    whole.release("2.4.0", *SHOP[:2], models=noting, metadata="models")
+    databases = whole.databases
+    whole.sql("INSERT INTO orders (total) VALUES (1)")
+    for _ in range(3):
+        assert (await look(databases)).status is Status.PASS
+        whole.sql("UPDATE orders SET total = total + 1; ANALYZE orders")
+    assert asked.read_text() == "x"
+    whole.sql("ALTER TABLE orders ALTER COLUMN total SET DEFAULT 7")
+    assert (await look(databases)).status is Status.FAIL
+    whole.sql("ALTER TABLE orders ALTER COLUMN total SET DEFAULT 0")
+    assert (await look(databases)).status is Status.PASS
+    assert asked.read_text() == "xxx"
+    whole.release("2.4.0", *SHOP[:2], models=f"{noting}sa.Table('new', models, key())", metadata="models")
+    assert "table new is missing" in (await look(databases)).observed
+
+
+@pytest.mark.parametrize("of", ["orders", "away.there"])
+async def test_whatever_models_could_differ_in_has_them_asked_again(whole: Place, of: str) -> None:
+    whole.sql("CREATE SCHEMA away; CREATE TABLE away.there (id int PRIMARY KEY, total numeric)", "postgres")
+    changes = (
+        f"ALTER TABLE {of} ADD COLUMN more int", f"ALTER TABLE {of} ALTER COLUMN more TYPE bigint",
+        f"ALTER TABLE {of} ALTER COLUMN more SET NOT NULL", f"ALTER TABLE {of} ALTER COLUMN more SET DEFAULT 1",
+        f"COMMENT ON COLUMN {of}.more IS 'said'", f"COMMENT ON TABLE {of} IS 'said'",
+        f"CREATE INDEX beside ON {of} (more)", f"ALTER TABLE {of} ADD CONSTRAINT small CHECK (more < 9)",
+        f"ALTER TABLE {of} ADD FOREIGN KEY (more) REFERENCES customers (id)", f"ALTER TABLE {of} RENAME more TO less",
+        f"ALTER TABLE {of} DROP COLUMN less", "ALTER TYPE status ADD VALUE 'late'", "DROP TABLE away.there",
+    )  # fmt: skip
+    seen = []
+    for change in ("SELECT 1", *changes):
+        whole.sql(change, "postgres")
+        async with whole.databases.servers["db"].reading() as c:
+            seen.append(await catalog.marker(c))
+    assert len({*seen}) == len(seen), [c for c, (was, now) in zip(changes, pairwise(seen), strict=True) if was == now]
 
 
 async def test_what_is_there_beside_the_models_is_a_warning(whole: Place) -> None:

@@ -214,6 +214,13 @@ async def test_no_more_passes_at_once_than_allowed_and_one_cancelled_while_it_wa
     assert never not in engine.begun
 
 
+async def test_forty_checks_that_hang_hang_side_by_side(url: str, lease: Lease, engine: Engine) -> None:
+    many = [attempt("forever") for _ in range(40)]
+    async with engine.on(url, lease, drain=0.1) as executor:
+        await hand_over(executor, url, *many)
+        await eventually(lambda: engine.begun.keys() == {*many})
+
+
 async def test_what_one_node_has_no_room_for_another_begins(url: str, lease: Lease, engine: Engine) -> None:
     many = [attempt("forever") for _ in range(3)]
     async with engine.on(url, lease, concurrency=2, drain=0.1) as executor:

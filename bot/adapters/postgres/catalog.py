@@ -45,6 +45,18 @@ SELECT pid, coalesce(usename, '?'), coalesce(nullif(application_name, ''), 'no n
 FROM pg_stat_activity WHERE pid = ANY (%s::int[]) ORDER BY xact_start
 """
 
+_DESCRIBING = (
+    "class", "attribute", "attrdef", "constraint", "index", "type", "enum", "description", "namespace", "inherits",
+    "collation", "sequence",
+)  # fmt: skip
+"""Catalogs from which a comparison reads what there is."""
+_MARKER = "SELECT current_database() || ' ' || concat_ws(' ', {})".format(
+    ", ".join(
+        f"(SELECT count(*) || '-' || coalesce(sum(hashtextextended(ctid::text || xmin::text, 0)), 0) FROM pg_{name})"
+        for name in _DESCRIBING
+    )
+)
+
 _OBJECTS = """
 WITH ours AS (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s),
 rel AS (
@@ -129,6 +141,13 @@ async def shape(c: Connection, schema: str) -> Shape:
     """Object -> what it is."""
     cursor = await c.execute(_OBJECTS.encode(), {"schema": schema})
     return {str(name): str(said) for name, said in await cursor.fetchall()}
+
+
+async def marker(c: Connection) -> str:
+    """Changes whenever anything does that says what tables, columns, types, indexes, constraints or comments there are,
+    in any schema: by the rows of the system's catalog and who wrote each."""
+    [found] = await one(c, _MARKER)
+    return str(found)
 
 
 async def holders(c: Connection, pids: list[int]) -> tuple[str, ...]:

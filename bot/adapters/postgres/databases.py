@@ -135,10 +135,15 @@ class PostgresDatabases:
     async def _stamp(self, name: str) -> tuple[str, ...]:
         target = self._target(name)
         async with self.servers[name].reading() as c:
-            found = await catalog.stamp(c, target.at.schema)
+            return self._stamped(name, await catalog.stamp(c, target.at.schema))
+
+    def _stamped(self, name: str, found: tuple[str, ...] | None) -> tuple[str, ...]:
         if not found:
-            lacks = "no version table" if found is None else "an empty version table"
-            raise BadScripts(f"{name} has {lacks} in schema {target.at.schema}: at which revision it is is not known")
+            lacks, schema = (
+                "no version table" if found is None else "an empty version table",
+                self._target(name).at.schema,
+            )
+            raise BadScripts(f"{name} has {lacks} in schema {schema}: at which revision it is is not known")
         return found
 
     async def toll(self, name: str, route: Route) -> Toll:
@@ -160,14 +165,12 @@ class PostgresDatabases:
 
     async def differences(self, name: str, scripts: str) -> Sequence[SchemaDifference] | None:
         """See the port."""
-        await self._stamp(name)
-        folder = self._scripts[name].folder(scripts)
-        async with self._scripts[name].child(folder, reading=True) as child:
-            try:
-                said = await child.ask(READING, do="compare")
-            except ChildError as error:
-                raise BadScripts(f"{scripts}: its models cannot be compared ({error.kind}: {error})") from error
-        return compared.differences(said, await self.shape(name)) if said["models"] else None
+        target = self._target(name)
+        async with self.servers[name].reading() as c:
+            self._stamped(name, await catalog.stamp(c, target.at.schema))
+            marker, shape = await catalog.marker(c), await catalog.shape(c, target.at.schema)
+        said = await self._scripts[name].compared(scripts, marker)
+        return compared.differences(said, shape) if said["models"] else None
 
     async def export(self, name: str, loss: Loss) -> bytes:
         """See the port."""

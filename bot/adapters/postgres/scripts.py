@@ -37,6 +37,8 @@ TAIL = 4096
 HASHED = (".py", ".ini", ".toml", ".sql", ".mako")
 KEPT = 64
 """Answers that are remembered."""
+MODELS = 600.0
+"""Seconds for which it is remembered what models differ in: they may lie outside the folder."""
 LOCKED_OUT = "55P03"
 
 
@@ -160,6 +162,18 @@ class Scripts:
         except ChildError as error:
             raise BadScripts(f"{scripts}: {error}") from error
         return found
+
+    async def compared(self, scripts: str, marker: str) -> Any:
+        """What the release's models say, and what differs of it in the database. marker: of what the database says of
+        itself (`catalog.marker`): the same models and the same database differ in the same things, so for `MODELS`
+        seconds nobody is asked again. BadScripts."""
+        folder = self.folder(scripts)
+        turn = int(asyncio.get_running_loop().time() / MODELS)
+        digest = f"{await asyncio.to_thread(_digest, folder)} {marker} {turn}"
+        try:
+            return await self._asked(folder, digest, do="compare")
+        except ChildError as error:
+            raise BadScripts(f"{scripts}: its models cannot be compared ({error.kind}: {error})") from error
 
     async def _asked(self, folder: Path, digest: str, **command: Any) -> Any:
         key = json.dumps([str(folder), digest, command], sort_keys=True)

@@ -167,15 +167,20 @@ class RedisCaches:
 
         return begin
 
-    async def watch(self, cache: str, queue: str, times: int, seconds: float) -> Sequence[Depth]:
+    async def watch(
+        self, cache: str, queue: str, at: Sequence[float], enough: Callable[[Sequence[Depth]], bool]
+    ) -> Sequence[Depth]:
         """See the port."""
         target, found = self._queue(cache, queue)
         async with reached(target.server) as cluster:
             lines = [cluster.of(key) for key in (found.dead, found.done, found.taken)]
             line = cluster.of(found.key)
             seen = [await depths.depth(line, found, *lines)]
-            for _ in range(times - 1):
-                await asyncio.sleep(seconds / (times - 1))
+            begun = asyncio.get_running_loop().time()
+            for moment in at:
+                if enough(seen):
+                    break
+                await asyncio.sleep(max(0.0, begun + moment - asyncio.get_running_loop().time()))
                 seen.append(await depths.depth(line, found, *lines))
             return seen
 
