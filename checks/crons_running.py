@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from bot.contract import Check, Output, Params, ReadCtx, Status, Verdict
-from bot.ports import Unreachable, told
+from bot.ports import Json, Unreachable, told
 from bot.ports.kubernetes import IMAGE, OURS, Cluster, Denied, Thing
 from bot.ports.schedules import due
 
@@ -107,7 +107,7 @@ def judge(cron: Thing, jobs: Sequence[Thing], now: datetime, p: CronsRunningPara
     for job in jobs:
         if job.facts.get("running") and (fault := _fault(job, now, p)):
             return JudgedCron(Status.FAIL, fault)
-    since = _since(cron, now)
+    since = _since(cron, jobs, now)
     zone = cron.facts.get("time_zone")
     zone = zone if isinstance(zone, str) else None
     schedule = str(cron.facts.get("schedule", ""))
@@ -118,11 +118,14 @@ def judge(cron: Thing, jobs: Sequence[Thing], now: datetime, p: CronsRunningPara
         return JudgedCron(Status.UNKNOWN, str(error))
     success = _time(cron, "last_success")
     last = f"last success {_clock(success, now)}" if success is not None else "it never ended well"
-    if success is not None and success >= (ticks[-1] if ticks else since):
+    if success is not None and (success >= ticks[-1] if ticks else success > since):
         return JudgedCron(Status.PASS, last)
     if not ticks:
         return _not_due(ahead[0] if ahead else None, last, since, now, p)
-    failed = next((str(j.facts["failed"]) for j in _newest_first(jobs) if j.facts.get("failed")), "")
+    failed = next(
+        (str(j.facts["failed"]) for j in _newest_first([j for j in jobs if _runs(j, cron)]) if j.facts.get("failed")),
+        "",
+    )
     if failed:
         return JudgedCron(Status.FAIL, f"the run of {_clock(ticks[-1], now)} failed ({failed}); {last}")
     if any(j.facts.get("running") for j in jobs):
@@ -142,12 +145,20 @@ def _not_due(ahead: datetime | None, last: str, since: datetime, now: datetime, 
     return JudgedCron(Status.UNKNOWN if soon else Status.WARN, words)
 
 
-def _since(cron: Thing, now: datetime) -> datetime:
-    """Since when what runs there is what counts: it was made, or its images or its schedule were changed. A day ago at
-    most."""
+def _since(cron: Thing, jobs: Sequence[Thing], now: datetime) -> datetime:
+    """Since when what runs there is what counts: it was made, its images or its schedule were changed, or a job of it
+    still ran other images. A day ago at most.
+
+    Its jobs tell where the cluster no longer says who set its images: the bot gives up what it owns at a run's end."""
     times = [w.at for name, w in cron.by.items() if name == "suspend" or name.startswith(IMAGE)]
+    times += [at for j in jobs if not _runs(j, cron) and (at := _time(j, "ended") or _time(j, "started"))]
     created = _time(cron, "created")
     return min(max([*times, *([created] if created is not None else []), now - DAY]), now)
+
+
+def _runs(job: Thing, cron: Thing) -> bool:
+    """Whether a job runs what its CronJob says by now."""
+    return sorted(map(str, _list(job, "images"))) == sorted(cron.images.values())
 
 
 def _fault(job: Thing, now: datetime, p: CronsRunningParams) -> str:
@@ -161,8 +172,12 @@ def _fault(job: Thing, now: datetime, p: CronsRunningParams) -> str:
 
 
 def _made_by(job: Thing, cron: Thing) -> bool:
-    owners = job.facts.get("owners")
-    return isinstance(owners, list) and f"cronjob/{cron.place.name}" in owners
+    return f"cronjob/{cron.place.name}" in _list(job, "owners")
+
+
+def _list(thing: Thing, name: str) -> list[Json]:
+    said = thing.facts.get(name)
+    return said if isinstance(said, list) else []
 
 
 def _newest_first(jobs: Sequence[Thing]) -> list[Thing]:

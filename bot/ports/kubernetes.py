@@ -200,7 +200,8 @@ class Thing:
     - cronjob: schedule, time_zone, starting_deadline (seconds), concurrency, last_schedule, last_success, created
       (RFC 3339), active (names of running jobs);
     - hpa, scaledobject: target (`deployment/shop-api`), min, max; hpa also replicas, desired; scaledobject also idle;
-    - job: owners (`cronjob/settle`, controller or not), images, running, started (RFC 3339), failed (why, for good);
+    - job: owners (`cronjob/settle`, controller or not), images, running, started and ended (RFC 3339;
+      it ended well), failed (why, for good);
     - application: sync (`Synced`), revision, health, images, operation (its phase), message, reconciled (RFC 3339),
       drifted (`deployment/shop-api`: what differs from Git), history (revisions that it ran, oldest first);
     - kustomization, helmrelease: ready (of its condition: True, False, Unknown), message, applied (the revision that it

@@ -13,11 +13,13 @@ from kubernetes.aio import client
 
 from bot.contract import Status, Verdict
 from bot.playground.cluster.resources import CRONJOBS
-from bot.ports.kubernetes import Place, Thing, Writer
+from bot.ports import kubernetes as port
+from bot.ports.kubernetes import IMAGE, Place, Thing, Writer
 from bot.testing import run_check
 from checks.crons_running import CronsRunning, CronsRunningOutput, CronsRunningParams, judge
 from tests.fixtures.cluster import connected
-from tests.fixtures.clusters_workers import Fleet, fleet
+from tests.fixtures.clusters_guarded import unrecorded
+from tests.fixtures.clusters_workers import Fleet, fleet, image
 
 P = CronsRunningParams()
 
@@ -75,6 +77,37 @@ async def test_a_success_of_before_the_rollback_proves_nothing(shop: Fleet) -> N
     verdict = await look(shop)
     assert verdict.status is Status.UNKNOWN
     assert "not due since 12:16, due 12:30; last success 12:15" in verdict.observed
+
+
+@pytest.mark.parametrize("ends", ["Failed", "Succeeded"])
+async def test_a_job_of_the_removed_release_proves_nothing_when_nobody_knows_any_more_who_set_the_image(
+    shop: Fleet, ends: str
+) -> None:
+    """At the end of a run the bot gives up what it owns, and with it the cluster's word on when it was written."""
+    await shop.edit("CronJob", "shop-settle", jobTemplate=_template(shop, backoffLimit=0))
+    place, clusters = Place("eu-1", "cronjob", "shop-settle"), shop.adapter.bind(unrecorded)
+    await _write(clusters, place, image("settle", "2.4.1"))
+    await shop.beat(901)
+    for pod in shop.eu.all("Pod", "shop"):
+        if "job-name" in pod["metadata"].get("labels", {}):
+            shop.eu.set_status("Pod", pod["metadata"]["name"], "shop", phase=ends)
+    await shop.beat(10)
+    await _write(clusters, place, image("settle", "2.4.0"))
+    await clusters.disown(place)
+    await shop.beat(300)
+    seen = await clusters.get(place)
+    assert seen is not None and not any(name.startswith(IMAGE) for name in seen.by)
+    verdict = await look(shop)
+    assert verdict.status is Status.UNKNOWN, verdict.observed
+    assert "not due since 12:15, due 12:30" in verdict.observed
+    await ran(shop)
+    assert (await look(shop)).status is Status.PASS
+
+
+async def _write(clusters: port.Kubernetes, place: Place, wanted: str) -> None:
+    seen = await clusters.get(place)
+    assert seen is not None
+    await clusters.write(seen, {"image/settle": wanted})
 
 
 async def test_a_job_that_hangs_fails(shop: Fleet) -> None:

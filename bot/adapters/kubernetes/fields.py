@@ -451,6 +451,7 @@ def _job(body: Body) -> dict[str, Json]:
         "images": [c["image"] for group in _LISTS[:2] for c in template.get(group) or ()],
         "running": not over and not _at(body, ("spec", "suspend")),
         "started": _at(body, ("status", "startTime")),
+        "ended": _at(body, ("status", "completionTime")),
         "failed": next((_said(c) for c in conditions if c["type"] == "Failed" and c["status"] == "True"), None),
     }
 
