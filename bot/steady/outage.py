@@ -2,7 +2,8 @@
 
 Invariants:
 - between the two lines nobody adds any: whoever else meets the same outage only counts;
-- what was under way when it came back may still fail; for `SETTLE` seconds hearsay of that opens no new outage.
+- what was under way when it came back may still fail; for `SETTLE` seconds hearsay of that opens no new outage;
+- where many ask at once, an answer to what was asked before it went ends nothing (`asked`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Outage:
         self._turn = threading.Lock()
         self._since: float | None = None
         self._ended = float("-inf")
-        self._times = 0
+        self._times, self._begun = 0, 0
         self.why = ""
         """What is wrong, empty where nothing is."""
 
@@ -43,6 +44,11 @@ class Outage:
     def away(self) -> bool:
         """Whether it is."""
         return self._since is not None
+
+    @property
+    def asked(self) -> int:
+        """To be kept by who asks it now, among others who do, and handed to `up` with the answer."""
+        return self._begun
 
     def down(self, why: str, *, hearsay: bool = False, exc_info: bool = False) -> None:
         """It did not answer. hearsay: somebody else says so, who may be late; exc_info: with the exception's trace."""
@@ -53,18 +59,18 @@ class Outage:
             self._times += 1
             self.why, begins = why, self._since is None
             if begins:
-                self._since, self._times = self._clock(), 1
+                self._since, self._times, self._begun = self._clock(), 1, self._begun + 1
         if begins:
             self._log.warning(
                 "%s %s: %s", self.what, self._words[0], why, exc_info=exc_info, extra={"outage": self.what}
             )
 
-    def up(self) -> None:
-        """It answered."""
+    def up(self, asked: int | None = None) -> None:
+        """It answered. asked: what `asked` said before, where many ask it at once."""
         if self._since is None:  # the way of every good call: no lock
             return
         with self._turn:
-            if self._since is None:
+            if asked not in (None, self._begun) or self._since is None:
                 return
             self._ended = self._clock()
             seconds, times, self._since, self.why = self._ended - self._since, self._times, None, ""

@@ -315,10 +315,11 @@ class _Hops:
 def plain_errors(url: URL, outage: Outage | None = None) -> Iterator[None]:
     """Turn what keeps the database from working into StoreUnavailable or SchemaMismatch, and tell its outage."""
     outage = outage or Outage("The database", log)
+    asked = outage.asked
     try:
         yield
     except sa.exc.IntegrityError:
-        outage.up()
+        outage.up(asked)
         raise
     except sa.exc.DBAPIError as e:
         told = _told(e, place(url))
@@ -330,7 +331,7 @@ def plain_errors(url: URL, outage: Outage | None = None) -> Iterator[None]:
     except sa.exc.TimeoutError as e:
         text = f"All connections to {place(url)} are in use. Next: wait, then try again."
         raise StoreUnavailable(text, away=False) from e
-    outage.up()
+    outage.up(asked)
 
 
 def away(e: BaseException) -> str:

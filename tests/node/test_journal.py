@@ -104,6 +104,18 @@ def test_an_outage_is_two_lines_with_its_length_however_often_it_is_met(caplog: 
     assert not outage.away and outage.why == ""
 
 
+def test_an_answer_to_what_was_asked_before_it_went_does_not_end_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock(0.0, frozen=True)
+    outage = Outage("The database", logging.getLogger("bot.x"), clock.time)
+    before = outage.asked
+    outage.down("gone")
+    outage.up(before)
+    assert outage.away and len(caplog.records) == 1
+    clock.advance(2.0)
+    outage.up(outage.asked)
+    assert [r.getMessage() for r in caplog.records[1:]] == ["The database is back, after 2.0 s (1 failed)"]
+
+
 def test_hearsay_behind_the_end_opens_no_new_outage_until_it_has_settled(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock(0.0, frozen=True)
     outage = Outage("The database", logging.getLogger("bot.x"), clock.time)
