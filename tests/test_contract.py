@@ -23,8 +23,8 @@ from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.contract import Action, Handler, Output, Params
 from bot.handlers.registry import Registry
 from bot.handlers.rules import called, of_class, of_source
-from bot.playground.single import Shop
 from bot.testing import Broken, assert_contract, ports
+from tests.fixtures.lone_shop import Shop
 
 HOUSE = Path(__file__).parent.parent
 REGISTRY = Registry.discover(actions, checks, entry_points=False)

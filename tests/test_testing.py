@@ -33,9 +33,9 @@ from bot.contract import (
     Verdict,
 )
 from bot.handlers.narrow import UndeclaredPort
-from bot.playground.single import Shop
 from bot.ports import Ports, ReadOnly, Record
 from bot.testing import Broken, PortsFor, TestCtx, assert_lifecycle, ports, run_check
+from tests.fixtures.lone_shop import Shop
 
 BACK = ReleaseSwitchParams(target="shop", release="2.4.0")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.http import HttpClient, HttpEndpoint
-from bot.playground.single import Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.service_database import SHOP, Place, place
 
 

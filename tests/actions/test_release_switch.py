@@ -8,8 +8,8 @@ import pytest
 
 from actions.release_switch import ReleaseSwitch, ReleaseSwitchParams
 from bot.contract import Change, Edit, Fatal, NotYet, Receipt, Retryable
-from bot.playground.single import Fault, Shop
 from bot.testing import PortsFor, TestCtx, assert_lifecycle
+from tests.fixtures.lone_shop import Fault, Shop
 
 BACK = ReleaseSwitchParams(target="shop", release="2.4.0")
 CHANGE = Change("shop: 2.4.1 -> 2.4.0", edits=(Edit("shop/release", "2.4.1", "2.4.0"),))

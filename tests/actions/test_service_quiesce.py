@@ -14,9 +14,9 @@ from bot.adapters.absent import NoDatabases, NoMaintenance
 from bot.adapters.backups import ServiceBackups
 from bot.adapters.postgres.maintenance import PostgresMaintenance
 from bot.contract import Change, Edit, Fatal, Json, Receipt, Retryable
-from bot.playground.single import Fault, Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, TestCtx, assert_lifecycle, ports
+from tests.fixtures.lone_shop import Fault, Shop
 from tests.fixtures.restores import Home, home
 
 _numbers = itertools.count(1)

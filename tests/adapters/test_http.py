@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from bot.adapters.http import ANSWER_LIMIT, HttpClient, HttpEndpoint
-from bot.playground.single import Fault, Shop
 from bot.ports import Http, Json, ReadOnly, Unreachable
+from tests.fixtures.lone_shop import Fault, Shop
 from tests.fixtures.served import everything, served
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -9,9 +9,9 @@ import pytest
 
 from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.adapters.kubernetes import Clusters
-from bot.playground.single import Shop
 from bot.ports import Ports, Record
 from bot.testing import PortsFor, ports
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.service_database import SHOP, Place, place
 
 

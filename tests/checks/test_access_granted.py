@@ -11,10 +11,10 @@ from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.adapters.registry import RegistryClient
 from bot.contract import Status, Verdict
 from bot.playground.cluster import Registry
-from bot.playground.single import Fault, Shop
 from bot.testing import run_check
 from checks.access_granted import AccessGranted, AccessGrantedOutput, AccessGrantedParams
 from tests.fixtures.clusters_workers import Fleet, fleet
+from tests.fixtures.lone_shop import Fault, Shop
 
 
 @pytest.fixture

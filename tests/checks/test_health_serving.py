@@ -12,11 +12,11 @@ from aiohttp import web
 from bot.adapters.http import HttpClient, HttpEndpoint
 from bot.adapters.kubernetes import Clusters, ClusterTarget
 from bot.contract import Status, Verdict
-from bot.playground.single import Fault, Shop
 from bot.ports import Page, Reply
 from bot.ports.kubernetes import Cluster
 from bot.testing import PortsFor, ports, run_check
 from checks.health_serving import HealthServing, HealthServingParams, _judge, _read
+from tests.fixtures.lone_shop import Fault, Shop
 from tests.fixtures.served import served
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.playground.single import Shop
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.store.log import Store
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.whole_bot import House, Running, shop_running, stocked
 
 WITHIN = 60.0

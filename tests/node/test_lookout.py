@@ -16,7 +16,6 @@ from bot.node.lookout import EVERY, Lookout
 from bot.node.paging import alerts
 from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster, resources
-from bot.playground.single import Shop
 from bot.run import events as ev
 from bot.run.state import Debt, Run
 from bot.telling import remains, times, view
@@ -24,6 +23,7 @@ from bot.wiring import running
 from tests.actions.test_gitops_pause_flux import kustomization, repository
 from tests.fixtures.cluster import deployment, namespace
 from tests.fixtures.clusters_guarded import REPO, application, part
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.whole_bot import fill, until, upgraded
 from tests.fixtures.works import Works, at_work
 

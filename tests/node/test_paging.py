@@ -15,12 +15,12 @@ from pydantic import SecretStr
 from bot import wiring
 from bot.node.paging import PAGER, NotTaken, Pager, Paging, alerts
 from bot.opening.rollbacks import Wanted
-from bot.playground.single import Shop
 from bot.run import answering
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.state import Run
 from bot.settings import Settings
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.pager import KEY, Incidents, pager
 from tests.fixtures.whole_bot import House, fill, upgraded
 from tests.slack import scenes

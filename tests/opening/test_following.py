@@ -16,7 +16,6 @@ from bot import wiring
 from bot.opening.following import holds_fields, unlearnt
 from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster
-from bot.playground.single import Shop
 from bot.ports import Blob
 from bot.run import commands as cmd
 from bot.run import events as ev
@@ -24,6 +23,7 @@ from bot.run.state import Run
 from bot.telling import view
 from tests.fixtures.cluster import namespace, template
 from tests.fixtures.clusters_guarded import part
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.whole_bot import fill, until, upgraded
 from tests.fixtures.works import Works
 

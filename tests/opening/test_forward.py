@@ -21,7 +21,6 @@ from bot.catalogue import Release
 from bot.handlers.registry import Registry
 from bot.opening.rollbacks import Wanted
 from bot.plan.compile import compile_plan
-from bot.playground.single import Shop
 from bot.policy import Refusal, Why
 from bot.ports.notices import Topic
 from bot.releases.ledger import Registered
@@ -37,6 +36,7 @@ from bot.slack.hear import modals, replies
 from bot.store.chain import Stored
 from bot.telling import plain, view
 from bot.telling.by_hand import by_hand, in_words
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.whole_bot import House, fill, until, upgraded
 from tests.slack.scenes import SCENES, Tape, aborted, verified
 from tests.slack.test_render_any import shown

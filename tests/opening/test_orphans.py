@@ -14,12 +14,12 @@ from bot import wiring
 from bot.opening.orphans import Orphans
 from bot.opening.rollbacks import Wanted
 from bot.playground.cluster import Cluster
-from bot.playground.single import Shop
 from bot.policy import Actor, Person
 from bot.run.state import Run
 from bot.telling import remains
 from tests.fixtures.cluster import deployment, namespace
 from tests.fixtures.clusters_guarded import part
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.whole_bot import fill, until, upgraded
 from tests.fixtures.works import Works
 from tests.node.test_lookout import PLAN as FREEZING

@@ -12,13 +12,13 @@ import pytest
 from bot import wiring
 from bot.catalogue import Release
 from bot.opening.rollbacks import Wanted
-from bot.playground.single import Shop
 from bot.policy import Actor, Refusal, Why
 from bot.run.answering import Answer
 from bot.run.commands import Admit, Approve, Retarget
 from bot.run.events import Aborted
 from bot.run.rules import begun
 from bot.run.state import Run
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.whole_bot import PLAN, SECRET, House, fill, upgraded
 
 WANTED = Wanted("shop", "checkout fails")

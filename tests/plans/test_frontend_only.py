@@ -11,12 +11,12 @@ import pytest
 from bot import wiring
 from bot.catalogue import Release
 from bot.opening.rollbacks import Wanted
-from bot.playground.single import Shop
 from bot.run.answering import Answer
 from bot.run.commands import Approve
 from bot.run.state import Run
 from tests.fixtures.frontend_bucket import GOOD, Bucket
 from tests.fixtures.frontend_published import Front, front
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.whole_bot import House, until, upgraded

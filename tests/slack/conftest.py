@@ -32,7 +32,6 @@ from pydantic import SecretStr
 
 from bot import wiring
 from bot.catalogue import Release
-from bot.playground.single import Shop
 from bot.playground.workspace import App, Modal, Outcome, Post, Workspace
 from bot.playground.workspace.app import EVENTS
 from bot.run.state import Run
@@ -40,6 +39,7 @@ from bot.settings import Settings
 from bot.slack.hear.app import PATH
 from bot.web import app
 from tests.fixtures.databases import copy_to
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.whole_bot import PLAN, TYPED
 
 T = TypeVar("T")

@@ -15,7 +15,6 @@ import pytest
 
 from bot import wiring
 from bot.catalogue import Release
-from bot.playground.single import Fault as Broken
 from bot.playground.workspace import Fault, Post
 from bot.policy import Refusal
 from bot.run.commands import Approve
@@ -23,6 +22,7 @@ from bot.settings import Settings
 from bot.slack.draw.press import Press
 from bot.slack.hear.app import PATH
 from bot.slack.hear.places import Places
+from tests.fixtures.lone_shop import Fault as Broken
 from tests.run.rewording import WORDS, reworded
 from tests.slack.acting import opened, press, started, told
 from tests.slack.conftest import HERE, HERE_ID, IDS, OPENING, Desk, both

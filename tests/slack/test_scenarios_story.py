@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.playground.single import Fault as Broken
 from bot.playground.workspace import Post
+from tests.fixtures.lone_shop import Fault as Broken
 from tests.slack.acting import BACKEND, by_command_line, copies, opened, shown, started, told
 from tests.slack.conftest import HERE, IDS, Desk, both
 

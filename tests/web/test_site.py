@@ -19,12 +19,12 @@ import pytest
 from aiohttp import web
 
 from bot import wiring
-from bot.playground.single import Shop
 from bot.releases.register import sign
 from bot.store.log import TOKENS
 from bot.web import app
 from bot.web.answers import BODY_LIMIT
 from bot.web.doctors import key
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.served import served
 from tests.fixtures.whole_bot import SECRET, House, fill, upgraded
 
