@@ -129,8 +129,11 @@ def test_each_file_of_tests_stands_where_what_it_tests_does() -> None:
         )
 
 
-def test_no_two_helpers_of_the_tests_are_called_the_same() -> None:
-    seen: dict[str, Path] = {}
-    for file in (HOUSE / "tests").rglob("*.py"):
-        if not file.name.startswith("test_") and file.name != "conftest.py":
-            assert seen.setdefault(file.name, file) == file
+def test_no_two_files_of_the_tests_are_called_the_same() -> None:
+    files = [
+        f.relative_to(HOUSE) for f in (HOUSE / "tests").rglob("*.py") if f.name not in ("conftest.py", "__init__.py")
+    ]
+    seen: dict[str, list[str]] = {}
+    for file in files:
+        seen.setdefault(file.name, []).append(str(file))
+    assert {name: where for name, where in seen.items() if len(where) > 1} == {}
