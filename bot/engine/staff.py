@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from bot.catalogue import Role
 from bot.people import Directory
-from bot.policy import Gate, eligible
+from bot.policy import Gate
+from bot.policy.approval import eligible
 from bot.ports import Trouble
 from bot.run.state import Run
 

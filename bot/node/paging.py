@@ -28,7 +28,8 @@ from typing import Literal
 import aiohttp
 
 from bot.contract import Json
-from bot.policy import Gate, missing
+from bot.policy import Gate
+from bot.policy.approval import missing
 from bot.run import events as ev
 from bot.run.events import BadEvent
 from bot.run.state import Asked, Run

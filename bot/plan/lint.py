@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from bot.located import Fault, nearest
 from bot.plan.compile import Compiled
 from bot.plan.model import Decision, Plan, StepSpec, step_of
-from bot.policy import Person, unsatisfiable
+from bot.policy import Person
+from bot.policy.approval import unsatisfiable
 
 
 @dataclass(frozen=True, slots=True)

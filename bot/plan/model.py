@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from bot.contract import Json, canonical
-from bot.policy import Gate, Person, unsatisfiable
+from bot.policy import Gate, Person
+from bot.policy.approval import unsatisfiable
 
 REF = "$ref"
 """A reference inside compiled params: {"$ref": "steps.schema.order"}, always a whole value."""

@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter
 
 from bot import policy
 from bot.catalogue import Release
-from bot.policy import COMMANDER, Refusal, Why
+from bot.policy import COMMANDER, Refusal, Why, approval
 from bot.run import authority, naming
 from bot.run import commands as cmd
 from bot.run import events as ev
@@ -166,7 +166,7 @@ def _yes(run: Run, c: cmd.Approve, a: Asking) -> Answer | Refusal:
     e = ev.Approved(c.decision, run.fingerprints(c.decision), a.actor, role, bool(c.phrase), moved, a.person.young)
     text = f"Approved: {asked.spec.title}."
     before = [replace(v, seat=moved.get(v.person, v.seat)) for v in asked.ballots]
-    votes = [*before, policy.Vote(a.person.id, a.person.roles, role)]
+    votes = [*before, approval.Vote(a.person.id, a.person.roles, role)]
     left = _still(asked.spec.gate, votes) if asked.spec.gate is not None else ""
     return Answer((e,), f"{text} Still needed: {left}." if left else text)
 
@@ -176,13 +176,13 @@ def _seated(run: Run, asked: Asked, c: cmd.Approve, a: Asking) -> tuple[str, Map
     gate = asked.spec.gate
     if gate is None or asked.opened is None or asked.decided is not None:
         return "", {}
-    role = policy.may_vote(gate, a.person, asked.ballots, a.people, run.barred)
+    role = approval.may_vote(gate, a.person, asked.ballots, a.people, run.barred)
     if isinstance(role, Refusal):
         return role
     wanted = run.phrase(c.decision)
     if gate.typed_phrase and c.phrase.strip().lower() != wanted.lower():
         return Refusal(Why.BAD_INPUT, f'Type "{wanted}" to approve this. Nothing was changed.', field="phrase")
-    return role, _moved(asked.ballots, policy.seated(gate, a.person, asked.ballots, a.people, run.barred))
+    return role, _moved(asked.ballots, approval.seated(gate, a.person, asked.ballots, a.people, run.barred))
 
 
 def _looked_at_another(run: Run, decision: str, card: str) -> bool:
@@ -340,12 +340,12 @@ def _propose(run: Run, e: ev.Proposed | ev.PartProposed, a: Asking) -> Answer | 
     else:
         gate = proposal_gate(run, e.what, e.step)
         proposal = Proposal(e.id, e.what, e.by, e.reason, gate, (), a.now, e.step, e.release)
-    seat = policy.may_vote(gate, a.person, (), a.people, run.barred)
+    seat = approval.may_vote(gate, a.person, (), a.people, run.barred)
     e = replace(e, role="" if isinstance(seat, Refusal) else seat)
     if no := refused(run, becomes(proposal)):
         return _refusal(run, no)
     after = evolve(run, e, a.now).proposals[e.id]
-    if policy.satisfied(gate, after.ballots):
+    if approval.satisfied(gate, after.ballots):
         return Answer((e, becomes(proposal)), f"Done: {naming.about(run, after)}.")
     text = f"Proposed: {naming.about(run, after)}. Still needed: {_still(gate, after.ballots)} (`agree {e.id}`)."
     return Answer((e,), text)
@@ -353,24 +353,24 @@ def _propose(run: Run, e: ev.Proposed | ev.PartProposed, a: Asking) -> Answer | 
 
 def _agree(run: Run, c: cmd.Agree, a: Asking) -> Answer | Refusal:
     p = run.proposals[c.proposal]
-    seat = policy.may_vote(p.gate, a.person, p.ballots, a.people, run.barred)
+    seat = approval.may_vote(p.gate, a.person, p.ballots, a.people, run.barred)
     if isinstance(seat, Refusal):
         return seat
-    now = policy.seated(p.gate, a.person, p.ballots, a.people, run.barred)
+    now = approval.seated(p.gate, a.person, p.ballots, a.people, run.barred)
     agreed = ev.Agreed(p.id, a.actor, seat, _moved(p.ballots, now), a.person.young)
     after = evolve(run, agreed, a.now).proposals[p.id]
-    if policy.satisfied(p.gate, after.ballots):
+    if approval.satisfied(p.gate, after.ballots):
         return Answer((agreed, becomes(p)), f"Done: {naming.about(run, p)}.")
     return Answer((agreed,), f"Agreed. Still needed: {_still(p.gate, after.ballots)}.")
 
 
-def _moved(votes: Sequence[policy.Vote], now: Mapping[str, str]) -> dict[str, str]:
+def _moved(votes: Sequence[approval.Vote], now: Mapping[str, str]) -> dict[str, str]:
     """Who has a vote already -> the other seat that they fill now."""
     return {v.person: now[v.person] for v in votes if now.get(v.person, v.seat) != v.seat}
 
 
-def _still(gate: policy.Gate, votes: Sequence[policy.Vote]) -> str:
-    return policy.Gate(policy.missing(gate, votes)).words
+def _still(gate: policy.Gate, votes: Sequence[approval.Vote]) -> str:
+    return policy.Gate(approval.missing(gate, votes)).words
 
 
 _Answering = Callable[[Run, Any, Asking], Answer | Refusal]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from bot.catalogue import Release
 from bot.plan.model import Decision
-from bot.policy import Actor, Gate, Vote, able
+from bot.policy import Actor, Gate
+from bot.policy.approval import Vote, able
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot import policy
-from bot.policy import COMMANDER, Actor, Person, Refusal, Why
+from bot.policy import COMMANDER, Actor, Person, Refusal, Why, approval
 from bot.run.commands import TABLE
 from bot.run.declared import Who
 from bot.run.proposals import proposal_gate
@@ -84,7 +84,7 @@ def _asked(run: Run, do: str, subject: str, a: Asking) -> Refusal | None:
         gate, votes = (asked.spec.gate, asked.ballots) if asked is not None and open_ else (None, [])
     if gate is None:  # nothing is asked here: the rules say so
         return None
-    seat = policy.may_vote(gate, a.person, votes, a.people, run.barred)
+    seat = approval.may_vote(gate, a.person, votes, a.people, run.barred)
     return seat if isinstance(seat, Refusal) else None
 
 
@@ -92,11 +92,11 @@ def _asked_or_commanders(run: Run, do: str, subject: str, a: Asking) -> Refusal 
     gate = run.asked[subject].spec.gate if subject in run.asked else None
     if gate is None or a.person.roles & (gate.roles | {COMMANDER}):
         return None
-    return _not_yours(f"this is decided by {gate.words}", policy.eligible(gate, a.people, run.barred))
+    return _not_yours(f"this is decided by {gate.words}", approval.eligible(gate, a.people, run.barred))
 
 
 def _glass(run: Run, do: str, subject: str, a: Asking) -> Refusal | None:
-    return policy.may_break_glass(a.person, a.people, a.glass)
+    return approval.may_break_glass(a.person, a.people, a.glass)
 
 
 def _commander(run: Run, do: str, subject: str, a: Asking) -> Refusal | None:
@@ -127,7 +127,7 @@ def _crew(run: Run, do: str, subject: str, a: Asking) -> Refusal | None:
 def _proposer(run: Run, do: str, subject: str, a: Asking) -> Refusal | None:
     if commands(run, a.person):
         return None
-    seat = policy.may_vote(proposal_gate(run, do, subject), a.person, (), a.people, run.barred)
+    seat = approval.may_vote(proposal_gate(run, do, subject), a.person, (), a.people, run.barred)
     return seat if isinstance(seat, Refusal) else None
 
 

@@ -7,7 +7,8 @@ Invariants:
 
 from __future__ import annotations
 
-from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Gate, able
+from bot.policy import COMMANDER_AND_APPROVER, ONE_APPROVER, Gate
+from bot.policy.approval import able
 from bot.run import events as ev
 from bot.run import places
 from bot.run.replacing import replace

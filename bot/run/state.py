@@ -18,7 +18,8 @@ from typing import Literal
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Json, Outgoing, Receipt, Scope, Value, Verdict, canonical
 from bot.plan.model import Plan, StepSpec
-from bot.policy import Actor, satisfied
+from bot.policy import Actor
+from bot.policy.approval import satisfied
 from bot.ports import Where
 from bot.run.asked import Asked as Asked
 from bot.run.asked import Dropped as Dropped

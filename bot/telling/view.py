@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from bot import policy
 from bot.contract import Change
+from bot.policy import approval
 from bot.run.afterwards import left_by, leftovers
 from bot.run.asked import Dropped
 from bot.run.possible import Possible, possible
@@ -297,7 +298,7 @@ def _decisions(run: Run) -> Iterator[DecisionView]:
         if a.spec.gate is None:
             continue
         state = "decided" if a.decided is not None else "open" if a.opened is not None else "later"
-        left = policy.missing(a.spec.gate, a.ballots) or a.spec.gate.by
+        left = approval.missing(a.spec.gate, a.ballots) or a.spec.gate.by
         barred = "" if a.spec.gate.self_approval else ", not " + _names(run)
         yield DecisionView(
             a.spec.name,

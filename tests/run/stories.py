@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from bot.catalogue import Release
 from bot.contract import Change, Edit, Json
 from bot.plan.model import REF, Choice, Condition, Decision, OnFail, Plan, StepSpec
-from bot.policy import Actor, Gate, Person, Refusal, Vote, may_vote
+from bot.policy import Actor, Gate, Person, Refusal
+from bot.policy.approval import Vote, may_vote
 from bot.ports import Blob, Where
 from bot.run import answering
 from bot.run import commands as c

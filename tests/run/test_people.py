@@ -7,7 +7,8 @@ from dataclasses import replace
 from bot.catalogue import Release
 from bot.contract import Receipt
 from bot.plan.model import REF, Choice
-from bot.policy import Actor, Gate, Refusal, Requirement, may_vote
+from bot.policy import Actor, Gate, Refusal, Requirement
+from bot.policy.approval import may_vote
 from bot.run import events as ev
 from bot.run.commands import (
     Abort,

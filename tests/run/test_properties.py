@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.contract import Change, Edit, Receipt, Status, Verdict
-from bot.policy import Actor, Refusal, Vote, satisfied
+from bot.policy import Actor, Refusal
+from bot.policy.approval import Vote, satisfied
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.answering import Answer, Asking, answer

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.catalogue import Release
-from bot.policy import Gate, Requirement, satisfied, seats
+from bot.policy import Gate, Requirement
+from bot.policy.approval import satisfied, seats
 from bot.run import events as ev
 from bot.run.commands import Admit, Agree, Approve, Command, Offer, Retarget, Skip, Take
 from tests.run.played import BOTH, PEOPLE, TWO, Play, act, gate, plan

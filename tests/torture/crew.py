@@ -14,7 +14,8 @@ from random import Random
 
 from bot.catalogue import Release
 from bot.contract import Json
-from bot.policy import Person, may_vote
+from bot.policy import Person
+from bot.policy.approval import may_vote
 from bot.run import commands as c
 from bot.run.decide import finished
 from bot.run.state import Asked, Run, Step

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from bot.policy import APPROVER, COMMANDER, Gate, missing
+from bot.policy import APPROVER, COMMANDER, Gate
+from bot.policy.approval import missing
 from bot.run.afterwards import Leftover, leftovers
 from bot.run.decide import working_days
 from bot.run.possible import why_not

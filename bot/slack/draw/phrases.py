@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bot.catalogue import Role
-from bot.policy import Actor, Gate, missing
+from bot.policy import Actor, Gate
+from bot.policy.approval import missing
 from bot.run.afterwards import leftovers
 from bot.run.commands import TABLE
 from bot.run.possible import Possible, possible

@@ -1,115 +1,18 @@
-"""Who may decide what. Pure values and functions: people and roles come in, answers go out.
+"""Who may approve: which seats of a gate people fill by saying yes, and who may open one alone. Pure.
 
 Invariants:
 - requester and everyone who ever commanded the run are barred from approving, in every role, unless the gate
   says `self_approval`;
 - all requirements of a gate must hold, and one person counts once, whatever their roles;
-- strangers, guests, bots and deactivated people are refused before any role is looked at;
 - a refusal says who can.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
-COMMANDER = "commander"
-APPROVER = "approver"
-SILENCE = 300.0
-"""Seconds without a sign of the commander after which any commander may take over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Someone as the directory knows them now. roles: role names of the catalogue that they hold now; young: those
-    that a group gives and that were first seen to be theirs within the last hour -> seconds since then."""
-
-    id: str
-    name: str
-    roles: frozenset[str] = frozenset()
-    kind: Literal["member", "guest", "bot", "stranger", "deactivated"] = "member"
-    on_call: frozenset[str] = frozenset()
-    young: Mapping[str, int] = field(default_factory=dict, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who did something, with the roles they held at that moment, and by which way in."""
-
-    id: str
-    name: str
-    roles: tuple[str, ...] = ()
-    via: str = "cli"
-
-    @classmethod
-    def of(cls, person: Person, via: str) -> Actor:
-        """The person as recorded in an event."""
-        return cls(person.id, person.name, tuple(sorted(person.roles)), via)
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """`count` different people of this role. own: requester and commanders may be among them."""
-
-    role: str
-    count: int = 1
-    own: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What must be decided by people before a step may act. remind, escalate: seconds after opening; lifetime: seconds
-    after which a yes holds no longer, where nothing of what it lets pass has begun."""
-
-    by: tuple[Requirement, ...]
-    self_approval: bool = False
-    typed_phrase: bool = False
-    remind: float = 60.0
-    escalate: float = 300.0
-    lifetime: float = 3600.0
-
-    @property
-    def roles(self) -> frozenset[str]:
-        """Every role that has a part in this gate."""
-        return frozenset(r.role for r in self.by)
-
-    @property
-    def words(self) -> str:
-        """ "a dba and 2 approvers"."""
-        return _and([_people(r.role, r.count) for r in self.by])
-
-
-ONE_APPROVER = Gate((Requirement(APPROVER),))
-"""Skipping or accepting a step that has no gate of its own."""
-COMMANDER_AND_APPROVER = Gate((Requirement(COMMANDER, own=True), Requirement(APPROVER)))
-"""Retarget, admit a fix, go on without a part: the commander proposes, an approver agrees (barred as anywhere)."""
-
-
-class Why(enum.StrEnum):
-    """Kinds of refusal, for programs; people read the text."""
-
-    NOT_YOURS = "not-yours"
-    BARRED = "barred"
-    ALREADY = "already"
-    STALE = "stale"
-    NOT_NOW = "not-now"
-    IMPOSSIBLE = "impossible"
-    """Some decision could be passed only by breaking the glass; it can be opened despite that."""
-    UNKNOWN = "unknown"
-    BAD_INPUT = "bad-input"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A "no" for one person: what is wrong, who can, and that nothing was changed. field: of what they have said, which
-    of it is meant; empty where none is."""
-
-    why: Why
-    text: str
-    who_can: tuple[str, ...] = ()
-    field: str = ""
+from bot.policy import Gate, Person, Refusal, Requirement, Why, joined, stranger
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +22,6 @@ class Vote:
     person: str
     roles: frozenset[str]
     seat: str = ""
-
-
-def stranger(person: Person) -> Refusal | None:
-    """Refuses everyone who is not an active member, whatever their roles say."""
-    words = {
-        "guest": "guests may read, not decide",
-        "bot": "bots do not decide",
-        "stranger": "you are not a member of this workspace",
-        "deactivated": "this account is deactivated",
-    }
-    if person.kind == "member":
-        return None
-    return Refusal(Why.NOT_YOURS, f"Refused: {words[person.kind]}. Nothing was changed.")
 
 
 def able(gate: Gate, roles: Collection[str], barred: bool) -> frozenset[str]:
@@ -234,7 +124,7 @@ def may_break_glass(person: Person, people: Iterable[Person], roles: Collection[
     if may(person):
         return None
     able = sorted((p for p in people if may(p)), key=lambda p: (not p.on_call, p.name))
-    who = f"role {_and(sorted(roles), 'or')}" if roles else "a role in the catalogue"
+    who = f"role {joined(sorted(roles), 'or')}" if roles else "a role in the catalogue"
     text = f"Not yours to decide: breaking the glass takes {who}. {_who(able, glass=True)} Nothing was changed."
     return Refusal(Why.NOT_YOURS, text, tuple(p.id for p in able))
 
@@ -247,7 +137,7 @@ def impossible(gate: Gate, people: Collection[Person], barred: Collection[str]) 
         return None
     have = {r.role: sum(r.role in v.roles for v in votes) for r in gate.by}
     want = {r.role: sum(g.count for g in gate.by if g.role == r.role) for r in short}
-    found = _and([f"{have[role]} of {count} {role}" for role, count in want.items()])
+    found = joined([f"{have[role]} of {count} {role}" for role, count in want.items()])
     note = " (one person counts once)" if any(have[role] >= count for role, count in want.items()) else ""
     note += "" if gate.self_approval else ", not counting requester and commanders"
     return f"needs {gate.words}; found {found}{note}"
@@ -266,12 +156,3 @@ def _who(people: Sequence[Person], *, glass: bool = False) -> str:
     label, names = ("On call", on_call) if on_call else ("Who can", list(people))
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return f"{label}: {', '.join('@' + p.name for p in names[:4])}{more}."
-
-
-def _people(role: str, count: int) -> str:
-    article = "an" if role[0] in "aeiou" else "a"
-    return f"{article} {role}" if count == 1 else f"{count} {role}s"
-
-
-def _and(words: Sequence[str], word: str = "and") -> str:
-    return f" {word} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

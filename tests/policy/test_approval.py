@@ -9,13 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.policy import (
-    Gate,
-    Person,
-    Refusal,
-    Requirement,
+from bot.policy import Gate, Person, Refusal, Requirement, Why, stranger
+from bot.policy.approval import (
     Vote,
-    Why,
     eligible,
     impossible,
     may_break_glass,
@@ -24,7 +20,6 @@ from bot.policy import (
     satisfied,
     seated,
     seats,
-    stranger,
     unsatisfiable,
 )
 
