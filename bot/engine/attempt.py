@@ -42,7 +42,7 @@ from bot.plan.model import StepSpec, resolve
 from bot.ports import Ports, ReadOnly, Record, Unreachable
 from bot.redaction.redactor import SecretInChange
 from bot.run import events as ev
-from bot.run.decide import why_stop
+from bot.run.deadlines import why_stop
 from bot.run.state import Run, Step, underneath
 
 log = logging.getLogger(__name__)
@@ -458,12 +458,12 @@ class Execution:
     @property
     def stopped(self) -> bool:
         """Whether people, or the step's time, have ended the attempt already."""
-        return bool(why_stop(self.run, self.step, self.clock()))
+        return bool(why_stop(self.step, self.clock()))
 
     async def cancelled(self) -> None:
         """A cancelled attempt reports itself, but only if people or its timeout wanted it to end: after a mere
         shutdown the step is taken over as it is."""
-        if why := why_stop(self.run, self.step, self.clock()):
+        if why := why_stop(self.step, self.clock()):
             await self.log.submit(self.run.id, ev.Cancelled(self.id, self.n, why))
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from bot.plan.model import Condition, StepSpec, step_of
 from bot.run import events as ev
 from bot.run.afterwards import DAY
+from bot.run.deadlines import deadline, not_done, overdue, why_stop
 from bot.run.moments import AHEAD
 from bot.run.state import Asked, BrokenGlass, Debt, Part, Run, Step, touches
 
@@ -51,20 +52,10 @@ def decide(run: Run, now: float) -> Next:
     if record := _follows(run, now):
         return Next(record=tuple(record), due=now)
     start = tuple(_starts(run, now))
-    stop = tuple(s.spec.id for s in run.in_flight if why_stop(run, s, now))
+    stop = tuple(s.spec.id for s in run.in_flight if why_stop(s, now))
     if start or stop or run.in_flight:
         return Next(start=start, stop=stop, due=now)
     return Next(due=min(_moments(run, now), default=None))
-
-
-def why_stop(run: Run, step: Step, now: float) -> str:
-    """Why the step's attempt is to end; empty while it may go on."""
-    if step.attempt is None:
-        return ""
-    if step.attempt.cancel:
-        return step.attempt.cancel
-    late = step.deadline is not None and now >= step.deadline and step.attempt.doing in ("apply", "undo")
-    return "timeout" if late else ""
 
 
 # -- what follows from events and time -------------------------------------------------------------------------------
@@ -261,9 +252,8 @@ def _late(run: Run, now: float) -> Iterator[ev.Event]:
     """Steps whose time is up while no attempt is in flight."""
     for s in run.steps.values():
         acting = s.open and s.halt is None and s.attempt is None and s.applying
-        if acting and s.deadline is not None and now >= s.deadline:
-            why = f"not done after {s.limit:g} s: {s.note or 'no word from it'}"
-            yield ev.Failed(s.spec.id, s.n, "timeout", why, "look at the target, then try again")
+        if acting and overdue(s, now):
+            yield ev.Failed(s.spec.id, s.n, "timeout", not_done(s), "look at the target, then try again")
         elif ref := lacking(run, s):
             yield ev.Failed(s.spec.id, s.n, "fatal", f"needs {ref}, and there is none", _without(run, s))
 
@@ -398,8 +388,8 @@ def _moments(run: Run, now: float) -> Iterator[float]:
     for s in run.steps.values():
         if s.open and s.halt is None and s.wake > now and run.goes_on(s):
             yield s.wake
-        if s.open and s.halt is None and s.applying and s.deadline is not None and not run.over:
-            yield max(s.deadline, now)
+        if s.open and s.halt is None and s.applying and (until := deadline(s)) is not None and not run.over:
+            yield max(until, now)
     for a in run.asked.values():
         if a.opened is not None and a.spec.gate is not None:
             if a.reminded is None:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from bot.contract import Change, Receipt, Scope, Status, merged
-from bot.run import afterwards, places, proposals
+from bot.run import afterwards, deadlines, places, proposals
 from bot.run import events as ev
 from bot.run import fold_steps as steps
 from bot.run.replacing import replace
 from bot.run.state import Attempt, End, Halt, Run, Step, merge
-
-DRIFTS = 3
-"""Drifts after which a step halts: somebody else keeps writing."""
-LOSSES = 3
-"""Lost attempts in a row after which a step halts."""
-WATCH_FAILS = 2
-"""Failing samples in a row after which a watch halts."""
-WATCH_WAITS = 2.0
-"""How many times its time a watch goes on for the samples that it lacks (the bot was away) before it halts."""
 
 
 def started(run: Run, e: ev.Started, at: float) -> Run:
@@ -55,7 +46,7 @@ def drifted(run: Run, e: ev.Drifted, at: float) -> Run:
     s = run.steps[e.step]
     s = replace(steps.at_rest(s, lost=0), change=e.change, fingerprint=e.fingerprint, stale=False)
     s = replace(s, drifts=s.drifts + 1, began=None, replan=s.applying)  # what is then approved is begun anew
-    if s.drifts >= DRIFTS:
+    if deadlines.drifted_too_often(s):
         hint = "find out who else writes here, then try again"
         s = replace(s, halt=Halt("drift", f"changed under us {s.drifts} times: {'; '.join(e.differences)}", at, hint))
     run = steps.with_steps(run, replace(s, released=None))
@@ -148,19 +139,14 @@ def checked(run: Run, e: ev.Checked, at: float) -> Run:
     s = replace(steps.at_rest(s, lost=0), verdict=e.verdict, note=e.verdict.observed, samples=counted)
     s = replace(s, wake=at + s.spec.every)
     s = replace(s, streak=max(s.streak, 0) + 1 if good else min(s.streak, 0) - 1)
-    began = s.began if s.began is not None else at
-    if s.spec.kind == "watch":
-        if s.streak <= -WATCH_FAILS:
-            return _check_failed(run, s, at)
-        lasted, enough = at - began, s.samples >= s.spec.passes
-        if lasted >= s.spec.lasting and good and enough:
+    match deadlines.looks(s, at):
+        case "enough":
             return steps.ended(run, s, "done", at)
-        late = lasted >= WATCH_WAITS * s.spec.lasting and not enough
-        return _check_failed(run, s, at, "too few samples") if late else steps.with_steps(run, s)
-    if s.streak >= s.spec.passes:
-        return steps.ended(run, s, "done", at)
-    late = at >= began + s.spec.within
-    return _check_failed(run, s, at) if late and not good else steps.with_steps(run, s)
+        case "failed":
+            return _check_failed(run, s, at)
+        case "too few":
+            return _check_failed(run, s, at, "too few samples")
+    return steps.with_steps(run, s)
 
 
 def _check_failed(run: Run, s: Step, at: float, why: str = "") -> Run:
@@ -182,7 +168,7 @@ def failed(run: Run, e: ev.Failed, at: float) -> Run:
         return steps.with_steps(run, replace(s, adopting=False, halt=halt))
     if e.cause == "retryable" and e.retry_at is not None:
         s = replace(s, failures=s.failures + 1, wake=e.retry_at)
-        if s.failures <= s.spec.failures:
+        if deadlines.tried_again(s):
             return steps.with_steps(run, s)
     return _gave_up(run, s, halt, at)
 
@@ -200,8 +186,7 @@ def cancelled(run: Run, e: ev.Cancelled, at: float) -> Run:
     """It ended because it was to."""
     s = steps.at_rest(run.steps[e.step], lost=0)
     if e.why == "timeout":
-        error = f"not done after {s.limit:g} s: {s.note or 'no word from it'}"
-        return _gave_up(run, s, Halt("timeout", error, at, "look at the target, then try again"), at)
+        return _gave_up(run, s, Halt("timeout", deadlines.not_done(s), at, "look at the target, then try again"), at)
     return steps.with_steps(run, replace(s, wake=0.0))
 
 
@@ -211,8 +196,8 @@ def lost(run: Run, e: ev.Lost, at: float) -> Run:
     looked = afterwards.looking(s)
     s = steps.at_rest(s, lost=s.lost + 1)
     if looked:
-        return steps.with_steps(run, replace(s, unseen=s.lost < LOSSES, unseeable=e.why))
-    if s.lost >= LOSSES and not run.over:
+        return steps.with_steps(run, replace(s, unseen=not deadlines.lost_too_often(s), unseeable=e.why))
+    if deadlines.lost_too_often(s) and not run.over:
         error = f"its process died {s.lost} times in a row ({e.why})"
         s = replace(s, halt=Halt("lost", error, at, "look at the bot's log, then try again"))
     return steps.with_steps(run, s)

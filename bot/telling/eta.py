@@ -53,6 +53,7 @@ from typing import Literal
 
 from bot.contract import Change
 from bot.plan.model import Plan, StepSpec
+from bot.run import deadlines
 from bot.run import events as ev
 from bot.run.state import Run, Step
 from bot.store.log import Store
@@ -323,7 +324,7 @@ def _draws(
     spent = _spent(s, now)
     if spec.kind == "watch":
         return [max(0.0, spec.lasting - spent)] * DRAWS
-    longest = max(_longest(spec), s.limit if s is not None and spec.changes else 0.0)
+    longest = max(_longest(spec), deadlines.limit(s) if s is not None and spec.changes else 0.0)
     whole = _spread(times.seconds, longest) if times is not None else _between(*(pace or (0.0, _limit(spec))))
     if not spent:
         return whole

@@ -18,8 +18,9 @@ from bot.ports import Blob, Unreachable, Where
 from bot.run import events as ev
 from bot.run.answering import Answer, Asking, answer
 from bot.run.commands import Approve, Command
+from bot.run.deadlines import why_stop
 from bot.run.decide import Next as Next
-from bot.run.decide import decide, why_stop
+from bot.run.decide import decide
 from bot.run.fold import evolve
 from bot.run.rules import refused
 from bot.run.state import Halt, Run, Step, new_run, underneath
@@ -257,7 +258,7 @@ class Play:
         s = self.run.steps[id]
         if s.attempt is None or outcome == "hang":
             return
-        why = why_stop(self.run, s, self.now)
+        why = why_stop(s, self.now)
         if why and outcome in ("cancelled", "well"):
             assert self.write(ev.Cancelled(id, s.n, why)) is None
         elif outcome == "lost":
@@ -363,7 +364,7 @@ class Play:
         refusal = self.write(e)
         if refusal is None:
             return True
-        why = why_stop(self.run, self.run.steps[s.spec.id], self.now)
+        why = why_stop(self.run.steps[s.spec.id], self.now)
         assert why, f"{e} is refused, but nobody wants it to stop: {refusal}"
         assert self.write(ev.Cancelled(s.spec.id, s.n, why)) is None
         return False

@@ -20,7 +20,8 @@ from bot.policy.approval import Vote, satisfied
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.answering import Answer, Asking, answer
-from bot.run.decide import decide, why_stop
+from bot.run.deadlines import why_stop
+from bot.run.decide import decide
 from bot.run.fold import evolve
 from bot.run.rules import refused
 from bot.run.state import Run, new_run
@@ -85,7 +86,7 @@ def test_an_abort_always_ends_whatever_the_world_does(story: Story, seed: int) -
         if not play.run.open:
             break
         for s in play.run.in_flight:
-            play.go(s.spec.id, "cancelled" if why_stop(play.run, s, play.now) else r.choice(BAD))
+            play.go(s.spec.id, "cancelled" if why_stop(s, play.now) else r.choice(BAD))
         for d in play.run.owing:
             if k > 40:
                 play.do(commander(play.run), c.HandOver(d.step, "cho", play.now + 60, "cannot be put back"))

@@ -12,6 +12,7 @@ from bot.plan.model import REF, Condition
 from bot.policy import Actor
 from bot.run import events as ev
 from bot.run.commands import Accept, Adopt, Agree, Retry, Skip
+from bot.run.deadlines import deadline
 from bot.telling.plain import text
 from bot.telling.view import view
 from tests.run.played import ANA, CHO, DAN, T0, Outcome, Play, act, ask, check, gate, plan, undo, watch
@@ -87,7 +88,7 @@ def test_a_change_that_needs_longer_than_the_plan_says_gets_its_time() -> None:
     play = Play(plan(act("one", timeout=20, within=50)))
     play.go("one", "wait")
     play.wait(29)
-    assert play.step("one").halt is None and play.step("one").deadline == T0 + 50
+    assert play.step("one").halt is None and deadline(play.step("one")) == T0 + 50
     play.wait(21)
     play.go("one", "cancelled")
     assert play.halt("one").error == "not done after 50 s: taking effect"
