@@ -1,4 +1,4 @@
-"""Writes the pages that list things, from the code: commands, settings, handlers, ports, and a release's JSON Schema.
+"""Writes what lists things, from the code: commands, settings, handlers, ports, a release's schema, the bot's rights.
 
     python -m docs.generate            write them
     python -m docs.generate --check    say which of them are not as the code is, exit code 1
@@ -26,6 +26,7 @@ from pydantic_core import PydanticUndefined
 import actions
 import bot.ports
 import checks
+from bot.adapters.kubernetes.granting import manifests
 from bot.cli import root
 from bot.cli.output import MEANINGS
 from bot.cli.root import SECTIONS
@@ -34,28 +35,40 @@ from bot.handlers.registry import Registry
 from bot.located.shapes import Shape
 from bot.plan.schema import DIALECT
 from bot.ports import Blob, Ports, Reply
+from bot.ports.kubernetes import FLUX, Cluster
 from bot.releases.register import ReleasePayload
 from bot.run.commands import TABLE
 from bot.run.declared import Who
 from bot.settings import Settings
 
-HERE = Path(__file__).parent
+HOUSE = Path(__file__).parent.parent
 MADE = "<!-- Made by `python -m docs.generate`; change the code, not this page. -->"
 
 
 def pages() -> Mapping[str, str]:
-    """File name -> text."""
+    """File, from the root of the project -> text."""
     return {
-        "commands.md": _page("Commands", commands()),
-        "settings.md": _page("Settings", settings()),
-        "handlers-list.md": _page("Actions and checks", handlers()),
-        "ports.md": _page("Ports", ports()),
-        "release.schema.json": json.dumps(release_schema(), indent=2, ensure_ascii=False) + "\n",
+        "docs/commands.md": _page("Commands", commands()),
+        "docs/settings.md": _page("Settings", settings()),
+        "docs/handlers-list.md": _page("Actions and checks", handlers()),
+        "docs/ports.md": _page("Ports", ports()),
+        "docs/release.schema.json": json.dumps(release_schema(), indent=2, ensure_ascii=False) + "\n",
+        "deploy/kubernetes/rights/rights.yaml": rights(),
     }
 
 
 def _page(title: str, lines: Iterator[str]) -> str:
     return "\n".join([f"# {title}", "", MADE, "", *lines]).rstrip("\n") + "\n"
+
+
+# -- rights ------------------------------------------------------------------------------------------------------------
+
+
+def rights() -> str:
+    """Of the bot in a cluster with a service that uses all there is: Argo CD, all of Flux, a probe."""
+    flux = tuple(f"{kind}/flux-system/shop" for kind in FLUX)
+    shop = Cluster("eu-1", "shop", applications=("argocd/shop",), flux=flux, probe="deployment/shop-api:8080")
+    return f"# Made by `python -m docs.generate`; `rollback-bot rights kubernetes` makes yours.\n{manifests([shop])}"
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------
@@ -227,13 +240,14 @@ def main(argv: list[str]) -> int:
     """0, or 1 where `--check` finds a page that is not as the code is."""
     stale = 0
     for name, text in pages().items():
-        file = HERE / name
+        file = HOUSE / name
         was = file.read_text(encoding="utf-8") if file.exists() else ""
         if argv == ["--check"] and was != text:
             stale += 1
             lines = difflib.unified_diff(was.splitlines(), text.splitlines(), str(file), "the code", lineterm="", n=0)
             sys.stderr.write("\n".join([*list(lines)[:20], ""]))
         elif was != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
     if stale:
         sys.stderr.write("Not as the code is. Next: python -m docs.generate\n")

@@ -1,8 +1,9 @@
 """`rollback-bot`: everything a person can do from a terminal, one module a kind of command.
 
 Invariants:
-- a command speaks to the running bot, as one person, by token; `init`, `serve`, `db`, `token`, `doctor`, `plan` and
-  `--direct` alone open anything themselves, and import what that needs when they run: `--help` is there at once;
+- a command speaks to the running bot, as one person, by token; `init`, `serve`, `db`, `token`, `doctor`, `plan`,
+  `rights` and `--direct` alone open anything themselves, and import what that needs when they run: `--help` is there
+  at once;
 - every end has an exit code that scripts can rely on (`bot.cli.output.Code`), every "no" its reason on stderr;
 - what came from others is printed without control characters.
 """
@@ -23,6 +24,7 @@ from bot.cli import (
     playing,
     releases,
     reporting,
+    rights,
     steering,
     tokens,
 )
@@ -30,7 +32,7 @@ from bot.cli.root import root
 
 __all__ = [
     "auditing", "beginning", "deciding", "doctoring", "evidence", "freezing", "frontends", "host", "looking", "main",
-    "plans", "playing", "releases", "reporting", "root", "steering", "tokens",
+    "plans", "playing", "releases", "reporting", "rights", "root", "steering", "tokens",
 ]  # fmt: skip
 
 

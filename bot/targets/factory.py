@@ -72,15 +72,11 @@ def _adapters(
             case HttpTarget():
                 http[name] = _endpoint(target)
             case KubernetesTarget():
-                cluster = Cluster(
-                    name, target.namespace, target.wave, target.workers, target.settings, target.applications,
-                    target.selector, target.break_glass, target.flux, target.noise, target.probe,
-                )  # fmt: skip
-                clusters.append(ClusterTarget(cluster, target.kubernetes, target.timeout))
+                clusters.append(ClusterTarget(cluster_of(name, target), target.kubernetes, target.timeout))
             case PrometheusTarget():
                 watchers.append(_watcher(name, target))
             case SiteTarget():
-                sites[name] = _site(target)
+                sites[name] = site_of(target)
             case EdgeTarget():
                 edges[name] = _edge(target)
             case PostgresTarget():
@@ -105,20 +101,27 @@ def _adapters(
     )
 
 
-def _site(target: SiteTarget) -> StoredSite:
+def cluster_of(name: str, target: KubernetesTarget) -> Cluster:
+    """As handlers see it."""
+    return Cluster(
+        name, target.namespace, target.wave, target.workers, target.settings, target.applications, target.selector,
+        target.break_glass, target.flux, target.noise, target.probe,
+    )  # fmt: skip
+
+
+def site_of(target: SiteTarget) -> StoredSite:
     """Builds lie in the bucket of the site, where nothing else is said."""
     at = Folder.of(target.site)
     builds = Folder.of(target.builds) if target.builds else Folder(at.bucket)
-    return StoredSite(at, builds, _access(target), target.acl, target.switch)
+    return StoredSite(at, builds, access_of(target), target.acl, target.switch)
 
 
 def _edge(target: EdgeTarget) -> EdgeEndpoint:
     """With the values that the environment has for its headers."""
     values, lacking = _environment(target)
-    access = Access(target.region, target.endpoint, target.role, timeout=target.timeout)
     return EdgeEndpoint(
-        target.edge, target.timeout, target.cloudfront, target.origin, access, target.purge, target.method, values,
-        target.headers, lacking, target.probes, target.backend, target.reports,
+        target.edge, target.timeout, target.cloudfront, target.origin, access_of(target), target.purge, target.method,
+        values, target.headers, lacking, target.probes, target.backend, target.reports,
     )  # fmt: skip
 
 
@@ -137,14 +140,14 @@ def _shelved(target: BackupsTarget, ca_file: Path | None) -> Shelved:
     rules = Rules(target.of or "", target.max_age, target.least)
     shelf: Shelf = FolderShelf(Path(target.backups), target.names)
     if target.backups.startswith("s3://"):
-        shelf = BucketShelf(Account(_access(target), ca_file), Folder.of(target.backups), target.names)
+        shelf = BucketShelf(Account(access_of(target), ca_file), Folder.of(target.backups), target.names)
     return Shelved(shelf, rules, target.programs or "")
 
 
-def _access(target: SiteTarget | BackupsTarget) -> Access:
-    return Access(
-        target.region, target.endpoint, target.role, target.key or "", target.secret or "", target.timeout
-    )  # fmt: skip
+def access_of(target: SiteTarget | BackupsTarget | EdgeTarget) -> Access:
+    """How its service is reached; an edge is reached by nobody's key."""
+    key, secret = ("", "") if isinstance(target, EdgeTarget) else (target.key or "", target.secret or "")
+    return Access(target.region, target.endpoint, target.role, key, secret, target.timeout)
 
 
 def _databases(

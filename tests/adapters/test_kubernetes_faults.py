@@ -33,7 +33,7 @@ FREEZE: dict[str, Json] = {
 }
 BAN: dict[str, Json] = {"service": "shop", "banned": [B[-71:]], "groups": ["break-glass"], "message": "2.4.1 is banned"}
 REPO = "https://git.example/shop"
-DOCS = Path(__file__).parents[2] / "docs" / "kubernetes.md"
+RIGHTS = Path(__file__).parents[2] / "deploy" / "kubernetes" / "rights" / "rights.yaml"
 
 
 @pytest.fixture
@@ -374,14 +374,13 @@ def _write(path: Path, text: str) -> None:
 # -- what the documentation says ---------------------------------------------------------------------------------------
 
 
-async def test_the_documented_rights_are_enough_and_none_is_idle(eu: Cluster, opened: list[Clusters]) -> None:
+async def test_the_rights_that_are_to_be_given_are_enough_and_none_is_idle(eu: Cluster, opened: list[Clusters]) -> None:
     clusters = _reached(eu, opened, 10.0, "deployment/api:8080")
-    blocks = [b.partition("```")[0] for b in DOCS.read_text().split("```yaml\n")[1:]]
-    manifests = list(yaml.safe_load_all(next(b for b in blocks if "kind: ServiceAccount" in b)))
+    manifests = list(yaml.safe_load_all(RIGHTS.read_text()))
     spaces = (namespace("argocd"), namespace("flux-system"))
     eu.apply(*spaces, {**eu.get("ClusterRole", "rollback-bot"), "rules": []})
     assert await clusters.missing_rights("eu")
-    eu.apply(*(m for m in manifests if m["kind"] != "ServiceAccount"))
+    eu.apply(*manifests)
     assert await clusters.missing_rights("eu") == []
     for role in (m for m in manifests if m["kind"].endswith("Role")):
         for at, rule in enumerate(role["rules"]):

@@ -1,4 +1,4 @@
-"""Dockerfile, docker-compose.yml and docs/install.md say nothing that the program would not understand."""
+"""Dockerfile, docker-compose.yml, deploy/ and docs/install.md say nothing that the program would not understand."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_every_secret_reaches_the_bot_by_its_own_name() -> None:
 
 
 def test_the_database_is_upgraded_before_the_bot_starts() -> None:
-    before = bots()["bot"]["depends_on"]
+    before = bots()["bot-2"]["depends_on"]
     assert before["upgrade"] == {"condition": "service_completed_successfully"}
     assert understood(bots()["upgrade"]["command"]).name == "upgrade"
 
@@ -147,7 +147,17 @@ def test_the_port_is_the_one_that_the_bot_listens_on(monkeypatch: pytest.MonkeyP
     assert settings.host == "0.0.0.0"
     assert instructions()["EXPOSE"] == [str(settings.port)]
     assert urlsplit(settings.url).port == settings.port
-    assert bots()["bot"]["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
+    assert [bots()[n]["ports"] for n in ("bot", "bot-2")] == [
+        [f"127.0.0.1:{host}:{settings.port}"] for host in (settings.port, settings.port + 1)
+    ]
+
+
+def test_two_bots_work_on_one_log_and_neither_can_write_its_image() -> None:
+    one, two = bots()["bot"], bots()["bot-2"]
+    assert {**one, "ports": []} == {**two, "ports": []} and one["command"] == ["serve"]
+    for service in bots().values():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["tmpfs"] == ["/tmp"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
 
 
 def test_the_health_check_is_passed_by_a_bot_that_runs_and_by_no_other(bot: Running) -> None:
@@ -193,8 +203,8 @@ def test_each_variable_that_a_page_names_is_a_setting() -> None:
 def test_the_manifests_mount_what_the_image_reads_and_probe_what_the_bot_answers(
     monkeypatch: pytest.MonkeyPatch, bot: Running
 ) -> None:
-    (manifests,) = fenced(INSTALL, "yaml")
-    by_kind = {m["kind"]: m for m in yaml.safe_load_all(manifests)}
+    files = (HOUSE / "deploy" / "kubernetes" / "bot").glob("*.yaml")
+    by_kind = {m["kind"]: m for file in files for m in yaml.safe_load_all(file.read_text(encoding="utf-8"))}
     pod = by_kind["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert [understood(c["args"]).name for c in (*pod["initContainers"], container)] == ["upgrade", "serve"]
@@ -205,8 +215,11 @@ def test_the_manifests_mount_what_the_image_reads_and_probe_what_the_bot_answers
     mounted = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
     assert str(settings.catalogue.parent) == mounted["config"] and settings.blobs_url == f"file:{mounted['files']}"
     assert {v["name"] for v in pod["volumes"]} == set(mounted)
-    assert by_kind["Service"]["spec"]["ports"] == [{"port": settings.port}]
-    for probe in (container["livenessProbe"], container["readinessProbe"]):
-        assert probe["httpGet"]["port"] == settings.port
+    assert container["ports"] == [{"name": "http", "containerPort": settings.port}]
+    assert by_kind["Service"]["spec"]["ports"] == [{"name": "http", "port": settings.port, "targetPort": "http"}]
+    (policy,) = by_kind["NetworkPolicy"]["spec"]["ingress"]
+    assert policy["ports"] == [{"protocol": "TCP", "port": settings.port}]
+    for probe in (container["startupProbe"], container["livenessProbe"], container["readinessProbe"]):
+        assert probe["httpGet"]["port"] == "http"
         with urlopen(bot.house.url + probe["httpGet"]["path"], timeout=30) as answer:
             assert answer.status == 200

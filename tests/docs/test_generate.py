@@ -30,10 +30,10 @@ def test_the_same_code_gives_the_same_pages_in_every_surroundings() -> None:
 
 
 def test_a_stale_page_is_found_and_said_how_to_renew(tmp_path: Path) -> None:
-    there = f"import sys, pathlib, docs.generate as g; g.HERE = pathlib.Path({str(tmp_path)!r})"
+    there = f"import sys, pathlib, docs.generate as g; g.HOUSE = pathlib.Path({str(tmp_path)!r})"
     code = f"{there}; sys.exit(g.main(sys.argv[1:]))"
     assert run("-c", code).returncode == 0
-    page = tmp_path / "commands.md"
+    page = tmp_path / "docs" / "commands.md"
     page.write_text(page.read_text().replace("approve", "aprove"))
     found = run("-c", code, "--check")
     assert found.returncode == 1

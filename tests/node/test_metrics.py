@@ -8,7 +8,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 import migrations
@@ -96,14 +95,15 @@ async def test_each_call_of_a_port_is_counted_by_what_came_of_it() -> None:
         assert found[f"rollback_port_calls_total{{call=get,outcome={outcome},port=http}}"] == 1
 
 
-def test_every_name_is_of_small_letters_and_every_alert_rule_names_what_there_is(bot: Running) -> None:
+def test_every_name_is_of_small_letters_and_alerts_and_dashboard_name_what_there_is(bot: Running) -> None:
     names = {family.name for family in bot.bot.metrics.registry.collect()}
     assert len(names) > 15 and all(re.fullmatch(r"rollback_[a-z_:]+", name) for name in names)
-    page = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
-    (rules,) = re.findall(r"```yaml\n(groups:.*?)```", page, re.S)
-    used = {n for r in yaml.safe_load(rules)["groups"][0]["rules"] for n in re.findall(r"rollback_[a-z_]+", r["expr"])}
-    known = names | {f"{name}_total" for name in names}
-    assert used and used <= known
+    known = names | {f"{name}{end}" for name in names for end in ("_total", "_bucket", "_count", "_sum")}
+    house = Path(__file__).parents[2]
+    for file in ("prometheus/rules.yaml", "prometheus/rules_test.yaml", "grafana/rollback-bot.json"):
+        used = set(re.findall(r"rollback_[a-z_]+", (house / "deploy" / file).read_text(encoding="utf-8")))
+        assert used and used <= known, file
+    page = (house / "docs" / "operators.md").read_text(encoding="utf-8")
     table = page.partition("## Metrics")[2].partition("What to be alerted of")[0]
     listed = set(re.findall(r"`(rollback_[a-z_]+)", table))
     assert {n.removesuffix("_total") for n in listed} == names

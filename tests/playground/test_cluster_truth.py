@@ -1,5 +1,5 @@
 """What a real API server does and a good guess does not: writing down, admission, ownership, strictness. Measured on
-1.36; the bot's rights are those that docs/kubernetes.md asks for."""
+1.36; the bot's rights are those of deploy/kubernetes/rights."""
 
 from __future__ import annotations
 
@@ -357,10 +357,9 @@ async def test_the_official_client_applies_too(still: Cluster) -> None:
 # -- rights -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_bot_has_exactly_the_rights_that_the_docs_ask_for() -> None:
-    text = (WHOLE / "docs/kubernetes.md").read_text()
-    blocks = re.findall(r"```yaml\n(apiVersion: v1\nkind: ServiceAccount.*?)```", text, re.S)
-    roles = [d for d in yaml.safe_load_all(blocks[0]) if d["kind"] in ("Role", "ClusterRole")]
+def test_the_bot_of_the_demo_has_exactly_the_rights_that_are_to_be_given() -> None:
+    text = (WHOLE / "deploy/kubernetes/rights/rights.yaml").read_text()
+    roles = [d for d in yaml.safe_load_all(text) if d["kind"] in ("Role", "ClusterRole")]
     (ours,) = [r for r in standard_roles() if (r["kind"], r["metadata"]["name"]) == ("ClusterRole", "rollback-bot")]
     given = [r for r in shop_rights("shop") if r["metadata"]["name"] == "rollback-bot" and "rules" in r]
     shop = {r["metadata"].get("namespace", ""): r for r in given}

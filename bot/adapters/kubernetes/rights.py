@@ -27,17 +27,24 @@ AT_ONCE = 4
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
+def wanted(cluster: Cluster) -> Sequence[tuple[Resource, str]]:
+    """Every resource that the adapter would touch in a cluster, with the namespace; "" for what has none. What the
+    cluster may not have (`extension`) is among them."""
+    everywhere = [r for r in (*RESOURCES.values(), PODS, REPLICASETS, LOGS, EVENTS) if not r.extension]
+    found = [*((r, cluster.namespace) for r in everywhere), (NODES, ""), (POLICY, ""), (BINDING, "")]
+    found += [(r, cluster.namespace) for r in PROBES if cluster.probe]
+    found += [(r, space) for kind, r in RESOURCES.items() if r.extension for space in cluster.spaces(kind)]
+    found += [(r, space) for r in SOURCES.values() for space in cluster.spaces("kustomization")]
+    return [*found, (ROLLOUT_STATUS, cluster.namespace)]
+
+
 async def missing(connection: Connection, cluster: Cluster) -> Sequence[str]:
     """`patch deployments.apps in shop`, for each right that the adapter would use and has not."""
-    everywhere = [r for r in (*RESOURCES.values(), PODS, REPLICASETS, LOGS, EVENTS) if not r.extension]
-    wanted = [*((r, cluster.namespace) for r in everywhere), (NODES, ""), (POLICY, ""), (BINDING, "")]
-    wanted += [(r, cluster.namespace) for r in PROBES if cluster.probe]
-    extensions = [(r, cluster.spaces(kind)) for kind, r in RESOURCES.items() if r.extension]
-    extensions += [(r, cluster.spaces("kustomization")) for r in SOURCES.values()]
-    for resource, where in [*extensions, (ROLLOUT_STATUS, [cluster.namespace])]:
-        if where and await served(connection, resource):
-            wanted += [(resource, space) for space in where]
-    asked = [(verb, resource, space) for resource, space in wanted for verb in resource.verbs]
+    found = wanted(cluster)
+    extensions = dict.fromkeys(r for r, _ in found if r.extension)
+    there = {r for r in extensions if await served(connection, r)}
+    found = [(r, space) for r, space in found if not r.extension or r in there]
+    asked = [(verb, resource, space) for resource, space in found for verb in resource.verbs]
     turns = asyncio.Semaphore(AT_ONCE)
     may = await asyncio.gather(*(_may(connection, turns, *question) for question in asked))
     return [

@@ -22,7 +22,7 @@ Cluster(name, registry=, clock=, kubelet=True, users=, policy_delay=, policies=T
 
 c.url, c.kubeconfig(user, namespace) -> Path, c.kubeconfig_of(user) -> dict
     users: admin (system:masters), bot (ServiceAccount rollback-bot/rollback-bot, ClusterRole rollback-bot: what
-    docs/kubernetes.md asks for), ci (ServiceAccount ci/deployer, ClusterRole edit), argocd, break-glass
+    deploy/kubernetes/rights gives it), ci (ServiceAccount ci/deployer, ClusterRole edit), argocd, break-glass
     (dana@example.com in the group break-glass, ClusterRole cluster-admin), nobody. RBAC is really enforced; change it
     with `c.apply`. Two clusters have the same tokens. kubectl keeps its token to itself over plain HTTP, so a
     kubeconfig's server is `<c.url>/as/<user>`; `c.url` with `Authorization: Bearer playground-<user>` is the same.

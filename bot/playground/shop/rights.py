@@ -1,6 +1,6 @@
 """Who may do what in the shop's clusters: the bot what rolling back needs and no more, CI, the people, the pods.
 
-The bot's rights are those that docs/kubernetes.md asks an operator for.
+The bot's rights are those of deploy/kubernetes/rights, which `rollback-bot rights kubernetes` writes; a test compares.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BOT_IN_THE_SERVICE = [
     _rule("", ["pods/proxy"], ["get"]),
     _rule("", ["pods/log"], ["get"]),
     _rule("", ["events"], ["list"]),
-    _rule("autoscaling", ["horizontalpodautoscalers"], _WRITTEN),
+    _rule("autoscaling", ["horizontalpodautoscalers"], ["list"]),
     _rule("keda.sh", ["scaledobjects", "scaledjobs"], _WRITTEN),
     _rule("argoproj.io", ["rollouts"], _WRITTEN),
     _rule("argoproj.io", ["rollouts/status"], ["get", "patch"]),

@@ -218,7 +218,7 @@ _BOT = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
     {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
-    {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": _OURS},
+    {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]},
     {"apiGroups": ["keda.sh"], "resources": ["scaledobjects", "scaledjobs"], "verbs": _OURS},
     {"apiGroups": ["argoproj.io"], "resources": ["rollouts"], "verbs": _OURS},
     {"apiGroups": ["argoproj.io"], "resources": ["rollouts/status"], "verbs": ["get", "patch"]},
@@ -234,7 +234,7 @@ _BOT = [
         "verbs": ["get", "list", "create", "patch", "delete"],
     },
 ]
-"""The rules of docs/kubernetes.md, word for word; a test compares them."""
+"""The rules of deploy/kubernetes/rights, all in one; a test compares them."""
 _BASIC = [
     {
         "apiGroups": ["authorization.k8s.io"],
@@ -285,7 +285,7 @@ def _bind(name: str, role: str, kind: str, subject: str, namespace: str = "") ->
 
 
 def standard_roles() -> list[Json]:
-    """The roles that a new cluster has; the bot's holds what docs/kubernetes.md gives it and no more."""
+    """The roles that a new cluster has; the bot's holds what deploy/kubernetes/rights gives it and no more."""
     everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
     reading = [rule | {"verbs": _READ} for rule in _WORK]
     return [
