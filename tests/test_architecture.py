@@ -114,8 +114,8 @@ def test_the_import_contract_names_every_room() -> None:
 # -- tests follow the rooms --------------------------------------------------------------------------------------------
 
 OF_THE_WHOLE = {"test_architecture", "test_house", "test_names"}
-BESIDE = {"acceptance", "actions", "checks", "docs", "fixtures", "torture"}
-"""Folders of tests/ that are no room of bot/: what a whole bot does, handlers, pages, servers to test against."""
+BESIDE = {"acceptance", "actions", "checks", "deploy", "docs", "fixtures", "torture"}
+"""Folders of tests/ that are no room of bot/: what a whole bot does, handlers, pages, manifests, servers for tests."""
 
 
 def test_each_file_of_tests_stands_where_what_it_tests_does() -> None:

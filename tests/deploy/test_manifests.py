@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.schemas import faults
+from tests.deploy.kubernetes_schemas import faults
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "kubernetes"
 FOLDERS = ("bot", "rights")
