@@ -57,6 +57,7 @@ from bot.ports.partners import Partners
 from bot.ports.sites import Sites
 from bot.redaction import held
 from bot.redaction.redactor import Redactor
+from bot.releases.published import Published
 from bot.releases.register import ReleaseRegister
 from bot.releases.serving import Serving
 from bot.releases.spells import Spells
@@ -262,7 +263,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
                 metrics.counted("registry", images), channels, staff, notices,
                 base.redactor, metrics.counted("backups", there.backups.bind(record, remembered)),
                 metrics.counted("metrics", there.metrics), Spells(base.releases, run.service),
-                sites=metrics.counted("sites", there.sites.bind(record)),
+                sites=metrics.counted("sites", there.sites.bind(record, remembered)),
                 edges=metrics.counted("edges", there.edges.bind(record)),
                 journeys=metrics.counted("journeys", there.journeys.bind(Begun(base.store, clock))),
                 partners=there.partners,
@@ -274,7 +275,13 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         serving = Serving(
             reach.clusters, base.releases, base.files, images, clock, secrets=base.redactor
         )  # fmt: skip
-        base.releases.heard = serving.soon
+        published = Published(lambda: reach.sites(Remembered(base.store, clock)), base.releases)
+
+        def heard() -> None:
+            serving.soon()
+            published.soon()
+
+        base.releases.heard = heard
         watching = asyncio.create_task(serving.run())
         stack.push_async_callback(_end, watching)
         pager = pager_of(settings)
@@ -310,6 +317,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             await keep_catalogue(base.files, base.catalogue)
             await reach.renew()
             serving.over(reach.clusters)
+            published.soon()
             if slack is not None:
                 slack.people.changed()
             await engine.people_changed()
@@ -344,6 +352,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(_end, asyncio.create_task(reloading.run()))
         lookout = Lookout(lambda: reach.clusters, base.store, rollbacks.is_banned, engine.submit)
         stack.push_async_callback(_end, asyncio.create_task(lookout.run()))
+        stack.push_async_callback(_end, asyncio.create_task(published.run()))
         if paging is not None:
             stack.push_async_callback(_end, asyncio.create_task(paging.run()))
         if slack is not None:

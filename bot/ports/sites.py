@@ -90,6 +90,11 @@ class Sites(Protocol):
         """What of a manifest's files the site does not hold so, content and headers: key -> what is there. Missing."""
         ...
 
+    async def look_over(self, site: str, builds: Collection[Build]) -> int:
+        """Look at whatever these builds name at a site, unhurried, so that it is known once somebody waits for it; a
+        build that is gone is passed over. How many objects were not known. Missing."""
+        ...
+
     async def look(self, site: str, keys: Collection[str]) -> Mapping[str, StoredObject | None]:
         """What the site holds under these keys."""
         ...

@@ -13,8 +13,10 @@ from itertools import chain
 
 from bot.engine.ground import Ground
 from bot.node.reloading import InForce
-from bot.ports import Unreachable, Where
+from bot.ports import Unreachable, Where, unbound
+from bot.ports.backups import Memory
 from bot.ports.kubernetes import Kubernetes
+from bot.ports.sites import Sites
 from bot.redaction.redactor import Redactor
 from bot.run.state import Run
 from bot.run.where import otherwise, untold
@@ -53,6 +55,10 @@ class Reach:
     def clusters(self) -> Mapping[str, Kubernetes]:
         """Service -> its clusters."""
         return {name: adapters.kubernetes for name, adapters in self.now.items()}
+
+    def sites(self, memory: Memory) -> Mapping[str, Sites]:
+        """Service -> its sites, of those that have any; to be read only. memory: where what is seen is kept."""
+        return {name: a.sites.bind(unbound, memory) for name, a in self.now.items() if a.sites.sites}
 
     def of(self, run: Run) -> Adapters:
         """Those that lead where the run is to be worked on, as far as this process knows them. Unreachable where there

@@ -6,14 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from aiohttp import web
 
+from bot.adapters.aws.buckets import ListedObject
+from bot.adapters.aws.known_objects import KnownObjects
 from bot.adapters.aws.sites import S3Sites
+from bot.adapters.backups.shelves import ProcessMemory
 from bot.ports import ReadOnly, Unreachable
 from bot.ports.builds import Build, Headers
 from bot.ports.sites import Missing, StoredObject, StoreRefused, held
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, bucket_on, manifest_of
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
+from tests.fixtures.s3 import spoiled
+from tests.fixtures.waiting import until
 
 Named = list[str]
 
@@ -96,6 +102,49 @@ async def test_headers_that_change_later_are_seen_although_they_were_known(bucke
         MetadataDirective="REPLACE", ContentType="text/html", CacheControl="max-age=600",
     )  # fmt: skip
     assert [*await sites.differing("www", manifest)] == ["index.html"]
+
+
+async def test_what_one_process_has_seen_another_does_not_ask_for_again(bucket: Bucket) -> None:
+    build, manifest, memory, asked = bucket.build("2.4.0", GOOD), manifest_of(GOOD), ProcessMemory(), Named()
+    bucket.publish(GOOD)
+
+    async def count(request: web.Request, body: bytes) -> None:
+        asked.append(request.method)
+
+    async with spoiled(bucket, count) as counted:
+        first = S3Sites({"www": counted.target()}, memory=memory)
+        gone = Build("builds/gone", build.digest)
+        assert await first.look_over("www", [build, gone]) == len(GOOD)
+        await until(lambda: _nothing_new(first, build))  # what was written just now may change once more, unseen
+        await first.close()
+        bucket.put("www/logo.png", GOOD["logo.png"], Headers("image/png", "max-age=1"))
+        asked.clear()
+        second = S3Sites({"www": counted.target()}, memory=memory)
+        await second.manifest("www", build)
+        assert [*await second.differing("www", manifest)] == ["logo.png"]
+        assert asked.count("HEAD") == 1
+        await second.close()
+
+
+async def _nothing_new(sites: S3Sites, build: Build) -> bool:
+    return await sites.look_over("www", [build]) == 0
+
+
+@pytest.mark.parametrize("text", ["", "x", "c$@(M;0p8C", "{}"])
+async def test_a_kept_text_that_is_none_is_as_if_nothing_was_kept(text: str) -> None:
+    memory, known, at = ProcessMemory(), KnownObjects(), ("aws", "s3://shop/www")
+    there = {"a": ListedObject(1, "0" * 32, 1.0, settled=True)}
+    known.learn(at, "a", there["a"], StoredObject(1, "f" * 64, Headers("text/css")))
+    await known.keep(at, memory, there)
+    (name,) = memory.texts
+    memory.texts[name] = text
+    other = KnownObjects()
+    await other.recall(at, memory)
+    assert other.unknown(at, ["a"], there) == ["a"]
+    await known.keep(at, memory, there)
+    await other.recall(at, memory)
+    assert other.held(at, "a", there["a"]) == StoredObject(1, "f" * 64, Headers("text/css"))
+    assert other.held(at, "a", ListedObject(1, "1" * 32, 1.0, settled=True)) is None
 
 
 async def test_added_files_have_the_headers_of_the_manifest(bucket: Bucket, sites: S3Sites, commands: Named) -> None:

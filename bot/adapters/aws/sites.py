@@ -5,24 +5,28 @@ Invariants:
   files, never for two objects that are replaced;
 - what is replaced can be brought back: unless a known build has it, it is kept first, under its digest;
 - a small object is written over the very version that was looked at, so two publishers cannot undo each other's work;
-- what is known of an object's headers is forgotten with its version: ETag and time as listed, once these are old enough
-  that another change would show.
+- an object is not asked for what is known of its version already (`known_objects`): a look at a site costs a request
+  for each thousand objects, and one for each that is new.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import shlex
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.adapters.aws.account import Access, Account, Unsupported, WriteConflict
 from bot.adapters.aws.buckets import COPY_LIMIT, Folder, ListedObject, Objects, sent
+from bot.adapters.aws.known_objects import At, KnownObjects
 from bot.adapters.gathering import gathered
 from bot.contract import Edit
 from bot.ports import Record, Unreachable, Where, unbound
+from bot.ports.backups import Memory
 from bot.ports.builds import FOR_EVER, MANIFEST, MANIFEST_LIMIT, REMOVER, Build, File, Headers, Manifest, digest_of
 from bot.ports.sites import Missing, Progress, Site, StoredObject, StoreRefused
 
@@ -32,6 +36,10 @@ SMALL = 1024 * 1024
 """Bytes up to which an object is read and written instead of copied: only a write can be held to a version."""
 BATCH = 200
 """New files that one record stands for."""
+FEW = 10
+"""Objects of a build that are asked for one by one before all are listed."""
+UNHURRIED = 50
+"""Objects that are looked at side by side where nobody waits."""
 NAMED = 20
 """Of these, how many it names."""
 NOBODYS = "0" * 32
@@ -57,12 +65,14 @@ class StoredSite:
         return Where(at, hashlib.sha256(identity.encode()).hexdigest()[:32], "sites")
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What an object was when its version was looked at last."""
+@dataclass
+class _Shelf:
+    """A build's folder, as far as one attempt has looked into it. asked: for how many objects it was asked; there:
+    all of them."""
 
-    version: tuple[str, float, int]
-    held: StoredObject
+    asked: int = 0
+    there: Mapping[str, ListedObject] | None = None
+    listing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass
@@ -71,14 +81,14 @@ class _Store:
 
     accounts: dict[Access, Account] = field(default_factory=dict)
     manifests: dict[tuple[str, str], Manifest] = field(default_factory=dict)
-    by_md5: dict[tuple[str, int], str] = field(default_factory=dict)
-    seen: dict[tuple[str, str, str], _Known] = field(default_factory=dict)
+    known: KnownObjects = field(default_factory=KnownObjects)
     looked: dict[tuple[str, str, str], tuple[StoredObject, str]] = field(default_factory=dict)
     """What was seen last, with its ETag."""
 
 
 class S3Sites:
-    """Implements `bot.ports.sites.Sites`; `bind` makes the copy that an attempt may write through."""
+    """Implements `bot.ports.sites.Sites`; `bind` makes the copy that an attempt may write through. memory: where what
+    was seen is kept for other processes; None: nowhere."""
 
     def __init__(
         self,
@@ -86,14 +96,17 @@ class S3Sites:
         record: Record = unbound,
         *,
         ca_file: Path | None = None,
+        memory: Memory | None = None,
         _store: _Store | None = None,
     ) -> None:
-        self._targets, self._record, self._ca_file = dict(targets), record, ca_file
+        self._targets, self._record, self._ca_file, self._memory = dict(targets), record, ca_file, memory
         self._store = _store or _Store()
+        self._shelves: dict[Folder, _Shelf] = {}
 
-    def bind(self, record: Record) -> S3Sites:
+    def bind(self, record: Record, memory: Memory | None = None) -> S3Sites:
         """The same sites and connections, writing only after `record`."""
-        return S3Sites(self._targets, record, ca_file=self._ca_file, _store=self._store)
+        memory = memory or self._memory
+        return S3Sites(self._targets, record, ca_file=self._ca_file, memory=memory, _store=self._store)
 
     @property
     def sites(self) -> Sequence[Site]:
@@ -136,7 +149,7 @@ class S3Sites:
             raise ValueError(f"{folder}/{MANIFEST} is another one than was registered ({build.digest[:19]}…)")
         manifest = await asyncio.to_thread(Manifest.load, found[0])
         self._store.manifests[where] = manifest
-        self._store.by_md5 |= {(f.md5, f.size): f.sha256 for f in manifest.files.values() if f.md5}
+        self._store.known.by_md5 |= {(f.md5, f.size): f.sha256 for f in manifest.files.values() if f.md5}
         return manifest
 
     async def incomplete(self, site: str, build: Build, manifest: Manifest) -> Mapping[str, str]:
@@ -147,7 +160,7 @@ class S3Sites:
         found = await _faults(objects, folder, there, [*manifest.files.values()])
         if t.switch:  # then browsers get the build's own headers
             left = [f for key, f in manifest.files.items() if key not in found]
-            now = await gathered(self._held(t, f.key, there[f.key], folder) for f in left)
+            now = await self._looked(t, folder, [f.key for f in left], there)
             for f, held in zip(left, now, strict=True):
                 if held is not None and held.headers != f.headers:
                     found[f.key] = f"is served with {held.headers}, not {f.headers}"
@@ -159,7 +172,7 @@ class S3Sites:
         there = await objects.listed(t.at)
         absent = dict.fromkeys(key for key in manifest.files if key not in there)
         files = [f for key, f in manifest.files.items() if key in there]
-        now = await gathered(self._held(t, f.key, there[f.key]) for f in files)
+        now = await self._looked(t, t.at, [f.key for f in files], there)
         return absent | {f.key: held for f, held in zip(files, now, strict=True) if held is None or not held.is_(f)}
 
     async def look(self, site: str, keys: Collection[str]) -> Mapping[str, StoredObject | None]:
@@ -174,6 +187,50 @@ class S3Sites:
         found = await objects.read(t.at, key, SMALL)
         return found[0] if found is not None else None
 
+    async def look_over(self, site: str, builds: Collection[Build]) -> int:
+        """See the port."""
+        t, objects = self._there(site)
+        manifests: list[Manifest] = []
+        for build in builds:
+            with contextlib.suppress(Missing, ValueError):  # one that is gone has nothing to say
+                manifests.append(await self.manifest(site, build))
+        there = await objects.listed(t.at)
+        keys = [key for key in dict.fromkeys(key for m in manifests for key in m.files) if key in there]
+        new = await self._new(t, t.at, keys, there)
+        for first in range(0, len(new), UNHURRIED):
+            began = time.monotonic()
+            await gathered(self._seen(t, key, there[key]) for key in new[first : first + UNHURRIED])
+            await asyncio.sleep(time.monotonic() - began)  # half of the time is left to others
+        await self._keep_known(t, t.at, new, there)
+        return len(new)
+
+    async def _looked(
+        self, t: StoredSite, folder: Folder, keys: Sequence[str], there: Mapping[str, ListedObject]
+    ) -> list[StoredObject | None]:
+        """What is held under these keys, all of them listed."""
+        new = await self._new(t, folder, keys, there)
+        found = await gathered(self._held(t, key, there[key], folder) for key in keys)
+        await self._keep_known(t, folder, new, there)
+        return found
+
+    async def _new(
+        self, t: StoredSite, folder: Folder, keys: Sequence[str], there: Mapping[str, ListedObject]
+    ) -> list[str]:
+        """Of these, what has to be asked for, as other processes have kept nothing of it either."""
+        at, known = _at(t, folder), self._store.known
+        new = known.unknown(at, keys, there)
+        if not new or self._memory is None:
+            return new
+        await known.recall(at, self._memory)
+        return known.unknown(at, keys, there)
+
+    async def _keep_known(
+        self, t: StoredSite, folder: Folder, new: Sequence[str], there: Mapping[str, ListedObject]
+    ) -> None:
+        at, known = _at(t, folder), self._store.known
+        if self._memory is not None and len(known.unknown(at, new, there)) < len(new):
+            await known.keep(at, self._memory, there)
+
     async def _held(
         self, t: StoredSite, key: str, listed: ListedObject | None = None, folder: Folder | None = None
     ) -> StoredObject | None:
@@ -186,27 +243,25 @@ class S3Sites:
     ) -> tuple[StoredObject, str] | None:
         """What is held there, and its ETag; bytes are read only where nothing else tells what they are."""
         folder = folder or t.at
-        objects, at = Objects(self._account(t)), (t.access.place, str(folder), key)
-        known = self._store.seen.get(at)
-        version = (listed.etag, listed.modified, listed.size) if listed is not None else None
-        if known is not None and version is not None and known.version == version:
-            self._store.looked[at] = known.held, known.version[0]
-            return self._store.looked[at]
+        objects, at, known = Objects(self._account(t)), _at(t, folder), self._store.known
+        if listed is not None and (held := known.held(at, key, listed)) is not None:
+            self._store.looked[(*at, key)] = held, listed.etag
+            return held, listed.etag
         head = await objects.head(folder, key)
         if head is None:
             return None
         plain = head.etag if "-" not in head.etag else ""
-        sha = self._store.by_md5.get((plain, head.size), "")
+        sha = known.by_md5.get((plain, head.size), "")
         if not sha:
             read = await objects.digest(folder, key)
             if read is None:
                 return None
             head, sha = read
         held = StoredObject(head.size, sha, head.headers)
-        if listed is not None and version is not None and listed.settled and listed.etag == head.etag:
-            self._store.seen[at] = _Known(version, held)
-        self._store.looked[at] = held, head.etag
-        return self._store.looked[at]
+        if listed is not None and listed.etag == head.etag:
+            known.learn(at, key, listed, held)
+        self._store.looked[(*at, key)] = held, head.etag
+        return held, head.etag
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -247,7 +302,7 @@ class S3Sites:
             return
         source, name = await self._source(t, site, key, then, builds)
         head = await objects.head(source, name)
-        known = head is not None and self._store.by_md5.get((head.etag, head.size)) == then.sha256
+        known = head is not None and self._store.known.by_md5.get((head.etag, head.size)) == then.sha256
         if head is None or not (known or ((await objects.digest(source, name)) or (head, ""))[1] == then.sha256):
             raise Missing(f"{source}/{name} does not hold what it should ({then.sha256[:12]}…)")
         await self._record(_typed(t, _copying(source, name), t.at, key, then.headers))
@@ -363,12 +418,24 @@ class S3Sites:
     ) -> Build | None:
         """A build that has this content under this key."""
         for build in builds:
-            if not await self._says(site, build, key, held):
-                continue
-            head = await Objects(self._account(t)).head(t.builds.below(build.prefix), key)
-            if head is not None and head.size == held.size:
+            if await self._says(site, build, key, held) and await self._lies(t, build, key) == held.size:
                 return build
         return None
+
+    async def _lies(self, t: StoredSite, build: Build, key: str) -> int | None:
+        """The size of a build's object, None where it is not there. After a few of them all are listed, once for this
+        attempt: nobody writes to a build."""
+        objects, folder = Objects(self._account(t)), t.builds.below(build.prefix)
+        shelf = self._shelves.setdefault(folder, _Shelf())
+        if shelf.asked < FEW:
+            shelf.asked += 1
+            head = await objects.head(folder, key)
+            return head.size if head is not None else None
+        async with shelf.listing:
+            if shelf.there is None:
+                shelf.there = await objects.listed(folder)
+        listed = shelf.there.get(key)
+        return listed.size if listed is not None else None
 
     # -- by hand ---------------------------------------------------------------------------------------------------
 
@@ -446,6 +513,10 @@ async def _faults(
 
     differing = await gathered(map(differs, unsure))
     return found | {f.key: "other content than its manifest says" for f, d in zip(unsure, differing, strict=True) if d}
+
+
+def _at(t: StoredSite, folder: Folder) -> At:
+    return t.access.place, str(folder)
 
 
 def _typed(t: StoredSite, command: Sequence[str], to: Folder, key: str, headers: Headers) -> str:
