@@ -126,6 +126,7 @@ class WorkersPause(Action[WorkersPauseParams]):
 
     name = "workers.pause"
     needs = frozenset({"kubernetes"})
+    duties = frozenset({"writers"})
     temporary = True
     Params = WorkersPauseParams
 

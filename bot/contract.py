@@ -445,14 +445,15 @@ class Handler(Generic[P]):
     Output: ClassVar[type[Output] | None] = None
 
 
-Duty = Literal["freeze", "thaw", "ban", "hold", "replace", "return"]
+Duty = Literal["freeze", "thaw", "ban", "hold", "replace", "return", "writers"]
 """What the bot counts on an action for, whatever it is called:
 
 - freeze: while its debt stands new releases are refused, and CI is told so; thaw: it lifts what ended runs have left of
   that; ban: it keeps a removed release out;
 - hold: what it has put has to go on standing while it is a debt, and somebody looks whether it does;
 - replace: its first effect is what takes the removed release away; return: what it has changed may not come back after
-  the run, and its change says what is not restored.
+  the run, and its change says what is not restored;
+- writers: it holds back what writes data by itself: no check that its undo waits for passes with a warning.
 """
 
 

@@ -380,7 +380,8 @@ def _gauges(bot: Bot) -> None:
     """Numbers of parts that know them at any time."""
     gauge = bot.metrics.gauge
     gauge("rollback_lease_live", "1 while this node may act.", lambda: bot.lease.live())
-    gauge("rollback_database_away", "1 while the database does not answer.", lambda: bot.store.db.outage.away)
+    gauge("rollback_database_away", "1 while the database does not answer, or takes nothing.",
+          lambda: bot.store.db.outage.away or bot.store.db.writing.away)  # fmt: skip
     gauge("rollback_record_cut", "1 while the database lacks what the copy outside knows of.",
           lambda: bot.outside.outage.away)  # fmt: skip
     gauge("rollback_record_not_kept", "1 while the head of the record has no copy outside, or none can be written.",

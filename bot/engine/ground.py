@@ -41,6 +41,16 @@ class Ground:
         goes_on = self.able and self.alone and self.moves(run) is None and bool(stands_at(run, [*run.places]))
         return "" if goes_on else "; ".join(self.wrong)
 
+    def told(self, run: Run) -> str:
+        """What the thread of the run says of a catalogue that says otherwise; empty where it does not, where another
+        node goes on with the run, and where people are asked anew."""
+        if not self.wrong or not self.alone or self.moves(run) is not None:
+            return ""
+        goes_on = "This run goes on with what it was approved for, and takes back there what it did there."
+        stuck = "Nothing of this run goes on until the catalogue leads there again."
+        how = stuck if self.why_not(run) else goes_on
+        return f"The catalogue says otherwise by now: {'; '.join(self.wrong)}. {how}"
+
 
 class Grounds(Protocol):
     """Tells how this node stands to a run."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import random
 import time
@@ -36,14 +37,14 @@ from bot.redaction.redactor import Redactor
 from bot.run import events as ev
 from bot.run.answering import Answer, Asking, answer
 from bot.run.commands import Command
-from bot.run.decide import Next, Start, decide
+from bot.run.decide import Next, Start, decide, lapsed
 from bot.run.fold import evolve
 from bot.run.moments import AHEAD
 from bot.run.rules import refused
 from bot.run.state import Run, Step
 from bot.steady.clock import Steady
 from bot.steady.outage import Outage
-from bot.store.log import AlreadyOpen, Conflict, Duplicate, Progress, Store, StoreUnavailable, away, told
+from bot.store.log import AlreadyOpen, Conflict, Duplicate, Notice, Progress, Store, StoreUnavailable, away, told
 
 log = logging.getLogger(__name__)
 
@@ -191,8 +192,10 @@ class Engine:
 
     async def voters(self, run: Run, step: Step) -> tuple[str, tuple[str, ...]]:
         """Whether those who let a step pass still may, asked of the directory at this moment: why one of them may not,
-        empty where all may; the names of those that could not be asked."""
+        or that it is too long ago, empty where all may; the names of those that could not be asked."""
         asked = run.decision_of(step)
+        if asked is not None and (late := lapsed(run, asked, self.clock())) is not None:
+            return late.why, ()
         unasked = []
         for a in asked.said_by if asked is not None else ():
             try:
@@ -326,8 +329,12 @@ class Engine:
             run = await self.store.load(head.run)
             if run.doubt:
                 continue
-            if (moves := (await self._ground(run)).moves(run)) is not None:
+            ground = await self._ground(run)
+            if (moves := ground.moves(run)) is not None:
                 await self.submit(run.id, moves)
+            elif text := self.redactor.text(ground.told(run)):
+                name = f"node.catalogue.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+                await self.store.put_notice(Notice(run.id, name, "", text, self.clock()))
 
     # -- level-triggered repair ------------------------------------------------------------------------------------
 

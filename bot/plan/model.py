@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from bot.contract import Json, canonical
+from bot.contract import Json, Status, canonical
 from bot.policy import Gate, Person
 from bot.policy.approval import unsatisfiable
 
@@ -147,6 +147,17 @@ class Plan:
     def behind(self) -> Mapping[str, frozenset[str]]:
         """Step id -> every step that comes after it, directly or not."""
         return {s.id: frozenset(t for t, b in self.before.items() if s.id in b) for s in self.steps}
+
+    def passes(self, step: str, status: Status) -> bool:
+        """Whether what a check has seen is a pass there. A warning is one, but not where writers wait for it."""
+        return status is Status.PASS if step in self._strict else status.good
+
+    @cached_property
+    def _strict(self) -> frozenset[str]:
+        """Checks, other than preflight, that come before whatever lets loose what writes data by itself."""
+        undos = [s.id for s in self.steps if s.kind == "undo" and "writers" in s.duties]
+        waited = frozenset[str]().union(*(self.before[i] for i in undos))
+        return frozenset(s.id for s in self.steps if s.id in waited and not s.changes and s.phase != "preflight")
 
     @cached_property
     def planned_ahead(self) -> frozenset[str]:

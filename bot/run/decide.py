@@ -139,9 +139,11 @@ def _waiting(run: Run, now: float) -> Iterator[ev.Event]:
 
 
 def _lapsed(run: Run, now: float) -> Iterator[ev.Event]:
-    """Decisions whose yes is too long ago for what has not begun yet."""
+    """Decisions whose yes is too long ago for what has not begun yet. What is about to begin looks itself, right before
+    its first effect; where it is lost before that, nobody is at work on it any more."""
     for a in run.asked.values():
-        if (gone := lapsed(run, a, now)) is not None:
+        about = any(s.attempt is not None and s.attempt.doing in ("apply", "undo") for s in run.members(a.spec.name))
+        if not about and (gone := lapsed(run, a, now)) is not None:
             yield gone
 
 

@@ -134,7 +134,7 @@ def _taken_back(run: Run, s: Step, end: End, how: str, at: float) -> Run:
 def checked(run: Run, e: ev.Checked, at: float) -> Run:
     """One look more."""
     s = run.steps[e.step]
-    good = e.verdict.status.good
+    good = run.plan.passes(e.step, e.verdict.status)
     counted = s.samples + (e.verdict.status is not Status.UNKNOWN)
     s = replace(steps.at_rest(s, lost=0), verdict=e.verdict, note=e.verdict.observed, samples=counted)
     s = replace(s, wake=at + s.spec.every)
@@ -153,6 +153,8 @@ def _check_failed(run: Run, s: Step, at: float, why: str = "") -> Run:
     v = s.verdict
     seen = f"{v.status}: {v.observed}; expected {v.expected}" if v else "no answer"
     hint = "try again, or accept it with a reason"
+    if v is not None and v.status is Status.WARN:
+        hint = f"{hint}: what writes data by itself waits for this, and a warning is not enough to let it loose"
     return _gave_up(run, s, Halt("check", f"{why}; {seen}" if why else seen, at, hint), at)
 
 

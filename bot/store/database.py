@@ -39,6 +39,7 @@ LITE, POSTGRES = "sqlite", "postgresql+psycopg"
 MEANT = {"sqlite+aiosqlite": LITE, "postgres": POSTGRES, "postgresql": POSTGRES}
 """Read as: what others write for SQLite beside asyncio, and what providers of PostgreSQL hand out."""
 PRIVATE = 0o600
+NO_WRITES = ("is not possible", "is possible again")
 UPGRADE = "run `rollback-bot db upgrade`"
 
 
@@ -141,6 +142,8 @@ class SqlDatabase(Protocol):
     url: URL
     lite: bool
     outage: Outage
+    writing: Outage
+    """Of writing alone: a disk that is full leaves reading possible."""
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work`, which only reads; every statement sees what is committed at that moment."""
@@ -208,7 +211,7 @@ class Postgres:
         self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._writes = _Writes()
-        self.outage = Outage("The database", log)
+        self.outage, self.writing = Outage("The database", log), Outage("Writing to the database", log, words=NO_WRITES)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         with plain_errors(self.url, self.outage):
@@ -219,7 +222,7 @@ class Postgres:
         return await self._writes.whole(self._write(work))
 
     async def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        with plain_errors(self.url, self.outage):
+        with plain_errors(self.url, self.outage, self.writing):
             async with self._engine.begin() as c:
                 return await c.run_sync(work)
 
@@ -253,7 +256,7 @@ class Lite:
         self._moment = LiteMoment(url)
         self._turn = asyncio.Lock()
         self._writes = _Writes()
-        self.outage = Outage("The database", log)
+        self.outage, self.writing = Outage("The database", log), Outage("Writing to the database", log, words=NO_WRITES)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         return await self._hop(self._within, self._engine, work)
@@ -263,7 +266,8 @@ class Lite:
 
     async def _write(self, work: Callable[[sa.Connection], T]) -> T:
         async with self._turn:
-            return await self._hop(self._committed, work)
+            with plain_errors(self.url, self.outage, self.writing):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._committed, work)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
@@ -312,10 +316,11 @@ class _Hops:
 
 
 @contextlib.contextmanager
-def plain_errors(url: URL, outage: Outage | None = None) -> Iterator[None]:
-    """Turn what keeps the database from working into StoreUnavailable or SchemaMismatch, and tell its outage."""
+def plain_errors(url: URL, outage: Outage | None = None, writing: Outage | None = None) -> Iterator[None]:
+    """Turn what keeps the database from working into StoreUnavailable or SchemaMismatch, and tell its outage. writing:
+    given where something is written; what that alone meets does not end when something was read."""
     outage = outage or Outage("The database", log)
-    asked = outage.asked
+    asked, written = outage.asked, writing.asked if writing is not None else 0
     try:
         yield
     except sa.exc.IntegrityError:
@@ -326,12 +331,14 @@ def plain_errors(url: URL, outage: Outage | None = None) -> Iterator[None]:
         if told is None:
             raise
         if isinstance(told, StoreUnavailable) and told.away:
-            outage.down(str(told))
+            (writing if writing is not None and _code(e).startswith(_NO_WRITES) else outage).down(str(told))
         raise told from e
     except sa.exc.TimeoutError as e:
         text = f"All connections to {place(url)} are in use. Next: wait, then try again."
         raise StoreUnavailable(text, away=False) from e
     outage.up(asked)
+    if writing is not None:
+        writing.up(written)
 
 
 def away(e: BaseException) -> str:
@@ -368,9 +375,12 @@ def away_by(text: str) -> str:
 _WORDED = re.compile(r"\(psycopg\.(?:errors\.)?(?P<kind>\w+)\)(?P<why>.*)", re.DOTALL)
 
 
+def _code(e: sa.exc.DBAPIError) -> str:
+    return getattr(e.orig, "sqlite_errorname", None) or getattr(e.orig, "sqlstate", None) or ""
+
+
 def _told(e: sa.exc.DBAPIError, where: str) -> Exception | None:
-    cause = e.orig
-    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+    cause, code = e.orig, _code(e)
     first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     if code == "42P01" or code == "42703" or "no such table" in first or "no such column" in first:
         return SchemaMismatch(f"{_capital(where)} lacks a table or column of this version ({first}). Next: {UPGRADE}.")
@@ -410,6 +420,8 @@ _FAULTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("40",), "could not order two writes", "nothing; it is tried again"),
 )  # fmt: skip
 
+_NO_WRITES = ("SQLITE_READONLY", "25006", "SQLITE_FULL", "53100")
+"""It can be read all the same."""
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "57014", "40", "42501")
 """It is there, and others can use it."""
 

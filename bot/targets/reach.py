@@ -137,9 +137,13 @@ class Reach:
         await self._nodes.tell(found)
 
     async def renew(self) -> None:
-        """Another catalogue is in force. What no open run needs any more is closed."""
-        self._earlier[self._digest], self._digest = self.now, self._held.digest
-        self.now = adapters_of(self._settings, self._held, self._redactor)
+        """Another catalogue is in force. What no open run needs any more is closed; what was kept of the same one is
+        taken up again, as passes under way still have it in hand."""
+        before, self._digest = self._digest, self._held.digest
+        await self._close(self._earlier.pop(before, {}))
+        self._earlier[before] = self.now
+        again = self._earlier.pop(self._digest, {}) if self._digest != before else {}
+        self.now = {**again} or adapters_of(self._settings, self._held, self._redactor)
         runs = [await self._store.load(h.run) for h in await self._store.heads(open=True, limit=None)]
         opened = {_opened_with(r) for r in runs}
         pinned = [r for r in runs if r.places]

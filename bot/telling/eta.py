@@ -152,7 +152,7 @@ def durations(events: Iterable[tuple[float, ev.Event]]) -> dict[StepKey, WorkTim
             if created is not None:
                 _begin(doing, created.plan, e, at)
         elif created is not None and (done := doing.get(getattr(e, "step", ""))) is not None:
-            _follow(done, e, at)
+            _follow(done, e, at, created.plan)
             if done.ended is not None and doing.pop(done.spec.id).effect and not done.people:
                 key = StepKey(done.spec.uses, created.service, done.spec.id)
                 found.setdefault(key, []).append(done.ended - done.began)
@@ -167,13 +167,13 @@ def _begin(doing: dict[str, _Doing], plan: Plan, e: ev.Started, at: float) -> No
     doing[e.step] = _Doing(spec, e.application, at, effect=e.doing == "check", people=on_request)
 
 
-def _follow(d: _Doing, e: ev.Event, at: float) -> None:
+def _follow(d: _Doing, e: ev.Event, at: float, plan: Plan) -> None:
     if isinstance(e, _PEOPLE) or (isinstance(e, ev.Failed) and e.cause != "retryable"):
         d.people = True
     elif isinstance(e, ev.ApplyStarted):
         d.effect = True
     elif isinstance(e, ev.Checked):
-        d.good = d.good + 1 if e.verdict.status.good else 0
+        d.good = d.good + 1 if plan.passes(d.spec.id, e.verdict.status) else 0
         d.ended = at if d.good >= d.spec.passes else None
     elif isinstance(e, ev.Applied | ev.Undone):
         d.ended = at

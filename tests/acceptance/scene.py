@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 import migrations
 from bot import wiring
 from bot.catalogue import Release
@@ -96,6 +98,15 @@ class Scene:
                 assert tried[s.spec.id] < 6, _told(run)
                 await self.says("ana", cmd.Retry(s.spec.id))
         return run
+
+    async def catalogues(self, change: Callable[[dict[str, object]], object]) -> None:
+        """Somebody edits the targets in the catalogue, which the bot takes."""
+        file: Path = self.bot.settings.catalogue
+        body = yaml.safe_load(file.read_text())  # noqa: ASYNC240
+        change(body["services"]["shop"]["targets"])
+        file.write_text(yaml.safe_dump(body))  # noqa: ASYNC240
+        await self.bot.reloading.look()
+        assert not self.bot.reloading.fault, self.bot.reloading.fault
 
     async def truth(self) -> Truth:
         """Once it has come to rest on the good release, or as it is after a while."""

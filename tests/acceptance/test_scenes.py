@@ -31,7 +31,8 @@ async def test_third_values_at_each_moment_a_crash_loop_and_a_region_where_nobod
     tmp_path: Path,
 ) -> None:
     """Set between card and click, between click and start, while an earlier wave rolls, and while a step has stopped:
-    each is seen, and ended only by people. What is verified is so, and what is not so is not verified."""
+    each is seen, and ended only by people. What is verified is so, and what is not so is not verified. A region that
+    the catalogue has lost meanwhile is not lost to the run."""
     async with scene(tmp_path) as s:
         await s.open()
         await s.goes(lambda r: r.asked["backend"].opened, but="backend")
@@ -47,6 +48,9 @@ async def test_third_values_at_each_moment_a_crash_loop_and_a_region_where_nobod
         await s.arrives("deploy")
         assert set((await s.shop.truth(3.0)).running[US].values()) == {(GOOD,)}
 
+        await s.catalogues(lambda targets: [targets.pop(name) for name in (US, f"api-{US}")])
+        told = [n.text for n in await s.bot.store.notices(s.id) if "says otherwise" in n.text]
+        assert len(told) == 1 and f"{US} now in no catalogue" in told[0] and "This run goes on" in told[0], told
         await s.goes(lambda r: "api-us-1: 503, from release 2.4.0, 100.0% errors" in r.steps["health"].note)
         await s.shop.edit(US, "checkout.retries", "2")
         s.shop.push(GOOD)

@@ -143,6 +143,17 @@ async def test_who_has_left_before_the_first_effect_counts_no_more_and_it_is_ask
     assert [(d, v) for d, v, _ in bot.world.writes] == [("a", "new")]
 
 
+async def test_a_yes_that_has_grown_too_old_right_before_the_first_effect_is_none(bot: Desk) -> None:
+    run_id = await bot.open(plan(put("a", decision="ok"), decisions=[gate("ok", "a")]))
+    await bot.until(run_id, lambda r: r.asked["ok"].opened is not None)
+    await bot.say(run_id, ANA, Stop("look at the graphs"))
+    await bot.approve(run_id, "ok", CHO)
+    run = await bot.until(run_id, lambda r: r.asked["ok"].decided is not None)
+    assert await bot.engine.voters(run, run.steps["a"]) == ("", ())
+    bot.engine.clock = lambda: time.time() + 3601
+    assert await bot.engine.voters(run, run.steps["a"]) == ("approved over 60 min ago, and not begun", ())
+
+
 async def test_a_directory_that_does_not_answer_holds_nothing_up_and_is_said(bot: Desk) -> None:
     run_id = await bot.open(plan(put("a", decision="ok"), decisions=[gate("ok", "a")]))
     bot.crew.away = True

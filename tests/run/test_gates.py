@@ -554,6 +554,20 @@ def test_a_yes_of_which_nothing_has_begun_lapses_and_is_asked_again_never_decide
     assert play.world == {"slow": "new", "one": "new"}
 
 
+def test_what_is_about_to_begin_is_not_asked_again_beside_an_attempt_that_may_still_be_at_work() -> None:
+    play = Play(plan(act("one", decision="one"), decisions=[gate("one")]))
+    play.look()
+    play.approve("one", CHO)
+    n = play.step("one").n
+    play.now += 3601
+    play.look()
+    attempt = play.step("one").attempt
+    assert attempt is not None and attempt.n == n and not play.events_of("lapsed")
+    play.go("one", "lost")
+    play.look()
+    assert play.events_of("lapsed") == 1 and play.run.asked["one"].opened is not None
+
+
 def test_a_click_after_the_lifetime_of_the_yes_before_it_begins_a_new_round() -> None:
     play = Play(plan(act("one", decision="one"), decisions=[gate("one", by=TWO)]))
     play.look()

@@ -289,6 +289,26 @@ def test_a_step_that_is_not_needed_passes_on_what_it_would_have_waited_for() -> 
     assert play.step("pause").n == 1
 
 
+def test_a_warning_is_a_pass_but_not_where_what_writes_data_waits_for_it() -> None:
+    pause = act("pause", temporary=True, duties=("writers",))
+    resume = undo("resume", pause, ["health"], duties=("writers",))
+    early, late = check("backups", phase="preflight"), check("again", ["resume"], phase="verify")
+    play = Play(plan(early, pause, check("health", ["pause"], within=60.0, every=5.0), resume, late))
+    play.go("backups", "warn")
+    assert play.step("backups").end == "done"
+    play.go("pause")
+    play.go("health", "warn")
+    assert play.step("health").open and play.step("health").halt is None, "its time is not up"
+    play.wait(61)
+    play.go("health", "warn")
+    assert play.halt("health").cause == "check" and "a warning is not enough" in play.halt("health").hint
+    assert "pause" in play.run.debts and not play.step("resume").n, "workers still wait"
+    play.do(CHO, Accept("health", "one test order is left, which hurts nobody"))
+    play.go("resume")
+    play.go("again", "warn")
+    assert (play.step("resume").end, play.step("again").end) == ("done", "done")
+
+
 def test_a_value_that_never_came_halts_what_needs_it_and_says_which() -> None:
     play = Play(plan(check("pre", on_fail="continue"), act("one", {"a": {REF: "steps.pre.out"}}, ["pre"])))
     play.go("pre", "broken")

@@ -168,6 +168,15 @@ async def test_a_way_that_is_known_to_fit_wins_over_one_of_which_nobody_can_tell
         assert here.reach.of(here.run) is here.reach.now["shop"], "of two that fit, the one in force"
 
 
+async def test_catalogues_that_are_edited_to_and_fro_leave_no_connection_behind(tmp_path: Path) -> None:
+    async with node(tmp_path) as here:
+        made: list[object] = []
+        for text in (TYPO, CATALOGUE) * 3:
+            await here.edit(text)
+            made.append(here.reach.now["shop"])
+        assert len({*map(id, made)}) == 2, "each is opened once while a run may need it"
+
+
 async def test_where_nobody_can_tell_whether_another_catalogue_leads_there_no_attempt_is_taken(tmp_path: Path) -> None:
     async with node(tmp_path, TYPO) as restarted:
         ground = await restarted.reach.ground(restarted.run)
