@@ -1,7 +1,7 @@
 """What every test stands on: a PostgreSQL of its worker's own, an empty database each, no way out of this machine.
 
-`make test` runs several workers at once (pytest-xdist), more than there are cores: most tests wait. `TOGETHER` says
-which do not run beside one another.
+`make test` runs several workers at once (pytest-xdist), more than there are cores: most tests wait.
+`tests/fixtures/sharing.py` says which of them runs what.
 
 Nothing here skips: a missing prerequisite is an error, and with `CI` set a skipped test is a failed one.
 """
@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
 
 from bot.playground.postgres import database, private_postgres
 from tests.fixtures.databases import copy_to, whole
+from tests.fixtures.sharing import Sharing
 
 settings.register_profile("short", derandomize=True, deadline=None)  # the same examples everywhere
 settings.register_profile("long", max_examples=3000, deadline=None)  # pytest --hypothesis-profile=long
@@ -33,26 +33,10 @@ settings.load_profile("short")
 _numbers = itertools.count(1)
 
 
-TOGETHER = {
-    "tests/acceptance/": "stories", "tests/torture/": "kills", "tests/slack/test_publishers.py": "kills",
-    "tests/engine/test_versions.py": "kills", "tests/engine/test_executor.py": "executor",
-    "tests/checks/test_alerts_baseline.py": "alerts", "tests/checks/test_metrics_steady.py": "numbers",
-    "tests/adapters/test_prometheus.py": "numbers", "tests/docs/test_handlers.py": "example",
-}  # fmt: skip
-"""What one worker runs, one test after the other, and what it is called: it fills the cores by itself, measures time,
-or shares what is dear to make."""
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hands the largest group out first, then test by test. (xdist's own groups are lost on pytest 9.2.)"""
-    scheduler = LoadScopeScheduling(config, log)
-    scheduler._split_scope = _group
-    return scheduler
-
-
-def _group(nodeid: str) -> str:
-    return next((group for path, group in TOGETHER.items() if nodeid.startswith(path)), nodeid)
+    """In place of xdist's own groups, which are lost on pytest 9.2."""
+    return Sharing(config, log)
 
 
 def pytest_collection_finish() -> None:
