@@ -59,6 +59,7 @@ class PostmortemSchedule(Action[PostmortemScheduleParams]):
 
     name = "postmortem.schedule"
     needs = frozenset({"history", "blobs", "notices", "http"})
+    duties = frozenset({"learn"})
     Params = PostmortemScheduleParams
     Output = PostmortemScheduleOutput
 

@@ -30,9 +30,7 @@ from bot.contract import (
     Effect,
     Fact,
     Fatal,
-    Outgoing,
     Output,
-    Params,
     ReadCtx,
     Receipt,
     Value,
@@ -43,6 +41,7 @@ from bot.ports.kubernetes import Cluster, Denied, Place, Rollout, Thing
 from bot.workloads import rolling
 from bot.workloads.ends import Ends, names
 from bot.workloads.left import RIGHTS, by_hand, short, who
+from bot.workloads.params import ReleaseParams
 from bot.workloads.record import WHOLE, alike, whole_templates
 from bot.workloads.rolling import FREE, PATIENCE, PROMOTE, UNBLOCK, hindrance, unblocked
 from bot.workloads.stated import ends as ends_of
@@ -52,14 +51,10 @@ from bot.workloads.unseen import Unseen, unseen
 ORDERED = "OrderedReady"
 
 
-class ReleaseDeployParams(Params):
+class ReleaseDeployParams(ReleaseParams):
     """What to put in whose place."""
 
     release: str = Field(description="Version of the target release.")
-    images: dict[str, str] = Field(description="The target's images by digest, by workload.")
-    outgoing: list[Outgoing] = Field(description="The releases that have to go, with their images and settings.")
-    settings: Blob | None = Field(None, description="The target's record, as it was when it served first.")
-    last: Blob | None = Field(None, description="The same as it served last, where others have changed it since.")
 
 
 class ReleaseDeployOutput(Output):

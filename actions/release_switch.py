@@ -47,6 +47,7 @@ class ReleaseSwitch(Action[ReleaseSwitchParams]):
     name = "release.switch"
     needs = frozenset({"http"})
     duties = frozenset({"replace"})
+    document = "release"
     Params = ReleaseSwitchParams
 
     async def plan(self, ctx: ReadCtx, p: ReleaseSwitchParams) -> Change:

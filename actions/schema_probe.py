@@ -21,9 +21,7 @@ from bot.contract import (
     Fatal,
     Json,
     NotYet,
-    Outgoing,
     Output,
-    Params,
     ReadCtx,
     Receipt,
     Retryable,
@@ -34,6 +32,7 @@ from bot.ports import Blob, Reply, Unreachable
 from bot.ports.databases import NotAllowed
 from bot.ports.journeys import Journey
 from bot.ports.kubernetes import IMAGE, Changed, Denied, Place, Pod
+from bot.workloads.params import ReleaseParams
 from bot.workloads.stated import ends
 from bot.workloads.survey import survey
 
@@ -43,14 +42,10 @@ NAMED = 40
 """Characters of the workload's name in the pod's."""
 
 
-class SchemaProbeParams(Params):
+class SchemaProbeParams(ReleaseParams):
     """What to try, and how it is made."""
 
     version: str = Field(description="The release to be run.")
-    images: dict[str, str] = Field(description="Its images by digest, by workload.")
-    outgoing: list[Outgoing] = Field(description="The releases that have to go, with their images and settings.")
-    settings: Blob | None = Field(None, description="Its record, as it was when it served first.")
-    last: Blob | None = Field(None, description="The same as it served last, where others have changed it since.")
 
 
 class SchemaProbeOutput(Output):

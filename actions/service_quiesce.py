@@ -46,6 +46,7 @@ class ServiceQuiesce(Action[ServiceQuiesceParams]):
     name = "service.quiesce"
     needs = frozenset({"http", "databases", "maintenance"})
     temporary = True
+    document = ""
     Params = ServiceQuiesceParams
 
     async def plan(self, ctx: ReadCtx, p: ServiceQuiesceParams) -> Change:

@@ -445,7 +445,7 @@ class Handler(Generic[P]):
     Output: ClassVar[type[Output] | None] = None
 
 
-Duty = Literal["freeze", "thaw", "ban", "hold", "replace", "return", "writers"]
+Duty = Literal["freeze", "thaw", "ban", "hold", "replace", "return", "writers", "learn"]
 """What the bot counts on an action for, whatever it is called:
 
 - freeze: while its debt stands new releases are refused, and CI is told so; thaw: it lifts what ended runs have left of
@@ -453,7 +453,8 @@ Duty = Literal["freeze", "thaw", "ban", "hold", "replace", "return", "writers"]
 - hold: what it has put has to go on standing while it is a debt, and somebody looks whether it does;
 - replace: its first effect is what takes the removed release away; return: what it has changed may not come back after
   the run, and its change says what is not restored;
-- writers: it holds back what writes data by itself: no check that its undo waits for passes with a warning.
+- writers: it holds back what writes data by itself: no check that its undo waits for passes with a warning;
+- learn: what happened is gone over because of it, also where the run was given up before its turn.
 """
 
 
@@ -467,6 +468,10 @@ class Action(Handler[P], ABC):
     """A debt until undone: the run cannot close while it stands."""
     destructive: ClassVar[bool] = False
     """Never without a gate."""
+    document: ClassVar[str | None] = None
+    """The field that its edits set, of the JSON document over HTTP that their targets name; "" where a target ends with
+    the field itself ("shop/maintenance/read_only"); None: they are no such fields. By it people are told what to type
+    without the bot."""
 
     @abstractmethod
     async def plan(self, ctx: ReadCtx, p: P) -> Change:

@@ -75,6 +75,7 @@ from bot.store.shared import Shared
 from bot.store.tokens import Tokens
 from bot.store.vouching import KEYLESS, unfit
 from bot.targets.reach import Reach
+from bot.telling.by_hand import Typed
 from bot.telling.eta import Estimates, Eta
 from bot.tls import trust
 
@@ -209,6 +210,17 @@ async def offline(settings: Settings, clock: Callable[[], float] = time.time) ->
         await store.close()
 
 
+def _typed(reach: Reach, registry: Registry) -> Callable[[Run], Typed]:
+    """What a person types in place of the handlers of a run, where it is worked on."""
+    documents = registry.documents
+
+    def of(run: Run) -> Typed:
+        there = reach.of(run)
+        return lambda uses, edits: there.by_hand(uses, edits, documents.get(uses))
+
+    return of
+
+
 @asynccontextmanager
 async def running(settings: Settings, clock: Callable[[], float] = time.time) -> AsyncIterator[Bot]:
     """The bot at work, until the block ends. AlreadyRunning where another process has the database (SQLite)."""
@@ -223,7 +235,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         foresight = Foresight(base.registry, lambda run, record: ports_of(run, record), base.redactor, clock)
         estimates = Estimates(base.store, foresight.of)
         words = base.registry.words
-        by_hand = ByHand(base.files, clock, lambda run: reach.of(run).by_hand, foresight.of, words)
+        by_hand = ByHand(base.files, clock, _typed(reach, base.registry), foresight.of, words)
         outside = Outside(base.files, base.store, base.releases, clock, by_hand.of)
         await outside.begin()
         await keyed(base.store)

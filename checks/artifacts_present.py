@@ -12,24 +12,22 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from bot.contract import Check, Fatal, Json, Outgoing, Output, Params, ReadCtx, Status, Verdict
+from bot.contract import Check, Fatal, Json, Outgoing, Output, ReadCtx, Status, Verdict
 from bot.ports import Blob, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Thing, digest
 from bot.ports.registry import RegistryRefused
 from bot.workloads.left import by_hand
+from bot.workloads.params import ReleaseParams
 from bot.workloads.stated import ends
 from bot.workloads.survey import survey
 
 EXPECTED = "every image by digest in its registry, and the settings as they were when it served"
 
 
-class ArtifactsPresentParams(Params):
+class ArtifactsPresentParams(ReleaseParams):
     """What the target release is made of."""
 
-    images: dict[str, str] = Field(description="Images by digest, by workload.")
-    settings: Blob | None = Field(None, description="The snapshot of its settings.")
-    last: Blob | None = Field(None, description="The same as it served last, where others have changed it since.")
-    outgoing: list[Outgoing] = Field([], description="The releases that have to go, with their images and settings.")
+    outgoing: list[Outgoing] = Field([], description="The releases that have to go, with their images and records.")
 
 
 class ArtifactsPresentOutput(Output):

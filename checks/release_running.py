@@ -10,25 +10,23 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from bot.contract import Check, Outgoing, Output, Params, ReadCtx, Status, Verdict
-from bot.ports import Blob, Unreachable, told
+from bot.contract import Check, Outgoing, Output, ReadCtx, Status, Verdict
+from bot.ports import Unreachable, told
 from bot.ports.kubernetes import Denied, Pod, digest
 from bot.workloads.ends import Difference, Ends
 from bot.workloads.left import by_hand
+from bot.workloads.params import ReleaseParams
 from bot.workloads.stated import ends
 from bot.workloads.survey import Survey, survey
 
 EXPECTED = "every pod runs it, in every cluster"
 
 
-class ReleaseRunningParams(Params):
+class ReleaseRunningParams(ReleaseParams):
     """What must run, and what must not."""
 
-    images: dict[str, str] = Field(description="Images by digest of the release that must run, by workload.")
-    banned: dict[str, list[str]] = Field({}, description="Version -> digests that must be nowhere.")
     outgoing: list[Outgoing] = Field([], description="The releases that had to go, with their images and records.")
-    settings: Blob | None = Field(None, description="The record of the release that must run, as it came.")
-    last: Blob | None = Field(None, description="The same as it served last, where others have changed it since.")
+    banned: dict[str, list[str]] = Field({}, description="Version -> digests that must be nowhere.")
 
 
 class ReleaseRunningOutput(Output):

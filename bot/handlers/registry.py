@@ -53,6 +53,11 @@ class Registry:
         every = {**self.actions, **self.checks}
         return {name: " ".join((inspect.getdoc(type(h)) or "").split("\n\n")[0].split()) for name, h in every.items()}
 
+    @property
+    def documents(self) -> Mapping[str, str]:
+        """Name of an action -> the field of a JSON document over HTTP that its edits set (`Action.document`)."""
+        return {name: a.document for name, a in self.actions.items() if a.document is not None}
+
     @classmethod
     def of(cls, *handlers: AnyAction | AnyCheck) -> Registry:
         """A registry of these. Raises RegistryError where one is not well made or two share a name."""

@@ -21,7 +21,6 @@ from bot.store.log import Store
 BOT = Actor("bot", "rollback-bot", (), "bot")
 LATEST = 20
 """Runs that are looked at when a node starts."""
-POSTMORTEM = "postmortem.schedule"
 
 
 class Beside(Protocol):
@@ -39,7 +38,7 @@ def holds_fields(run: Run) -> bool:
 
 def unlearnt(run: Run) -> bool:
     """Whether a run was given up after it had done something, and before the postmortem of its plan."""
-    planned = [s for s in _steps(run) if s.spec.uses == POSTMORTEM and s.end != "done"]
+    planned = [s for s in _steps(run) if "learn" in s.spec.duties and s.end != "done"]
     return _given_up(run) and bool(planned) and any(map(_acted, _steps(run)))
 
 

@@ -44,34 +44,41 @@ class StepSpec:
     """
 
     id: str
+    #: What people read, and the track whose steps follow one another.
     title: str
     track: str
     kind: Literal["action", "check", "undo", "watch", "gate"]
     uses: str = ""
     params: Mapping[str, Json] | None = None
+    #: Steps that must end before it acts, and the part of the run that it belongs to.
     after: tuple[str, ...] = ()
     phase: Phase = "act"
+    #: Name of the decision that must be made before it acts.
     decision: str | None = None
-    """Name of the decision that must be made before it acts."""
+    #: How long one application may take, and how many failures that pass are tried again.
     timeout: float = 600.0
     failures: int = 3
+    #: halt: nothing new starts in the whole run; ask: only what follows waits; continue: goes on.
     on_fail: OnFail = "ask"
-    """halt: nothing new starts in the whole run; ask: only what follows waits; continue: goes on."""
+    #: It is not needed unless this holds.
     when: Condition | None = None
     undo: str | None = None
+    #: A check is looked at again for so long, so far apart, until so many looks in a row have passed.
     within: float = 0.0
     every: float = 5.0
     passes: int = 1
     repeat: tuple[str, ...] = ()
     lasting: float = 0.0
+    #: The step whose output a check compares with.
     baseline: str | None = None
+    #: As its handler says of itself: a debt until undone, never without a gate, the ports that it needs.
     temporary: bool = False
     destructive: bool = False
     needs: tuple[str, ...] = ()
+    #: Its title in a run the other way round (`Plan.turned`); empty where it is called the same.
     forward: str = ""
-    """Its title in a run the other way round (`Plan.turned`); empty where it is called the same."""
+    #: What the bot counts on its action for (`bot.contract.Duty`).
     duties: tuple[str, ...] = ()
-    """What the bot counts on its action for (`bot.contract.Duty`)."""
 
     @property
     def changes(self) -> bool:

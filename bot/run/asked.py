@@ -37,23 +37,28 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A decision as it stands. opened: since when people can decide it (None: not now). shown: whether it ever was
-    open; waited: seconds from then until it was decided; dropped: what no longer holds, until it is decided again."""
+    """A decision as it stands. Times in seconds since the epoch."""
 
     spec: Decision
+    #: Yeses that hold.
     votes: tuple[Given, ...] = ()
+    #: Since when people can decide it (None: not now); when they were reminded of it, and called.
     opened: float | None = None
     reminded: float | None = None
     paged: float | None = None
+    #: Who said no, why, and when.
     declined: tuple[tuple[Actor, str, float], ...] = ()
+    #: When it was decided.
     decided: float | None = None
+    #: Who broke the glass, and which of their roles were new then, as in `Given`.
     glass: Actor | None = None
     glass_young: Mapping[str, int] = field(default_factory=dict)
-    """Which of the roles of whoever broke the glass were new, as in `Given`."""
+    #: Why nobody had to be asked, or the reason given when the glass was broken.
     taken: str = ""
-    """Why nobody had to be asked, or the reason given when the glass was broken."""
+    #: Whether it ever was open; seconds from then until it was decided.
     shown: bool = False
     waited: float | None = None
+    #: What no longer holds, until it is decided again.
     dropped: Dropped | None = None
 
     @property
@@ -69,21 +74,25 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Something that more than one person must want. seats: who voted -> the role whose seat their yes fills;
-    barred: who has asked for the run or commanded it."""
+    """Something that more than one person must want."""
 
     id: str
+    #: The word of the command that it is about ("skip", "retarget"), who wants it, and why.
     what: str
     by: Actor
     reason: str
+    #: Whose yes it takes, who has given theirs, and since when it is open (seconds since the epoch).
     gate: Gate
     votes: tuple[Actor, ...]
     at: float
+    #: The step, release or part that it is about, and what was said of the part.
     step: str = ""
     release: Release | None = None
     part: str = ""
     why: str = ""
+    #: Who voted -> the role whose seat their yes fills.
     seats: Mapping[str, str] = field(default_factory=dict)
+    #: Who has asked for the run or commanded it.
     barred: frozenset[str] = frozenset()
 
     @property

@@ -75,41 +75,45 @@ Outcome = Literal["verified", "closed", "aborted", "aborted, debts handed over"]
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """Somebody asked for it: everything the run will work from, pinned. `impossible`: decision -> why nobody
-    can pass it (empty is the proof that all can); `digests`: of catalogue and bot at that time."""
+    """Somebody asked for it: everything the run will work from, pinned."""
 
     kind: ClassVar[str] = "created"
     service: str
     plan: Plan
     plan_digest: str
+    #: From which release to which, in a run that brings one back; the others name them alone.
     removed: Release
     target: Release
+    #: Why and by whom; what the run is for (rollback, forward, freeze, ...); the channel where it was asked for.
     reason: str
     by: Actor
     purpose: str = "rollback"
     channel: str = ""
+    #: What `${service.limits.<name>}` asks.
     limits: Mapping[str, Json] = field(default_factory=dict)
+    #: Decision -> why nobody can pass it: empty is the proof that all can.
     impossible: Mapping[str, str] = field(default_factory=dict)
+    #: Of catalogue and bot at that time.
     digests: Mapping[str, str] = field(default_factory=dict)
+    #: What speaks for this target and what to be careful of, a sentence each.
     evidence: tuple[str, ...] = ()
+    #: Further releases of which something may still run: those that the run before tried in vain.
     given_up: tuple[Release, ...] = ()
-    """Further releases of which something may still run: those that the run before tried in vain."""
+    #: The run whose change this one takes back (rolling forward again).
     follows: str = ""
-    """The run whose change this one takes back (rolling forward again)."""
+    #: The run whose place this one takes: the same rollback by another plan, before anything had begun.
     instead_of: str = ""
-    """The run whose place this one takes: the same rollback by another plan, before anything had begun."""
+    #: Where the service's people read.
     channels: Channels = field(default_factory=Channels)
-    """Where the service's people read; `channel` is where it was asked for."""
+    #: What customers notice, and what works all the same, in plain words: stakeholders read these, never the reason.
     impact: str = ""
-    """What customers notice, and what works all the same (`workaround`), in plain words: stakeholders read these, and
-    never the reason."""
     workaround: str = ""
+    #: Who had asked for, or commanded, the run whose place this one takes: they do not approve here either.
     barred: tuple[Actor, ...] = ()
-    """Who had asked for, or commanded, the run whose place this one takes: they do not approve here either."""
+    #: The kinds of targets that the service had then ("http", "kubernetes"): what `${service.has.<kind>}` asks.
     kinds: tuple[str, ...] = ()
-    """The kinds of targets that the service had then ("http", "kubernetes"): what `${service.has.<kind>}` asks."""
+    #: Target -> which place it is: approvals are for these. Empty in runs of versions that pinned none.
     places: Mapping[str, Where] = field(default_factory=dict)
-    """Target -> which place it is: approvals are for these. Empty in runs of versions that pinned none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,8 +403,9 @@ def decode(kind: str, body: str) -> Event:
 _DUTIES = {
     "deploys.freeze": ["freeze", "hold"], "deploys.thaw": ["thaw"], "release.ban": ["ban"], "gitops.pause": ["hold"],
     "release.deploy": ["replace", "return"], "release.switch": ["replace"], "settings.restore": ["return"],
+    "postmortem.schedule": ["learn"],
 }  # fmt: skip
-"""What actions were counted on for before plans said so."""
+"""What actions were counted on for before plans said so, of all of them or of one."""
 
 
 def upcast(kind: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -408,5 +413,7 @@ def upcast(kind: str, body: dict[str, Any]) -> dict[str, Any]:
     if kind == Created.kind and isinstance(plan := body.get("plan"), dict):
         for step in plan.get("steps", ()):
             if isinstance(step, dict):
-                step.setdefault("duties", _DUTIES.get(str(step.get("uses")), []))
+                known = _DUTIES.get(str(step.get("uses")), [])
+                if not step.setdefault("duties", known) and "learn" in known:
+                    step["duties"] = known
     return body

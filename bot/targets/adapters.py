@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """Seconds that finding out where a target is may take: a kubeconfig may run a program for its token."""
 
-_DOCUMENTS = {"release.switch": "release", "service.quiesce": ""}
-"""Handlers whose edits are a field of a JSON document: the field, or "" where the edit's target ends with it."""
-
-
-_PUBLISHING = frozenset({"frontend.publish", "edge.invalidate"})
-"""Handlers whose edits are objects of a site."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adapters:
@@ -97,13 +90,14 @@ class Adapters:
             faults |= lacking
         return faults
 
-    def by_hand(self, uses: str, edits: Sequence[Edit]) -> Sequence[str]:
-        """What a person types to make a handler's edits so; in words where no command is known."""
+    def by_hand(self, uses: str, edits: Sequence[Edit], document: str | None = None) -> Sequence[str]:
+        """What a person types to make a handler's edits so; in words where no command is known. document: as the
+        handler says it (`bot.contract.Action.document`)."""
         found: list[str] = []
         upkeep = self._upkeep
         these = (self.databases, self.caches, *([upkeep] if upkeep is not None else []))
         sites = {s.name for s in self.sites.sites}
-        if uses in _PUBLISHING and all(e.target.partition("/")[0] in sites for e in edits):
+        if edits and all(e.target.partition("/")[0] in sites for e in edits):
             return self.sites.by_hand(list(edits))
         clusters = {c.name for c in self.kubernetes.clusters}
         for there, same in groupby(edits, key=lambda e: e.target.partition("/")[0] in clusters):
@@ -115,13 +109,11 @@ class Adapters:
                     found += known
                     continue
                 target, _, path = e.target.partition("/")
-                document, _, field = path.rpartition("/")
-                if uses not in _DOCUMENTS or isinstance(e.after, Blob):
+                if document is None or isinstance(e.after, Blob):
                     found += in_words(uses, [e])
                     continue
-                if _DOCUMENTS[uses]:
-                    document, field = path, _DOCUMENTS[uses]
-                found.append(self.http.by_hand(target, f"/{document}", field, e.after))
+                below, field = (path, document) if document else path.rpartition("/")[::2]
+                found.append(self.http.by_hand(target, f"/{below}", field, e.after))
         return found
 
     async def where(self) -> Mapping[str, Where]:
