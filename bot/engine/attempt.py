@@ -510,9 +510,9 @@ def together(seen: Mapping[str, Verdict]) -> Verdict:
     """One verdict over several checks: the worst status, and what was seen where it is not a pass."""
     order = [Status.PASS, Status.WARN, Status.UNKNOWN, Status.FAIL]
     worst = max((v.status for v in seen.values()), key=order.index, default=Status.UNKNOWN)
-    good = sum(v.status.good for v in seen.values())
-    bad = [f"{i}: {v.observed}" for i, v in seen.items() if not v.status.good]
-    text = "; ".join([f"{good} of {len(seen)} pass", *bad])
+    passed = sum(v.status is Status.PASS for v in seen.values())
+    others = [f"{i}: {v.observed}" for i, v in seen.items() if v.status is not Status.PASS]
+    text = "; ".join([f"{passed} of {len(seen)} pass", *others])
     return Verdict(worst, text, "every check passes", {i: v.status.value for i, v in seen.items()})
 
 

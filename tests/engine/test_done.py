@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from bot.contract import Fatal
+from bot.contract import Fatal, Status, Verdict
+from bot.engine.attempt import together
 from bot.policy import Refusal
 from bot.run import events as ev
 from bot.run.commands import Adopt, Retry
@@ -142,3 +143,12 @@ async def test_what_is_not_about_the_world_is_not_looked_at_again(bot: Desk) -> 
     run = await bot.open(plan(put("one", "eu", once=True)))
     await bot.step(run, "one", lambda s: s.end == "done")
     assert bot.world.plans["eu"] == 1
+
+
+def test_a_warning_among_checks_that_are_looked_at_together_is_no_pass() -> None:
+    seen = {
+        "health": Verdict(Status.PASS, "200 in 80 ms", "200"),
+        "crons": Verdict(Status.WARN, "not due since 14:02", "every run ended well"),
+    }
+    both = together(seen)
+    assert (both.status, both.observed) == (Status.WARN, "1 of 2 pass; crons: not due since 14:02")

@@ -386,6 +386,17 @@ Watch            | at work                               | -                 | -
 """)
 
 
+def test_a_warning_is_counted_as_what_it_is() -> None:
+    t = scenes.schema_asked()
+    t.approve("schema.keep", scenes.BEN)
+    t.acts("keep", "nothing was changed", 0)
+    t.looks("health", Status.PASS, "200 in 80 ms", "200")
+    t.looks("journeys", Status.WARN, "3 of 4, one is slow", "4 of 4")
+    assert read(t, "checklist").splitlines()[0] == (
+        "Verification: 1 of 2 pass. With a warning: Payments journey."
+    )  # fmt: skip
+
+
 def test_it_runs_again_with_work_and_waiting_apart() -> None:
     assert read(scenes.watching(), "restored.1795615497") == snapshot("""\
 shop runs 2.4.0 again. Watching until 14:20 UTC; then it counts as verified.

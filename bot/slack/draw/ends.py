@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bot.contract import Json
+from bot.contract import Json, Status
 from bot.run.afterwards import leftovers
 from bot.run.rules import moved
 from bot.run.state import Debt, Run, Step
@@ -49,15 +49,21 @@ def checklist(scene: Scene) -> Message:
     """One table, filled as results come: check, now, expected, evidence."""
     found = checks(scene.run)
     count = [s for s in found if s.spec.kind == "check"] or found
-    good = [s for s in count if s.end == "done"]
+    good = [s for s in count if s.end == "done" and not _warned(s)]
     bad = [s.spec.title for s in found if s.halt is not None or s.end == "failed"]
     over = [s for s in count if not s.open or s.halt is not None]
     far = f"{len(good)} of {len(count)} pass" if len(over) == len(count) else f"{len(good)} of {len(count)} so far"
-    head = mark("*Verification: {}.*{}", far, f" Look at: {listed(bad)}." if bad else "")
+    warned = [s.spec.title for s in count if s.end == "done" and _warned(s)]
+    tails = (f" Look at: {listed(bad)}." if bad else "", f" With a warning: {listed(warned)}." if warned else "")
+    head = mark("*Verification: {}.*{}{}", far, *tails)
     rows = [_row(scene, s) for s in found]
     if len(rows) > ROWS - 1:
         rows = [*rows[: ROWS - 2], (f"and {len(rows) - ROWS + 2} more", "/rollback status", "", "")]
     return message(section(fit(head, 900)), table(("check", "now", "expected", "evidence"), rows))
+
+
+def _warned(s: Step) -> bool:
+    return s.verdict is not None and s.verdict.status is Status.WARN
 
 
 def _row(scene: Scene, s: Step) -> tuple[str, str, str, str]:
