@@ -23,25 +23,25 @@ class Unclear(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A rollback in words."""
+    """A rollback in words. plan: its name, None for the service's own."""
 
     service: str
     to: str | None = None
     reason: str = ""
+    plan: str | None = None
 
 
 def sentence(words: Sequence[str], example: str = EXAMPLE) -> Sentence:
-    """`SERVICE [to VERSION] [because WORDS...]`, however a shell has split it. Unclear says what is wrong, and how it
-    looks when it is right."""
+    """`SERVICE [to VERSION] [plan NAME] [because WORDS...]`, however a shell has split it. Unclear says what is wrong,
+    and how it looks when it is right."""
     before, reason = because(words)
     if not before:
         raise Unclear(f"Which service? For example: {example}")
     service, *rest = before
-    if not rest:
-        return Sentence(service, None, reason)
-    if rest[0].lower() != "to" or len(rest) != 2:
+    said = dict(zip([w.lower() for w in rest[::2]], rest[1::2], strict=False))
+    if len(rest) != 2 * len(said) or not said.keys() <= {"to", "plan"}:
         raise Unclear(f"I do not understand {' '.join(rest)!r}. For example: {example}")
-    return Sentence(service, rest[1], reason)
+    return Sentence(service, said.get("to"), reason, said.get("plan"))
 
 
 def because(words: Sequence[str]) -> tuple[list[str], str]:

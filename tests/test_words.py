@@ -22,6 +22,8 @@ NOW = datetime(2026, 11, 23, 14, 2, 30, tzinfo=timezone(timedelta(hours=1)))
         (["shop", "to", "2.4.0"], Sentence("shop", "2.4.0")),
         (["shop", "because", "checkout", "fails"], Sentence("shop", None, "checkout fails")),
         (["shop", "TO", "2.4.0", "Because", "it fails"], Sentence("shop", "2.4.0", "it fails")),
+        (["shop plan small because it fails"], Sentence("shop", None, "it fails", "small")),
+        (["shop", "plan", "small", "to", "2.4.0"], Sentence("shop", "2.4.0", plan="small")),
         (["shop to 2.4.0 because it fails because of us"], Sentence("shop", "2.4.0", "it fails because of us")),
     ],
 )
@@ -29,7 +31,18 @@ def test_a_rollback_in_words(words: list[str], meant: Sentence) -> None:
     assert sentence(words) == meant
 
 
-@pytest.mark.parametrize("words", [[], ["because", "x"], ["shop", "2.4.0"], ["shop", "to"], ["shop", "to", "1", "2"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["because", "x"],
+        ["shop", "2.4.0"],
+        ["shop", "to"],
+        ["shop", "to", "1", "2"],
+        ["shop", "plan"],
+        ["shop", "to", "1", "to", "2"],
+    ],
+)
 def test_words_that_mean_nothing_get_an_example(words: list[str]) -> None:
     with pytest.raises(Unclear, match=r"For example: shop to 2\.4\.0 because"):
         sentence(words)

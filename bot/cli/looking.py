@@ -21,16 +21,18 @@ _EXAMPLE = f"rollback-bot rollback {EXAMPLE}"
 
 
 @root.command("rollback", cls=Remote)
-@click.argument("words", nargs=-1, metavar="SERVICE [to VERSION] [because WORDS...]")
+@click.argument("words", nargs=-1, metavar="SERVICE [to VERSION] [plan NAME] [because WORDS...]")
 @click.option("--to", metavar="VERSION", help="The release to go back to; the best one by the ledger otherwise.")
 @click.option("--reason", metavar="TEXT", help="What is wrong: the same as because WORDS.")
 @click.option("--plan", metavar="NAME", help="Another plan than the service's own, e.g. a smaller one.")
 @click.option("--channel", default="", metavar="NAME", help="The incident's channel.")
 @click.option("--despite", is_flag=True, help="Although some decision can be passed only by breaking the glass.")
 @click.option("--live", is_flag=True, help="Follow it to its end.")
-def rollback(words: tuple[str, ...], to: str | None, reason: str | None, live: bool, **rest: str | bool | None) -> None:
+def rollback(
+    words: tuple[str, ...], to: str | None, reason: str | None, plan: str | None, live: bool, **rest: str | bool
+) -> None:
     """Open a rollback. Nothing is changed before its commander starts it."""
-    meant = _meant(words, to, reason)
+    meant = _meant(words, to, reason, plan)
     if not meant.reason:
         raise click.UsageError(f"Why? Say it for everybody to read: {_EXAMPLE}")
     found = bot().post(path("rollbacks"), {**asdict(meant), **rest})
@@ -81,11 +83,11 @@ def _history(service: str | None, limit: int) -> None:
 
 
 @root.command("preview", cls=Remote, help=TABLE["preview"].help)
-@click.argument("words", nargs=-1, metavar="SERVICE [to VERSION]")
+@click.argument("words", nargs=-1, metavar="SERVICE [to VERSION] [plan NAME]")
 @click.option("--to", metavar="VERSION", help="The release to go back to; the best one by the ledger otherwise.")
 @click.option("--plan", metavar="NAME", help="Another plan than the service's own.")
 def _preview(words: tuple[str, ...], to: str | None, plan: str | None) -> None:
-    found = bot().post(path("previews"), {**asdict(_meant(words, to, "preview")), "plan": plan})
+    found = bot().post(path("previews"), asdict(_meant(words, to, "preview", plan)))
     say(found, answer(found))
 
 
@@ -119,11 +121,12 @@ def whoami() -> None:
     say(found, f"{found['name']} (@{found['id']}): {roles}")
 
 
-def _meant(words: tuple[str, ...], to: str | None, reason: str | None) -> Sentence:
+def _meant(words: tuple[str, ...], to: str | None, reason: str | None, plan: str | None) -> Sentence:
     found = sentence(words, _EXAMPLE)
-    if to and found.to and to != found.to:
-        raise click.UsageError(f"To {found.to} or to {to}?")
-    return Sentence(found.service, to or found.to, reason or found.reason)
+    for what, typed, given in (("To", found.to, to), ("By plan", found.plan, plan)):
+        if typed and given and typed != given:
+            raise click.UsageError(f"{what} {typed} or {given}?")
+    return Sentence(found.service, to or found.to, reason or found.reason, plan or found.plan)
 
 
 def _show(run: str) -> None:

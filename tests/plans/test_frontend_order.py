@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,48 @@ from bot.opening.rollbacks import Wanted
 from bot.run.answering import Answer
 from bot.run.commands import Approve
 from bot.run.state import Run
-from tests.fixtures.frontend_bucket import BAD, GOOD, manifest_of
-from tests.fixtures.frontend_published import Front
+from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, manifest_of
+from tests.fixtures.frontend_published import Front, front
 from tests.fixtures.lone_shop import Shop
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
-from tests.fixtures.whole_bot import until
-from tests.plans.test_frontend_only import house_of
-from tests.plans.test_frontend_only import shop as shop
+from tests.fixtures.whole_bot import House, until, upgraded
 
 STANDARD = Path(wiring.__file__).parent / "plans" / "standard.yaml"
 FIRST = ("publish-first", "invalidate-first", "converged-first")
+
+
+@pytest.fixture
+async def shop(bucket: Bucket) -> AsyncIterator[Front]:
+    async with front(bucket) as found:
+        yield found
+
+
+def house_of(folder: Path, api: str, f: Front) -> House:
+    """A bot whose service has a site and an edge."""
+    house = House(folder, api)
+    at = f.bucket
+    targets = f"""targets:
+      api: {{http: "{api}"}}
+      www:
+        site: "s3://{at.name}/www"
+        endpoint: "{at.url}"
+        region: eu-central-1
+        key: S3_KEY
+        secret: S3_SECRET
+        acl: public-read
+      cdn:
+        edge: "http://shop.example"
+        purge: "{f.edge.url}"
+        probes: "{f.edge.address}"
+        headers: {{X-Purge-Token: PURGE}}
+    channels: {{cdn: ["#edge"]}}
+"""
+    path = folder / "rollback.yaml"
+    before = f"  shop: {{targets: {{api: {{http: {api}}}}}, floor: 2.3.0}}\n"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, f"  shop:\n    floor: 2.3.0\n    {targets}"))
+    return upgraded(house)
 
 
 def ordered() -> str:

@@ -21,6 +21,7 @@ TYPED = Path(__file__).parents[1] / "cases/slack/br24-slash-texts.json"
     ("shop", SlashCommand("open", "shop")),
     ("Shop", SlashCommand("open", "shop")),
     ("shop to 2.4.0", SlashCommand("open", "shop", "2.4.0")),
+    ("shop plan `frontend-only`, because x", SlashCommand("open", "shop", reason="x", plan="frontend-only")),
     ("shop to 2.4.0 because  checkout\u00a0fails", SlashCommand("open", "shop", "2.4.0", reason="checkout fails")),
     ("shop because a &lt; b &amp; c", SlashCommand("open", "shop", reason="a < b & c")),
     ("shop because <@U0BEN00001|ben> saw <https://x.example/a|this> in <#C0INC04211|inc>",

@@ -31,10 +31,10 @@ async def play(name: str = "rollback", *, trouble: bool = False) -> None:
     say(f"== {title[0].upper()}{title[1:]} ==")
     say("A Slack workspace, two Kubernetes clusters, a shop and the bot, on this machine; nothing else is touched.")
     watch = SHORT_WATCH.split(",")[0].removeprefix("for: ")
-    say(f"The plan is the standard one, with a short watch ({watch}, not 15m).")
+    say(f"The plan is {story.plan}, with a short watch ({watch}).")
     if story.second and not installed():
         say("NOT LOOKED AT: numbers and alerts. For them: apt-get install prometheus prometheus-alertmanager")
-    async with Stage(second=story.second) as stage:
+    async with Stage(second=story.second, paged=story.paged) as stage:
         try:
             async with Live(stage, say) as live:
                 say("")
@@ -104,7 +104,8 @@ async def _duties(stage: Stage, story: Story, folder: Path) -> list[str]:
     done = (*found.done, *(["C1"] if told else []), "C2")
     say(f"\n== Duties: {len(done)} done ==\n{textwrap.fill(' '.join(sorted(done)), WIDTH)}")
     if found.absent:
-        say(textwrap.fill(f"No target for it in this shop: {duties.told(found.absent)}", WIDTH))
+        why = "No target for it in this shop" if story.plan == "standard" else "Not in this plan"
+        say(textwrap.fill(f"{why}: {duties.told(found.absent)}", WIDTH))
     if not story.whole:
         return []
     missed = [f"{duty} was not done: {', '.join(steps)}" for duty, steps in found.missed.items()]
@@ -133,7 +134,7 @@ async def _afterwards(stage: Stage, story: Story, before: str, truth: Truth) -> 
     say(f"\n== The record ==\n{await verdict.chain(stage)}\nPostmortem: {date or 'none'}")
     for page in pages:
         say(f"Timeline, a page for your browser: {page}")
-    if not date:
+    if not date and story.plan == "standard":
         found.append("no postmortem was scheduled")
     if found:
         raise DemoFailed("it did not end right:\n" + verdict.listed(found))

@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -55,8 +56,12 @@ READ, SHORT_READ = ("window: 60}", "window: 120}"), "window: 10}"
 SOON, NO_WAIT = "with: {soon: 120}", "with: {soon: 0}"
 """Seconds that a CronJob's next run is waited for."""
 SHORT_WATCH = "for: 10s, every: 2s, passes: 2"
-_SHORTER = {JUDGED: SHORT_JUDGED, SOON: NO_WAIT, **dict.fromkeys(READ, SHORT_READ)}
-"""What the standard plan says -> what the demo has instead, so that it can be waited for."""
+_SHORTER = {
+    "standard": {JUDGED: SHORT_JUDGED, SOON: NO_WAIT, **dict.fromkeys(READ, SHORT_READ)},
+    "frontend-only": {},
+}
+_WATCHES = {"standard": WATCH, "frontend-only": "for: 5m, every: 30s, passes: 6"}
+"""Plan -> how long it watches; and `_SHORTER`, what else it says -> what the demo has instead, to be waited for."""
 _SECRET, _CI_TOKEN = "demo-webhook-secret", "demo-pipeline-token"
 _START = 60.0
 """Seconds that a bot may take to be ready on a busy machine."""
@@ -66,14 +71,18 @@ class DemoFailed(Exception):
     """Something did not come out as it must."""
 
 
-def short_plan(watch: str = SHORT_WATCH) -> str:
-    """The standard plan, with times that can be waited for. DemoFailed where it says none of them any more."""
-    text = resources.files("bot").joinpath("plans", "standard.yaml").read_text(encoding="utf-8")
-    for said, instead in {WATCH: watch, **_SHORTER}.items():
+def short_plan(watch: str = SHORT_WATCH, name: str = "standard") -> str:
+    """A plan with times that can be waited for. DemoFailed where it says none of them any more."""
+    text = resources.files("bot").joinpath("plans", f"{name}.yaml").read_text(encoding="utf-8")
+    for said, instead in {_WATCHES[name]: watch, **_SHORTER[name]}.items():
         if said not in text:
-            raise DemoFailed(f"the standard plan no longer says {said!r}: adapt the demo")
+            raise DemoFailed(f"the plan {name} no longer says {said!r}: adapt the demo")
         text = text.replace(said, instead)
     return text
+
+
+def _ago(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
 
 
 def peopled(app: App) -> Workspace:
@@ -86,10 +95,12 @@ def peopled(app: App) -> Workspace:
 @dataclass
 class Stage(Staged):
     """`async with Stage() as stage`. watch: how long the standard plan watches here; per_second: payments; second: the
-    shop has its second half, watched by Prometheus where that is installed, and a frontend (`front`)."""
+    shop has its second half, watched by Prometheus where that is installed, and a frontend (`front`); paged: it has a
+    frontend in any case."""
 
     watch: str = SHORT_WATCH
     second: bool = False
+    paged: bool = False
     per_second: float = 5.0
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rollback-demo-")))
     port: int = field(default_factory=free_port)
@@ -132,7 +143,7 @@ class Stage(Staged):
         if self._shop.data is not None:
             for age in (OLDER, NEWEST):
                 await asyncio.to_thread(self._shop.data.backup, age)
-        if self.second:
+        if self.second or self.paged:
             self.front = await self._stack.enter_async_context(Front(self.folder / "builds"))
         self._traffic = await self._stack.enter_async_context(self._shop.traffic(self.per_second))
         told = yaml.safe_load(self._shop.catalogue(people={}))
@@ -142,7 +153,8 @@ class Stage(Staged):
             told["services"]["shop"]["targets"] |= self.front.targets("api")
         (self.folder / "rollback.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
         (self.folder / "plans").mkdir()
-        (self.folder / "plans" / "standard.yaml").write_text(short_plan(self.watch))
+        for name in _SHORTER:
+            (self.folder / "plans" / f"{name}.yaml").write_text(short_plan(self.watch, name))
         await self.host("db", "upgrade")
         self._stack.push_async_callback(self.stop)
         await self.serve()
@@ -232,9 +244,18 @@ class Stage(Staged):
             said = await self.shop.deploy(version)
             if any(said.values()):
                 raise DemoFailed(f"CI could not deploy {version}: {said}")
-        body = {**self.shop.releases[version], **await self._published(version)}
-        if version in SERVED:
-            body["serving_since"] = datetime.fromtimestamp(time.time() - SERVED[version], UTC).isoformat()
+        since = {"serving_since": _ago(SERVED[version])} if version in SERVED else {}
+        await self._register({**self.shop.releases[version], **await self._published(version), **since})
+
+    async def pages(self, version: str, of: str) -> None:
+        """CI publishes the pages of a release, and registers it: what runs in the clusters stays that of another one.
+        DemoFailed."""
+        own = {"version": version, "serving_since": _ago(0.0)}
+        await self._register({**self.shop.releases[of], **await self._published(version), **own})
+
+    async def _register(self, body: Mapping[str, Any]) -> None:
+        """As CI does it; returns when the bot has seen it serve and has kept its settings."""
+        version = body["version"]
         sent = json.dumps(body).encode()
         at = str(int(time.time()))
         mac = hmac.new(_SECRET.encode(), f"v0:{at}:".encode() + sent, hashlib.sha256).hexdigest()

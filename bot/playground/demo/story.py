@@ -26,8 +26,8 @@ SLOW = 180.0
 class Story:
     """serves: what runs at the end; tell: plays it, and returns when the run has ended; before: how it came to it; bad:
     the release that must stay out afterwards, empty where none; deploys: releases that the bot puts into the clusters;
-    runs: of the bot; second: the shop has its second half; revision: its schema; whole: the last run carries out all
-    that its plan has."""
+    runs: of the bot; second: the shop has its second half; paged: it has a frontend in any case; revision: its schema;
+    whole: the last run carries out all duties that this shop has; plan: what it goes by."""
 
     serves: str
     tell: Callable[[Stage, Live], Awaitable[None]]
@@ -38,6 +38,8 @@ class Story:
     second: bool = False
     revision: str = "0042"
     whole: bool = True
+    paged: bool = False
+    plan: str = "standard"
 
 
 async def bad_release(stage: Stage, live: Live, look: float = 3.0) -> None:
@@ -75,6 +77,18 @@ async def lost_certificate(stage: Stage, live: Live, look: float = 3.0) -> None:
     live.tell("provider", "refuses payments of 2.4.0: its certificate has run out")
     await asyncio.sleep(look)
     live.tell("customers", f"2.4.0 serves: {payments(stage, 3)}")
+    for cluster in stage.shop.clusters.values():
+        cluster.requests.clear()
+
+
+async def bad_pages(stage: Stage, live: Live, look: float = 3.0) -> None:
+    """2.4.0 serves; CI publishes pages that are made for the settings of 2.4.1. look: seconds to look at each."""
+    for version in ("2.3.9", "2.4.0"):
+        await stage.release(version)
+    await asyncio.sleep(look)
+    live.tell("customers", f"2.4.0 serves: {payments(stage, 3)}")
+    live.tell("CI", f"publishes the pages of {BAD}; the backend stays as it is")
+    await stage.pages(BAD, of="2.4.0")
     for cluster in stage.shop.clusters.values():
         cluster.requests.clear()
 
@@ -244,6 +258,13 @@ async def _abort(stage: Stage, live: Live) -> None:
     await people.gone(run)
 
 
+async def _pages(stage: Stage, live: Live) -> None:
+    people = People(stage, live)
+    await people.open("ana", "shop plan frontend-only because the page asks a payment provider that we do not use")
+    await _decided(people, "Start rollback", FRONTEND)
+    await people.reads(f"Rollback of shop: {BAD} → 2.4.0 · verified after", SLOW)
+
+
 STORIES: dict[str, Story] = {
     "rollback": Story("2.4.0", _rollback, bad_release, second=True),
     "schema-keep": Story("2.4.0", _rollback, bad_release, second=True),
@@ -252,6 +273,7 @@ STORIES: dict[str, Story] = {
     "bad-target": Story("2.3.9", _bad_target, bad_release, deploys=2),
     "forward": Story("2.4.0", _forward, lost_certificate, "", deploys=2, runs=2),
     "partial": Story("2.4.0", _partial, bad_release),
+    "frontend-only": Story("2.4.0", _pages, bad_pages, "", whole=False, paged=True, plan="frontend-only"),
     "abort": Story("2.4.0", _abort, lost_certificate, "", deploys=2, whole=False),
 }
 """What is played, by the names of `titles.TITLES`."""

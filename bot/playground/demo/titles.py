@@ -10,6 +10,7 @@ TITLES = {
     "bad-target": "the previous one is bad too, and another is chosen in the same run",
     "forward": "the release was not the cause, and is brought forward again",
     "partial": "a region goes away half-way, and comes back later",
+    "frontend-only": "pages alone are bad, and only they go back",
     "abort": "a rollback is given up half-way, and taken back from the record",
 }
 

@@ -116,7 +116,7 @@ class Asks:
     async def _open(self, act: Act, said: slash.SlashCommand, person: Person, draft: str = "") -> None:
         """A rollback, or the form for one. draft: a reason to begin with in the form."""
         if said.run and said.reason:
-            wanted = Wanted(said.run, said.reason, said.subject or None)
+            wanted = Wanted(said.run, said.reason, said.subject or None, plan=said.plan or None)
             opened = await self.open(act, wanted, person)
             if not (_stuck(opened) and await self._shown(act, await self._again(wanted, opened, act.channel))):
                 await self.tell(act, opened)
@@ -131,7 +131,8 @@ class Asks:
             await self.tell(act, Mrkdwn(text))
             return
         service = said.run or await self.places.service_of(act.channel)
-        view = await self._form(Draft(service, said.subject, said.reason or draft), act.channel)
+        filled = Draft(service, said.subject, said.reason or draft, plan=said.plan)
+        view = await self._form(filled, act.channel)
         await self._update(str(shown["view"]["id"]), view)
 
     async def open(self, act: Act, wanted: Wanted, person: Person) -> str | Refusal:

@@ -3,6 +3,7 @@
     /rollback                                       a form
     /rollback shop                                  the same, filled in
     /rollback shop to 2.4.0 because checkout fails  straight to the card
+    /rollback shop plan frontend-only because ...   the same by another plan
     /rollback VERB [RUN] ... [because ...]          everything else; RUN is a run's id or a service
 
 Words that mean nothing here get a guess. What is missing (a reason, a step) is asked for in a form, by whoever reads
@@ -40,7 +41,8 @@ _LINK = re.compile(r"<((?:https?|mailto):[^<>|]+)(?:\|[^<>]*)?>")
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
     """What somebody wants. do: a verb, or `open` for a rollback; run: a word for the run, empty for the one that this
-    channel is about; subject: step, release or proposal; to: a person; until: a time in words. Empty: not said."""
+    channel is about; subject: step, release or proposal; plan: its name, of a rollback; to: a person; until: a time in
+    words. Empty: not said."""
 
     do: str
     run: str = ""
@@ -50,6 +52,7 @@ class SlashCommand:
     reason: str = ""
     impact: str = ""
     workaround: str = ""
+    plan: str = ""
 
 
 def said(text: str, services: Collection[str]) -> SlashCommand:
@@ -69,7 +72,7 @@ def said(text: str, services: Collection[str]) -> SlashCommand:
     if service is None:
         raise Unclear(f"I do not understand `{_shown(words[0])}`{_guess(verb, services)}")
     wanted = sentence([service, *words[1:]], EXAMPLE)
-    return SlashCommand("open", service, wanted.to or "", reason=reason)
+    return SlashCommand("open", service, wanted.to or "", reason=reason, plan=wanted.plan or "")
 
 
 def person(word: str) -> str:
@@ -80,7 +83,8 @@ def person(word: str) -> str:
 
 def help_lines() -> list[str]:
     """Everything that is understood, a line each, in Slack's markup."""
-    first = [f"`{COMMAND}`  a form", f"`{EXAMPLE}`  straight to the card"]
+    by = f"`{COMMAND} shop plan frontend-only because ...`  the same by another plan than the service's own"
+    first = [f"`{COMMAND}`  a form", f"`{EXAMPLE}`  straight to the card", by]
     rest = [f"`{COMMAND} {do}`  {c.chat}" for do, c in _TYPED.items()]
     last = "In a channel with one open rollback these mean that one; else name a run or a service behind the verb."
     return [*first, *rest, f"{last} Decisions are made on their cards."]
