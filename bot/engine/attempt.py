@@ -73,7 +73,7 @@ class Superseded(Exception):
 class Log(Protocol):
     """What a pass needs of the reconciler."""
 
-    async def load(self, run: str) -> Run: ...
+    async def recent(self, run: str) -> Run: ...
     async def submit(self, run: str, *events: ev.Event) -> str | None: ...
     async def progress(self, run: str, step: str, text: str, done: int | None, total: int | None) -> None: ...
     async def rest(self, seconds: float) -> bool: ...
@@ -247,7 +247,7 @@ class Execution:
 
     async def _look(self, away: Collection[str] = ()) -> Mapping[str, Value]:
         """Where the targets stand after a failure, as far as can be seen; never a reason to fail again."""
-        step = (await self.log.load(self.run.id)).steps[self.id]
+        step = (await self.log.recent(self.run.id)).steps[self.id]
         if step.change is None or not step.applying:
             return {}
         there = Scope(frozenset(away)).of(self.scope.of(step.change))
@@ -329,7 +329,7 @@ class Execution:
         if change is None:
             return
         action, params = self._action(self.step.spec), self.params(self.step.spec)
-        begun = replace(self, step=(await self.log.load(self.run.id)).steps[self.id])  # its key and memo, as begun
+        begun = replace(self, step=(await self.log.recent(self.run.id)).steps[self.id])  # its key and memo, as begun
         ctx = begun.acting(self.step.spec)
         if self.run.undoes(self.step) is not None:
             receipt = await self._in_step(ctx, lambda: action.apply(ctx, params, change))

@@ -16,6 +16,8 @@ Invariants:
   on as another attempt;
 - what is started or cancelled here is nobody's child: every call into DBOS runs in a context of its own;
 - closing cancels passes without marking them cancelled: they stay pending under a dead executor, for takeover;
+- what DBOS keeps in SQLite need not outlive the machine: an attempt that it forgot is started by `lost`, one of which
+  it forgot the end is over by the log;
 - an attempt's record in the log outranks whatever DBOS says about it: ask `lost` only about attempts that the log
   calls running.
 """
@@ -39,7 +41,7 @@ from typing import Any, TypeVar
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus, error
 
 from bot.engine.attempt_id import AttemptId
-from bot.store.database import parse_url, private
+from bot.store.database import disposable_lite, parse_url, private
 from bot.store.lease import Lease
 
 T = TypeVar("T")
@@ -107,6 +109,7 @@ class Executor:
             private(parse_url(self._dbos_url))
         else:
             self._dbos_url = parse_url(url).render_as_string(hide_password=False)
+        self._engine = disposable_lite(self._dbos_url) if url.startswith("sqlite") else None
         self._lease, self._run_pass, self._on_cancelled = lease, run_pass, on_cancelled
         self._concurrency, self._drain = concurrency, drain
         self._sweep_every, self._clock = sweep_every, clock
@@ -144,6 +147,7 @@ class Executor:
         return {
             "name": APPLICATION,
             "system_database_url": self._dbos_url,
+            "system_database_engine": self._engine,
             "application_version": ABI,
             "executor_id": self.id,
             "serializer": DBOSPortableJSONSerializer(),
@@ -191,6 +195,8 @@ class Executor:
         finally:
             pool.shutdown(wait=False)
             loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
+            if self._engine is not None:
+                self._engine.dispose()
             _here = None
 
     # -- the verbs ----------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Forecast:
 class _Nowhere:
     """A preview has no log: whatever would be written is not."""
 
-    async def load(self, run: str) -> Run:
+    async def recent(self, run: str) -> Run:
         return new_run(run)
 
     async def submit(self, run: str, *events: ev.Event) -> str | None:

@@ -163,32 +163,36 @@ class Engine:
     async def submit(self, run_id: str, *events: ev.Event) -> str | None:
         """Appends what an attempt says. Returns why it is refused, or may no longer be relied on; or None. While the
         database does not answer it tries again: what was done must not be forgotten over a short absence."""
-        until = asyncio.get_running_loop().time() + PATIENCE
+        until, load = asyncio.get_running_loop().time() + PATIENCE, self.store.recent
         while True:
             try:
-                return await self._submit(run_id, events)
+                return await self._submit(run_id, events, load)
             except Conflict:
-                continue
+                load = self.store.load
             except StoreUnavailable as e:
                 if not self.hands.live() or asyncio.get_running_loop().time() > until:
                     raise
                 log.warning("run %s: what an attempt says cannot be written down yet: %s", run_id, e)
                 await asyncio.sleep(AGAIN)
 
-    async def _submit(self, run_id: str, events: Sequence[ev.Event]) -> str | None:
+    async def _submit(
+        self, run_id: str, events: Sequence[ev.Event], load: Callable[[str], Awaitable[Run]]
+    ) -> str | None:
         async with self._turn(run_id):
-            run = now = await self.store.load(run_id)
+            run = now = await load(run_id)
             for e in events:
                 if why := refused(now, e):
+                    if load == self.store.recent:
+                        raise Conflict("perhaps not any more, by what others have written since")
                     return why.text
                 now = evolve(now, e, self.clock())
             await self._append(run, events)
         # A process that stood still since it asked is dead to the others: it may change nothing any more.
         return None if self.hands.live() else "this node has lost its lease"
 
-    async def load(self, run_id: str) -> Run:
-        """The run as it is now."""
-        return await self.store.load(run_id)
+    async def recent(self, run_id: str) -> Run:
+        """The run with all that this process wrote."""
+        return await self.store.recent(run_id)
 
     async def voters(self, run: Run, step: Step) -> tuple[str, tuple[str, ...]]:
         """Whether those who let a step pass still may, asked of the directory at this moment: why one of them may not,

@@ -1,7 +1,8 @@
 """One way into the database for SQLite and PostgreSQL: reads, write transactions, snapshots, and plain errors.
 
-Work is a plain function of a SQLAlchemy connection. For PostgreSQL it runs on an asyncio driver; for SQLite whole in
-a thread, because a thread hop per statement (as aiosqlite does it) costs four times as much as the statements.
+Work is a plain function of a SQLAlchemy connection, and runs whole in a thread, one hop a transaction. An asyncio
+driver waits on the loop for each statement: half as much again as the statements cost (PostgreSQL), or four times
+as much (SQLite).
 
 Invariants:
 - a write is one transaction; a cancelled caller never leaves half of one behind (it ends, then he is cancelled);
@@ -21,18 +22,18 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.steady.outage import Outage
 from bot.store.moment import SNAPSHOT, LiteMoment
 
 T = TypeVar("T")
+Turn = contextlib.AbstractAsyncContextManager[None]
 log = logging.getLogger(__name__)
 
 LITE, POSTGRES = "sqlite", "postgresql+psycopg"
@@ -40,6 +41,8 @@ MEANT = {"sqlite+aiosqlite": LITE, "postgres": POSTGRES, "postgresql": POSTGRES}
 """Read as: what others write for SQLite beside asyncio, and what providers of PostgreSQL hand out."""
 PRIVATE = 0o600
 NO_WRITES = ("is not possible", "is possible again")
+THREADS = 8
+"""Statements that run at once, and connections that are kept, in PostgreSQL."""
 UPGRADE = "run `rollback-bot db upgrade`"
 
 
@@ -128,41 +131,25 @@ def prepare_lite(engine: sa.Engine, patience: float) -> None:
             connection.exec_driver_sql(statement)
 
 
+def disposable_lite(url: str) -> sa.Engine:
+    """An engine over a SQLite file, for what a process may find gone of its last second after the machine lost power:
+    it does not wait for the disk. Locks as DBOS's own engine does: who means to write has the file from the start."""
+    engine = sa.create_engine(url)
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        for pragma in ("busy_timeout=30000", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
 class Transaction(Protocol):
-    """A transaction under way; SQLAlchemy's AsyncConnection is one."""
+    """A transaction under way."""
 
     async def run_sync(self, work: Callable[[sa.Connection], T], /) -> T:
         """Do this within it."""
-        ...
-
-
-class SqlDatabase(Protocol):
-    """An open database. Every method raises StoreUnavailable or SchemaMismatch where it cannot be used."""
-
-    url: URL
-    lite: bool
-    outage: Outage
-    writing: Outage
-    """Of writing alone: a disk that is full leaves reading possible."""
-
-    async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run `work`, which only reads; every statement sees what is committed at that moment."""
-        ...
-
-    async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run `work` in one transaction. A cancelled caller waits for its end."""
-        ...
-
-    def snapshot(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
-        """A transaction whose statements all see the same moment."""
-        ...
-
-    async def moment(self) -> str | None:
-        """Equal ones see the same rows (`bot/store/moment.py`); None where that cannot be told now."""
-        ...
-
-    async def close(self) -> None:
-        """Let writes under way end, then close every connection."""
         ...
 
 
@@ -172,17 +159,68 @@ def open_database(url: str, patience: float = 5.0) -> SqlDatabase:
     return Lite(parsed, patience) if parsed.drivername == LITE else Postgres(parsed, patience)
 
 
-class _Writes:
-    """Writes under way: each in a task of its own, which a cancelled caller waits for."""
+class SqlDatabase:
+    """An open database. Every method raises StoreUnavailable or SchemaMismatch where it cannot be used.
 
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+    reads: statements of their own, each of which sees what is committed at that moment; writes: transactions;
+    snapshots: transactions whose statements all see the same moment. turn: what a write holds while it is under way.
+    outage: of the database; writing: of writing alone, as a disk that is full leaves reading possible.
+    """
 
-    async def whole(self, write: Awaitable[T]) -> T:
-        """Await it, or if cancelled its end first."""
-        task = asyncio.ensure_future(write)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    lite: ClassVar[bool]
+
+    def __init__(
+        self, url: URL, reads: sa.Engine, writes: sa.Engine, snapshots: sa.Engine, *, threads: int, turn: Turn
+    ) -> None:
+        self.url, self.outage = url, Outage("The database", log)
+        self.writing = Outage("Writing to the database", log, words=NO_WRITES)
+        self._reads, self._writes, self._snapshots = reads, writes, snapshots
+        self._threads, self._turn = ThreadPoolExecutor(threads, "database"), turn
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work`, which only reads; every statement sees what is committed at that moment."""
+        return await self._hop(_read, self._reads, work)
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction. A cancelled caller waits for its end."""
+        return await self._whole(self._write(work))
+
+    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        async with self._turn:
+            return await self._hop(_write, self._writes, work, writing=self.writing)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Transaction]:
+        """A transaction whose statements all see the same moment."""
+        async with self._open(self._snapshots) as transaction:
+            yield transaction
+
+    async def moment(self) -> str | None:
+        """Equal ones see the same rows (`bot/store/moment.py`); None where that cannot be told now."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Let writes under way end, then close every connection."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        await asyncio.to_thread(self._reads.dispose)  # the one pool that all three share
+        await asyncio.to_thread(self._threads.shutdown)
+
+    @contextlib.asynccontextmanager
+    async def _open(self, engine: sa.Engine) -> AsyncIterator[Transaction]:
+        """A connection that several hops use, one after another; it ends without a trace."""
+        c = await self._hop(engine.connect)
+        try:
+            yield _Hops(self, c)
+        finally:
+            await self._hop(c.close)
+
+    async def _whole(self, work: Awaitable[T]) -> T:
+        """Await it, or if cancelled its end first: no thread is left with a connection that others go on with."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -192,127 +230,73 @@ class _Writes:
                 task.exception()  # looked at: the caller hears of the cancellation instead
             raise
 
-    async def ended(self) -> None:
-        """Wait for all of them."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+    async def _hop(self, work: Callable[..., T], *args: Any, writing: Outage | None = None) -> T:
+        with plain_errors(self.url, self.outage, writing):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
 
-class Postgres:
-    """PostgreSQL, through psycopg's asyncio side."""
+class Postgres(SqlDatabase):
+    """PostgreSQL."""
 
     lite = False
 
     def __init__(self, url: URL, patience: float) -> None:
-        self.url = url
-        self._engine: AsyncEngine = create_async_engine(
-            url, connect_args=connect_args(url, patience), pool_size=8, pool_pre_ping=True, pool_timeout=patience + 5
+        pool = sa.create_engine(
+            url, connect_args=connect_args(url, patience), pool_size=THREADS, pool_pre_ping=True,
+            pool_timeout=patience + 5,
+        )  # fmt: skip
+        super().__init__(
+            url,
+            pool.execution_options(isolation_level="AUTOCOMMIT"),
+            pool,
+            pool.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
+            threads=THREADS,
+            turn=contextlib.nullcontext(),
         )
-        self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self._writes = _Writes()
-        self.outage, self.writing = Outage("The database", log), Outage("Writing to the database", log, words=NO_WRITES)
-
-    async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        with plain_errors(self.url, self.outage):
-            async with self._reads.connect() as c:
-                return await c.run_sync(work)
-
-    async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        return await self._writes.whole(self._write(work))
-
-    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        with plain_errors(self.url, self.outage, self.writing):
-            async with self._engine.begin() as c:
-                return await c.run_sync(work)
-
-    @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        with plain_errors(self.url, self.outage):
-            async with self._snapshots.connect() as c:
-                yield c
 
     async def moment(self) -> str | None:
         return str(await self.read(lambda c: c.scalar(SNAPSHOT)))
 
-    async def close(self) -> None:
-        await self._writes.ended()
-        await self._engine.dispose()
 
-
-class Lite:
-    """SQLite, through the standard library, in threads of its own."""
+class Lite(SqlDatabase):
+    """SQLite, through the standard library."""
 
     lite = True
 
     def __init__(self, url: URL, patience: float) -> None:
-        self.url = url
         private(url)
-        self._engine = sa.create_engine(url, poolclass=sa.QueuePool, pool_timeout=patience + 5)
-        prepare_lite(self._engine, patience)
-        self._transactions = self._engine.execution_options(begin="BEGIN IMMEDIATE")
-        self._snapshots = self._engine.execution_options(begin="BEGIN")
-        self._threads = ThreadPoolExecutor(4, "database")
+        pool = sa.create_engine(url, poolclass=sa.QueuePool, pool_timeout=patience + 5)
+        prepare_lite(pool, patience)
+        writes, snapshots = (pool.execution_options(begin=begin) for begin in ("BEGIN IMMEDIATE", "BEGIN"))
+        super().__init__(url, pool, writes, snapshots, threads=THREADS // 2, turn=asyncio.Lock())
         self._moment = LiteMoment(url)
-        self._turn = asyncio.Lock()
-        self._writes = _Writes()
-        self.outage, self.writing = Outage("The database", log), Outage("Writing to the database", log, words=NO_WRITES)
-
-    async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        return await self._hop(self._within, self._engine, work)
-
-    async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        return await self._writes.whole(self._write(work))
-
-    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        async with self._turn:
-            with plain_errors(self.url, self.outage, self.writing):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._committed, work)
-
-    @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Transaction]:
-        async with self._open(self._snapshots) as transaction:
-            yield transaction
 
     async def moment(self) -> str | None:
         return self._moment.now()
 
     async def close(self) -> None:
-        await self._writes.ended()
         self._moment.close()  # before the others: who closes last tidies up the files
-        await asyncio.to_thread(self._engine.dispose)
-        self._threads.shutdown()
-
-    def _within(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-        with engine.connect() as c:
-            return work(c)
-
-    def _committed(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._transactions.begin() as c:
-            return work(c)
-
-    @contextlib.asynccontextmanager
-    async def _open(self, engine: sa.Engine) -> AsyncIterator[Transaction]:
-        """A connection that several hops use, one after another; it ends without a trace unless committed."""
-        c = await self._hop(engine.connect)
-        try:
-            yield _Hops(self, c)
-        finally:
-            await self._hop(c.close)
-
-    async def _hop(self, work: Callable[..., T], *args: Any) -> T:
-        with plain_errors(self.url, self.outage):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        await super().close()
 
 
 class _Hops:
-    """A transaction on a SQLite connection, each piece of work in a thread."""
+    """A transaction under way, each piece of work in a thread."""
 
-    def __init__(self, lite: Lite, connection: sa.Connection) -> None:
-        self._lite, self._connection = lite, connection
+    def __init__(self, db: SqlDatabase, connection: sa.Connection) -> None:
+        self._db, self._connection = db, connection
 
     async def run_sync(self, work: Callable[[sa.Connection], T], /) -> T:
-        return await self._lite._hop(work, self._connection)
+        return await self._db._whole(self._db._hop(work, self._connection))
+
+
+def _read(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    with engine.connect() as c:
+        return work(c)
+
+
+def _write(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    with engine.begin() as c:
+        return work(c)
 
 
 @contextlib.contextmanager

@@ -182,6 +182,11 @@ class Store:
             self._remember(run)
         return replace(run, doubt=doubt) if doubt else run
 
+    async def recent(self, run_id: str) -> Run:
+        """The run as this process last saw it, which need not ask the database. Only to append to, where what others
+        have written since is met by Conflict."""
+        return self._runs.get(run_id) or await self.load(run_id)
+
     async def events(self, run_id: str, after: int = 0) -> list[Stored]:
         """The rows of a run behind seq `after`, exactly as stored."""
         query = sa.select(t.event).where(t.event.c.run == run_id, t.event.c.seq > after).order_by(t.event.c.seq)

@@ -13,8 +13,9 @@ import migrations
 from bot.contract import Change, Edit, Fatal, Json, NotYet, ReadCtx, Retryable
 from bot.handlers.registry import Registry
 from bot.plan.model import REF
-from bot.policy import Refusal, Why
+from bot.policy import Actor, Refusal, Why
 from bot.ports import Unreachable
+from bot.run import events as ev
 from bot.run.commands import Abort, Accept, Adopt, Agree, Approve, HandOver, Restore, Resume, Retry, Skip, Stop, Undo
 from bot.store.log import Store
 from tests.engine.conftest import SECRET, Desk, desk
@@ -320,6 +321,24 @@ async def test_stop_holds_everything_and_resume_goes_on(bot: Desk) -> None:
     await bot.say(run_id, BEN, Resume())
     await bot.step(run_id, "c", lambda s: s.end == "done")
     assert [w[0] for w in bot.world.writes] == ["a", "b", "c"]
+
+
+async def test_what_another_node_has_written_meanwhile_is_heard_before_the_next_call(
+    migrated_url: str, world: World
+) -> None:
+    world.hold["a"] = asyncio.Event()
+    other = await Store.open(migrated_url)
+    async with desk(migrated_url, world, looping=False) as bot, asyncio.timeout(60):  # which loads nothing by itself
+        run_id = await bot.open(plan(put("a")))
+        while not world.entered["a"]:  # noqa: ASYNC110 - it waits for a pass
+            await asyncio.sleep(0.01)
+        await other.append(await other.load(run_id), [ev.Stopped(Actor.of(BEN, "test"))], time.time())
+        assert (await bot.store.recent(run_id)).stopped is None
+        world.hold["a"].set()
+        while (await other.load(run_id)).in_flight:  # noqa: ASYNC110 - it waits for a database
+            await asyncio.sleep(0.01)
+        assert world.writes == [] and (await bot.store.recent(run_id)).stopped is not None
+    await other.close()
 
 
 async def test_adopt_looks_before_it_believes(bot: Desk) -> None:

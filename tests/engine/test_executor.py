@@ -162,6 +162,15 @@ def test_dbos_has_a_sqlite_file_of_its_own_beside_ours() -> None:
     assert beside("sqlite+aiosqlite:///bot.db?timeout=5") == "sqlite:///bot.dbos.db"
 
 
+async def test_what_dbos_keeps_in_sqlite_waits_for_no_disk(tmp_path: Path, engine: Engine) -> None:
+    url = f"sqlite:///{tmp_path / 'bot.db'}"
+    with contextlib.closing(take(url)) as lease:
+        async with engine.on(url, lease):
+            with contextlib.closing(sqlite3.connect(tmp_path / "bot.dbos.db")) as file:
+                assert file.execute("pragma journal_mode").fetchone() == ("wal",)
+        assert not (tmp_path / "bot.dbos.db-wal").exists()  # closed, not left
+
+
 # -- handing over ------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.util import await_only
 
 from bot.run import events as ev
 from bot.run.decide import decide
@@ -127,10 +126,7 @@ async def test_a_cancelled_append_is_whole_or_not_there(store: Store, sample: An
 
     def wait(_: sa.Connection) -> None:
         loop.call_soon_threadsafe(entered.set)
-        if store.db.lite:
-            go.wait()
-        else:
-            await_only(asyncio.to_thread(go.wait))
+        go.wait()
 
     ending(store.db, lambda: wait)
     task = asyncio.create_task(store.append(new_run("r1"), [sample.created()], AT))

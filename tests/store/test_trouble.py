@@ -83,7 +83,7 @@ async def test_a_full_disk(started: str, sample: Any, caplog: pytest.LogCaptureF
     pages = await store.db.read(lambda c: c.scalar(sa.text("PRAGMA page_count")))
     assert isinstance(store.db, Lite)
 
-    @sa.event.listens_for(store.db._engine, "checkout")
+    @sa.event.listens_for(store.db._reads, "checkout")
     def _limit(connection: Any, *_: Any) -> None:
         connection.execute(f"PRAGMA max_page_count={pages}")
 

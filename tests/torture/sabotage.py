@@ -65,7 +65,7 @@ def fence_gone(node: Pieces) -> None:
     lease_ignored(node)
 
     async def write(self: attempts.Execution, *events: Any) -> None:
-        now = (await self.log.load(self.run.id)).steps[self.id]
+        now = (await self.log.recent(self.run.id)).steps[self.id]
         n = now.attempt.n if now.attempt is not None else now.n
         mine = [type(e)(**{f: getattr(e, f) for f in e.__slots__} | {"n": n}) for e in events]
         await self.log.submit(self.run.id, *mine)
