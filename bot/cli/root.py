@@ -28,7 +28,7 @@ SECTIONS = (
     ("Open and follow", f"rollback preview status show debts history {_under(Heading.FOLLOW)} whoami"),
     *((h.value, _under(h)) for h in (Heading.FREEZE, Heading.DECIDE, Heading.STEER, Heading.STEPS)),
     ("Record, releases, plans", "audit report release frontend plan"),
-    ("On the bot's host", "init serve db token tokens key evidence doctor rights slack demo playground"),
+    ("On the bot's host", "init serve db token tokens key evidence doctor rights slack demo playground drill"),
     ("Help", "help"),
 )
 

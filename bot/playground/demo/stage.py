@@ -29,6 +29,7 @@ import yaml
 from bot.playground.free_port import free_port
 from bot.playground.prometheus import installed
 from bot.playground.shop.front import Front, files
+from bot.playground.shop.releases import SERVICE
 from bot.playground.shop.shop import Shop
 from bot.playground.shop.traffic import Traffic
 from bot.playground.staged import Staged
@@ -96,11 +97,13 @@ def peopled(app: App) -> Workspace:
 class Stage(Staged):
     """`async with Stage() as stage`. watch: how long the standard plan watches here; per_second: payments; second: the
     shop has its second half, watched by Prometheus where that is installed, and a frontend (`front`); paged: it has a
-    frontend in any case."""
+    frontend in any case; service: what the catalogue calls the shop; clusters: their names."""
 
     watch: str = SHORT_WATCH
     second: bool = False
     paged: bool = False
+    service: str = SERVICE
+    clusters: tuple[str, ...] = ("eu-1", "us-1")
     per_second: float = 5.0
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rollback-demo-")))
     port: int = field(default_factory=free_port)
@@ -111,6 +114,11 @@ class Stage(Staged):
     front: Front | None = None
     _shop: Shop | None = None
     _traffic: Traffic | None = None
+
+    @property
+    def reader(self) -> str:
+        """Somebody who may look at everything, by name."""
+        return "ana"
 
     @property
     def shop(self) -> Shop:
@@ -137,7 +145,7 @@ class Stage(Staged):
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         await self._stack.enter_async_context(self.workspace)
         self._shop = await self._stack.enter_async_context(
-            Shop(self.folder / "shop", deployed=("2.3.9",), schedule="*/5 * * * *", second=self.second,
+            Shop(self.folder / "shop", self.clusters, deployed=("2.3.9",), schedule="*/5 * * * *", second=self.second,
                  watched=self.watched)
         )  # fmt: skip
         if self._shop.data is not None:
@@ -146,18 +154,29 @@ class Stage(Staged):
         if self.second or self.paged:
             self.front = await self._stack.enter_async_context(Front(self.folder / "builds"))
         self._traffic = await self._stack.enter_async_context(self._shop.traffic(self.per_second))
-        told = yaml.safe_load(self._shop.catalogue(people={}))
-        told["roles"] = ROLES
-        told["services"]["shop"]["channels"] = CHANNELS
-        if self.front is not None:
-            told["services"]["shop"]["targets"] |= self.front.targets("api")
-        (self.folder / "rollback.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+        (self.folder / "rollback.yaml").write_text(yaml.safe_dump(self.catalogue(), sort_keys=False))
         (self.folder / "plans").mkdir()
-        for name in _SHORTER:
-            (self.folder / "plans" / f"{name}.yaml").write_text(short_plan(self.watch, name))
+        for name, text in self.plans().items():
+            (self.folder / "plans" / f"{name}.yaml").write_text(text, encoding="utf-8")
         await self.host("db", "upgrade")
         self._stack.push_async_callback(self.stop)
         await self.serve()
+
+    # -- what the bot is told ------------------------------------------------------------------------------------------
+
+    def catalogue(self) -> dict[str, Any]:
+        """rollback.yaml."""
+        told: dict[str, Any] = yaml.safe_load(self.shop.catalogue(people={}))
+        told["roles"] = ROLES
+        service = told["services"].pop(SERVICE)
+        told["services"][self.service] = service | {"channels": CHANNELS}
+        if self.front is not None:
+            service["targets"] |= self.front.targets("api")
+        return told
+
+    def plans(self) -> Mapping[str, str]:
+        """Name -> text of those that stand before the bot's own."""
+        return {name: short_plan(self.watch, name) for name in _SHORTER}
 
     # -- the bot -----------------------------------------------------------------------------------------------------
 
@@ -256,11 +275,12 @@ class Stage(Staged):
     async def _register(self, body: Mapping[str, Any]) -> None:
         """As CI does it; returns when the bot has seen it serve and has kept its settings."""
         version = body["version"]
+        body = {**body, "service": self.service}
         sent = json.dumps(body).encode()
         at = str(int(time.time()))
         mac = hmac.new(_SECRET.encode(), f"v0:{at}:".encode() + sent, hashlib.sha256).hexdigest()
         headers = {"X-Rollback-Timestamp": at, "X-Rollback-Signature": f"v0={mac}", "Content-Type": "application/json"}
-        async with aiohttp.ClientSession() as http, http.post(self._at("releases"), data=sent, headers=headers) as got:
+        async with aiohttp.ClientSession() as http, http.post(self.at("releases"), data=sent, headers=headers) as got:
             if got.status not in (200, 201):
                 raise DemoFailed(f"{version} was not registered: {await got.text()}")
         await self._seen_serving(version)
@@ -278,11 +298,11 @@ class Stage(Staged):
         return {"frontend": json.loads(made)["build"]}
 
     async def _seen_serving(self, version: str) -> None:
-        token = await self.token("ana")
+        token = await self.token(self.reader)
         deadline = time.monotonic() + _START
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
             while time.monotonic() < deadline:
-                async with http.get(self._at("releases/shop")) as answer:
+                async with http.get(self.at(f"releases/{self.service}")) as answer:
                     listed = (await answer.json())["releases"]
                 found = next((r for r in listed if r["version"] == version), None)
                 if found is not None and found["serving"] and found["release"]["settings"]:
@@ -293,14 +313,14 @@ class Stage(Staged):
     async def may_deploy(self, version: str) -> tuple[bool, str]:
         """What CI is told that asks before it deploys: whether, and why."""
         headers = {"Authorization": f"Bearer {_CI_TOKEN}"}
-        url = self._at(f"freezes/shop?version={version}")
+        url = self.at(f"freezes/{self.service}?version={version}")
         async with aiohttp.ClientSession(headers=headers) as http, http.get(url) as answer:
             found = await answer.json()
             return bool(found["allowed"]), str(found["reason"])
 
     async def records(self, folder: Path) -> list[Path]:
         """Of each run, oldest first, its timeline (a page) and its record (JSON Lines) in this folder; the pages."""
-        token = await self.token("ana")
+        token = await self.token(self.reader)
         runs = [r["run"] for r in json.loads(await self.host("history", "--json", token=token))["runs"]]
         for run in runs:
             for form, ending in (("html", "html"), ("jsonl", "jsonl")):
@@ -310,7 +330,7 @@ class Stage(Staged):
 
     async def last_run(self) -> str:
         """The id of the newest run that people asked for."""
-        found = json.loads(await self.host("history", "--json", token=await self.token("ana")))["runs"]
+        found = json.loads(await self.host("history", "--json", token=await self.token(self.reader)))["runs"]
         return next(str(r["run"]) for r in found if r["kind"] in ("rollback", "forward"))
 
     async def token(self, person: str) -> str:
@@ -320,5 +340,6 @@ class Stage(Staged):
             kept.write_text((await self.host("token", person)).split()[-1])
         return kept.read_text()
 
-    def _at(self, path: str) -> str:
+    def at(self, path: str) -> str:
+        """The address of a page of the bot's, below /v1."""
         return f"http://127.0.0.1:{self.port}/v1/{path}"
