@@ -225,7 +225,8 @@ class Change:
             now = measured.get(name)
             if limit.ceiling is None or idle or (now is not None and limit.allows(now.value)):
                 continue
-            seen = f"{_show(now.value)} {now.unit}".strip() if now is not None else "not known"
+            counted = now is not None and now.value is not None
+            seen = f"{_show(now.value)} {now.unit}".strip() if now is not None and counted else "not known"
             found.append(f"{name}: {seen} now, the limit shown was {limit.ceiling:g}")
         found += [
             f"{f.name}: a limit of {f.ceiling:g} that was not shown"

@@ -120,7 +120,8 @@ class Toll:
     that the script fails; unread: what could not be read; stays: what the other direction made and this one leaves;
     unfit: rule of the older schema -> rows that break it, so that the script fails (None: not counted); idle: revisions
     whose script does nothing although the other direction does something; foreign: what the older release does not
-    know, a value or the breach of a rule -> rows with it (None: not counted)."""
+    know, a value or the breach of a rule -> rows with it (None: not counted); hidden: what the other direction makes of
+    a revision that cannot be read, which would be there still had its script done nothing."""
 
     losses: tuple[Loss, ...] = ()
     along: tuple[str, ...] = ()
@@ -130,6 +131,7 @@ class Toll:
     unfit: Mapping[str, int | None] = field(default_factory=dict)
     idle: tuple[str, ...] = ()
     foreign: Mapping[str, int | None] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int | None:

@@ -232,6 +232,12 @@ async def _arrived(ctx: Ctx, name: str, step: RevisionStep, before: Shape, toll:
             f"{'+'.join(wanted)}: {said}",
             "their env.py commits nothing, or somebody else migrates; see to it, then try again",
         )
+    if now == before and (left := sorted({*toll.hidden} & now.keys())):
+        raise Fatal(
+            f"{name}: the script of {step.revision}, which could not be read, has changed nothing: its stamp says "
+            f"{'+'.join(wanted)}, and {', '.join(left[:SHOWN])} is still there",
+            "the stamp is not true: take it away by hand, or set the stamp back",
+        )
     if left := sorted({loss.what for loss in toll.losses} & now.keys()):
         raise Fatal(
             f"{name}: its stamp says {'+'.join(wanted)}, and {', '.join(left)} is still there",

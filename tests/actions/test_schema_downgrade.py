@@ -193,6 +193,15 @@ async def test_a_stamp_without_its_change_is_found_out(migrated: Place) -> None:
         await apply(migrated.databases, change)
 
 
+async def test_a_script_that_nobody_could_read_and_that_did_nothing_is_found_out(migrated: Place) -> None:
+    sly = "if op.get_bind().exec_driver_sql('SELECT count(*) FROM coupons').scalar() > 1000: op.drop_table('coupons')"
+    migrated.release("2.4.1", *SHOP[:2], Rev("0042", "0041", SHOP[2].up, sly))
+    change = await plan(migrated.databases)
+    assert any("cannot be read, may take anything: revision 0042" in w for w in change.warnings)
+    with pytest.raises(Fatal, match=r"has changed nothing: its stamp says 0041, and column orders\.coupon_id, table "):
+        await apply(migrated.databases, change)
+
+
 async def test_a_lock_that_somebody_holds_is_waited_for_and_named(migrated: Place) -> None:
     databases = migrated.like(lock=1.2)
     change = await plan(databases)

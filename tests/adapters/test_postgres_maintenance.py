@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -325,6 +327,30 @@ async def test_rights_that_are_missing_are_named_with_what_grants_them(
         "res_owner may not end the sessions of others": "GRANT pg_signal_backend TO res_owner",
         "res_owner is not shown the sessions of others": "GRANT pg_monitor TO res_owner",
     }
+
+
+async def test_a_superusers_session_is_named_and_left_before_anybody_is_kept_out(db: Home) -> None:
+    """pg_signal_backend does not reach it: PostgreSQL refuses the whole statement that would end it."""
+    db.dump()
+    label = await restored(db)
+    with db.connect("postgres") as report, db.connect() as other:
+        [[pid]] = report.execute("SELECT pg_backend_pid()").fetchall()
+        end = time.monotonic() + 60
+        while not (said := dict((await db.maintenance.standing("db")).hindrances)):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.2)
+        assert [*said] == [f"session {pid} of postgres (client backend) keeps {db.name} from being renamed"]
+        with pytest.raises(Unfit, match=f"session {pid} of postgres"):
+            await db.maintenance.bind(Recorded()).switch("db", label, "before_restore")
+        assert other.execute("SELECT datallowconn FROM pg_database WHERE datname = current_database()").fetchall() == [
+            (True,)
+        ]
+        await quiet(db, dict(ON))
+        [line] = (await db.maintenance.quiet("db")).writers
+        assert line.endswith("began before and can still write, and only a superuser can end it")
+        with pytest.raises(psycopg.OperationalError):
+            other.execute("SELECT 1")
+    assert (await db.maintenance.quiet("db")).writers == ()
 
 
 async def test_a_bare_dump_of_the_bots_log_is_told_apart(db: Home) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,8 +239,16 @@ def _is_button(post: Post, label: str) -> bool:
 
 
 @asynccontextmanager
-async def desk_in(folder: Path, mode: Mode, *, start: bool = True, **changes: Any) -> AsyncIterator[Desk]:
-    """A desk in an empty folder. changes: settings of the bot; start: whether the bot is up."""
+async def desk_in(
+    folder: Path,
+    mode: Mode,
+    *,
+    start: bool = True,
+    stock: Callable[[Desk], Awaitable[None]] | None = None,
+    **changes: Any,
+) -> AsyncIterator[Desk]:
+    """A desk in an empty folder. changes: settings of the bot; start: whether the bot is up; stock: records releases,
+    and writes another catalogue or other plans first, where these are to be others."""
     (folder / "plans").mkdir()
     for name, text in (("standard", PLAN), ("typed", TYPED)):
         (folder / "plans" / f"{name}.yaml").write_text(text)
@@ -251,7 +259,7 @@ async def desk_in(folder: Path, mode: Mode, *, start: bool = True, **changes: An
     try:
         async with Workspace(app=App(events=EVENTS), rates=False) as workspace:
             desk = Desk(workspace, shop, folder, mode, changes)
-            await _stock(desk)
+            await (stock or _stock)(desk)
             try:
                 if start:
                     await desk.up()

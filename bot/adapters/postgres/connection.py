@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,6 +25,7 @@ from psycopg import AsyncConnection, Error, OperationalError, errors
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
+from bot.adapters.gathering import gathered
 from bot.ports import Unreachable, Where
 from bot.ports.databases import Database, NotAllowed
 
@@ -234,6 +236,23 @@ async def one(c: Connection, query: str, *given: Any) -> TupleRow:
 async def rows(c: Connection, query: str, *given: Any) -> list[TupleRow]:
     """Every row."""
     return await (await c.execute(query.encode(), given or None)).fetchall()
+
+
+async def together(server: PostgresServer, name: str, jobs: int, statements: Sequence[str]) -> list[Any]:
+    """What each statement answers (None: nothing), over so many connections at a time, in the order given."""
+    found: list[Any] = [None] * len(statements)
+    todo = deque(enumerate(statements))
+
+    async def work() -> None:
+        async with server.changing(name, statement_timeout="0") as c:
+            while todo:
+                i, statement = todo.popleft()
+                answer = await c.execute(statement.encode())
+                row = await answer.fetchone() if answer.description else None
+                found[i] = row[0] if row is not None else None
+
+    await gathered(work() for _ in range(min(jobs, len(statements))))
+    return found
 
 
 def _ms(seconds: float) -> str:

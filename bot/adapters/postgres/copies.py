@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.adapters.postgres.connection import Connection, PostgresServer, rows
 from bot.adapters.postgres.markers import OURS, Copy
@@ -15,6 +15,15 @@ SELECT to_jsonb(d) || jsonb_build_object('encoding', pg_encoding_to_char(d.encod
        coalesce(shobj_description(d.oid, 'pg_database'), '')
 FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba JOIN pg_tablespace t ON t.oid = d.dattablespace
 WHERE d.datname = ANY (%(names)s) OR shobj_description(d.oid, 'pg_database') LIKE %(ours)s
+"""
+
+_UNENDABLE = """
+SELECT a.pid, a.usename, coalesce(nullif(a.application_name, ''), a.backend_type)
+FROM pg_stat_activity a JOIN pg_roles r ON r.rolname = a.usename
+WHERE a.datname = ANY (%s) AND a.pid <> pg_backend_pid() AND r.rolsuper
+  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND coalesce(a.backend_start <= clock_timestamp() - make_interval(secs => %s), true)
+ORDER BY 1
 """
 
 
@@ -39,6 +48,13 @@ async def sessions(c: Connection, *names: str) -> int:
         c, "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY (%s) AND pid <> pg_backend_pid()", [*names]
     )
     return int(found[0][0])
+
+
+async def unendable(c: Connection, *names: str, lasting: float = 0.0) -> Mapping[int, str]:
+    """Sessions in these that only a superuser can end -> which each is: pg_signal_backend does not reach them.
+    lasting: seconds for which they have been there, or it is not shown for how long."""
+    found = await rows(c, _UNENDABLE, [*names], lasting)
+    return {int(pid): f"session {pid} of {user} ({what})" for pid, user, what in found}
 
 
 def reached(server: PostgresServer, database: str) -> str:

@@ -12,11 +12,11 @@ from psycopg import Error, errors
 
 from bot.adapters.backups import ServiceBackups
 from bot.adapters.backups.programs import Program, major_of
-from bot.adapters.postgres import quiet, restoring, switching
+from bot.adapters.postgres import likeness, properties, quiet, restoring, switching
 from bot.adapters.postgres import restoring_by_hand as by_hand
 from bot.adapters.postgres.catalog import VERSIONS, state
 from bot.adapters.postgres.connection import Connection, PostgresServer, one, rows
-from bot.adapters.postgres.copies import copies
+from bot.adapters.postgres.copies import copies, unendable
 from bot.adapters.postgres.databases import PostgresDatabases
 from bot.adapters.postgres.markers import Copy, beside
 from bot.contract import Edit
@@ -34,6 +34,8 @@ FROM pg_roles WHERE rolname = current_user
 _PREPARED = "SELECT count(*) FROM pg_prepared_xacts WHERE database = %s"
 AT_ONCE = 4
 """Connections over which tables are counted at the same time."""
+LASTING = 2.0
+"""Seconds for which a superuser's session has been there that is told before anything is done: others come and go."""
 _SLOTS = "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1"
 _FOLDER = "SELECT setting FROM pg_settings WHERE name = 'data_directory'"
 
@@ -104,7 +106,7 @@ class PostgresMaintenance:
         """See the port."""
         server = self._server(name)
         database = server.target.at.database
-        async with server.changing(restoring.MAINTENANCE) as c:
+        async with server.changing(properties.MAINTENANCE) as c:
             there = await copies(c, database, sized=True)
             live = next((copy for copy in there if copy.name == database), None)
             if live is None:
@@ -123,13 +125,13 @@ class PostgresMaintenance:
                 hindrances.append((f"the bot's own tables lie in {name}", "restore it by hand, with every bot stopped"))
         return Standing(
             _kept(live), now.server, between, beside_, tuple(hindrances), (), free,
-            await self._rows(server) if counted else {},
+            await self._rows(server) if counted and not now.bot else {},
         )  # fmt: skip
 
     async def _rows(self, server: PostgresServer) -> Mapping[str, int | None]:
         found: dict[str, int | None] = {}
         async with server.changing(statement_timeout=str(int(server.target.timeout * 1000))) as c:
-            for name, (_, sql) in (await restoring.tables_of(c)).items():
+            for name, (_, sql) in (await likeness.tables_of(c)).items():
                 try:
                     [count] = await one(c, f"SELECT count(*) FROM {sql}")
                     found[name] = int(count)
@@ -190,7 +192,7 @@ class PostgresMaintenance:
         """See the port."""
         server = self._server(name)
         stamp = f"{server.target.at.schema}.{VERSIONS}"
-        return await restoring.unlike(server, beside(server.target.at.database, proof.digest), proof, stamp, AT_ONCE)
+        return await likeness.unlike(server, beside(server.target.at.database, proof.digest), proof, stamp, AT_ONCE)
 
     async def switch(self, name: str, label: str, why: str) -> None:
         """See the port."""
@@ -238,7 +240,10 @@ async def _rights(c: Connection, server: PostgresServer, live: Copy) -> list[tup
 
 async def _uses(c: Connection, database: str) -> list[tuple[str, str]]:
     """Who depends on which database has the name."""
-    found = []
+    found = [
+        (f"{session} keeps {database} from being renamed", switching.LASTING)
+        for session in (await unendable(c, database, lasting=LASTING)).values()
+    ]
     [prepared] = await one(c, _PREPARED, database)
     if prepared:
         what = f"{prepared} prepared transactions in {database} keep it from being renamed"

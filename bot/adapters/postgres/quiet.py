@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bot.adapters.postgres.connection import US, Connection, PostgresServer, one, quoted, rows
-from bot.adapters.postgres.copies import copy_of, typed
+from bot.adapters.postgres.copies import copy_of, typed, unendable
 from bot.adapters.postgres.markers import Copy, comment, noted
 from bot.ports import Record
 from bot.ports.databases import NotAllowed
@@ -71,6 +71,7 @@ async def _writers(c: Connection, server: PostgresServer, copy: Copy) -> dict[in
     the server does not say when others began."""
     target = server.target
     ours = [target.login(v)[0] for v in (target.reader, target.admin) if v]
+    lasting = await unendable(c, copy.name)
     found: dict[int, str] = {}
     for pid, user, app, writes, before in await rows(c, _OTHERS, _moment(copy), copy.name, f"{US}%", ours):
         if before is None:
@@ -79,7 +80,8 @@ async def _writers(c: Connection, server: PostgresServer, copy: Copy) -> dict[in
             )
         if before or writes:
             does = "began before and can still write" if before else "is writing, as it asks for that by itself"
-            found[int(pid)] = f"session {pid} of {user} ({app}) {does}"
+            end = ", and only a superuser can end it" if pid in lasting else ""
+            found[int(pid)] = f"session {pid} of {user} ({app}) {does}{end}"
     return found
 
 
@@ -122,8 +124,10 @@ async def _note(c: Connection, server: PostgresServer, record: Record, copy: Cop
 
 
 async def _end(c: Connection, server: PostgresServer, record: Record, copy: Copy) -> None:
-    """Ends the sessions that began before the moment that the comment holds."""
-    if pids := [pid for pid, line in (await _writers(c, server, copy)).items() if "began before" in line]:
+    """Ends the sessions that began before the moment that the comment holds, but those of superusers."""
+    lasting = await unendable(c, copy.name)
+    writers = await _writers(c, server, copy)
+    if pids := [pid for pid, line in writers.items() if "began before" in line and pid not in lasting]:
         statement = f"SELECT pg_terminate_backend(pid, 5000) FROM unnest(ARRAY{pids}) pid"
         await record(typed(server, copy.name, statement))
         await c.execute(statement.encode())

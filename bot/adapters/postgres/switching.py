@@ -18,14 +18,16 @@ from datetime import UTC
 
 from bot.adapters.postgres import quiet
 from bot.adapters.postgres.connection import Connection, PostgresServer, one, quoted, rows
-from bot.adapters.postgres.copies import copies, sessions, typed
+from bot.adapters.postgres.copies import copies, sessions, typed, unendable
 from bot.adapters.postgres.markers import Copy, comment, cut, noted
-from bot.adapters.postgres.restoring import MAINTENANCE, setting, settings_of
+from bot.adapters.postgres.properties import MAINTENANCE, setting, settings_of
 from bot.ports import Record
 from bot.ports.maintenance import Unfit
 
 CLOSED = "closed for "
 """How the note of one begins that is to lose its name."""
+LASTING = "end it as a superuser, as the admin login may not; then try again"
+"""What to do about sessions of superusers."""
 PATIENCE = 5.0
 """Seconds in which sessions must have ended."""
 _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({}) AND pid <> pg_backend_pid()"
@@ -43,10 +45,20 @@ async def switch(server: PostgresServer, record: Record, label: str, why: str) -
             await _open(c, server, record, live)
             return
         coming = _coming(there, live, label)
+        await _let_go(c, live.name, coming.name)
         statements = await _exchange(c, live, coming, why)  # all that can be asked before anybody is kept out
         await _close(c, server, record, live, label)
         await _ended(c, server, record, live.name, coming.name)
         await _together(c, server, record, statements)
+
+
+async def _let_go(c: Connection, *names: str) -> None:
+    """No superuser is in these any more. Unfit, before anybody is kept out."""
+    end = time.monotonic() + PATIENCE
+    while left := await unendable(c, *names):
+        if time.monotonic() > end:
+            raise Unfit(f"{', '.join(left.values())} keeps {names[0]} from being renamed", LASTING)
+        await asyncio.sleep(0.1)
 
 
 async def _exchange(c: Connection, live: Copy, coming: Copy, why: str) -> list[str]:

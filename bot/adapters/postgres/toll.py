@@ -72,6 +72,7 @@ class _Counting:
     unfit: dict[str, int | None] = field(default_factory=dict)
     foreign: dict[str, int | None] = field(default_factory=dict)
     idle: list[str] = field(default_factory=list)
+    hidden: dict[str, None] = field(default_factory=dict)
 
     def table(self, name: str, schema: str = "") -> str:
         """Its name as SQL."""
@@ -86,16 +87,17 @@ async def toll(c: Connection, schema: str, route: Route) -> Toll:
     n = counting
     return Toll(
         tuple(n.losses.values()), tuple(n.along), tuple(n.refused), tuple(n.unread), tuple(n.stays), n.unfit,
-        tuple(n.idle), n.foreign,
+        tuple(n.idle), n.foreign, tuple(n.hidden),
     )  # fmt: skip
 
 
 async def _step(n: _Counting, step: RevisionStep, route: Route) -> None:
+    other = route.inverse.get(step.revision)
     if step.sql is None:
         n.unread[f"revision {step.revision}: {step.why}"] = None
+        n.hidden |= dict.fromkeys(str(d) for d in read(other or "") if isinstance(d, Made))
         return
     done = read(step.sql)
-    other = route.inverse.get(step.revision)
     if route.direction == "down":
         made = [d for d in read(other) if isinstance(d, Made | Touched | Gone | Opaque)] if other is not None else []
         if made and not done:
