@@ -293,7 +293,7 @@ async def test_a_loss_that_grows_is_shown_anew_and_one_that_grows_behind_a_lock_
     ended = asyncio.Event()
     report = asyncio.create_task(reporting(data, ended))
     await agreed(desk, "Down", "ben", "cho")
-    await said(desk, "waiting for session", "(a report)")
+    await said(desk, "Take the schema down: at work (db: ", "waiting for session", "(a report), idle in transaction")
     coupons(data, 2)
     ended.set()
     await report

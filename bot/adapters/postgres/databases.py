@@ -218,7 +218,7 @@ class PostgresDatabases:
 
     async def _in_the_way(self, name: str, app: str) -> tuple[str, ...]:
         try:
-            async with self.servers[name].reading() as c:
+            async with self.servers[name].changing() as c:  # which may see of others since when they are at it
                 pids = await catalog.waits_for(c, app)
                 return await catalog.holders(c, pids) if pids else ()
         except (Unreachable, NotAllowed):

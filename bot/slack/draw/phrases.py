@@ -17,7 +17,7 @@ from bot.run.afterwards import leftovers
 from bot.run.commands import TABLE
 from bot.run.possible import Possible, possible
 from bot.run.state import Asked, PastHalt, Proposal, Run, Step
-from bot.slack.draw.blocks import Mrkdwn, fit, group, joined, mark, person, when
+from bot.slack.draw.blocks import Mrkdwn, cut, fit, group, joined, mark, person, when
 from bot.slack.draw.press import ASKS, Press
 from bot.store.chain import Checkpoint
 from bot.store.rows import Progress
@@ -191,8 +191,18 @@ def step_state(scene: Scene, s: Step) -> str:
 def outcome(scene: Scene, step: str) -> Mrkdwn:
     """What came of a step, in one line."""
     s = scene.run.steps[step]
-    detail = scene.steps[step].detail if not s.open or s.halt is not None else ""
+    detail = scene.steps[step].detail if not s.open or s.halt is not None else _waits(scene, s)
     return mark("{}: {}{}", s.spec.title, step_state(scene, s), f" ({detail})" if detail else "")
+
+
+def _waits(scene: Scene, s: Step) -> str:
+    """What it waits for while it is at work, in words; what is counted stands on the root card."""
+    row = scene.progress.get(s.spec.id)
+    if not s.applying:
+        return ""
+    if s.attempt is not None and row is not None and row.at >= s.attempt.since:
+        return cut(row.text, 300) if row.total is None else ""
+    return cut(s.note, 300) if s.total is None else ""
 
 
 def debts(scene: Scene) -> Mrkdwn:
