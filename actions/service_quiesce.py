@@ -14,6 +14,7 @@ from pydantic import Field
 from bot.contract import Action, Change, Ctx, Edit, Fatal, HttpTarget, Json, Params, ReadCtx, Receipt, Retryable, Value
 from bot.ports import Unreachable
 from bot.ports.databases import NotAllowed
+from bot.ports.maintenance import Unfit
 
 FIELD = "read_only"
 """What of a database the edit names: "db/read_only" for everybody, "db/read_only/app" for a role that has a setting of
@@ -120,8 +121,8 @@ async def _set(ctx: Ctx, name: str, settings: Mapping[str, str | None]) -> None:
     try:
         await ctx.ports.maintenance.set_quiet(name, settings)
         now = await ctx.ports.maintenance.quiet(name)
-    except Unreachable as error:
-        raise Retryable(str(error)) from error
+    except (Unreachable, Unfit) as error:
+        raise Retryable(f"{error}; {error.hint}" if isinstance(error, Unfit) else str(error), after=2) from error
     except NotAllowed as error:
         raise Fatal(str(error), "give the admin login the rights of docs/databases.md") from error
     if now.writers and "on" in settings.values():

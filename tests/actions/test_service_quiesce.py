@@ -123,6 +123,25 @@ async def test_the_bots_own_statements_pass_while_the_services_are_refused(db: H
     assert ctx.commands[0].endswith(f"""-c 'ALTER DATABASE "{db.name}" SET default_transaction_read_only = on'""")
 
 
+LETS_WRITE = """
+CREATE FUNCTION lets_write() RETURNS event_trigger LANGUAGE plpgsql
+AS $$ BEGIN PERFORM set_config('default_transaction_read_only', 'off', false); END $$;
+CREATE EVENT TRIGGER lets_write ON login EXECUTE FUNCTION lets_write()
+"""
+"""Stands for whatever sets it for each session behind the catalog's back, as poolers do."""
+
+
+async def test_that_it_holds_is_tried_by_a_write_which_must_be_refused(db: Home) -> None:
+    change = await ServiceQuiesce().plan(TestCtx(reaching(db), ServiceQuiesce.needs), ServiceQuiesceParams())
+    ctx = TestCtx(reaching(db), ServiceQuiesce.needs, acting=True)
+    db.sql(LETS_WRITE, "postgres")
+    with pytest.raises(Retryable, match="a new session of res_reader can write all the same; look what sets"):
+        await ServiceQuiesce().apply(ctx, ServiceQuiesceParams(), change)
+    assert db.sql("SELECT count(*) FROM pg_class WHERE relname = 'tried'") == [(0,)]
+    db.sql("DROP EVENT TRIGGER lets_write", "postgres")
+    await ServiceQuiesce().apply(ctx, ServiceQuiesceParams(), change)
+
+
 async def test_a_session_that_writes_all_the_same_keeps_the_step_from_being_done(db: Home) -> None:
     change = await ServiceQuiesce().plan(TestCtx(reaching(db), ServiceQuiesce.needs), ServiceQuiesceParams())
     ctx = TestCtx(reaching(db), ServiceQuiesce.needs, acting=True)

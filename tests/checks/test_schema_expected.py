@@ -25,6 +25,8 @@ sa.Table("orders", models, key(),
     sa.Column("total", sa.Numeric(10, 2), nullable=False, server_default=sa.text("0")),
     sa.Column("status", sa.Enum("open", "paid", name="status"), nullable=False, server_default="open"),
     sa.Column("at", sa.DateTime(timezone=True), server_default=sa.func.now()),
+    sa.CheckConstraint("note IN ('gift', 'it''s late')", name="orders_note"),
+    sa.Column("note", sa.Text),
     sa.Index("orders_at", "at"))
 """
 NEWER = (
@@ -42,6 +44,7 @@ async def whole(database: Place) -> Place:
     database.release("2.4.0", *SHOP[:2], models=MODELS, metadata="models")
     database.release("2.4.1", *SHOP, models=NEWER, metadata="models")
     await database.upgrade("2.4.0", "0041")
+    database.sql("ALTER TABLE orders ADD note text CONSTRAINT orders_note CHECK (note IN ('gift', 'it''s late'))")
     return database
 
 
@@ -75,6 +78,15 @@ async def test_a_revision_that_nobody_decided_on_fails(whole: Place) -> None:
         ("ALTER TABLE orders ALTER COLUMN id DROP IDENTITY", "orders.id"),
         ("ALTER TYPE status RENAME VALUE 'paid' TO 'settled'", "type status lacks 'paid'"),
         ("ALTER TABLE orders ADD CONSTRAINT c CHECK (total < 9) NOT VALID", "constraint orders.c was never validated"),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_note, "
+            "ADD CONSTRAINT orders_note CHECK (note IN ('gift', 'new'))",
+            "check orders.orders_note is about gift, new there, gift, it's late in the models",
+        ),
+        (
+            "DROP INDEX orders_at; CREATE INDEX orders_at ON orders (at) WHERE total > 0",
+            "index orders_at covers some rows only there, and not in the models",
+        ),
         ("ALTER TABLE orders ALTER COLUMN total SET DEFAULT 7", "default of orders.total"),
         ("DROP INDEX orders_at", "index orders_at is missing"),
         ("ALTER TABLE orders ALTER COLUMN total TYPE numeric(12, 2)", "type of orders.total"),

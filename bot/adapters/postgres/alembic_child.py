@@ -216,23 +216,40 @@ _VERBS = {"add": "missing", "remove": "there and in no model"}
 
 
 def _expected(metadata: Any) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """What Alembic does not compare: primary keys, identities, generated columns, named checks; labels of enums."""
+    """What Alembic does not compare: primary keys, identities, generated columns, named checks, whether an index is a
+    partial one; labels of enums."""
     import sqlalchemy as sa
 
     tables: dict[str, Any] = {}
     enums: dict[str, list[str]] = {}
     for table in metadata.sorted_tables:
-        checks = [str(c.name) for c in table.constraints if isinstance(c, sa.CheckConstraint) and c.name]
+        checks = {
+            str(c.name): _text(c.sqltext) for c in table.constraints if isinstance(c, sa.CheckConstraint) and c.name
+        }
         tables[table.name] = {
             "key": [c.name for c in table.primary_key.columns],
             "identity": [c.name for c in table.columns if c.identity is not None],
             "generated": [c.name for c in table.columns if c.computed is not None],
-            "checks": [c for c in checks if not c.startswith("_unnamed_")],
+            "checks": {name: text for name, text in checks.items() if not name.startswith("_unnamed_")},
+            "partial": {
+                str(i.name): i.dialect_options["postgresql"]["where"] is not None for i in table.indexes if i.name
+            },
         }
         for column in table.columns:
             if isinstance(column.type, sa.Enum) and column.type.name and column.type.native_enum:
                 enums[column.type.name] = [str(label) for label in column.type.enums]
     return tables, enums
+
+
+def _text(expression: Any) -> str:
+    """As SQL; "" where it cannot be told."""
+    from sqlalchemy.dialects import postgresql
+
+    try:
+        dialect: Any = postgresql.dialect
+        return str(expression.compile(dialect=dialect(), compile_kwargs={"literal_binds": True}))
+    except Exception:
+        return ""
 
 
 if __name__ == "__main__":

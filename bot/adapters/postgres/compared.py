@@ -1,7 +1,8 @@
 """A live schema against what a release's models say, beyond what Alembic's own comparison sees. Pure.
 
 Alembic compares tables, columns, types, defaults, indexes and foreign keys. It passes over primary keys, identities,
-generated columns, named checks, labels of enums, and whether an index or a constraint is valid at all.
+generated columns, named checks and their values, labels of enums, what makes an index a partial one, and whether an
+index or a constraint is valid at all.
 """
 
 from __future__ import annotations
@@ -32,9 +33,17 @@ def _of_tables(tables: Mapping[str, Any], shape: Shape) -> Iterator[str]:
             for column in wanted[kind]:
                 if word not in shape.get(f"column {table}.{column}", word):
                     yield f"column {table}.{column} is not {kind} there, and is in the models"
-        for check in wanted["checks"]:
-            if f"constraint {table}.{check}" not in shape:
+        for check, text in wanted["checks"].items():
+            there = shape.get(f"constraint {table}.{check}")
+            if there is None:
                 yield f"check {table}.{check} is missing"
+            elif text and sorted(words := _values(text)) != sorted(now := _values(there)):
+                both = f"{_listed(sorted(now))} there, {_listed(sorted(words))} in the models"
+                yield f"check {table}.{check} is about {both}"
+        for index, partial in wanted["partial"].items():
+            if (there := shape.get(f"index {index}")) is not None and (" WHERE " in there) != partial:
+                some = "covers some rows only" if not partial else "covers every row"
+                yield f"index {index} {some} there, and not in the models"
 
 
 def _of_enums(enums: Mapping[str, list[str]], shape: Shape) -> Iterator[str]:
@@ -43,11 +52,16 @@ def _of_enums(enums: Mapping[str, list[str]], shape: Shape) -> Iterator[str]:
         if there is None:
             yield f"type {name} is missing"
             continue
-        labels = [label.replace("''", "'") for label in re.findall(r"'((?:[^']|'')*)'", there)]
+        labels = _values(there)
         if lacking := [label for label in wanted if label not in labels]:
             yield f"type {name} lacks {', '.join(map(repr, lacking))}"
         if more := [label for label in labels if label not in wanted]:
             yield f"type {name} has {', '.join(map(repr, more))}, which the models do not know"
+
+
+def _values(text: str) -> list[str]:
+    """The texts that stand in SQL, each once: a server writes the rest of an expression in its own way."""
+    return [*dict.fromkeys(label.replace("''", "'") for label in re.findall(r"'((?:[^']|'')*)'", text))]
 
 
 def _columns(definition: str) -> list[str]:

@@ -171,6 +171,13 @@ class PostgresServer:
             yield c
 
     @asynccontextmanager
+    async def plain(self) -> AsyncIterator[Connection]:
+        """A session as the reader's own begin, with no setting of ours but how long a statement may take."""
+        given = {"statement_timeout": _ms(self.target.timeout)}
+        async with self._session(self.target.reader, self.target.at.database, given) as c:
+            yield c
+
+    @asynccontextmanager
     async def _session(self, login: str, database: str, settings: Mapping[str, str]) -> AsyncIterator[Connection]:
         target = self.target
         user, password = target.login(login)

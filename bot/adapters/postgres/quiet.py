@@ -2,7 +2,8 @@
 
 default_transaction_read_only of a database counts for sessions that begin after it was set, and a role's own setting
 beats it: so roles that have one get it in this database too, which beats everything but what a session asks for itself,
-and older sessions are ended. Who asks for READ WRITE in so many words can still write: such a session is named.
+and older sessions are ended. Who asks for READ WRITE in so many words can still write: such a session is named. That it
+holds is proven by a write of the service's reader, which must be refused.
 
 Invariant: of settings only default_transaction_read_only is touched, for the roles that are named, and the comment.
 """
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from psycopg import errors
+
 from bot.adapters.postgres.connection import US, Connection, PostgresServer, one, quoted, rows
 from bot.adapters.postgres.copies import copy_of, typed, unendable
 from bot.adapters.postgres.markers import Copy, comment, noted
 from bot.ports import Record
 from bot.ports.databases import NotAllowed
-from bot.ports.maintenance import EVERYBODY, Quiet
+from bot.ports.maintenance import EVERYBODY, Quiet, Unfit
 
 SETTING = "default_transaction_read_only"
 SINCE, UNTIL = "read-only since ", "writable since "
@@ -34,6 +37,9 @@ WHERE datname = %s AND pid <> pg_backend_pid() AND coalesce(backend_type, 'clien
   AND NOT (coalesce(application_name, '') LIKE %s AND usename = ANY (%s))
 ORDER BY pid
 """
+
+_TRIAL = b"CREATE TEMPORARY TABLE tried ()"
+"""Refused to whoever may not write, before rights are looked at."""
 
 
 async def look(server: PostgresServer) -> Quiet:
@@ -106,6 +112,25 @@ async def set_to(server: PostgresServer, record: Record, settings: Mapping[str, 
             await _end(c, server, record, copy)
         if not held and (copy.note(UNTIL) or copy.note(SINCE)):
             await _forget(c, server, record, copy)
+    if held:
+        await _tried(server)
+
+
+async def _tried(server: PostgresServer) -> None:
+    """Unfit where a new session can write all the same. What it tries leaves nothing behind, also where it can."""
+    async with server.plain() as c:
+        try:
+            async with c.transaction(force_rollback=True):
+                await c.execute(_TRIAL)
+        except errors.ReadOnlySqlTransaction:
+            return
+        except errors.InsufficientPrivilege:
+            pass
+    user = server.target.login(server.target.reader)[0]
+    raise Unfit(
+        f"{server.name}: it is set read-only, and a new session of {user} can write all the same",
+        f"look what sets default_transaction_read_only for {user}: a pooler, or the server's own configuration",
+    )
 
 
 def _statement(database: str, role: str, value: str | None) -> str:
