@@ -45,6 +45,7 @@ from bot.contract import (
 from bot.handlers.narrow import PORT_NAMES, narrow
 from bot.handlers.rules import of_class, of_source
 from bot.ports import Blob, Ports, ReadOnly, Record
+from bot.ports.kubernetes import digest
 from bot.ports.releases import Served
 
 PortsFor = Callable[[Record], Ports]
@@ -89,8 +90,11 @@ class MemoryBlobs:
         return Blob(digest, len(data), type)
 
     async def get(self, blob: Blob) -> bytes:
-        """The bytes; KeyError."""
-        return self.data[blob.digest]
+        """The bytes; KeyError, ValueError where the reference is not theirs."""
+        data = self.data[blob.digest]
+        if len(data) != blob.size:
+            raise ValueError(f"{blob.digest} has {len(data)} bytes, and {blob.size} were named")
+        return data
 
 
 class MemoryReleases:
@@ -111,7 +115,9 @@ class MemoryRegistry:
         self.images = dict(images or {})
 
     async def has(self, image: str) -> bool:
-        """Whether it is there."""
+        """Whether it is there. ValueError for a name that is no image by digest."""
+        if not digest(image):
+            raise ValueError(f"{image!r} is no image by digest (name@sha256:...)")
         return image in self.images
 
     async def digests(self, image: str) -> frozenset[str]:

@@ -29,6 +29,7 @@ from bot.run.fold import evolve
 from bot.run.possible import becomes, why_not
 from bot.run.proposals import proposal_gate
 from bot.run.rules import Objection, doubted, refused
+from bot.run.stale import STALE, stale_click
 from bot.run.state import Asked, Proposal, Run
 
 COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="do")])
@@ -37,9 +38,6 @@ COMMANDS.rebuild(_types_namespace={"Release": Release})
 
 PART = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z]+/[a-zA-Z0-9][a-zA-Z0-9._-]*)?")
 """A place of the catalogue, or an object in one."""
-_STALE = Refusal(
-    Why.STALE, "What it would do has changed since you looked: look again, then decide. Nothing was changed."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,8 @@ def may(run: Run, do: str, subject: str, asking: Asking, card: str = "") -> Refu
     found = _named(run, do, subject, asking)
     if isinstance(found, Refusal):
         return found
-    if card and found in run.asked and _looked_at_another(run, found, card):
-        return _STALE
+    if card and found in run.asked and stale_click(run, found, card):
+        return STALE
     return _may(run, do, found, asking)
 
 
@@ -161,8 +159,8 @@ def _yes(run: Run, c: cmd.Approve, a: Asking) -> Answer | Refusal:
     if isinstance(seated, Refusal):
         return seated
     role, moved = seated
-    if _looked_at_another(run, c.decision, c.card):
-        return _STALE
+    if stale_click(run, c.decision, c.card):
+        return STALE
     e = ev.Approved(c.decision, run.fingerprints(c.decision), a.actor, role, bool(c.phrase), moved, a.person.young)
     text = f"Approved: {asked.spec.title}."
     before = [replace(v, seat=moved.get(v.person, v.seat)) for v in asked.ballots]
@@ -185,17 +183,13 @@ def _seated(run: Run, asked: Asked, c: cmd.Approve, a: Asking) -> tuple[str, Map
     return role, _moved(asked.ballots, approval.seated(gate, a.person, asked.ballots, a.people, run.barred))
 
 
-def _looked_at_another(run: Run, decision: str, card: str) -> bool:
-    return run.asked[decision].opened is not None and card != run.card(decision)
-
-
 def _decline(run: Run, c: cmd.Decline, a: Asking) -> Answer | Refusal:
     return Answer((ev.Declined(c.decision, a.actor, c.reason),), "Noted: not now. The decision stays open.")
 
 
 def _break_glass(run: Run, c: cmd.BreakGlass, a: Asking) -> Answer | Refusal:
-    if _looked_at_another(run, c.decision, c.card):
-        return _STALE
+    if stale_click(run, c.decision, c.card):
+        return STALE
     e = ev.BrokeGlass(c.decision, run.fingerprints(c.decision), a.actor, c.reason, a.person.young)
     return Answer((e,), "Glass broken: it goes on. Everyone is told, and it is reviewed within two working days.")
 

@@ -17,6 +17,7 @@ from typing import Any, cast, get_args
 
 from bot.policy import Why
 from bot.run import events as ev
+from bot.run import stale
 from bot.run.afterwards import looking
 from bot.run.decide import RELEASING, destroys_behind, finished, has_begun, lacking, needs_nobody, next_attempt
 from bot.run.state import Run, Step
@@ -140,8 +141,8 @@ def _decide(run: Run, e: ev.Approved | ev.BrokeGlass) -> str | Objection | None:
         return "nobody has to be asked here"
     if asked.opened is None:
         return "this cannot be decided yet: " + _why_closed(run, e.decision)
-    if dict(e.fingerprints) != run.fingerprints(e.decision):
-        return Objection("what it would do has changed since you looked: look again, then decide", Why.STALE)
+    if stale.stale_vote(run, e.decision, e.fingerprints):
+        return Objection(stale.WORDS, Why.STALE)
     if isinstance(e, ev.Approved) and any(v.by.id == e.by.id for v in asked.votes):
         return "you have decided this already; one person counts once"
     if isinstance(e, ev.Approved) and asked.spec.gate.typed_phrase and not e.phrase:

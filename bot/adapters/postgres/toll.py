@@ -19,8 +19,6 @@ from bot.adapters.postgres.connection import Connection, quoted, rows
 from bot.adapters.postgres.statements import Constraint, Done, Gone, Made, Opaque, Touched, read
 from bot.ports.databases import Loss, RevisionStep, Route, Toll
 
-_NONE = object()
-
 _ATTRIBUTE = """
 SELECT a.attnum, a.atthasmissing, (a.attmissingval::text::text[])[1], pg_get_expr(d.adbin, d.adrelid), a.attgenerated
 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
