@@ -34,6 +34,7 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable, told
+from bot.ports.guards import GuardRules
 from bot.ports.kubernetes import Changed, Cluster, Denied, Place, Thing, standing
 from bot.workloads.trials import standing_since, until_let_in, until_refused
 
@@ -60,13 +61,11 @@ class DeploysFreezeParams(Params):
 
     def rules(self, cluster: Cluster) -> dict[str, Json]:
         """What the guard of a cluster refuses."""
-        found: dict[str, Json] = {"service": self.service, "digests": [*sorted(self.admitted)]}
-        if cluster.selector:
-            found["selector"] = cluster.selector
-        if cluster.break_glass:
-            found["groups"] = [*cluster.break_glass]
-        found["message"] = f"{self.service} is frozen while its release is changed; who may: its incident's commander"
-        return found
+        message = f"{self.service} is frozen while its release is changed; who may: its incident's commander"
+        admitted = tuple(sorted(self.admitted))
+        return GuardRules(
+            self.service, admitted, selector=cluster.selector, groups=cluster.break_glass, message=message
+        ).json
 
 
 @dataclass(frozen=True, slots=True)

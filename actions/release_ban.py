@@ -35,12 +35,11 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
+from bot.ports.guards import LIMIT, GuardRules
 from bot.ports.kubernetes import Changed, Cluster, Denied, Place, standing
 from bot.workloads.trials import standing_since, until_let_in, until_refused
 
 LOST = "clusters not reached"
-PART = 1000
-"""Digests that one guard holds."""
 UNCOVERED = (
     "images named by a tag alone",
     "what controllers make of templates that stand already",
@@ -67,19 +66,17 @@ class ReleaseBanParams(Params):
         than a policy holds."""
         found = {}
         for version, digests in self.releases.items():
-            for i in range(0, len(digests), PART):
-                part = f"-part{i // PART + 1}" if i else ""
-                found[self.guard(version) + part] = self._rules(cluster, version, sorted(digests)[i : i + PART])
+            for i in range(0, len(digests), LIMIT):
+                part = f"-part{i // LIMIT + 1}" if i else ""
+                found[self.guard(version) + part] = self._rules(cluster, version, sorted(digests)[i : i + LIMIT])
         return found
 
     def _rules(self, cluster: Cluster, version: str, digests: Sequence[str]) -> dict[str, Json]:
-        found: dict[str, Json] = {"service": self.service, "banned": [*digests], "version": version}
-        if cluster.selector:
-            found["selector"] = cluster.selector
-        if cluster.break_glass:
-            found["groups"] = [*cluster.break_glass]
-        found["message"] = f"{self.service} {version} was rolled back and is banned until a newer release is registered"
-        return found
+        message = f"{self.service} {version} was rolled back and is banned until a newer release is registered"
+        return GuardRules(
+            self.service, banned=tuple(digests), version=version, selector=cluster.selector,
+            groups=cluster.break_glass, message=message,
+        ).json  # fmt: skip
 
 
 class BanOutput(Output):

@@ -32,6 +32,7 @@ from bot.contract import (
     Value,
 )
 from bot.ports import Unreachable
+from bot.ports.guards import GuardRules
 from bot.ports.kubernetes import Changed, Denied, Place, Thing, digest
 from bot.workloads.trials import until_let_in, until_refused
 
@@ -94,27 +95,20 @@ class ReleaseUnban(Action[ReleaseUnbanParams]):
 def _bans(guard: Thing, p: ReleaseUnbanParams) -> bool:
     """Whether it is the ban of this release; one of an older version of the bot does not say whose it is, and is
     this one's where it bans nothing but its images."""
-    rules = guard.fields.get("rules")
-    if not isinstance(rules, dict) or rules.get("service") != p.service or not rules.get("banned"):
+    rules = GuardRules.read(guard.fields.get("rules"))
+    if rules is None or rules.service != p.service or not rules.banned:
         return False
-    if "version" in rules:
-        return rules["version"] == p.version
-    return _banned(rules) <= p.digests
+    return rules.version == p.version if rules.version else frozenset(rules.banned) <= p.digests
 
 
 def _others(guards: Sequence[Thing], p: ReleaseUnbanParams) -> tuple[str, ...]:
     """Bans of other releases that go on refusing an image of this one."""
     found: dict[str, None] = {}
     for g in guards:
-        rules = g.fields.get("rules")
-        if not isinstance(rules, dict) or rules.get("service") != p.service or _bans(g, p):
+        rules = GuardRules.read(g.fields.get("rules"))
+        if rules is None or rules.service != p.service or _bans(g, p):
             continue
-        if shared := _banned(rules) & p.digests:
-            which = rules.get("version") or g.place.name
+        if shared := p.digests.intersection(rules.banned):
+            which = rules.version or g.place.name
             found[f"{which} is still banned and has {len(shared)} of its images: those go on being refused"] = None
     return (*found,)
-
-
-def _banned(rules: Mapping[str, Json]) -> frozenset[str]:
-    listed = rules.get("banned")
-    return frozenset(str(d) for d in listed) if isinstance(listed, list) else frozenset()

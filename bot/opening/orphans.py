@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from bot.contract import Change, Edit, Retryable
 from bot.ports import Json, Unreachable
+from bot.ports.guards import GuardRules
 from bot.ports.kubernetes import WRITTEN, Denied, Kind, Kubernetes, Place, Thing, standing
 from bot.releases.freeze_answer import frozen_since
 from bot.releases.ledger import Ledger
@@ -72,8 +73,9 @@ async def left(kube: Kubernetes, service: str, runs: Iterable[Run], ledger: Ledg
         e.target for run in known for s in run.steps.values() if "ban" in s.spec.duties and s.made for e in s.made.edits
     }
     for target, t, rules in guards:
-        if isinstance(rules, dict) and rules.get("service") == service and rules.get("banned") and target not in made:
-            version = str(rules.get("version") or t.place.name.removeprefix(f"rollback-ban-{service}-"))
+        ban = GuardRules.read(rules)
+        if ban is not None and ban.service == service and ban.banned and target not in made:
+            version = ban.version or t.place.name.removeprefix(f"rollback-ban-{service}-")
             if version not in ledger or ledger[version].last("banned") is None:
                 bans.setdefault(version, {})[target] = rules
     touched = {str(Place.of(e.target)) for run in known for s in run.steps.values() if s.made is not None

@@ -339,11 +339,9 @@ class Kubernetes(Protocol):
     async def guard(self, cluster: str, name: str, rules: Json) -> None:
         """Puts an admission policy of ours and its binding there, or takes both away (rules None).
 
-        rules: `{"service", "selector"?, "digests": [admitted], "groups"?: [...], "users"?: [...], "message"?}` freezes:
-        new workloads and changed pod templates are refused, except of the bot, of those groups and users, and where
-        every image is admitted. `"banned": [digests]` instead of `"digests"` bans: templates that hold one of them are
-        refused, the bot's too; with `"version"`, whose images they are. The same name again with other rules takes
-        their place; the same rules do nothing.
+        rules: `bot.ports.guards.GuardRules.json`. A freeze refuses new workloads and changed pod templates, except of
+        the bot, of its groups and users, and where every image is admitted; a ban refuses templates that hold a banned
+        image, the bot's too. The same name again with other rules takes their place; the same rules do nothing.
         """
         ...
 

@@ -1,14 +1,4 @@
-"""A guard: an admission policy of ours and its binding, out of rules in plain JSON, and back.
-
-Rules:
-    service   str             whose workloads
-    selector  str             label selector of the workloads it is about; left out: all of the namespace
-    digests   [sha256:...]    images that may come in all the same, beside what a workload ran before; with them it is a
-                              freeze
-    banned    [sha256:...]    images that may not come in; instead of `digests`, then it is a ban
-    version   str             the release whose images are banned
-    groups, users [str]       whom it never refuses (the break-glass group)
-    message   str             what the refused are told, one line
+"""A guard: an admission policy of ours and its binding, out of its rules (`bot.ports.guards`), and back.
 
 Pure. Invariants:
 - refused are only a new workload and a changed pod template: scaling, suspending, labels and a controller's own writes
@@ -25,12 +15,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, cast
 
 from bot.adapters.kubernetes.connection import Body
 from bot.contract import canonical
 from bot.ports import Json
+from bot.ports.guards import GuardRules
 from bot.ports.kubernetes import Kind
 
 RULES = "rollback-bot/rules"
@@ -42,8 +33,6 @@ PROBE = "rollback-bot/probe"
 OURS = {"app.kubernetes.io/managed-by": "rollback-bot"}
 NEVER = f"sha256:{'0' * 64}"
 """A digest that no freeze lets in, and no image has."""
-LIMIT = 1000
-"""Digests that one policy holds; about 1,350 fill the text that an expression may have."""
 
 _TERM = re.compile(
     r"\s*(?:(!)\s*([^\s,!=()]+)|([^\s,!=()]+)\s*(?:(==|=|!=)\s*([^\s,()=!]*)|\s(in|notin)\s*\(([^)]*)\))?)\s*(?:,|$)"
@@ -53,32 +42,31 @@ _OPERATORS = {"in": "In", "notin": "NotIn"}
 
 def policy(name: str, rules: Json, bot: str) -> dict[str, Any]:
     """The ValidatingAdmissionPolicy. bot: our own user name. ValueError for rules that are none."""
-    given = _checked(rules)
-    banned = given.get("banned")
-    conditions = [_excluding("break-glass", "groups", given), _excluding("people", "users", given)]
+    given = GuardRules.of(rules)
+    conditions = [*_excluding(given)]
     about: dict[str, Any] = {"resourceRules": [_rule("apps", "deployments", "statefulsets", "daemonsets"),
                                                _rule("batch", "cronjobs"), _ROLLOUTS]}  # fmt: skip
-    if banned is None:
+    if not given.banned:
         probe = f"has(object.metadata.labels) && {_text(PROBE)} in object.metadata.labels"
         conditions.append({"name": "bot", "expression": f"request.userInfo.username != {_text(bot)} || ({probe})"})
-        let_in = f"{_listed(given.get('digests'))}.exists(d, i.endsWith('@' + d))"
+        let_in = f"{_listed(given.admitted)}.exists(d, i.endsWith('@' + d))"
         passes = f"(variables.images.exists(i, {let_in}) && variables.images.all(i, {let_in} || i in variables.had))"
     else:
         about["resourceRules"] += [_rule("apps", "replicasets"), _rule("batch", "jobs"), _rule("", "pods")]
         conditions.append({"name": "by-hand", "expression": f"{_LASTING} || !({_OWNED}) || ({_MANUAL})"})
         # looked up in the list once an image, so that many digests stay below the cost that a server allows
-        passes = f"!variables.images.exists(i, i.substring(i.lastIndexOf('@') + 1) in {_listed(banned)})"
-    if given.get("selector"):
-        about["objectSelector"] = selector(str(given["selector"]))
+        passes = f"!variables.images.exists(i, i.substring(i.lastIndexOf('@') + 1) in {_listed(given.banned)})"
+    if given.selector:
+        about["objectSelector"] = selector(given.selector)
     verdict = {
         "expression": f"(oldObject != null && {_UNCHANGED}) || {passes}",
-        "message": " ".join(str(given.get("message") or f"{given['service']} is guarded by {name}").split()),
+        "message": " ".join((given.message or f"{given.service} is guarded by {name}").split()),
         "reason": "Forbidden",
     }
     spec: dict[str, Any] = {
         "failurePolicy": "Fail",
         "matchConstraints": about,
-        "matchConditions": [c for c in conditions if c],
+        "matchConditions": conditions,
         "variables": [
             {"name": "template", "expression": _template("object")},
             {"name": "was", "expression": f"oldObject == null ? null : ({_template('oldObject')})"},
@@ -165,7 +153,7 @@ def _differing(path: str, made: Any, found: Any) -> Iterator[str]:
 
 def about(rules: Json) -> str:
     """The label selector of the workloads that it can be tried on."""
-    return str(_checked(rules).get("selector") or "")
+    return GuardRules.of(rules).selector
 
 
 def trials(kind: Kind, body: Body, rules: Json) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -176,7 +164,7 @@ def trials(kind: Kind, body: Body, rules: Json) -> Iterator[tuple[str, list[dict
     with a digest that cannot be, then with a note in the template alone, for those who verify that images exist; both
     are marked as a probe. A ban is tried unmarked, as the bot, so that a freeze beside it does not answer.
     """
-    given = _checked(rules)
+    given = GuardRules.of(rules)
     template = "/spec/jobTemplate/spec/template" if kind == "cronjob" else "/spec/template"
     pod: Any = body
     for step in template.split("/")[1:]:
@@ -188,8 +176,8 @@ def trials(kind: Kind, body: Body, rules: Json) -> Iterator[tuple[str, list[dict
     meta = pod.get("metadata") or {}
     noted = {**meta, "annotations": {**(meta.get("annotations") or {}), PROBE: "true"}}
     note = {"op": "add", "path": f"{template}/metadata", "value": noted}
-    if given.get("banned"):
-        for banned in given["banned"]:
+    if given.banned:
+        for banned in given.banned:
             for i, image in enumerate(images):
                 named = {"op": "replace", "path": f"{at}/{i}/image", "value": f"{_repository(image)}@{banned}"}
                 yield banned, [named, note]  # a note too: it may run this image already
@@ -197,7 +185,7 @@ def trials(kind: Kind, body: Body, rules: Json) -> Iterator[tuple[str, list[dict
     labels = {**(body["metadata"].get("labels") or {}), PROBE: "true"}
     marked = {"op": "add", "path": "/metadata/labels", "value": labels}
     yield NEVER, [marked, {"op": "replace", "path": f"{at}/0/image", "value": f"{_repository(images[0])}@{NEVER}"}]
-    if not any(image.endswith(f"@{d}") for image in images for d in given.get("digests") or ()):
+    if not any(image.endswith(f"@{d}") for image in images for d in given.admitted):
         yield "", [marked, note]
 
 
@@ -232,18 +220,6 @@ def selector(text: str) -> dict[str, Any]:
     return {**({"matchLabels": equal} if equal else {}), **({"matchExpressions": terms} if terms else {})}
 
 
-def _checked(rules: Json) -> dict[str, Any]:
-    known = {"service", "selector", "digests", "banned", "version", "groups", "users", "message"}
-    if not isinstance(rules, dict) or "service" not in rules or not rules.keys() <= known:
-        raise ValueError(f"rules of a guard hold a service and of {', '.join(sorted(known))}; not {canonical(rules)}")
-    if "banned" in rules and (not rules["banned"] or "digests" in rules):
-        raise ValueError("a guard bans digests, or admits them; `banned` is not empty and stands alone")
-    listed = rules.get("banned") or rules.get("digests")
-    if isinstance(listed, list) and len(listed) > LIMIT:
-        raise ValueError(f"a guard holds {LIMIT} digests at most, not {len(listed)}: its text would be too long")
-    return dict(rules)
-
-
 _ROLLOUTS = {
     "apiGroups": ["argoproj.io"],
     "apiVersions": ["v1alpha1"],
@@ -270,14 +246,13 @@ def _rule(group: str, *resources: str) -> dict[str, Any]:
     }
 
 
-def _excluding(name: str, whom: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    listed = given.get(whom)
-    if not listed:
-        return None
-    if whom == "users":
-        return {"name": name, "expression": f"!(request.userInfo.username in {_listed(listed)})"}
-    mine = "has(request.userInfo.groups) && request.userInfo.groups"
-    return {"name": name, "expression": f"!({mine}.exists(g, g in {_listed(listed)}))"}
+def _excluding(given: GuardRules) -> Iterator[dict[str, Any]]:
+    """Whom it never refuses."""
+    if given.groups:
+        mine = "has(request.userInfo.groups) && request.userInfo.groups"
+        yield {"name": "break-glass", "expression": f"!({mine}.exists(g, g in {_listed(given.groups)}))"}
+    if given.users:
+        yield {"name": "people", "expression": f"!(request.userInfo.username in {_listed(given.users)})"}
 
 
 def _template(of: str) -> str:

@@ -19,6 +19,7 @@ from bot.adapters.kubernetes import admission_policy as guard
 from bot.adapters.kubernetes.connection import AS_US, JSON_PATCH, Body, ClusterRefused, Connection, NoSuchObject, Query
 from bot.adapters.kubernetes.resources import BINDING, POLICY, RESOURCES, Resource
 from bot.ports import Json, Record
+from bot.ports.guards import GuardRules
 from bot.ports.kubernetes import WORKLOADS, Denied, Place, Thing, Trial
 
 _NAMED = re.compile(r"ValidatingAdmissionPolicy '(rollback-[^']+)'")
@@ -113,9 +114,8 @@ class Guards:
         if found is None:
             return False
         mine, other = await asyncio.gather(self.get(name), self.get(found[1]))
-        bans = other.fields.get("rules") if other is not None else None
-        banned = bans.get("banned") if isinstance(bans, dict) else None
-        return mine is not None and "rules" in mine.fields and isinstance(banned, list) and digest in banned
+        bans = GuardRules.read(other.fields.get("rules")) if other is not None else None
+        return mine is not None and "rules" in mine.fields and bans is not None and digest in bans.banned
 
     async def _said(self, path: str, patch: object) -> str | None:
         """In whose words a dry run is refused; None where it passes, empty where the workload has changed since."""
