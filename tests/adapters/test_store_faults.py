@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
 
 from bot.adapters.aws.account import ATTEMPTS, Access
-from bot.adapters.aws.buckets import Folder
+from bot.adapters.aws.buckets import Folder, ListedObject
+from bot.adapters.aws.known_objects import KnownObjects
 from bot.adapters.aws.sites import S3Sites, StoredSite
+from bot.adapters.backups.shelves import ProcessMemory
 from bot.ports import Unreachable
+from bot.ports.backups import Memory
 from bot.ports.builds import MANIFEST_LIMIT, Manifest
-from bot.ports.sites import Missing, StoreRefused
+from bot.ports.sites import Missing, StoreRefused, held
 from tests.fixtures.frontend_bucket import CREDENTIALS, Bucket, manifest_of
 from tests.fixtures.s3 import bucket as bucket
 from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.served import Answer, everything, served
+from tests.fixtures.waiting import longest_turn
 
 
 class Store:
@@ -45,10 +51,10 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
         yield there
 
 
-def sites(store: Store, timeout: float = 20.0, **more: str) -> S3Sites:
+def sites(store: Store, timeout: float = 20.0, memory: Memory | None = None, **more: str) -> S3Sites:
     given = {"key": "S3_KEY", "secret": "S3_SECRET"} | more
     access = Access("eu-central-1", store.url, timeout=timeout, **given)
-    return S3Sites({"www": StoredSite(Folder("shop", "www"), Folder("shop"), access)})
+    return S3Sites({"www": StoredSite(Folder("shop", "www"), Folder("shop"), access)}, memory=memory)
 
 
 def refusing(status: int, code: str) -> Answer:
@@ -137,6 +143,43 @@ def test_a_manifest_of_twenty_thousand_files_is_read_in_a_second() -> None:
     manifest = Manifest.load(text)
     assert time.process_time() - began < 3
     assert len(manifest.files) == 20_001 and manifest.dump() == text
+
+
+def listing(names: Sequence[str], etag: str) -> Answer:
+    """Pages of a thousand names."""
+
+    async def answer(request: web.Request) -> web.Response:
+        first = int(request.query.get("continuation-token", "0"))
+        items = "".join(
+            f"<Contents><Key>www/{quote(name)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+            f"<ETag>&quot;{etag}&quot;</ETag><Size>1</Size></Contents>"
+            for name in names[first : first + 1000]
+        )
+        more = first + 1000 < len(names)
+        token = f"<NextContinuationToken>{first + 1000}</NextContinuationToken>" if more else ""
+        head = f"<EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}</IsTruncated>{token}"
+        return web.Response(text=f"<ListBucketResult>{head}{items}</ListBucketResult>", content_type="application/xml")
+
+    return answer
+
+
+async def test_twenty_thousand_files_that_are_known_are_compared_by_twenty_requests_and_hold_nobody_up(
+    store: Store,
+) -> None:
+    names = ["index.html", *(f"assets/chunk {n}+%-{n:08x}f.js" for n in range(19_999))]
+    manifest, memory, known = manifest_of(dict.fromkeys(names, b"1")), ProcessMemory(), KnownObjects()
+    etag, modified = manifest.files["index.html"].md5, datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    there = ListedObject(1, etag, modified, settled=True)
+    for f in manifest.files.values():
+        known.learn((store.url, "s3://shop/www"), f.key, there, held(f))
+    await known.keep((store.url, "s3://shop/www"), memory, dict.fromkeys(names, there))
+    store.answer = listing(names, etag)
+    s3 = sites(store, memory=memory)
+    async with longest_turn() as turns:
+        assert await s3.differing("www", manifest) == {}
+    assert store.asked == 20
+    assert max(turns) < 0.3, f"the loop was held for {max(turns):.2f} s of the processor"
+    await s3.close()
 
 
 @pytest.mark.parametrize(

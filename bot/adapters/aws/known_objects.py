@@ -68,7 +68,13 @@ class KnownObjects:
 
     def unknown(self, at: At, keys: Collection[str], there: Mapping[str, ListedObject]) -> list[str]:
         """Of these, what would have to be asked for."""
-        return [key for key in keys if key in there and self.held(at, key, there[key]) is None]
+        mine = self._known.get(at, {})
+        return [key for key in keys if key in there and not self._knows(mine.get(key), there[key])]
+
+    def _knows(self, known: _Known | None, listed: ListedObject) -> bool:
+        if known is None or known.version != _version(listed):
+            return False
+        return bool(known.sha256) or (listed.md5, listed.size) in self.by_md5
 
     async def recall(self, at: At, memory: Memory) -> None:
         """Take what was kept, by whomever; what this process knows itself counts more."""
@@ -81,11 +87,7 @@ class KnownObjects:
 
     async def keep(self, at: At, memory: Memory, there: Mapping[str, ListedObject]) -> None:
         """What is known of what is listed."""
-        mine = self._known.get(at, {})
-        known = {key: k for key, k in mine.items() if key in there and k.version == _version(there[key])}
-        self._known[at] = known
-        newest = sorted(known, key=lambda key: known[key].version[1])[-MOST:]
-        text = await asyncio.to_thread(_written, {key: known[key] for key in sorted(newest)})
+        text = await asyncio.to_thread(_packed, dict(self._known.get(at, {})), there)
         self._taken[at] = _mark(text)
         await memory.put(_name(at), text)
 
@@ -100,6 +102,13 @@ def _name(at: At) -> str:
 
 def _mark(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _packed(known: Mapping[str, _Known], there: Mapping[str, ListedObject]) -> str:
+    """Of what is listed, the newest."""
+    listed = {key: k for key, k in known.items() if key in there and k.version == _version(there[key])}
+    newest = sorted(listed, key=lambda key: listed[key].version[1])[-MOST:]
+    return _written({key: listed[key] for key in sorted(newest)})
 
 
 def _written(known: Mapping[str, _Known]) -> str:

@@ -35,7 +35,9 @@ KEPT = "rollback-kept"
 SMALL = 1024 * 1024
 """Bytes up to which an object is read and written instead of copied: only a write can be held to a version."""
 BATCH = 200
-"""New files that one record stands for."""
+"""New files that one record stands for; and objects that are asked for side by side."""
+THOUSAND = 1000
+"""Objects that are compared before others have their turn."""
 FEW = 10
 """Objects of a build that are asked for one by one before all are listed."""
 UNHURRIED = 50
@@ -209,8 +211,17 @@ class S3Sites:
     ) -> list[StoredObject | None]:
         """What is held under these keys, all of them listed."""
         new = await self._new(t, folder, keys, there)
-        found = await gathered(self._held(t, key, there[key], folder) for key in keys)
+        asked: dict[str, StoredObject | None] = {}
+        for first in range(0, len(new), BATCH):
+            some = new[first : first + BATCH]
+            held = await gathered(self._held(t, key, there[key], folder) for key in some)
+            asked |= zip(some, held, strict=True)
         await self._keep_known(t, folder, new, there)
+        found: list[StoredObject | None] = []
+        for n, key in enumerate(keys):
+            found.append(asked[key] if key in asked else await self._held(t, key, there[key], folder))
+            if n % THOUSAND == 0:
+                await asyncio.sleep(0)  # others have their turn
         return found
 
     async def _new(
