@@ -24,6 +24,7 @@ from hypothesis import settings
 
 from bot.playground.postgres import database, private_postgres
 from tests.fixtures.databases import copy_to, whole
+from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.sharing import Sharing
 
 settings.register_profile("short", derandomize=True, deadline=None)  # the same examples everywhere

@@ -14,7 +14,6 @@ from bot.testing import TestCtx, assert_lifecycle, ports
 from tests.fixtures.frontend_bucket import Bucket
 from tests.fixtures.frontend_published import Front, front
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 TOPIC = Topic("r1", "shop", "2.4.1", "2.4.0", "checkout fails", "Ana", "#inc-4211")
 

@@ -14,7 +14,6 @@ from bot.testing import PortsFor, TestCtx, assert_lifecycle, ports
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket
 from tests.fixtures.frontend_published import front
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 PATHS = [
     "/logo.png", "/", "/index.html", "/docs/", "/docs/index.html", "/config.json", "/sw.js",

@@ -20,7 +20,6 @@ from bot.ports.builds import Build, Headers
 from bot.testing import Died, MemoryBlobs, PortsFor, TestCtx, assert_lifecycle, ports
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, manifest_of, outgoing
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.s3 import spoiled, torn
 
 

@@ -30,7 +30,6 @@ from bot.ports.backups import STAMP, Proof, Shelf
 from tests.fixtures.archives import FORMATS, ROWS, TABLES, Archives, client_programs, make
 from tests.fixtures.frontend_bucket import Bucket
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.s3 import spoiled, torn
 
 NOW = 1_800_000_000.0

@@ -19,7 +19,6 @@ from bot.testing import MemoryBlobs, TestCtx, ports
 from tests.fixtures.frontend_bucket import Bucket, outgoing
 from tests.fixtures.http_caches import varnish
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 PATIENCE = 120.0
 """Seconds for a browser on a busy machine."""

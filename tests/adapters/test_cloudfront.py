@@ -19,7 +19,6 @@ from bot.testing import MemoryBlobs, TestCtx, assert_lifecycle, ports
 from tests.fixtures.cloudfront import Cloud, cloud
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, outgoing
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 PATHS = ["/", "/index.html", "/caf\u00e9 1.html"]
 

@@ -25,7 +25,6 @@ from checks.edge_converged import EdgeConverged, EdgeConvergedParams
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, outgoing
 from tests.fixtures.http_caches import nginx, varnish
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.served import everything, served
 
 TOKEN: dict[str, Any] = {"headers": {"X-Purge-Token": "letmein"}, "variables": {"X-Purge-Token": "TOKEN"}}

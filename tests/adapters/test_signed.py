@@ -15,7 +15,6 @@ from bot.ports.builds import Headers
 from bot.ports.sites import held
 from tests.fixtures.frontend_bucket import BAD, CREDENTIALS, GOOD, Bucket, manifest_of
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.s3 import spoiled
 from tests.fixtures.served import everything, served
 

@@ -17,7 +17,6 @@ from bot.ports.builds import Build, Headers
 from bot.ports.sites import Missing, StoredObject, StoreRefused, held
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, bucket_on, manifest_of
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.s3 import spoiled
 from tests.fixtures.waiting import until
 

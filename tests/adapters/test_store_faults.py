@@ -21,8 +21,8 @@ from bot.ports.backups import Memory
 from bot.ports.builds import MANIFEST_LIMIT, Manifest
 from bot.ports.sites import Missing, StoreRefused, held
 from tests.fixtures.frontend_bucket import CREDENTIALS, Bucket, manifest_of
+from tests.fixtures.s3 import PAGE
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.served import Answer, everything, served
 from tests.fixtures.waiting import longest_turn
 
@@ -202,10 +202,12 @@ def test_a_manifest_that_is_none_is_refused_whole(change: str, words: str) -> No
 
 
 async def test_listings_of_more_than_a_page_are_read_to_their_end(bucket: Bucket) -> None:
-    files = {"index.html": b"1", **{f"a/{n:04}-1a2b3c4d.js": b"1" for n in range(1001)}}
+    files = {"index.html": b"1", **{f"a/{n:04}-1a2b3c4d.js": b"1" for n in range(2 * PAGE + 1)}}
     manifest = manifest_of(files)
     for key in files:
         bucket.put(f"www/{key}", b"1", manifest.files[key].headers)
+    first = bucket.s3.list_objects_v2(Bucket=bucket.name, Prefix="www/")
+    assert first["IsTruncated"] and len(first["Contents"]) == PAGE, "else this shows nothing"
     s3 = S3Sites({"www": bucket.target()})
     assert await s3.differing("www", manifest) == {}
     await s3.close()

@@ -16,7 +16,6 @@ from bot.settings import Settings
 from bot.targets.factory import adapters_of
 from tests.fixtures.frontend_bucket import GOOD, Bucket, manifest_of
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 ROLES = "roles: {commander: {people: [a]}, approver: {people: [b]}}\n"
 WHOLE = """

@@ -13,7 +13,6 @@ from checks.cdn_caching import CdnCaching, CdnCachingParams
 from tests.fixtures.frontend_bucket import GOOD, Bucket
 from tests.fixtures.frontend_published import Front, front
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 
 async def look(f: Front) -> tuple[Status, dict[str, str]]:

@@ -11,7 +11,6 @@ from checks.edge_converged import EdgeConverged, EdgeConvergedParams
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket
 from tests.fixtures.frontend_published import front
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 
 async def test_old_pages_are_named_by_their_release_until_the_edge_has_forgotten_them(bucket: Bucket) -> None:

@@ -15,7 +15,6 @@ from bot.testing import ports, run_check
 from checks.frontend_advise import FrontendAdvise, FrontendAdviseParams
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, manifest_of, outgoing
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 CART, ORDERS, COUPONS = "GET /v1/cart", "POST /v1/orders", "GET /v2/coupons"
 

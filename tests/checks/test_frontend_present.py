@@ -13,7 +13,6 @@ from bot.testing import PortsFor, ports, run_check
 from checks.frontend_present import FrontendPresent, FrontendPresentParams
 from tests.fixtures.frontend_bucket import GOOD, Bucket
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from checks.settings_aligned import SettingsAligned, SettingsAlignedParams
 from tests.fixtures.frontend_bucket import GOOD, Bucket
 from tests.fixtures.frontend_published import front
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.served import served
 
 

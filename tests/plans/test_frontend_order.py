@@ -21,7 +21,6 @@ from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, manifest_of
 from tests.fixtures.frontend_published import Front, front
 from tests.fixtures.lone_shop import Shop
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.whole_bot import House, until, upgraded
 
 STANDARD = Path(wiring.__file__).parent / "plans" / "standard.yaml"

@@ -17,7 +17,6 @@ from bot.store.log import Store
 from bot.store.remembered import Remembered
 from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, manifest_of
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 from tests.fixtures.s3 import spoiled
 from tests.fixtures.stores import store as store
 from tests.fixtures.waiting import until

@@ -16,7 +16,6 @@ from bot.store.blobs import BlobsUnavailable, FileBlobs
 from bot.store.bucket import BucketBlobs
 from tests.fixtures.frontend_bucket import Bucket
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 
 @pytest.fixture(params=["folder", "bucket"])
