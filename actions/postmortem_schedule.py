@@ -6,7 +6,7 @@ tracker that does not answer, or refuses, costs the ticket and nothing else, and
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -45,6 +45,7 @@ class PostmortemScheduleParams(Params):
     """Everything about it stands in the catalogue (`postmortem` of the service); this is for one run."""
 
     days: int | None = Field(None, ge=0, le=30, description="Working days on; left out: as the catalogue says.")
+    at: str = Field("", description="When people chose to meet (RFC 3339); empty: as the catalogue says.")
 
 
 class PostmortemScheduleOutput(Output):
@@ -92,7 +93,9 @@ class PostmortemSchedule(Action[PostmortemScheduleParams]):
         text = draft(story, how, begins)
         made = await first_seen(ctx, "written")
         notes = await ctx.ports.blobs.put(text.encode(), "text/markdown")
-        invitation = await ctx.ports.blobs.put(ics(_meeting(story, how, begins, made)), "text/calendar")
+        invitation = await ctx.ports.blobs.put(
+            ics(_meeting(story, how, begins, made, moved=bool(p.at))), "text/calendar"
+        )
         remind = _wanted(change, "remind in ") and await _remind(ctx, how, story, begins)
         said, filed = "", None
         if how.ticket is not None and _wanted(change, "file a ticket"):
@@ -114,12 +117,24 @@ class PostmortemSchedule(Action[PostmortemScheduleParams]):
 
 
 def _begins(ctx: ReadCtx, p: PostmortemScheduleParams, how: Arrangement, story: Story) -> datetime:
+    if p.at:
+        return _chosen(p.at)
     days = how.days if p.days is None else p.days
     chosen = Arrangement(how.zone, how.at, days, weekend=how.weekend, holidays=how.holidays)
     try:
         return dates.meeting(story.restored or ctx.now, ctx.now, chosen)
     except ValueError as error:
         raise Fatal(str(error), "correct the catalogue, then try again") from error
+
+
+def _chosen(word: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(word)
+    except ValueError:
+        raise Fatal(f"{word[:60]!r} is no moment", "write it like 2026-12-01T10:00:00+01:00") from None
+    if found.tzinfo is None:
+        raise Fatal(f"{word} names no time zone", "write it like 2026-12-01T10:00:00+01:00")
+    return found.astimezone(UTC)
 
 
 def _of(change: Change) -> datetime | None:
@@ -174,12 +189,14 @@ def _title(story: Story) -> str:
     return f"Postmortem: {story.title} {t.removed} → {t.target}"
 
 
-def _meeting(story: Story, how: Arrangement, begins: datetime, made: datetime) -> Meeting:
+def _meeting(story: Story, how: Arrangement, begins: datetime, made: datetime, *, moved: bool) -> Meeting:
+    """moved: it takes the place of an earlier one. Calendars take the version with the highest number: the seconds
+    since the run was asked for, which need nobody who counts."""
     domain = how.organizer.rpartition("@")[2] or "rollback-bot.invalid"
     asked, _ = _guests(how, story)
     return Meeting(
         f"postmortem-{story.topic.run}@{domain}", made, begins, how.minutes, _title(story), _words(story), how.place,
-        how.organizer, asked,
+        how.organizer, asked, max(1, round((made - story.asked).total_seconds())) if moved else 0,
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ from bot.catalogued.postgres import PostgresTarget
 from bot.catalogued.postmortem import PostmortemFile, arrangement_of, check_postmortem
 from bot.catalogued.prometheus import PrometheusTarget
 from bot.catalogued.redis import RedisTarget
-from bot.catalogued.shapes import either
+from bot.catalogued.shapes import UrlPath, either
 from bot.contract import Json, canonical
 from bot.located import Path, Report
 from bot.located.shapes import Shape
@@ -146,6 +146,15 @@ class Channels:
     incident: tuple[str, ...] = ()
     stakeholders: tuple[str, ...] = ()
     cdn: tuple[str, ...] = ()
+    support: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusHook:
+    """What keeps the page on which customers read how it stands. target: HTTP target; path: that is posted to."""
+
+    target: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +162,7 @@ class Service:
     """One service. plan: name of its standard plan; targets: by the names that plans use; depends_on: services to
     warn about; floor: the oldest version that may be restored; stable_after: seconds of serving without being marked
     bad after which a release counts as stable; journeys: what customers do, by name; partners: who serves it from
-    outside, by name; postmortem: how those of the service are held."""
+    outside, by name; postmortem: how those of the service are held; status_page: what keeps customers' page."""
 
     name: str
     title: str
@@ -167,6 +176,7 @@ class Service:
     journeys: Mapping[str, Journey] = field(default_factory=dict)
     partners: Mapping[str, Partner] = field(default_factory=dict)
     postmortem: Arrangement = field(default_factory=Arrangement)
+    status_page: StatusHook | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -235,6 +245,14 @@ class ChannelsFile(Strict):
     incident: list[Word] = Field([], description="Where the rollback is run and announced.")
     stakeholders: list[Word] = Field([], description="Where those read who only want to know how it stands.")
     cdn: list[Word] = Field([], description="Where the edge team reads.")
+    support: list[Word] = Field([], description="Where those read who talk to customers.")
+
+
+class StatusHookFile(Strict):
+    """A webhook that keeps customers' status page."""
+
+    target: Slug = Field(description="HTTP target of the webhook.")
+    path: UrlPath = Field("/", description="Path that is posted to.")
 
 
 class ServiceFile(Strict):
@@ -251,6 +269,7 @@ class ServiceFile(Strict):
     journeys: dict[Slug, JourneyFile] = Field({}, description="What customers do, walked by a synthetic one.")
     partners: dict[Slug, PartnerFile] = Field({}, description="Who serves it from outside, and how that is asked.")
     postmortem: PostmortemFile = Field(PostmortemFile(), description="When and how its postmortems are held.")
+    status_page: StatusHookFile | None = Field(None, description="A webhook that keeps customers' status page.")
 
 
 class CrewFile(Strict):
@@ -324,6 +343,11 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
         check_journeys(service.journeys, (*path, "journeys"), over_http, report)
         check_partners(service.partners, (*path, "partners"), over_http, report)
         check_postmortem(service.postmortem, (*path, "postmortem"), over_http, report)
+        hook = service.status_page
+        if hook is not None and not over_http.get(hook.target):
+            known = [t for t, http in over_http.items() if http]
+            where, what = (*path, "status_page", "target"), f"there is no HTTP target {hook.target!r}"
+            report.add(where, what, word=hook.target, known=known)
         clusters = [n for n, target in service.targets.items() if isinstance(target, KubernetesTarget)]
         databases = [n for n, target in service.targets.items() if isinstance(target, PostgresTarget)]
         for target_name, target in service.targets.items():
@@ -361,7 +385,9 @@ def _service(name: str, file: ServiceFile) -> Service:
         name=name,
         title=file.title or name.replace("-", " ").capitalize(),
         plan=file.plan,
-        channels=Channels(tuple(channels.incident), tuple(channels.stakeholders), tuple(channels.cdn)),
+        channels=Channels(
+            tuple(channels.incident), tuple(channels.stakeholders), tuple(channels.cdn), tuple(channels.support)
+        ),
         targets=dict(file.targets),
         depends_on=tuple(file.depends_on),
         floor=file.floor,
@@ -370,6 +396,7 @@ def _service(name: str, file: ServiceFile) -> Service:
         journeys=journeys_of(file.journeys, ways),
         partners=partners_of(file.partners),
         postmortem=arrangement_of(file.postmortem),
+        status_page=StatusHook(file.status_page.target, file.status_page.path) if file.status_page else None,
     )
 
 

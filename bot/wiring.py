@@ -39,6 +39,7 @@ from bot.node.metrics import BotMetrics
 from bot.node.outside import ByHand, Outside, RecordCut
 from bot.node.paging import Pager, Paging
 from bot.node.reloading import InForce, Reloading
+from bot.node.status_pages import StatusPages
 from bot.opening.rollbacks import Rollbacks
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
@@ -143,6 +144,7 @@ class Bot(Offline):
     rollbacks: Rollbacks
     reach: Reach
     reloading: Reloading
+    pages: StatusPages
     estimates: Estimates
     outside: Outside
     shared: Shared
@@ -177,6 +179,7 @@ class Bot(Offline):
         for service, adapters in self.reach.now.items():
             found |= {f"{service}/{target}": fault for target, fault in (await adapters.ping()).items()}
         found |= {f"places of {run}": f"takes no part: {why}" for run, why in self.engine.elsewhere.items()}
+        found |= {"status pages": self.pages.fault} if self.pages.fault else {}
         found |= {"pager": self.paging.fault} if self.paging is not None else {}
         return {**found, **(self.slack.faults if self.slack is not None else {})}
 
@@ -298,6 +301,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         stack.push_async_callback(_end, watching)
         pager = pager_of(settings)
         paging = Paging(base.store, lease, pager, clock) if pager is not None else None
+        pages = StatusPages(base.store, lease, lambda: base.catalogue, reach.http, clock)
         foresight.then = [lambda run: _again(base.store, run, outside, slack)]
         stack.push_async_callback(foresight.close)
         engine = Engine(
@@ -305,7 +309,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), grounds=reach,
             clock=clock, tick=settings.tick,
             watchers=(journal.watch, metrics.watch, outside.files_behind, outside.anchor, outside.ledger,
-                      *([slack.watch] if slack else []), *([paging.watch] if paging else [])),
+                      *([slack.watch] if slack else []), *([paging.watch] if paging else []), pages.watch),
         )  # fmt: skip
         executor = Executor(
             settings.database_url,
@@ -344,7 +348,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         known = {f: getattr(base, f) for f in Offline.__dataclass_fields__}
         bot = Bot(**known, engine=engine, executor=executor, lease=lease, rollbacks=rollbacks, reach=reach,
                   estimates=estimates, outside=outside, shared=shared, metrics=metrics, slack=slack,
-                  reloading=reloading, paging=paging)  # fmt: skip
+                  reloading=reloading, paging=paging, pages=pages)  # fmt: skip
         await engine.people_changed()
         await engine.places_changed()
         await base.releases.catch_up()
@@ -365,6 +369,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         lookout = Lookout(lambda: reach.clusters, base.store, rollbacks.is_banned, engine.submit)
         stack.push_async_callback(_end, asyncio.create_task(lookout.run()))
         stack.push_async_callback(_end, asyncio.create_task(published.run()))
+        stack.push_async_callback(_end, asyncio.create_task(pages.run()))
         if paging is not None:
             stack.push_async_callback(_end, asyncio.create_task(paging.run()))
         if slack is not None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.catalogue import Catalogue, Channels, Crew, Role, Service, load_catalogue
+from bot.catalogue import Catalogue, Channels, Crew, Role, Service, StatusHook, load_catalogue
 from bot.catalogued.backups import BackupsTarget
 from bot.catalogued.http import HttpTarget
 from bot.catalogued.kubernetes import KubernetesTarget
@@ -20,7 +20,8 @@ services:
   shop:
     title: The shop
     plan: careful
-    channels: {incident: ["#incidents", C0123], stakeholders: ["#status"], cdn: ["#edge"]}
+    channels: {incident: ["#incidents", C0123], stakeholders: ["#status"], cdn: ["#edge"], support: ["#support"]}
+    status_page: {target: edge, path: /hooks/1}
     targets:
       api: {http: "https://api.internal:8080/v1/", timeout: 2s}
       edge: {http: "http://127.0.0.1:9000"}
@@ -42,7 +43,8 @@ def test_a_catalogue_is_frozen_values_by_name() -> None:
         name="shop",
         title="The shop",
         plan="careful",
-        channels=Channels(("#incidents", "C0123"), ("#status",), ("#edge",)),
+        channels=Channels(("#incidents", "C0123"), ("#status",), ("#edge",), ("#support",)),
+        status_page=StatusHook("edge", "/hooks/1"),
         targets={"api": HttpTarget("https://api.internal:8080/v1", 2.0), "edge": HttpTarget("http://127.0.0.1:9000")},
         depends_on=("billing-api",),
         floor="2.30",
@@ -126,6 +128,10 @@ ROLES = "roles: {commander: {people: [UANA]}, approver: {people: [UBEN]}}\n"
         (
             f"{ROLES}services: {{a: {{targets: {{t: {{http: 'http://a?x=1'}}}}}}}}",
             "2:36: services.a.targets.t.http: an address has no ? or # part; paths are put behind it",
+        ),
+        (
+            f"{ROLES}services: {{a: {{targets: {{api: {{http: 'http://a'}}}}, status_page: {{target: apy}}}}}}",
+            "2:74: services.a.status_page.target: there is no HTTP target 'apy'; did you mean 'api'?",
         ),
         ("x" * 300_000, "1:1: 300,000 bytes is too large; the limit is 262,144 (256 KiB)"),
     ],

@@ -15,7 +15,7 @@ from bot.cli.live import follow
 from bot.cli.output import Code, End, say
 from bot.cli.root import Remote, root
 from bot.run.commands import TABLE
-from bot.words import EXAMPLE, Sentence, sentence
+from bot.words import EXAMPLE, Sentence, Unclear, moment, sentence
 
 _EXAMPLE = f"rollback-bot rollback {EXAMPLE}"
 
@@ -99,6 +99,20 @@ def _forward(words: tuple[str, ...], reason: str) -> None:
     if not (reason or because):
         raise click.UsageError("forward needs a reason: because <why>, or --reason.")
     found = bot().post(run_path(given[0], "forward"), {"reason": reason or because})
+    say(found, answer(found))
+
+
+@root.command("postmortem", cls=Remote, help=TABLE["postmortem"].help)
+@click.argument("run")
+@click.option(
+    "--at", required=True, metavar="TIME", help="When it begins: 18:00, 3d or 2026-12-01T10:00, in your zone."
+)
+def _postmortem(run: str, at: str) -> None:
+    try:
+        begins = moment(at, datetime.now().astimezone())
+    except Unclear as error:
+        raise click.UsageError(str(error)) from None
+    found = bot().post(run_path(run, "postmortem"), {"at": begins})
     say(found, answer(found))
 
 

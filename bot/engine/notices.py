@@ -12,8 +12,12 @@ from datetime import UTC, datetime
 from bot.ports import Record
 from bot.ports.notices import Topic
 from bot.redaction.redactor import Redactor
+from bot.run.decide import RELEASING
 from bot.run.state import Run
 from bot.store.log import Notice, Store
+
+LATEST = 50
+"""Runs of the service among which those are that followed the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +39,27 @@ class StoredNotices:
     async def post(
         self, channel: str, name: str, text: str, *, at: datetime | None = None, people: Collection[str] = ()
     ) -> None:
-        """Keeps the post. ReadOnly where nothing may be changed, StoreUnavailable."""
+        """Keeps the post; one of this name that is still to come, of the run that this one follows, is withdrawn.
+        ReadOnly where nothing may be changed, StoreUnavailable."""
         clean = self.redactor.text(text)
         when = f" at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at is not None else ""
         await self.record(f"post in {channel}{when}: {clean}")
         due = at.timestamp() if at is not None else None
         mentioned = " ".join(dict.fromkeys(people))
+        for earlier in await self._before():
+            await self.store.withdraw_notice(earlier, name, self.clock())
         await self.store.put_notice(Notice(self.run.id, name, channel, clean, self.clock(), due, mentioned))
+
+    async def _before(self) -> list[str]:
+        """The run that this one follows, and earlier ones that follow it too: what they have still to say under the
+        same name is said by this one."""
+        created = self.run.created
+        if created is None or not created.follows or created.purpose in RELEASING:
+            return []
+        heads = await self.store.heads(service=created.service, limit=LATEST)
+        beside = [h.run for h in heads if h.kind == created.purpose and h.run != self.run.id]
+        runs = [await self.store.load(run) for run in beside]
+        return [created.follows, *(r.id for r in runs if r.created and r.created.follows == created.follows)]
 
 
 def topic_of(run: Run, named: Callable[[str], str] = str) -> Topic:

@@ -24,6 +24,7 @@ from bot.located import Faults
 from bot.opening.debts import Debts
 from bot.opening.following import Following
 from bot.opening.orphans import Orphans, left, left_freeze
+from bot.opening.postmortems import Postmortems
 from bot.people import Directory
 from bot.plan.compile import compile_file
 from bot.plan.lint import lint
@@ -103,6 +104,7 @@ class Rollbacks:
         """What is wrong with this node itself, in words; empty where nothing is."""
         self.debts, self.frozen = Debts(store, engine), Frozen(store, releases)
         self.following = Following(store, self.beside)
+        self.postmortems = Postmortems(store, self.beside, self.may_open, lambda: self.catalogue, clock)
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -384,9 +386,11 @@ class Rollbacks:
         return found if isinstance(found, Refusal) else run.id
 
     async def beside(
-        self, service: str, purpose: str, reason: str, by: Actor, key: str | None, channel: str = "", follows: str = ""
-    ) -> Run | Refusal:
-        """Opens a run that brings no release back; its plan is named like its purpose. follows: what it is about."""
+        self, service: str, purpose: str, reason: str, by: Actor, key: str | None, channel: str = "", follows: str = "",
+        meeting: str = "",
+    ) -> Run | Refusal:  # fmt: skip
+        """Opens a run that brings no release back; its plan is named like its purpose. follows: what it is about;
+        meeting: when people meet."""
         known = self.catalogue.services.get(service)
         if known is None:
             return Refusal(Why.UNKNOWN, f"There is no service {service!r} in the catalogue.")
@@ -394,7 +398,7 @@ class Rollbacks:
         runs = await self.releases.current(service) or Release("unknown")
         created = ev.Created(
             service, plan, plan.digest, runs, runs, reason, by, purpose=purpose, digests=self.digests, channel=channel,
-            channels=known.channels, kinds=known.kinds, follows=follows,
+            channels=known.channels, kinds=known.kinds, follows=follows, meeting=meeting,
         )  # fmt: skip
         return _secret(created, self.engine.redactor) or await self._create(created, key)
 

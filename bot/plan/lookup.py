@@ -24,10 +24,11 @@ _HAS = Shape({"properties": {kind: {"type": "boolean"} for kind in (*KINDS, *BES
 
 @dataclass(frozen=True, slots=True)
 class OfRun:
-    """What a run is and what is decided in its course: rollback, forward, ...; digests that the freeze lets pass;
-    version -> digests that stay out; the releases that have to go."""
+    """What a run is and what is decided in its course: rollback, forward, ...; when people chose to meet, "" where they
+    did not; digests that the freeze lets pass; version -> digests that stay out; the releases that have to go."""
 
     purpose: str
+    meeting: str
     admitted: list[str]
     banned: dict[str, list[str]]
     outgoing: list[Outgoing]

@@ -277,6 +277,12 @@ opens(
     "A new run of the same plan, to the release that this one removed, with gates of its own.",
 )  # fmt: skip
 opens(
+    "postmortem", "Hold the postmortem of an ended run at another time: draft, invitation and reminder anew.",
+    Who.COMMANDERS, Heading.FOLLOW, ("at",), "hold the postmortem at another time: `postmortem at 2026-12-01T10:00`",
+    "Postmortem",
+    "Everybody gets a new invitation, which moves the earlier one. The reminder moves with it.",
+)  # fmt: skip
+opens(
     "replan", "Roll back by another plan, e.g. a smaller one: only before the rollback has begun. Its run is aborted "
     "in favour of a new one.",
     Who.COMMANDER, Heading.FOLLOW, ("plan", "reason"),

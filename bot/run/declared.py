@@ -65,6 +65,7 @@ FIELDS: Mapping[str, Wording] = {
     "part": Wording("PART", "Which part"),
     "to": Wording("PERSON", "Whom", "Whose it becomes."),
     "until": Wording("TIME", "Until", "2h, 18:00 or 2026-11-23T18:00, in your zone."),
+    "at": Wording("TIME", "When it begins", "18:00, 3d or 2026-12-01T10:00, in your zone."),
     "reason": Wording("WORDS", "Why, so that others understand it later"),
     "note": Wording("WORDS", "Why, so that others understand it later"),
     "impact": Wording("WORDS", "What customers notice", "What customers notice; stakeholders read it."),
@@ -134,7 +135,7 @@ class Declared:
     @property
     def options(self) -> tuple[str, ...]:
         """Fields that are given by name."""
-        named = ("to", "until", *PLAIN)
+        named = ("to", "until", "at", *PLAIN)
         return tuple(f.name for f in self.fields if f.name in named and f.name not in self.placed)
 
     @property

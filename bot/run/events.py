@@ -112,6 +112,8 @@ class Created:
     barred: tuple[Actor, ...] = ()
     #: The kinds of targets that the service had then ("http", "kubernetes"): what `${service.has.<kind>}` asks.
     kinds: tuple[str, ...] = ()
+    #: When people chose to meet, in UTC (2026-12-01T09:00:00+00:00); empty where the catalogue says.
+    meeting: str = ""
     #: Target -> which place it is: approvals are for these. Empty in runs of versions that pinned none.
     places: Mapping[str, Where] = field(default_factory=dict)
 

@@ -164,7 +164,18 @@ def _replan(run: Run) -> Objection | None:
     return Objection(what) if at_work else None
 
 
-_OPENS: Mapping[str, Callable[[Run], Objection | None]] = {"forward": _forward, "replan": _replan}
+def _postmortem(run: Run) -> Objection | None:
+    if run.purpose not in RELEASING:
+        return Objection("it brings no release back, so there is nothing to learn from it")
+    if run.open:
+        return Objection(f"{run.id} is still open; its postmortem is scheduled when it ends")
+    done = any(s.made is not None or s.application > 1 for s in run.steps.values())
+    return None if done else Objection(f"{run.id} changed nothing, so there is nothing to learn from it")
+
+
+_OPENS: Mapping[str, Callable[[Run], Objection | None]] = {
+    "forward": _forward, "replan": _replan, "postmortem": _postmortem,
+}  # fmt: skip
 
 
 # -- what each could be about ------------------------------------------------------------------------------------------
@@ -195,7 +206,7 @@ _SUBJECTS: Mapping[str, Callable[[Run], Iterable[str]]] = {
     "hand-over": lambda run: [*run.debts, *(p.name for p in run.owed_parts)],
     "adopt": _steps, "agree": lambda run: run.proposals, "offer": _all,
     "take": lambda run: _all(run) if run.offered else [],
-    "close": _all, "tell": _all, "forward": _all, "replan": _all,
+    "close": _all, "tell": _all, "forward": _all, "replan": _all, "postmortem": _all,
     "without": away, "back": lambda run: [p.name for p in run.owed_parts],
     "review": lambda run: [r.decision for r in run.reviews.values()],
 }  # fmt: skip

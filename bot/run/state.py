@@ -407,6 +407,8 @@ class Run:
     def _decided(self, what: str) -> Json:
         if what == "purpose":
             return self.purpose
+        if what == "meeting":
+            return self.created.meeting if self.created is not None else ""
         if what == "admitted":
             return [*self.let_through]
         if what == "banned":

@@ -325,6 +325,12 @@ class Store:
         n = t.notice.c
         return await self._all(Notice, sa.select(t.notice).where(n.run == run_id).order_by(n.at, n.name))
 
+    async def withdraw_notice(self, run_id: str, name: str, now: float) -> None:
+        """Drop a post that is not due yet; one that is stays, and so does its message."""
+        n = t.notice.c
+        due = n.due > round(now * 1e6)
+        await self._change(sa.delete(t.notice).where(n.run == run_id, n.name == name, due))
+
     async def put_notice(self, notice: Notice) -> None:
         """Keep a post, and mark its run as unshown; nothing happens if the run has one of this name."""
         add = self._insert(t.notice).values(to_row(notice)).on_conflict_do_nothing().returning(t.notice.c.name)

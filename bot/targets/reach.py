@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 
+from bot.adapters.http import HttpClient
 from bot.engine.ground import Ground
 from bot.node.reloading import InForce
 from bot.ports import Unreachable, Where, unbound
@@ -50,6 +51,11 @@ class Reach:
         """From here on the other nodes hear of this one's places, and it of theirs."""
         self._nodes.lease = lease
         await self.tell()
+
+    def http(self, service: str) -> HttpClient | None:
+        """Its HTTP targets, by the catalogue in force; None where it has none in it."""
+        found = self.now.get(service)
+        return found.http if found is not None else None
 
     @property
     def clusters(self) -> Mapping[str, Kubernetes]:

@@ -38,6 +38,7 @@ def app(
         web.get("/v1/runs/{run}/events", site.events),
         web.post("/v1/runs/{run}/commands", site.command),
         web.post("/v1/runs/{run}/forward", site.forward),
+        web.post("/v1/runs/{run}/postmortem", site.postmortem),
         web.post("/v1/runs/{run}/replan", site.replan),
         web.get("/v1/runs/{run}/audit", records.one),
         web.get("/v1/audit", records.all),

@@ -72,7 +72,15 @@ class Replans:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Meets:
+    """When a postmortem begins. at: seconds since the epoch."""
+
+    at: float
+
+
 _WANTED, _FORWARDS, _REPLANS = TypeAdapter(Wanted), TypeAdapter(Forwards), TypeAdapter(Replans)
+_MEETS = TypeAdapter(Meets)
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +199,13 @@ class WebSite:
         run, key = await self._find(request), click_key(request)
         opened = await self.bot.rollbacks.forward(run, reason, request[PERSON], self._via(request), key=key)
         return self._opened(opened)
+
+    async def postmortem(self, request: web.Request) -> web.Response:
+        """Holds the postmortem of an ended run at another time."""
+        at = (await read_body(_MEETS, request)).at
+        run, key = await self._find(request), click_key(request)
+        held = await self.bot.rollbacks.postmortems.hold(run, at, request[PERSON], self._via(request), key=key)
+        return self._opened(held)
 
     async def replan(self, request: web.Request) -> web.Response:
         """Opens the same rollback by another plan, in place of a run that has not begun."""

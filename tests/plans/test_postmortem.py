@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import icalendar
 
@@ -62,6 +63,30 @@ def settled(running: Running, run_id: str, person: str, decision: str) -> Run:
     raise AssertionError(f"{decision} was never asked")
 
 
+def moved(running: Running, run_id: str, first: Any) -> None:
+    """At another time, chosen twice: calendars take the later invitation for the same meeting; one reminder is left."""
+    said = running.house.say("cho", "postmortem", run_id, "--at", "5d")
+    assert said.exit_code != 0 and "commander" in said.output
+    said = running.house.say("ana", "postmortem", run_id, "--at", "2020-01-01T10:00")
+    assert said.exit_code != 0 and "within the coming year" in said.output
+    later = ""
+    for days in (5, 6):
+        later = str(running.house.json("ana", "postmortem", run_id, "--at", f"{days}d")["run"])
+        until = time.monotonic() + WITHIN
+        while (run := running.call(running.bot.store.load(later))).open and time.monotonic() < until:
+            time.sleep(0.05)
+        receipt = run.steps["postmortem"].receipt
+        assert receipt is not None, run.steps["postmortem"]
+        text = running.call(running.bot.files.get(Blob(**receipt.evidence["postmortem.ics"])))  # type: ignore[arg-type]
+        event: Any = icalendar.Calendar.from_ical(text).walk("VEVENT")[0]
+        assert event["uid"] == first["uid"] and event["sequence"] >= 1 and first["sequence"] == 0
+        assert abs(event["dtstart"].dt.timestamp() - time.time() - days * 86400) < 600
+        assert running.call(running.bot.store.notices(run_id)) == []
+    left = [n for h in running.call(running.bot.store.heads()) for n in running.call(running.bot.store.notices(h.run))]
+    assert [n.run for n in left] == [later]
+    assert "Nothing was changed" in running.house.say("ana", "postmortem", later, "--at", "7d").output
+
+
 def test_journeys_partners_and_the_postmortem_of_a_whole_run(tmp_path: Path) -> None:
     with shop_running() as shop:
         running = Running(house(tmp_path, shop.url))
@@ -93,6 +118,7 @@ def test_journeys_partners_and_the_postmortem_of_a_whole_run(tmp_path: Path) -> 
             (notice,) = running.call(running.bot.store.notices(run_id))
             assert notice.due is not None and notice.due > time.time() and notice.people == "ana cho"
             assert running.call(running.bot.store.all_known("journey/")) == []
+            moved(running, run_id, event)
             paid = [line for line in shop.log if line["path"] == "/pay"]
             assert paid and all(json.dumps(line["body"]).count("rb-") == 1 for line in paid)
         finally:

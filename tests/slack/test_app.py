@@ -7,6 +7,7 @@ import copy
 import io
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -466,6 +467,31 @@ async def test_words_lift_a_freeze_as_well(desk: Desk) -> None:
     )
     await desk.until(lambda r: not r.open)
     assert not (await desk.bot.rollbacks.freeze("shop")).locked
+
+
+async def test_the_postmortem_is_held_when_the_form_says_and_that_begins_two_working_days_on(desk: Desk) -> None:
+    card = await started(desk)
+    assert "is still open" in (await desk.slash("ana", "postmortem")).text
+    await desk.click("cho", card, "Bring the backend back")
+    run = await desk.until(lambda r: not r.open)
+    await desk.slash("ana", f"postmortem {run.id}")
+    form = await desk.form("ana", "Everybody gets a new invitation")
+    (picker,) = [b["element"] for b in form.blocks if b["type"] == "input"]
+    proposed = datetime.fromtimestamp(picker["initial_date_time"], UTC)
+    ended = datetime.fromtimestamp(run.restored or 0.0, UTC).date()
+    days = [ended + timedelta(days=n) for n in range(1, 8)]
+    assert proposed.date() == [d for d in days if d.weekday() < 5][1] and proposed.hour == 10
+    seen = await desk.workspace.driver.submit("ana", {"at": str(int(desk.bot.clock()) - 60)}, modal=form, patience=60)
+    assert not seen.ok and "within the coming year" in str(seen.errors)
+    chosen = picker["initial_date_time"] + 86400
+    seen = await desk.workspace.driver.submit("ana", {"at": str(chosen)}, modal=form, patience=60)
+    assert seen.ok and f"The postmortem of {run.id} is moved to" in seen.text
+    (later,) = [h.run for h in await desk.bot.store.heads() if h.kind == "postmortem"]
+    created = (await desk.bot.store.load(later)).created
+    assert created is not None and created.follows == run.id
+    assert datetime.fromisoformat(created.meeting).timestamp() == chosen
+    said = await desk.slash("ana", f"postmortem {run.id} at tomorrow")
+    assert "is no time" in said.text
 
 
 async def test_a_debt_is_handed_to_a_person_until_a_time(desk: Desk) -> None:

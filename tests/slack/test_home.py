@@ -37,7 +37,7 @@ async def test_it_shows_what_is_open_frozen_owed_and_past_and_is_drawn_anew_at_e
     await desk.slash("dee", "freeze other because a try of it")
     seen = await tab(desk, "ana")
     assert "Rollback of shop: 2.4.1 → 2.4.0" in seen.plain and run.id in seen.plain
-    assert "other is frozen: by dee" in seen.plain
+    assert "other is frozen by dee" in seen.plain
 
 
 async def test_guests_and_strangers_see_nothing(desk: Desk) -> None:

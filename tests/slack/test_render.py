@@ -23,6 +23,7 @@ from bot.slack.draw import ends
 from bot.slack.draw.blocks import buttons_of, section
 from bot.slack.draw.phrases import sentence
 from bot.slack.draw.post import Upload
+from bot.slack.draw.screen import screen
 from bot.slack.hear import replies
 from bot.slack.truth import stays, true_now
 from bot.store.chain import Checkpoint
@@ -170,9 +171,40 @@ def test_evidence_for_few_eyes_is_told_and_only_the_picture_is_attached_with_its
 def test_stakeholders_read_plain_words_and_no_promise_of_return() -> None:
     assert read(scenes.asked_backend(), "stakeholders") == snapshot("""\
 Shop
-Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. We cannot say yet when it will be back.
+Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. We cannot say yet when it will work again.
 Next update by 14:17 UTC.\
 """)
+
+
+def briefed(tape: Tape, slot: str = "support") -> str:
+    """What those read who talk to customers."""
+    told = replace(scenes.CHANNELS, support=("#support",))
+    shown = screen(tape.run, now=tape.now, eta=tape.eta, channels=told, roles=scenes.ROLES, links=tape.links)
+    (found,) = [p for p in shown.posts if p.slot == slot]
+    assert found.channel == "#support" and "<@" not in str(found.message.blocks), "no update calls anybody"
+    return plain([dict(b) for b in found.message.blocks], lambda i: i)
+
+
+def test_those_who_talk_to_customers_read_what_they_may_say_and_what_not_to_promise() -> None:
+    tape = scenes.asked_backend()
+    assert briefed(tape) == snapshot("""\
+Shop, for those who talk to customers
+What customers notice: Checkout has failed for some customers since 14:02.
+What helps them meanwhile: Carts are kept, paying by invoice works.
+What you may say: we know of it and are working on it. No time is known yet: promise none.
+Questions: @ana.
+Next update by 14:17 UTC.\
+""")
+    tape = scenes.deploying()
+    tape.eta = Eta(240.0, 660.0, 0, 3, "expected between 14:07 and 14:15 UTC", (tape.now + 240, tape.now + 660))
+    assert "We expect it to work again between 14:07 UTC and 14:15 UTC." in briefed(tape)
+    assert briefed(scenes.watching(), "support.restored") == snapshot("""\
+Shop, for those who talk to customers
+What customers noticed: Checkout has failed for some customers since 14:02.
+What you may say: it works again since 14:04 UTC. We are still watching it.
+Who still sees it: ask when it was and what they did, and tell @ana.\
+""")
+    assert "Promise no time" in briefed(scenes.abort_ended(), "support.end")
 
 
 def test_by_hand_is_a_file_below_each_card_that_waits_with_one_line_above_it() -> None:
@@ -555,7 +587,7 @@ Record: 64 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` check
 def test_stakeholders_hear_that_it_was_called_off() -> None:
     assert read(scenes.aborted(), "stakeholders.aborted") == snapshot("""\
 Shop
-Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. The change to version 2.4.0 was called off. What was prepared for it is being put back.
+Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We have called off going back to the previous version, 2.4.0. What we had prepared for it is being put back.
 Next update by 14:17 UTC.\
 """)
 
@@ -716,7 +748,7 @@ def test_what_the_commander_tells_is_posted_once_more_and_replaces_what_was_said
     tape.do(scenes.ANA, c.Tell("nobody can pay by card", "Invoices work."))
     assert read(tape, "stakeholders.told.1") == snapshot("""\
 Shop
-Nobody can pay by card. Invoices work. We are going back to the previous version, 2.4.0. We cannot say yet when it will be back.
+Nobody can pay by card. Invoices work. We are going back to the previous version, 2.4.0. We cannot say yet when it will work again.
 Next update by 14:17 UTC.\
 """)
     assert read(tape, "stakeholders") == read(tape, "stakeholders.told.1")
@@ -744,7 +776,7 @@ def test_a_promised_update_is_posted_at_its_time_and_says_the_next_one() -> None
     tape.now = due
     assert read(tape, "stakeholders.1") == snapshot("""\
 Shop
-Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. We cannot say yet when it will be back.
+Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. We cannot say yet when it will work again.
 Next update by 14:32 UTC.\
 """)
     assert tape.screen().again == due + 900
@@ -755,7 +787,7 @@ def test_a_return_time_is_given_only_once_nothing_is_to_be_decided() -> None:
     tape.eta = Eta(240.0, 660.0, 0, 3, "expected between 14:07 and 14:15 UTC", (tape.now + 240, tape.now + 660))
     assert read(tape, "stakeholders") == snapshot("""\
 Shop
-Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. Expected back between 14:07 UTC and 14:15 UTC.
+Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. We expect it to work again between 14:07 UTC and 14:15 UTC.
 Next update by 14:17 UTC.\
 """)
     assert "Expected between" in read(tape, "root")

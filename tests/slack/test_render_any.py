@@ -22,7 +22,7 @@ from bot.slack.draw.screen import screen
 from bot.slack.hear import modals
 from bot.store.rows import Notice, Progress
 from bot.telling.eta import Eta
-from tests.run.played import PEOPLE, Play
+from tests.run.played import PEOPLE, Play, act, check, plan
 from tests.run.stories import Story, moves, stories
 from tests.slack.scenes import CHANNELS, ROLES, SCENES, Tape
 from tests.slack.scenes import PEOPLE as TEAM
@@ -94,9 +94,28 @@ def _somebody_can(run: Run, press: Press, people: Sequence[Person]) -> bool:
 
 
 def _still_open(run: Run, press: Press) -> bool:
-    """Whether what a button asks for can be done when a run is over: what it has left behind, and rolling forward."""
+    """Whether what a button asks for can be done when a run is over: what it has left behind, rolling forward, its
+    postmortem."""
     what = {"ask-restore": run.debts, "ask-hand-over": run.debts, "ask-undo": run.steps, "ask-review": run.reviews}
-    return press.do == "ask-forward" or press.subject in what.get(press.do, ())
+    return press.do in ("ask-forward", "ask-postmortem") or press.subject in what.get(press.do, ())
+
+
+def test_forty_checks_that_say_a_lot_are_one_table_and_its_first_line_is_enough() -> None:
+    names = [f"v{n}" for n in range(40)]
+    play = Play(plan(act("deploy"), *(check(name, ["deploy"], phase="verify") for name in names)))
+    play.go("deploy")
+    for name in names:
+        play.go(name, "bad" if name == "v7" else "well")
+    long = {n: dataclasses.replace(s, verdict=s.verdict and dataclasses.replace(s.verdict, observed="é<&" * 700,
+                                                                              expected="x" * 2000))
+            for n, s in play.run.steps.items()}  # fmt: skip
+    for run in (play.run, dataclasses.replace(play.run, steps=long)):
+        seen = shown(run, play.now)
+        must_be_fine(run, seen)
+        (table,) = [p.message for p in seen.posts if p.slot == "checklist"]
+        assert table.text.splitlines()[0] == "*Verification: 39 of 40 pass.* Look at: V7."
+        (rows,) = [b["rows"] for b in table.blocks if b["type"] == "table"]
+        assert isinstance(rows, list) and len(rows) == 41
 
 
 @settings(max_examples=150)

@@ -56,6 +56,8 @@ TYPED = Path(__file__).parents[1] / "cases/slack/br24-slash-texts.json"
                   workaround="Invoices work, `carts` too")),
     ("tell shop-1a2b3c that <@U0BEN00001|ben> says &lt;so&gt;",
      SlashCommand("tell", "shop-1a2b3c", impact="@ben says <so>")),
+    ("postmortem shop-1a2b3c at 2026-12-01 10:00", SlashCommand("postmortem", "shop-1a2b3c", at="2026-12-01 10:00")),
+    ("postmortem", SlashCommand("postmortem")),
     ("token revoke", SlashCommand("token", "revoke")),
     ("shop to 2.4.0\u2014checkout fails", SlashCommand("open", "shop", "2.4.0", reason="checkout fails")),
     ("shop because a-b \u2014 c, `d`", SlashCommand("open", "shop", reason="a-b \u2014 c, `d`")),

@@ -32,6 +32,8 @@ from bot.telling import remains, times, view
 
 ALT = 1000
 """Characters of what a picture shows, at most."""
+POSTMORTEM = "postmortem.schedule"
+"""The handler that schedules it: where it is planned, another time can be chosen."""
 BY_HAND = "by-hand.md"
 """What the by-hand text is called, and the content of its upload."""
 
@@ -170,7 +172,7 @@ def end(scene: Scene) -> Message:
     left = [fit(_left(scene), 1_200), *_kept_out(run)]
     beyond = unrestored(run) if moved(run) else Mrkdwn("")
     lines = [head, mark("{}.", spent), fit(_unusual(scene), 1_500), *left, beyond, fit(by, 600), record]
-    return message(section(joined(lines)), *actions("end", run.id, _again(scene)))
+    return message(section(joined(lines)), *actions("end", run.id, _after(scene)))
 
 
 def elsewhere(scene: Scene) -> Message:
@@ -243,6 +245,9 @@ def owner(scene: Scene, d: Debt) -> Mrkdwn:
     return mark("{} since {}{}.", scene.title(d.step), when(d.since), whose)
 
 
-def _again(scene: Scene) -> Piece | None:
+def _after(scene: Scene) -> Piece | None:
+    """What can still be asked once it is over."""
     label = "Roll forward again" if scene.run.purpose == "rollback" else "Take it back again"
-    return menu([(label, scene.press("forward"))])
+    later = ("Postmortem at another time", scene.press("postmortem"))
+    planned = any(s.spec.uses == POSTMORTEM for s in scene.run.steps.values())
+    return menu([(label, scene.press("forward")), *([later] if planned else [])])

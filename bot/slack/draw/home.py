@@ -88,7 +88,7 @@ def _run(line: RunLine) -> Mrkdwn:
 
 
 def _shut(s: Shut) -> list[Mrkdwn]:
-    frozen = [mark("• {} is frozen: {}", s.service, s.frozen)] if s.frozen else []
+    frozen = [mark("• {} is frozen {}", s.service, s.frozen)] if s.frozen else []
     return frozen + [mark("• {} {} is banned: {}", s.service, version, why) for version, why in s.banned.items()]
 
 

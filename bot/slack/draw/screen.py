@@ -48,7 +48,7 @@ def screen(
     if run.created is None or not channel:
         return Screen(())
     scene = Scene(run, eta, progress or {}, roles or {}, marks or {}, links)
-    told, again = stakeholders.posts(scene, channels.stakeholders, now)
+    told, again = stakeholders.posts(scene, channels.stakeholders, now, channels.support)
     called = list(_calls(scene, channel))
     held = [c for c in called if _unlinked(scene, c, now)]
     posts = [Post(ROOT, channel, root(scene)), *_thread(scene, channel), *told]

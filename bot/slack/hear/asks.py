@@ -24,7 +24,7 @@ from bot.run.answering import Answer
 from bot.run.commands import TABLE, Command
 from bot.run.declared import Heading, Who
 from bot.run.state import Run
-from bot.slack.draw.blocks import Mrkdwn, escape, joined, mark
+from bot.slack.draw.blocks import Mrkdwn, escape, joined, mark, when
 from bot.slack.draw.press import LOOKS, OF_A_DECISION, NotOurs, Press
 from bot.slack.hear import modals, replies, slash
 from bot.slack.hear.home import Homes
@@ -153,14 +153,16 @@ class Asks:
 
     async def _say(self, act: Act, said: slash.SlashCommand, person: Person) -> None:
         """A command of a run."""
-        found = await self.places.run(act.channel, said.run, ended=said.do == "forward")
+        found = await self.places.run(act.channel, said.run, ended=said.do in ("forward", "postmortem"))
         if isinstance(found, Refusal):
             await self.tell(act, found)
             return
         until = self._moment(said.until)
-        have = {"reason": said.reason, "to": said.to, "until": said.until, "impact": said.impact}
+        have = {"reason": said.reason, "to": said.to, "until": said.until, "impact": said.impact, "at": said.at}
         if not modals.complete(said.do, said.subject, **have):
             await self._ask(act, Form(Press(said.do, found, said.subject), act.channel), person, said.to)
+        elif said.do == "postmortem":
+            await self.tell(act, await self._meet(act, found, await self._when(found, said.at), person))
         elif not TABLE[said.do].of_run:
             await self.tell(act, await self._opens(act, said.do, found, said.subject, said.reason, person))
         else:
@@ -183,6 +185,18 @@ class Asks:
         else:
             run = await self.bot.rollbacks.forward(run_id, reason, person, VIA, key=act.key)
         return run if isinstance(run, Refusal) else mark("{}, opened as `{}`.", title(run), run.id)
+
+    async def _meet(self, act: Act, run_id: str, at: float, person: Person) -> str | Refusal:
+        """The postmortem of an ended run, at another time."""
+        found = await self.bot.rollbacks.postmortems.hold(run_id, at, person, VIA, key=act.key)
+        if isinstance(found, Refusal):
+            return found
+        return mark("The postmortem of {} is moved to {}: `{}`.", run_id, when(at, day=True), found.id)
+
+    async def _when(self, run_id: str, word: str) -> float:
+        """A moment in words, in the zone of the team whose postmortem it is."""
+        zone = await self.bot.rollbacks.postmortems.zone(run_id)
+        return moment(word, datetime.fromtimestamp(self.bot.clock(), zone))
 
     # -- the home tab, and a message that was pointed at -------------------------------------------------------------
 
@@ -245,7 +259,8 @@ class Asks:
         subject = TABLE[p.do].subject
         releases = await self._releases(run.service) if subject == "release" else ()
         plans = self._plans(run.service) if subject == "plan" else ()
-        view = modals.ask(form, run, self.bot.clock(), releases=releases, plans=plans, to=self._id(to))
+        at = self.bot.rollbacks.postmortems.proposed(run) if p.do == "postmortem" else 0.0
+        view = modals.ask(form, run, self.bot.clock(), releases=releases, plans=plans, to=self._id(to), at=at)
         try:
             await self.client.views_open(trigger_id=act.trigger, view=view)
         except SlackApiError as e:
@@ -269,9 +284,12 @@ class Asks:
         if do not in TABLE or not TABLE[do].title:
             raise NotOurs(f"there is no form for {do[:40]!r}")
         command = modals.command(form, values) if TABLE[do].of_run else None
-        if command is None:
+        if do == "postmortem":
+            at = modals.picked_moment(values, "at")
+            said: Answer | Refusal | str = await self._meet(act, form.press.run, at, person)
+        elif command is None:
             plan, reason = form.press.subject or values.get("plan", ""), values.get("reason", "")
-            said: Answer | Refusal | str = await self._opens(act, do, form.press.run, plan, reason, person)
+            said = await self._opens(act, do, form.press.run, plan, reason, person)
         else:
             said = await self.bot.rollbacks.command(form.press.run, command, person, VIA, key=act.key)
         if isinstance(said, Refusal):

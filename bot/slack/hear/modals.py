@@ -57,10 +57,11 @@ class Form:
 
 
 def complete(
-    do: str, subject: str = "", *, reason: str = "", to: str = "", until: str = "", phrase: str = "", impact: str = ""
-) -> bool:
+    do: str, subject: str = "", *, reason: str = "", to: str = "", until: str = "", phrase: str = "", impact: str = "",
+    at: str = "",
+) -> bool:  # fmt: skip
     """Whether nothing has to be asked any more before this can be carried out."""
-    have = {"reason": reason, "note": reason, "to": to, "until": until, "phrase": phrase, "impact": impact}
+    have = {"reason": reason, "note": reason, "to": to, "until": until, "phrase": phrase, "impact": impact, "at": at}
     form = TABLE[do].form if do in TABLE else ()
     return all(have.get(f.name, subject) or not f.needed for f in form)
 
@@ -69,12 +70,14 @@ def complete(
 
 
 def ask(
-    form: Form, run: Run, now: float, *, releases: Sequence[Candidate] = (), plans: Sequence[str] = (), to: str = ""
-) -> View:
-    """Asks for what the press does not say. releases, plans: those to choose from; to: a person already named."""
+    form: Form, run: Run, now: float, *, releases: Sequence[Candidate] = (), plans: Sequence[str] = (), to: str = "",
+    at: float = 0.0,
+) -> View:  # fmt: skip
+    """Asks for what the press does not say. releases, plans: those to choose from; to: a person already named; at: the
+    moment that is proposed."""
     declared, blocks = TABLE[form.press.do], [section(_about(form.press, run))]
     for field in fields(form.press.do, form.press.subject):
-        element = _element(field.name, form.press, run, now, releases, plans, to)
+        element = _element(field.name, form.press, run, at or now + HAND_OVER, releases, plans, to)
         if element is None:
             return notice(declared.title, mark("There is nothing in {} that this could be said of now.", run.id))
         label = f'Type "{run.phrase(form.press.subject)}"' if field.name == "phrase" else FIELDS[field.name].asked
@@ -125,7 +128,7 @@ def _about(p: Press, run: Run) -> Mrkdwn:
 
 
 def _element(
-    field: str, p: Press, run: Run, now: float, releases: Sequence[Candidate], plans: Sequence[str], to: str
+    field: str, p: Press, run: Run, at: float, releases: Sequence[Candidate], plans: Sequence[str], to: str
 ) -> View | None:
     """What a field is filled in with; None where there is nothing to choose from."""
     match field:
@@ -142,8 +145,8 @@ def _element(
         case "to":
             known = {"initial_user": to} if to[:1] in ("U", "W") else {}
             return {"type": "users_select", "action_id": "value", **known}
-        case "until":
-            return {"type": "datetimepicker", "action_id": "value", "initial_date_time": int(now + HAND_OVER)}
+        case "until" | "at":
+            return {"type": "datetimepicker", "action_id": "value", "initial_date_time": int(at)}
         case _:
             return _choice(_subjects(p, run))
 
@@ -169,6 +172,11 @@ def _versions(do: str, releases: Sequence[Candidate]) -> Iterator[tuple[str, str
     for c in releases:
         if c.over is None or do == "admit":
             yield f"{c.release.version}: {(c.why or (c.passed_over,))[0]}", c.release.version
+
+
+def picked_moment(values: Mapping[str, str], field: str) -> float:
+    """What was picked there, in seconds since the epoch; 0 where nothing was. NotOurs."""
+    return _moment(values.get(field, ""))
 
 
 def _moment(word: str) -> float:

@@ -41,8 +41,8 @@ _LINK = re.compile(r"<((?:https?|mailto):[^<>|]+)(?:\|[^<>]*)?>")
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
     """What somebody wants. do: a verb, or `open` for a rollback; run: a word for the run, empty for the one that this
-    channel is about; subject: step, release or proposal; plan: its name, of a rollback; to: a person; until: a time in
-    words. Empty: not said."""
+    channel is about; subject: step, release or proposal; plan: its name, of a rollback; to: a person; until, at: a time
+    in words. Empty: not said."""
 
     do: str
     run: str = ""
@@ -53,6 +53,7 @@ class SlashCommand:
     impact: str = ""
     workaround: str = ""
     plan: str = ""
+    at: str = ""
 
 
 def said(text: str, services: Collection[str]) -> SlashCommand:
@@ -94,6 +95,10 @@ def _verb(c: Declared, words: Sequence[str], reason: str, services: Collection[s
     """`[RUN]` and the fields of the command, by the places that they have in words."""
     if c.subject == "release" or c.do == "preview":
         return _release(c.do, words, reason)
+    if c.options == ("at",):
+        rest, at = _after(words, "at")
+        _at_most(c.do, rest, 1, "[RUN] at TIME")
+        return SlashCommand(c.do, rest[0] if rest else "", at=" ".join(at))
     if c.options:
         return _handing(c.do, words, reason, services)
     if c.subject:
