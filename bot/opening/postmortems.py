@@ -13,7 +13,6 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from bot.catalogue import Catalogue
-from bot.opening.following import POSTMORTEM
 from bot.policy import Actor, Person, Refusal, Why
 from bot.ports.history import Arrangement
 from bot.postmortem import dates
@@ -55,7 +54,7 @@ class Postmortems:
 
     def proposed(self, run: Run) -> float:
         """When it would be: as it was scheduled, where that is still to come; else some working days on."""
-        said = (s.output.get("at") for s in run.steps.values() if s.spec.uses == POSTMORTEM and s.end == "done")
+        said = (s.output.get("at") for s in run.steps.values() if "learn" in s.spec.duties and s.end == "done")
         at = next((datetime.fromisoformat(str(word)).timestamp() for word in said if word), 0.0)
         if at > self.clock():
             return at

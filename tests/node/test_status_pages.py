@@ -15,10 +15,10 @@ from aiohttp import web
 from bot import wiring
 from bot.node.status_pages import PAGES
 from bot.opening.rollbacks import Wanted
-from bot.playground.single import Shop
 from bot.run import commands as c
 from bot.run.state import Run
 from bot.telling.status_page import update
+from tests.fixtures.lone_shop import Shop
 from tests.fixtures.served import served
 from tests.fixtures.whole_bot import House, fill, upgraded
 from tests.slack import scenes

@@ -32,8 +32,6 @@ from bot.telling import remains, times, view
 
 ALT = 1000
 """Characters of what a picture shows, at most."""
-POSTMORTEM = "postmortem.schedule"
-"""The handler that schedules it: where it is planned, another time can be chosen."""
 BY_HAND = "by-hand.md"
 """What the by-hand text is called, and the content of its upload."""
 
@@ -249,5 +247,5 @@ def _after(scene: Scene) -> Piece | None:
     """What can still be asked once it is over."""
     label = "Roll forward again" if scene.run.purpose == "rollback" else "Take it back again"
     later = ("Postmortem at another time", scene.press("postmortem"))
-    planned = any(s.spec.uses == POSTMORTEM for s in scene.run.steps.values())
+    planned = any("learn" in s.spec.duties for s in scene.run.steps.values())
     return menu([(label, scene.press("forward")), *([later] if planned else [])])
