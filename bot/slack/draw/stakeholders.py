@@ -99,7 +99,7 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
     version = run.target.version if run.target is not None else ""
     back, name = run.purpose == "rollback", run.service.capitalize()
     there = f"is back on the previous version, {version}," if back else f"is on the newer version, {version},"
-    problem = f"There is a problem with {run.service}." if back else ""
+    problem = f"There is a problem with {name}." if back else ""
     now = " ".join(sentence(cut(x, 300)) for x in (run.impact, run.workaround) if x) or problem
     was = mark("The problem was: {}", sentence(cut(run.impact, 300))) if run.impact and back else Mrkdwn("")
     if short := _short(run):
