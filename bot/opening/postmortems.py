@@ -24,7 +24,7 @@ FURTHEST = 366 * 86400.0
 """Seconds ahead beyond which a date is a slip."""
 
 
-class Beside(Protocol):
+class OpensPostmortem(Protocol):
     """Opens a run that brings no release back; meeting: when people meet."""
 
     def __call__(
@@ -38,7 +38,7 @@ class Postmortems:
     """beside: opens the run; may: why a person may not; clock: seconds since the epoch."""
 
     store: Store
-    beside: Beside
+    beside: OpensPostmortem
     may: Callable[[Person], Awaitable[Refusal | None]]
     catalogue: Callable[[], Catalogue]
     clock: Callable[[], float]
