@@ -76,16 +76,18 @@ def moment(word: str, now: datetime, *, past: bool = False) -> float:
 
 
 def meant(word: str, known: Mapping[str, str], service: str = "") -> list[str]:
-    """The ids that a word may mean: one that is it, or is called so; else those that begin so. known: id -> title;
-    service: may stand before the word, where somebody named the run as well."""
+    """The ids that a word may mean: one that is it, or is called so; else those that begin so; else those of a choice
+    that end in it ("down" for "schema-way.down.down"). known: id -> title; service: may stand before the word, where
+    somebody named the run as well."""
     if word in known:
         return [word]
     said = _plain(word)
     for tried in dict.fromkeys((said, said.removeprefix(f"{_plain(service)} "))):
         whole = [i for i, called in known.items() if tried in (_plain(i), _plain(called))]
         begun = [i for i, called in known.items() if any(_plain(n).startswith(tried) for n in (i, called))]
-        if tried and (whole or begun):
-            return whole or begun
+        ends = [i for i in known if "." in i and _plain(i.rpartition(".")[2]) == tried]
+        if tried and (whole or begun or ends):
+            return whole or begun or ends
     return []
 
 

@@ -103,9 +103,8 @@ def refuse(found: Sequence[Way], direction: Direction) -> None:
     """Raises where any of them must not be gone: Unreachable, Fatal."""
     if lost := {w.at.name: w.lost for w in found if w.lost}:
         raise Unreachable.of(lost)
-    for way in found:
-        for why, hint in refusals(way, direction):
-            raise Fatal(why, hint)
+    if why := [each for way in found for each in refusals(way, direction)]:
+        raise Fatal("; ".join(what for what, _ in why), "; ".join(dict.fromkeys(hint for _, hint in why)))
 
 
 def refusals(way: Way, direction: Direction) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,8 @@ async def test_a_database_says_its_version_its_stamp_and_who_is_busy(shop: Place
     assert int(state.server.split(".")[0]) >= 15
     assert (state.replica, state.read_only, state.bot, state.holds) == (False, False, False, ())
     assert state.size > 1_000_000
+    rules = [what for name, what in (await shop.databases.shape("db")).items() if name.startswith("constraint ")]
+    assert rules and not [r for r in rules if r.startswith("NOT NULL")], "18 has rows for these, 15 has not"
 
 
 async def test_no_stamp_is_none_and_an_empty_one_is_empty(db: Place) -> None:

@@ -17,6 +17,7 @@ from bot.run.commands import Command
 from bot.run.fold import evolve
 from bot.run.state import new_run
 from bot.telling.sentences import Names, sentence
+from bot.words import meant
 from tests.run.played import ANA, BEN, CHO, GUS, KIM, PEOPLE, T0, ZED, Play, act, check, gate, plan
 
 EXAMPLES: tuple[Command, ...] = (
@@ -234,6 +235,17 @@ def test_a_step_may_be_called_by_its_title_or_by_the_beginning_of_either() -> No
     found = answer(run, c.Skip("frobnicate", "no need"), asking(CHO))
     assert isinstance(found, Refusal) and "Possible now: deploy (Deploy 2.4.0), resume-workers, resume-j" in found.text
     assert "first" not in found.text, "it is at work"
+
+
+def test_a_step_of_a_choice_may_be_called_by_the_last_part_of_its_id() -> None:
+    known = {
+        "way.down.quiesce": "Refuse writes",
+        "way.down.down": "Take it down",
+        "way.restore.quiesce": "Refuse writes",
+    }
+    assert meant("down", known) == ["way.down.down"]
+    assert meant("quiesce", known) == ["way.down.quiesce", "way.restore.quiesce"]
+    assert meant("take", known) == ["way.down.down"] and meant("way", known) == [*known]
 
 
 def test_a_proposal_may_be_called_by_what_it_wants(play: Play) -> None:

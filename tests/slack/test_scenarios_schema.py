@@ -191,10 +191,8 @@ def script(data: Data, down: str) -> None:
 
 
 def shared(data: Data, services: dict[str, Any]) -> None:
+    """With another service, and with the bot."""
     services["billing"] = {"targets": {"ledger": services["shop"]["targets"]["db"]}}
-
-
-def own(data: Data, services: dict[str, Any]) -> None:
     data.rows("CREATE TABLE event (run text, seq int, prev text, hash text)")
 
 
@@ -220,12 +218,8 @@ def changed(file: Path, how: Callable[[bytes], bytes]) -> None:
 
 REFUSED: dict[Callable[[Data, dict[str, Any]], None], tuple[str, ...]] = {
     shared: (
-        "Down · refused: db is also the database of billing: what goes would go for them too",
-        "Restore · refused: not restored: billing works on the same database as this service",
-    ),
-    own: (
-        "Down · refused: db holds the bot's own tables",
-        "Restore · refused: not restored: the bot's own tables lie in db",
+        "Down · refused: db is also the database of billing: what goes would go for them too; db holds the bot's own",
+        "Restore · refused: not restored: the bot's own tables lie in db; billing works on the same database as this",
     ),
     idle_and_newer: (
         "Down · refused: db: the script of 0042 does nothing, and would only set the stamp",
@@ -328,24 +322,13 @@ async def reporting(data: Data, ended: asyncio.Event) -> None:
         await asyncio.sleep(0.02)
 
 
-# -- scripts that are wrong --------------------------------------------------------------------------------------------
-
-
-async def test_a_script_that_fails_is_told_by_what_it_left_and_gone_on_with_once_people_have_seen_to_it(
+async def test_a_script_that_fails_half_way_is_told_by_what_it_left_and_gone_on_with_once_people_have_finished_it(
     desk: Desk, data: Data
 ) -> None:
-    """First it fails and all is taken back; mended, it fails half way through, and people finish by hand."""
-    script(data, f"{DOWN}\nop.execute('SELECT 1 / count(*) FROM orders WHERE false')")
-    await decision(desk)
-    await agreed(desk, "Down", "ben", "cho")
-    await said(desk, "Take the schema down stopped", "division by zero; db is as it was, at 0042")
-    assert data.revision() == "0042" and data.rows("SELECT count(*) FROM coupons") == [(5,)]
-
     script(data, "with op.get_context().autocommit_block():\n"
                  "    op.execute('ALTER TABLE orders DROP COLUMN coupon_id')\n"
                  "op.drop_table('coupons')\nraise RuntimeError('no further')")  # fmt: skip
-    await again(desk)
-    await said(desk, "Changed since it was looked at", "run the migrations as they are now")
+    await decision(desk)
     await agreed(desk, "Down", "ben", "cho")
     told = await said(desk, "db is half down: the script of 0042 failed after it had changed things", "no further")
     assert "its stamp says 0042" in told and "gone: " in told and "column orders.coupon_id" in told
@@ -358,13 +341,3 @@ async def test_a_script_that_fails_is_told_by_what_it_left_and_gone_on_with_once
     run = await desk.until(lambda r: r.closed)
     assert run.closed is not None and run.closed.outcome == "verified"
     data.rows("UPDATE orders SET cents = 100", who="app")
-
-
-async def test_a_script_that_nobody_could_read_and_that_did_nothing_is_found_out(desk: Desk, data: Data) -> None:
-    script(data, "if op.get_bind().exec_driver_sql('SELECT count(*) FROM coupons').scalar() > 1000:\n"
-                 "    op.drop_table('coupons')")  # fmt: skip
-    await decision(desk)
-    await said(desk, "cannot be read, may take anything: revision 0042")
-    await agreed(desk, "Down", "ben", "cho")
-    await said(desk, "has changed nothing: its stamp says 0041", "table coupons is still there")
-    assert data.rows("SELECT count(*) FROM coupons") == [(5,)]
