@@ -55,7 +55,7 @@ class CachesFlushParams(Params):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Flush:
     """One prefix in one cache."""
 
     cache: str
@@ -113,21 +113,21 @@ class CachesFlush(Action[CachesFlushParams]):
         return Receipt(f"removed {', '.join(told)}{f'; {again}' if again else ''}")
 
 
-def _work(ctx: ReadCtx, p: CachesFlushParams) -> list[Work]:
+def _work(ctx: ReadCtx, p: CachesFlushParams) -> list[Flush]:
     """Every prefix, with the versions put in. Fatal for a target without prefixes to remove, where one is named."""
     caches = [c for c in ctx.ports.caches.caches if not p.target or c.name == p.target]
     going = [r.version for r in p.outgoing]
-    found = [Work(c.name, each) for c in caches for word in c.prefixes for each in prefixes(word, going, p.release)]
+    found = [Flush(c.name, each) for c in caches for word in c.prefixes for each in prefixes(word, going, p.release)]
     return [*dict.fromkeys(found)]
 
 
-def _lasts(ctx: ReadCtx, counts: Mapping[Work, int]) -> float:
+def _lasts(ctx: ReadCtx, counts: Mapping[Flush, int]) -> float:
     """Seconds that it takes at its slowest, one prefix after the other."""
     rates = {c.name: min(c.rate, SLOWLY) if c.rate else SLOWLY for c in ctx.ports.caches.caches}
     return sum(n / rates[w.cache] for w, n in counts.items())
 
 
-async def _counted(ctx: ReadCtx, work: Sequence[Work]) -> dict[Work, int]:
+async def _counted(ctx: ReadCtx, work: Sequence[Flush]) -> dict[Flush, int]:
     """The keys behind each prefix. Unreachable with every cache that does not answer."""
     caches = [*dict.fromkeys(w.cache for w in work)]
     answers = await asyncio.gather(*(_of_one(ctx, [w for w in work if w.cache == name]) for name in caches))
@@ -137,7 +137,7 @@ async def _counted(ctx: ReadCtx, work: Sequence[Work]) -> dict[Work, int]:
     return {w: n for answer in answers if not isinstance(answer, str) for w, n in answer.items()}
 
 
-async def _of_one(ctx: ReadCtx, work: Sequence[Work]) -> dict[Work, int] | str:
+async def _of_one(ctx: ReadCtx, work: Sequence[Flush]) -> dict[Flush, int] | str:
     """Of one cache, prefix by prefix: one walk at a time is enough for a server. Why nothing is known of it."""
     try:
         return {w: await ctx.ports.caches.count(w.cache, w.prefix) for w in work}
@@ -149,7 +149,7 @@ async def _of_one(ctx: ReadCtx, work: Sequence[Work]) -> dict[Work, int] | str:
         ) from error
 
 
-async def _flush(ctx: Ctx, work: Work, limit: float | None) -> int:
+async def _flush(ctx: Ctx, work: Flush, limit: float | None) -> int:
     """Removes one prefix; how many keys went, those of attempts before this one as well: a command that was sent again
     counts what is left. A lost answer is retryable: the next attempt walks again."""
     try:

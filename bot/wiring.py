@@ -76,7 +76,7 @@ from bot.store.shared import Shared
 from bot.store.tokens import Tokens
 from bot.store.vouching import KEYLESS, unfit
 from bot.targets.reach import Reach
-from bot.telling.by_hand import Typed
+from bot.telling.by_hand import Typist
 from bot.telling.eta import Estimates, Eta
 from bot.tls import trust
 
@@ -213,11 +213,11 @@ async def offline(settings: Settings, clock: Callable[[], float] = time.time) ->
         await store.close()
 
 
-def _typed(reach: Reach, registry: Registry) -> Callable[[Run], Typed]:
+def _typed(reach: Reach, registry: Registry) -> Callable[[Run], Typist]:
     """What a person types in place of the handlers of a run, where it is worked on."""
     documents = registry.documents
 
-    def of(run: Run) -> Typed:
+    def of(run: Run) -> Typist:
         there = reach.of(run)
         return lambda uses, edits: there.by_hand(uses, edits, documents.get(uses))
 

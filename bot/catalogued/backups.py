@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from bot.catalogued.frontend import Key, Patience, Region, Role, Secret, Store, folder_of_a_bucket
+from bot.catalogued.frontend import AccessKeyId, Patience, Region, RoleArn, Secret, StoreAddress, folder_of_a_bucket
 from bot.located.strict import Duration, Slug, Text
 from bot.ports.backup_names import NamePattern
 
@@ -71,9 +71,9 @@ class BackupsTarget:
         ),
     ] = None
     region: Region = ""
-    endpoint: Store = ""
-    role: Role = ""
-    key: Key = None
+    endpoint: StoreAddress = ""
+    role: RoleArn = ""
+    key: AccessKeyId = None
     secret: Secret = None
     timeout: Patience = 10.0
 

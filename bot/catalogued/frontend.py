@@ -62,11 +62,11 @@ def _header(name: str) -> str:
 Folder = Annotated[Word, AfterValidator(folder_of_a_bucket)]
 Address = Annotated[str, AfterValidator(_address)]
 Region = Annotated[str, Field(description="AWS region; left out: boto3's own.")]
-Store = Annotated[
+StoreAddress = Annotated[
     str, AfterValidator(_store), Field(description="Address of a service that is not AWS itself, like MinIO.")
 ]
-Role = Annotated[str, Field(description="ARN of the role to take; left out: whoever the bot is.")]
-Key = Annotated[Variable | None, Field(description="Variable with an access key's id; else boto3's chain.")]
+RoleArn = Annotated[str, Field(description="ARN of the role to take; left out: whoever the bot is.")]
+AccessKeyId = Annotated[Variable | None, Field(description="Variable with an access key's id; else boto3's chain.")]
 Secret = Annotated[Variable | None, Field(description="Variable with the access key itself.")]
 Patience = Annotated[Duration, Field(gt=0, description="How long one answer may take.")]
 
@@ -86,9 +86,9 @@ class SiteTarget:
         str, Field(description="The edge (a target) whose origin path is pointed at a build: nothing is copied.")
     ] = ""
     region: Region = ""
-    endpoint: Store = ""
-    role: Role = ""
-    key: Key = None
+    endpoint: StoreAddress = ""
+    role: RoleArn = ""
+    key: AccessKeyId = None
     secret: Secret = None
     acl: Annotated[
         str,
@@ -131,8 +131,8 @@ class EdgeTarget:
         str, Field(pattern="^(/.*)?$", description="Its page with the settings that the frontend's are compared with.")
     ] = ""
     region: Region = ""
-    endpoint: Store = ""
-    role: Role = ""
+    endpoint: StoreAddress = ""
+    role: RoleArn = ""
     timeout: Patience = 10.0
 
     @property

@@ -60,7 +60,7 @@ def _to_the_bot() -> list[click.Option]:
     ]  # fmt: skip
 
 
-class Command(click.Command):
+class TerminalCommand(click.Command):
     """A command that takes --json and --debug."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -68,7 +68,7 @@ class Command(click.Command):
         self.params += _everywhere()
 
 
-class Remote(Command):
+class Remote(TerminalCommand):
     """A command that speaks to the running bot."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,7 +79,7 @@ class Remote(Command):
 class Group(click.Group):
     """A group that guesses what a mistyped command meant, and turns every end into an exit code."""
 
-    command_class = Command
+    command_class = TerminalCommand
     group_class = type
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -32,7 +32,7 @@ from bot.steady.outage import Outage
 from bot.store.blobs import BlobsUnavailable, FileBlobs
 from bot.store.chain import Checkpoint
 from bot.store.log import Store, told
-from bot.telling.by_hand import Changes, Typed, by_hand, in_words
+from bot.telling.by_hand import Changes, Typist, by_hand, in_words
 from bot.workloads.large import decoded
 
 log = logging.getLogger(__name__)
@@ -68,13 +68,13 @@ class ByHand:
 
     files: FileBlobs
     clock: Callable[[], float]
-    typed: Callable[[Run], Typed]
+    typed: Callable[[Run], Typist]
     foreseen: Callable[[Run], Changes] = lambda run: {}
     about: Mapping[str, str] = field(default_factory=dict)
 
     async def of(self, run: Run) -> str:
         """The text, as of now."""
-        typed: Typed = in_words
+        typed: Typist = in_words
         foreseen = self.foreseen(run)
         whole = await self._large(run, foreseen)
         with contextlib.suppress(Unreachable):

@@ -18,7 +18,7 @@ from bot.plan.model import Plan
 from bot.run import events as ev
 from bot.run.decide import RELEASING
 from bot.run.state import Run
-from bot.run.where import Places, changed, stands_at
+from bot.run.where import RunPlaces, changed, stands_at
 from bot.store.log import Store
 from bot.telling.owing import Owed, owed
 
@@ -43,7 +43,7 @@ class Debts:
         ids = dict.fromkeys(h.run for h in heads if service in (None, h.service))
         return owed([await self.store.load(i) for i in ids])
 
-    async def inherits(self, service: str, plan: Plan, places: Places) -> list[ev.Inherited]:
+    async def inherits(self, service: str, plan: Plan, places: RunPlaces) -> list[ev.Inherited]:
         """Debts of ended runs that a run of this plan would give back: it has a step that does the same for a time, and
         is worked on where they stand."""
         found: dict[str, ev.Inherited] = {}

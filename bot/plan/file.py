@@ -194,7 +194,7 @@ def _item_kind(data: Any) -> str:
     return "<list>" if isinstance(data, list) else "<step>"
 
 
-Step = Annotated[
+PlanStep = Annotated[
     Annotated[UsesStep, Tag("<uses>")]
     | Annotated[UndoStep, Tag("<undo>")]
     | Annotated[WatchStep, Tag("<repeat>")]
@@ -221,7 +221,7 @@ Option = Annotated[
     ),
 ]  # fmt: skip
 Item = Annotated[
-    Annotated[Step, Tag("<step>")] | Annotated[list[Step], Field(min_length=1), Tag("<list>")],
+    Annotated[PlanStep, Tag("<step>")] | Annotated[list[PlanStep], Field(min_length=1), Tag("<list>")],
     Discriminator(_item_kind),
 ]
 

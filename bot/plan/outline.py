@@ -27,11 +27,11 @@ from bot.plan.file import (
     OneStep,
     OptionGate,
     PlanFile,
-    Step,
+    PlanStep,
     Work,
 )
 
-_STEP: TypeAdapter[AnyStep] = TypeAdapter(Step)
+_STEP: TypeAdapter[AnyStep] = TypeAdapter(PlanStep)
 _SLUG: TypeAdapter[str] = TypeAdapter(Slug)
 _FILE = Shape.later(PlanFile.model_json_schema)
 _ITEM = Shape.later(lambda: TypeAdapter(Item).json_schema())

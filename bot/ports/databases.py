@@ -59,7 +59,7 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class DatabaseState:
     """How a database stands. server: its version ("18.4"); size: bytes; replica: it only follows another; read_only:
     new sessions cannot write; holds: transactions that have been open for long, a line each; bot: the bot's own tables
     lie there."""
@@ -146,7 +146,7 @@ class Toll:
         return None if None in sizes else sum(n for n in sizes if n is not None)
 
 
-Shape = Mapping[str, str]
+TableShape = Mapping[str, str]
 """Object of a schema ("table orders", "column orders.total", "index orders_pkey") -> what it is, in the server's words.
 Two databases of one shape hold the same objects; rows, sizes and the order of columns are no part of it."""
 
@@ -162,7 +162,7 @@ class SchemaDifference:
         return self.said
 
 
-def unsound(shape: Shape) -> list[SchemaDifference]:
+def unsound(shape: TableShape) -> list[SchemaDifference]:
     """What stands in a schema and does not work."""
     found = []
     for name, what in shape.items():
@@ -182,11 +182,11 @@ class Databases(Protocol):
         """Every one that the catalogue names, in its order."""
         ...
 
-    async def state(self, name: str) -> State:
+    async def state(self, name: str) -> DatabaseState:
         """Where it stands."""
         ...
 
-    async def shape(self, name: str) -> Shape:
+    async def shape(self, name: str) -> TableShape:
         """Every object of its schema."""
         ...
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from bot.ports.backups import Backup, Proof
 
-Report = Callable[[str, int | None, int | None], Awaitable[None]]
+Telling = Callable[[str, int | None, int | None], Awaitable[None]]
 """Shows progress: a line, how much is done, of how much."""
 
 EVERYBODY = ""
@@ -98,7 +98,7 @@ class Maintenance(Protocol):
         can."""
         ...
 
-    async def restore(self, name: str, source: str, backup: Backup, proof: Proof, jobs: int, report: Report) -> None:
+    async def restore(self, name: str, source: str, backup: Backup, proof: Proof, jobs: int, report: Telling) -> None:
         """Makes a database beside this one from a backup of the target `source`, with owner, rights and settings of
         this one; goes on where another call has stopped. Unfit where it cannot."""
         ...

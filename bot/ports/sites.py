@@ -66,7 +66,7 @@ def held(file: File) -> StoredObject:
     return StoredObject(file.size, file.sha256, file.headers)
 
 
-Progress = Callable[[int], Awaitable[None]]
+Moved = Callable[[int], Awaitable[None]]
 """Told how many are done."""
 
 
@@ -103,7 +103,7 @@ class Sites(Protocol):
         """The bytes of a small object; None where there is none. ValueError above 1 MiB."""
         ...
 
-    async def add(self, site: str, build: Build, files: Sequence[File], told: Progress) -> None:
+    async def add(self, site: str, build: Build, files: Sequence[File], told: Moved) -> None:
         """Copy files of a build to where the site has none. Missing where the build lacks one."""
         ...
 

@@ -21,7 +21,7 @@ from bot.catalogue import Release
 from bot.run.state import Run
 from bot.telling.times import duration
 
-State = Literal["candidate", "stable", "bad", "banned"]
+ReleaseState = Literal["candidate", "stable", "bad", "banned"]
 """candidate: nothing known against it; stable: somebody says so; bad: not gone back to; banned: refused by CI too."""
 
 NAMED = 4
@@ -67,7 +67,7 @@ class Registered:
     service: str
     release: Release
     at: float
-    state: State = "candidate"
+    state: ReleaseState = "candidate"
     reason: str = ""
     history: tuple[Entry, ...] = ()
     served: tuple[Spell, ...] = ()
@@ -187,7 +187,7 @@ def marked(ledger: Ledger, version: str, entry: Entry) -> Ledger:
         )
     if what == "lifted" and r.state not in ("bad", "banned"):
         return ledger
-    state = cast(State, "candidate" if what == "lifted" else what)
+    state = cast(ReleaseState, "candidate" if what == "lifted" else what)
     last = r.last("stable", "bad", "banned", "lifted")
     if last is not None and (last.what, last.why) == (what, entry.why):
         return ledger

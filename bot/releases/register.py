@@ -35,8 +35,8 @@ from bot.releases.ledger import (
     Ledger,
     Registered,
     ReleaseConflict,
+    ReleaseState,
     Spell,
-    State,
     learned,
     marked,
     prose,
@@ -313,7 +313,7 @@ def _ledger(rows: Iterable[ReleaseRow]) -> Ledger:
         except ValidationError as e:
             where = f"release {row.version} of {row.service}"
             raise ValueError(f"{where} cannot be read from the database: {e.errors(include_url=False)[0]}") from e
-        state = cast(State, row.state)
+        state = cast(ReleaseState, row.state)
         found[row.version] = Registered(row.service, body.release, row.at, state, row.reason, body.history)
     return timed(found)
 

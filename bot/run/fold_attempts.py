@@ -7,7 +7,7 @@ from bot.run import afterwards, deadlines, places, proposals
 from bot.run import events as ev
 from bot.run import fold_steps as steps
 from bot.run.replacing import replace
-from bot.run.state import Attempt, End, Halt, Run, Step, merge
+from bot.run.state import Attempt, EndKind, Halt, Run, Step, merge
 
 
 def started(run: Run, e: ev.Started, at: float) -> Run:
@@ -108,7 +108,7 @@ def undone(run: Run, e: ev.Undone, at: float) -> Run:
     return _taken_back(run, replace(run.steps[e.step], receipt=e.receipt), "done", e.receipt.detail, at)
 
 
-def _taken_back(run: Run, s: Step, end: End, how: str, at: float) -> Run:
+def _taken_back(run: Run, s: Step, end: EndKind, how: str, at: float) -> Run:
     """What the step undoes is undone: no debt, nothing left to undo. A step that was undone itself waits for people;
     where the undo was superseded meanwhile (another target), what it gave back is needed again."""
     source = run.undoes(s)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from bot.run import places
 from bot.run.past import dropped
 from bot.run.replacing import replace
-from bot.run.state import Asked, Debt, End, Run, Step, touches
+from bot.run.state import Asked, Debt, EndKind, Run, Step, touches
 
 
 def with_steps(run: Run, *steps: Step) -> Run:
@@ -67,12 +67,12 @@ def at_rest(s: Step, lost: int | None = None) -> Step:
     return replace(s, attempt=None, lost=s.lost if lost is None else lost)
 
 
-def finished(s: Step, end: End, at: float) -> Step:
+def finished(s: Step, end: EndKind, at: float) -> Step:
     """The step at its end; of the run nothing follows yet."""
     return replace(at_rest(s), end=end, ended=at, halt=None, applying=False, adopting=False, wake=0.0)
 
 
-def ended(run: Run, s: Step, end: End, at: float) -> Run:
+def ended(run: Run, s: Step, end: EndKind, at: float) -> Run:
     """A step has come to its end, and the run goes on by that."""
     s = places.ended(run, s) if end in places.ENDED_WELL else s
     return places.caught_up(with_steps(run, finished(s, end, at)))

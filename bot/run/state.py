@@ -30,7 +30,7 @@ from bot.run.debt import Part as Part
 from bot.run.events import Closed, CommandTaken, Created
 from bot.run.replacing import replace
 from bot.run.step import Attempt as Attempt
-from bot.run.step import End as End
+from bot.run.step import EndKind as EndKind
 from bot.run.step import Halt as Halt
 from bot.run.step import Step as Step
 

@@ -13,7 +13,7 @@ from bot.plan.model import StepSpec
 from bot.policy import Actor
 from bot.run.events import AttemptKind
 
-End = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed", "undone"]
+EndKind = Literal["done", "skipped", "accepted", "not needed", "adopted", "failed", "undone"]
 """How a step ended. failed: it failed, and its plan says to go on; undone: taken back in a run that was given up."""
 
 
@@ -98,7 +98,7 @@ class Step:
     receipt: Receipt | None = None
     #: Why it waits for people.
     halt: Halt | None = None
-    end: End | None = None
+    end: EndKind | None = None
     ended: float | None = None
     #: Why and by whom it ended so, where people had a part in that.
     why: str = ""

@@ -14,22 +14,22 @@ from bot.plan.model import StepSpec
 from bot.ports import Where
 from bot.run.state import Run
 
-Places = Mapping[str, Where]
+RunPlaces = Mapping[str, Where]
 """Target -> which place it is."""
 
 
-def otherwise(pinned: Places, here: Places) -> tuple[str, ...]:
+def otherwise(pinned: RunPlaces, here: RunPlaces) -> tuple[str, ...]:
     """In which ways a catalogue says otherwise than was approved, a line each; what is not known now says nothing."""
     return tuple(_line(name, pinned.get(name), here.get(name)) for name in changed(pinned, here))
 
 
-def untold(pinned: Places, here: Places) -> tuple[str, ...]:
+def untold(pinned: RunPlaces, here: RunPlaces) -> tuple[str, ...]:
     """The targets of which nobody can tell now whether they are where was approved, a line each."""
     dark = [n for n, w in here.items() if not w.digest and (was := pinned.get(n)) is not None and was.digest]
     return tuple(_line(name, pinned[name], here[name]) for name in dark)
 
 
-def changed(pinned: Places, here: Places) -> list[str]:
+def changed(pinned: RunPlaces, here: RunPlaces) -> list[str]:
     """The targets that are another place by now, that are gone, or new."""
     return [n for n in dict.fromkeys((*pinned, *here)) if _differs(pinned.get(n), here.get(n))]
 
@@ -48,7 +48,7 @@ def _line(name: str, was: Where | None, now: Where | None) -> str:
     return f"{name} now {'at ' if now.digest else ''}{now.at}, approved for {was.at}"
 
 
-def known(pinned: Places, here: Places) -> Places:
+def known(pinned: RunPlaces, here: RunPlaces) -> RunPlaces:
     """The places of here; one that is not known now stays as it was."""
     return {name: w if w.digest else pinned.get(name, w) for name, w in here.items()}
 
@@ -60,7 +60,7 @@ def stands_at(run: Run, targets: Sequence[str]) -> list[str]:
     return [t for t in targets if any(within(e.target, t) for c in changes for e in c.edits)]
 
 
-def met(run: Run, places: Places) -> set[str]:
+def met(run: Run, places: RunPlaces) -> set[str]:
     """Steps to be looked at anew where these are the places: whatever reaches what differs, except what was skipped."""
     names = changed(run.places, places)
     ports = {w.port for n in names for w in (run.places.get(n), places.get(n)) if w is not None}

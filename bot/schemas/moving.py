@@ -22,7 +22,7 @@ from bot.ports.databases import (
     NotAllowed,
     RevisionStep,
     ScriptFailed,
-    Shape,
+    TableShape,
     Toll,
 )
 from bot.schemas import ways
@@ -203,7 +203,7 @@ async def _export(ctx: Ctx, name: str, revision: str, loss: Loss) -> Json:
 
 
 async def _failed(
-    ctx: Ctx, name: str, step: RevisionStep, direction: Direction, before: Shape, error: ScriptFailed
+    ctx: Ctx, name: str, step: RevisionStep, direction: Direction, before: TableShape, error: ScriptFailed
 ) -> None:
     """Fatal, with what it has left behind; nothing where somebody else has done it meanwhile."""
     state, now = await ctx.ports.databases.state(name), await ctx.ports.databases.shape(name)
@@ -221,7 +221,7 @@ async def _failed(
     ) from error
 
 
-async def _arrived(ctx: Ctx, name: str, step: RevisionStep, before: Shape, toll: Toll) -> None:
+async def _arrived(ctx: Ctx, name: str, step: RevisionStep, before: TableShape, toll: Toll) -> None:
     """Fatal unless stamp and schema are what the revision says, seen on another connection."""
     state, now = await ctx.ports.databases.state(name), await ctx.ports.databases.shape(name)
     wanted = step.stamp
@@ -245,7 +245,7 @@ async def _arrived(ctx: Ctx, name: str, step: RevisionStep, before: Shape, toll:
         )
 
 
-def _differs(before: Shape, now: Shape) -> str:
+def _differs(before: TableShape, now: TableShape) -> str:
     """ "gone: table coupons; changed: column orders.total"."""
     sorts = {
         "gone": sorted(before.keys() - now.keys()),

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from bot.contract import NAMES, Fact, Fatal, Params, ReadCtx
 from bot.ports import Unreachable
-from bot.ports.databases import BadScripts, Database, Direction, NotAllowed, Route, State, Toll
+from bot.ports.databases import BadScripts, Database, DatabaseState, Direction, NotAllowed, Route, Toll
 
 EXPORTED = 20e6
 """Bytes that one second of an export takes, about."""
@@ -43,7 +43,7 @@ class Way:
     """What is known of one database. why: why there is no way, "" where there is; lost: why it cannot be reached."""
 
     at: Database
-    state: State | None = None
+    state: DatabaseState | None = None
     route: Route | None = None
     toll: Toll | None = None
     unreadable: Mapping[str, int | None] = field(default_factory=dict)

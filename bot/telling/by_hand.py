@@ -22,7 +22,7 @@ from bot.run.state import Run, Step
 from bot.telling import remains, times, view
 from bot.telling.diff import edit as told
 
-Typed = Callable[[str, Sequence[Edit]], Sequence[str]]
+Typist = Callable[[str, Sequence[Edit]], Sequence[str]]
 """(name of a handler, edits) -> the command lines that make them so; comments begin with #."""
 Changes = Mapping[str, Change]
 """By step."""
@@ -40,7 +40,7 @@ STILL = 5
 
 
 def by_hand(
-    run: Run, now: float, typed: Typed, foreseen: Changes = _NOTHING, about: Mapping[str, str] = _NO_WORDS
+    run: Run, now: float, typed: Typist, foreseen: Changes = _NOTHING, about: Mapping[str, str] = _NO_WORDS
 ) -> str:
     """The text, in Markdown. now: seconds since the epoch; foreseen: what steps would do of which the log does not say
     it yet; about: name of a handler -> what it does, in a sentence."""
@@ -105,7 +105,7 @@ def _ordered(run: Run) -> list[Step]:
     return list(found.values())
 
 
-def _left(run: Run, typed: Typed, foreseen: Changes, about: Mapping[str, str]) -> Iterator[str]:
+def _left(run: Run, typed: Typist, foreseen: Changes, about: Mapping[str, str]) -> Iterator[str]:
     n, ways = 0, set[str]()
     barring = _barring(run, foreseen)
     for s in barring:
@@ -159,7 +159,7 @@ def _who(run: Run, s: Step) -> str:
     return f" (only with the yes of {Gate(gate.by).words})" if gate is not None else ""
 
 
-def _step(run: Run, s: Step, typed: Typed, foreseen: Changes, about: Mapping[str, str]) -> Iterator[str]:
+def _step(run: Run, s: Step, typed: Typist, foreseen: Changes, about: Mapping[str, str]) -> Iterator[str]:
     if not s.spec.changes:
         yield f"Look whether it is so; go on only then.{f' {about[s.spec.uses]}' if s.spec.uses in about else ''}"
         yield from _params(run, s, short=True)
@@ -217,7 +217,7 @@ def _towards(run: Run, s: Step, foreseen: Changes) -> Change | None:
 # -- backwards ---------------------------------------------------------------------------------------------------------
 
 
-def _back(changed: Sequence[tuple[Step, Change]], typed: Typed) -> Iterator[str]:
+def _back(changed: Sequence[tuple[Step, Change]], typed: Typist) -> Iterator[str]:
     """The commands that undo these, the last first; what refuses releases before all, or it refuses the rest."""
     n = 0
     for s, done in sorted(reversed(changed), key=lambda c: not _guards(c[1])):

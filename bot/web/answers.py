@@ -20,7 +20,7 @@ from bot.store.log import SchemaMismatch, StoreUnavailable
 from bot.web.incoming import Malformed
 
 log = logging.getLogger(__name__)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BODY_LIMIT = 48 * 1024
 """Bytes of a body; below what one event may hold."""
@@ -66,7 +66,7 @@ def as_json(
 
 
 @web.middleware
-async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answered(request: web.Request, handler: Answering) -> web.StreamResponse:
     """Every way to fail, as an answer."""
     try:
         return await handler(request)

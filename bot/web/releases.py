@@ -56,7 +56,7 @@ def _free(p: ReleasePayload) -> Iterator[str]:
     )
 
 
-class Ledger:
+class LedgerRoutes:
     """The handlers of /v1/releases."""
 
     def __init__(self, bot: Serves) -> None:

@@ -6,22 +6,22 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from bot.web.answers import BODY_LIMIT, Handler, answered
+from bot.web.answers import BODY_LIMIT, Answering, answered
 from bot.web.freezes import Freezes
 from bot.web.record import Records
-from bot.web.releases import Ledger
+from bot.web.releases import LedgerRoutes
 from bot.web.reports import Reports
 from bot.web.serves import Serves
 from bot.web.site import WebSite
 
 
 def app(
-    bot: Serves, via: str = "", others: Mapping[str, Handler] | None = None, metrics: Handler | None = None
+    bot: Serves, via: str = "", others: Mapping[str, Answering] | None = None, metrics: Answering | None = None
 ) -> web.Application:
     """The application. via: what is recorded as the way in; where empty, by the client's own word. others: path ->
     who answers a POST there, and knows by himself who sent it (Slack). metrics: who answers `/metrics`."""
     others = others or {}
-    site, ledger, records = WebSite(bot, via, others), Ledger(bot), Records(bot)
+    site, ledger, records = WebSite(bot, via, others), LedgerRoutes(bot), Records(bot)
     freezes = Freezes(bot)
     found = web.Application(middlewares=[answered, site.known], client_max_size=BODY_LIMIT)
     found.on_shutdown.append(site.close)

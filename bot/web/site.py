@@ -27,7 +27,7 @@ from bot.telling.plain import decision_lines, text
 from bot.telling.sentences import Names, sentence
 from bot.telling.view import status, title, view
 from bot.web import preview
-from bot.web.answers import Handler, No, as_json
+from bot.web.answers import Answering, No, as_json
 from bot.web.doctors import knocks
 from bot.web.freezes import is_ci
 from bot.web.releases import signed
@@ -107,7 +107,7 @@ class WebSite:
     # -- who asks --------------------------------------------------------------------------------------------------
 
     @web.middleware
-    async def known(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def known(self, request: web.Request, handler: Answering) -> web.StreamResponse:
         """Lets nobody through whose token does not stand for a member."""
         if request.path in self._open or request.match_info.http_exception is not None:
             return await handler(request)

@@ -23,7 +23,7 @@ from bot.contract import Edit, Json
 from bot.ports.kubernetes import IMAGE, WORKLOADS, Place, Thing, Writer, digest
 from bot.workloads.images import repository
 from bot.workloads.left import Left, of_secret, who
-from bot.workloads.record import DATA, TEMPLATE, WHOLE, Fields, Record, alike, is_secret, whole_templates
+from bot.workloads.record import DATA, TEMPLATE, WHOLE, Fields, ReleaseRecord, alike, is_secret, whole_templates
 
 _RESTARTED = "pod-annotation/kubectl.kubernetes.io/restartedAt"
 """Of no release: somebody restarted the pods."""
@@ -61,8 +61,8 @@ class Ends:
 
     images: Mapping[str, str]
     removed: Sequence[tuple[str, str]]
-    to: Record = field(default_factory=Record)
-    was: Sequence[Record] = ()
+    to: ReleaseRecord = field(default_factory=ReleaseRecord)
+    was: Sequence[ReleaseRecord] = ()
     unknown: bool = False
     resolved: Mapping[str, str] = field(default_factory=dict)
 

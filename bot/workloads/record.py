@@ -95,7 +95,7 @@ def without_secrets(thing: Thing, secrets: Secrets) -> Thing:
 
 
 @dataclass(frozen=True)
-class Record:
+class ReleaseRecord:
     """A record by object. Empty: nothing is known. secrets: what tells which values look like one by now, and did not
     when it was kept."""
 
@@ -103,7 +103,7 @@ class Record:
     secrets: Secrets | None = None
 
     @classmethod
-    def of(cls, kept: Kept) -> Record:
+    def of(cls, kept: Kept) -> ReleaseRecord:
         """As it was kept. ValueError for what is no record."""
         objects: dict[str, dict[str, Json]] = {}
         for target, value in kept.items():
@@ -112,7 +112,7 @@ class Record:
         return cls({Place.of(name): fields for name, fields in objects.items()})
 
     @classmethod
-    def read(cls, data: bytes) -> Record:
+    def read(cls, data: bytes) -> ReleaseRecord:
         """From its JSON. ValueError."""
         text = data.decode()
         with suppress(ValueError):
@@ -122,7 +122,7 @@ class Record:
             raise ValueError("it holds no settings")
         return cls.of(kept)
 
-    def concealed(self, secrets: Secrets) -> Record:
+    def concealed(self, secrets: Secrets) -> ReleaseRecord:
         """Without what looks like a secret by now, and did not when it was kept."""
         return replace(self, secrets=secrets)
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from bot.contract import Fatal, Outgoing, ReadCtx
 from bot.ports import Blob, Secrets
 from bot.workloads.ends import Ends
-from bot.workloads.record import Record
+from bot.workloads.record import ReleaseRecord
 
 KEPT = 4
 """Records that are held in memory."""
-_RECORDS: dict[str, tuple[Secrets, Record]] = {}
+_RECORDS: dict[str, tuple[Secrets, ReleaseRecord]] = {}
 _UNREAD = "look after what ROLLBACK_BLOBS_URL names, then try again"
 
 
@@ -33,15 +33,15 @@ async def ends(
     return Ends(images, removed, to, was, unknown=any(release.settings is None for release in outgoing))
 
 
-async def _record(ctx: ReadCtx, blob: Blob | None) -> Record:
+async def _record(ctx: ReadCtx, blob: Blob | None) -> ReleaseRecord:
     """Read once: each pass of a step asks for it again, and what a digest names never changes."""
     if blob is None:
-        return Record()
+        return ReleaseRecord()
     secrets = ctx.ports.secrets
     known = _RECORDS.get(blob.digest)
     if known is None or known[0] is not secrets:
         data = await ctx.ports.blobs.get(blob)
-        known = secrets, await asyncio.to_thread(lambda: Record.read(data).concealed(secrets))
+        known = secrets, await asyncio.to_thread(lambda: ReleaseRecord.read(data).concealed(secrets))
         _RECORDS[blob.digest] = known
         while len(_RECORDS) > KEPT:
             del _RECORDS[next(iter(_RECORDS))]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.catalogue import STABLE_AFTER, Release
-from bot.releases.ledger import Entry, Ledger, Registered, State, marked, rank, registered, serving, timed
+from bot.releases.ledger import Entry, Ledger, Registered, ReleaseState, marked, rank, registered, serving, timed
 
 NOW, DAY = 1_763_900_000.0, 86400.0
 
@@ -28,7 +28,7 @@ def test_exactly_one_serves_in_whatever_order_it_was_told(starts: list[tuple[int
     assert sum(r.served_for(30.0) for r in ledger.values()) == 30.0 - first
 
 
-STATES = st.sampled_from(get_args(State))
+STATES = st.sampled_from(get_args(ReleaseState))
 
 
 @given(
@@ -37,7 +37,7 @@ STATES = st.sampled_from(get_args(State))
     st.none() | st.integers(0, 8),
 )
 def test_never_the_removed_a_bad_one_or_one_below_the_floor(
-    found: list[tuple[State, bool, float]], removed: int | None, floor: int | None
+    found: list[tuple[ReleaseState, bool, float]], removed: int | None, floor: int | None
 ) -> None:
     ledger: Ledger = {}
     for n, (state, serves, ago) in enumerate(found):

@@ -39,7 +39,7 @@ from bot.store.lease import Lease, take
 from bot.store.log import AlreadyOpen, Duplicate, Store, StoreUnavailable
 from bot.targets.reach import Reach
 from bot.testing import ports
-from bot.web.answers import Handler
+from bot.web.answers import Answering
 from tests.torture import edges, handlers, machine
 from tests.torture.crew import PEOPLE, People
 from tests.torture.edges import Mine, MinedStore
@@ -215,7 +215,7 @@ async def _at_work(node: Node, store: Store, lease: Lease) -> AsyncIterator[None
 
 
 @web.middleware
-async def _away(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _away(request: web.Request, handler: Answering) -> web.StreamResponse:
     """What the store cannot do now is an answer, as in `bot/web/answers.py`."""
     try:
         return await handler(request)

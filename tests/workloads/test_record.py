@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.contract import canonical
 from bot.ports.kubernetes import Place
-from bot.workloads.record import RECENT, Record
+from bot.workloads.record import RECENT, ReleaseRecord
 
 NAMES = st.sampled_from(["api", "api-canary", "api.v2", "a", "b"])
 FIELDS = st.sampled_from(["image/app", "env/app/A/B", "data/x", "whole", 'pod/"{}', "pod/\u00e9"])
@@ -26,15 +26,15 @@ KEPT = st.dictionaries(
 
 @given(KEPT)
 def test_read_from_its_text_it_is_what_it_was(kept: dict[str, object]) -> None:
-    whole, read = Record.of(kept), Record.read(canonical(kept).encode())  # type: ignore[arg-type]
+    whole, read = ReleaseRecord.of(kept), ReleaseRecord.read(canonical(kept).encode())  # type: ignore[arg-type]
     assert {place: dict(fields) for place, fields in read.places.items()} == whole.places
-    assert [*read.workloads] == [*Record.of(dict(sorted(kept.items()))).workloads]  # type: ignore[arg-type]
+    assert [*read.workloads] == [*ReleaseRecord.of(dict(sorted(kept.items()))).workloads]  # type: ignore[arg-type]
     assert not read.at(Place("eu-1", "deployment", "none"))
 
 
 def test_more_objects_than_are_held_parsed_are_all_there() -> None:
     kept = {f"eu-1/deployment/api-{n}/image/app": n for n in range(RECENT * 2)}
-    read = Record.read(canonical(kept).encode())
+    read = ReleaseRecord.read(canonical(kept).encode())
     assert sorted(fields["image/app"] for _, fields in read.workloads) == [*range(RECENT * 2)]  # type: ignore[type-var]
 
 
@@ -43,10 +43,10 @@ def test_more_objects_than_are_held_parsed_are_all_there() -> None:
 )
 def test_what_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
-        Record.read(text.encode())
+        ReleaseRecord.read(text.encode())
 
 
 def test_json_as_others_write_it_is_read_too() -> None:
     kept = {"eu-1/configmap/s/data/k": "v", "eu-1/deployment/api/image/app": "x", "eu-1/configmap/s/data/l": "w"}
     for text in (json.dumps(kept, indent=1), json.dumps(kept, separators=(",", ":"))):
-        assert Record.read(text.encode()).at(Place("eu-1", "configmap", "s")) == {"data/k": "v", "data/l": "w"}
+        assert ReleaseRecord.read(text.encode()).at(Place("eu-1", "configmap", "s")) == {"data/k": "v", "data/l": "w"}

@@ -28,7 +28,7 @@ from bot.contract import Edit
 from bot.ports import Record, Unreachable, Where, unbound
 from bot.ports.backups import Memory
 from bot.ports.builds import FOR_EVER, MANIFEST, MANIFEST_LIMIT, REMOVER, Build, File, Headers, Manifest, digest_of
-from bot.ports.sites import Missing, Progress, Site, StoredObject, StoreRefused
+from bot.ports.sites import Missing, Moved, Site, StoredObject, StoreRefused
 
 KEPT = "rollback-kept"
 """Folder beside the builds that holds, by digest, what was replaced and is in no known build."""
@@ -276,7 +276,7 @@ class S3Sites:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    async def add(self, site: str, build: Build, files: Sequence[File], told: Progress) -> None:
+    async def add(self, site: str, build: Build, files: Sequence[File], told: Moved) -> None:
         """See the port."""
         t, objects = self._there(site)
         source = t.builds.below(build.prefix)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from psycopg import errors
 
-from bot.adapters.postgres.connection import Connection, one, quoted, rows
-from bot.ports.databases import Shape, State
+from bot.adapters.postgres.connection import PgConnection, one, quoted, rows
+from bot.ports.databases import DatabaseState, TableShape
 
 VERSIONS = "alembic_version"
 """The table that Alembic keeps its stamp in."""
@@ -119,16 +119,16 @@ FROM pg_proc p WHERE p.pronamespace IN (SELECT oid FROM ours) AND p.prokind IN (
 """
 
 
-async def state(c: Connection, schema: str) -> State:
+async def state(c: PgConnection, schema: str) -> DatabaseState:
     """How the database stands."""
     server, replica, size, read_only, bot = await one(c, _STATE)
-    return State(
+    return DatabaseState(
         str(server).split()[0], await stamp(c, schema), int(size), replica, read_only,
         tuple(_session(row) for row in await rows(c, _HOLDS, LONG)), bot,
     )  # fmt: skip
 
 
-async def stamp(c: Connection, schema: str) -> tuple[str, ...] | None:
+async def stamp(c: PgConnection, schema: str) -> tuple[str, ...] | None:
     """The rows of the version table; None where there is no such table."""
     [there] = await one(c, "SELECT to_regclass(%s) IS NOT NULL", f"{quoted(schema)}.{VERSIONS}")
     if not there:
@@ -137,25 +137,25 @@ async def stamp(c: Connection, schema: str) -> tuple[str, ...] | None:
     return tuple(str(row[0]) for row in found)
 
 
-async def shape(c: Connection, schema: str) -> Shape:
+async def shape(c: PgConnection, schema: str) -> TableShape:
     """Object -> what it is."""
     cursor = await c.execute(_OBJECTS.encode(), {"schema": schema})
     return {str(name): str(said) for name, said in await cursor.fetchall()}
 
 
-async def marker(c: Connection) -> str:
+async def marker(c: PgConnection) -> str:
     """Changes whenever anything does that says what tables, columns, types, indexes, constraints or comments there are,
     in any schema: by the rows of the system's catalog and who wrote each."""
     [found] = await one(c, _MARKER)
     return str(found)
 
 
-async def holders(c: Connection, pids: list[int]) -> tuple[str, ...]:
+async def holders(c: PgConnection, pids: list[int]) -> tuple[str, ...]:
     """Who these sessions are, a line each."""
     return tuple(_session(row) for row in await rows(c, _BLOCKERS, pids))
 
 
-async def waits_for(c: Connection, names: str) -> list[int]:
+async def waits_for(c: PgConnection, names: str) -> list[int]:
     """The sessions that those wait for whose application's name begins so."""
     found = await rows(
         c,
@@ -165,7 +165,7 @@ async def waits_for(c: Connection, names: str) -> list[int]:
     return [int(row[0]) for row in found]
 
 
-async def counted(c: Connection, query: str) -> tuple[int, ...] | None:
+async def counted(c: PgConnection, query: str) -> tuple[int, ...] | None:
     """The numbers of the query's one row; None where it did not end in its time, or a lock kept it from beginning."""
     try:
         return tuple(int(n) for n in await one(c, query))
@@ -179,7 +179,7 @@ def _session(row: tuple[object, ...]) -> str:
     return f"session {pid} of {user} ({app}), {state or 'state not shown to us'}, in a transaction for {since}"
 
 
-async def at_work(c: Connection) -> tuple[int, int]:
+async def at_work(c: PgConnection) -> tuple[int, int]:
     """Sessions of others in this database that are at work, and those of which we are not shown whether they are (other
     users', without pg_read_all_stats)."""
     [(busy, hidden)] = await rows(c, _AT_WORK)

@@ -11,17 +11,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bot.ports.databases import SchemaDifference, Shape, unsound
+from bot.ports.databases import SchemaDifference, TableShape, unsound
 
 
-def differences(said: Mapping[str, Any], shape: Shape) -> list[SchemaDifference]:
+def differences(said: Mapping[str, Any], shape: TableShape) -> list[SchemaDifference]:
     """What differs. said: of the models, as `alembic_child` tells."""
     found = [SchemaDifference(d["said"], d["more"]) for d in said["differs"]]
     found += [SchemaDifference(line) for line in (*_of_tables(said["tables"], shape), *_of_enums(said["enums"], shape))]
     return [*dict.fromkeys([*found, *unsound(shape)])]
 
 
-def _of_tables(tables: Mapping[str, Any], shape: Shape) -> Iterator[str]:
+def _of_tables(tables: Mapping[str, Any], shape: TableShape) -> Iterator[str]:
     for table, wanted in tables.items():
         if f"table {table}" not in shape:
             continue  # Alembic has said so
@@ -46,7 +46,7 @@ def _of_tables(tables: Mapping[str, Any], shape: Shape) -> Iterator[str]:
                 yield f"index {index} {some} there, and not in the models"
 
 
-def _of_enums(enums: Mapping[str, list[str]], shape: Shape) -> Iterator[str]:
+def _of_enums(enums: Mapping[str, list[str]], shape: TableShape) -> Iterator[str]:
     for name, wanted in enums.items():
         there = shape.get(f"type {name}")
         if there is None:

@@ -29,7 +29,7 @@ from bot.adapters.gathering import gathered
 from bot.ports import Unreachable, Where
 from bot.ports.databases import Database, NotAllowed
 
-Connection = AsyncConnection[TupleRow]
+PgConnection = AsyncConnection[TupleRow]
 
 US = "rollback-bot"
 """What the bot calls itself in pg_stat_activity."""
@@ -134,7 +134,7 @@ class PostgresServer:
         self._found = (time.monotonic(), where)
         return where
 
-    async def _digest(self, c: Connection) -> str:
+    async def _digest(self, c: PgConnection) -> str:
         """Of the address, the cluster that was once initialised there, and the database's name. Not of its oid, so that
         a database that takes over the name of another is the same place."""
         try:
@@ -146,7 +146,7 @@ class PostgresServer:
     # -- sessions --------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def reading(self, *, limit: float | None = None) -> AsyncIterator[Connection]:
+    async def reading(self, *, limit: float | None = None) -> AsyncIterator[PgConnection]:
         """A session that cannot write. limit: seconds for a statement, the target's timeout otherwise. Unreachable,
         NotAllowed: also for what goes wrong in the block."""
         given = {"default_transaction_read_only": "on", "statement_timeout": _ms(limit or self.target.timeout)}
@@ -157,7 +157,7 @@ class PostgresServer:
                 raise self.away(f"no answer in time ({_first_line(error)})") from error
 
     @asynccontextmanager
-    async def changing(self, database: str = "", **settings: str) -> AsyncIterator[Connection]:
+    async def changing(self, database: str = "", **settings: str) -> AsyncIterator[PgConnection]:
         """A session of the admin, in autocommit, in the database of this name on the same server. Whoever uses it calls
         `record` before each statement that changes something. NotAllowed, Unreachable."""
         if not self.target.admin:
@@ -171,14 +171,14 @@ class PostgresServer:
             yield c
 
     @asynccontextmanager
-    async def plain(self) -> AsyncIterator[Connection]:
+    async def plain(self) -> AsyncIterator[PgConnection]:
         """A session as the reader's own begin, with no setting of ours but how long a statement may take."""
         given = {"statement_timeout": _ms(self.target.timeout)}
         async with self._session(self.target.reader, self.target.at.database, given) as c:
             yield c
 
     @asynccontextmanager
-    async def _session(self, login: str, database: str, settings: Mapping[str, str]) -> AsyncIterator[Connection]:
+    async def _session(self, login: str, database: str, settings: Mapping[str, str]) -> AsyncIterator[PgConnection]:
         target = self.target
         user, password = target.login(login)
         given = {"lock_timeout": _ms(target.lock), "search_path": quoted(target.at.schema), **settings}
@@ -232,7 +232,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-async def one(c: Connection, query: str, *given: Any) -> TupleRow:
+async def one(c: PgConnection, query: str, *given: Any) -> TupleRow:
     """The first row. LookupError where there is none."""
     row = await (await c.execute(query.encode(), given or None)).fetchone()
     if row is None:
@@ -240,7 +240,7 @@ async def one(c: Connection, query: str, *given: Any) -> TupleRow:
     return row
 
 
-async def rows(c: Connection, query: str, *given: Any) -> list[TupleRow]:
+async def rows(c: PgConnection, query: str, *given: Any) -> list[TupleRow]:
     """Every row."""
     return await (await c.execute(query.encode(), given or None)).fetchall()
 

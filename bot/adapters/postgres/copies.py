@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from bot.adapters.postgres.connection import Connection, PostgresServer, rows
+from bot.adapters.postgres.connection import PgConnection, PostgresServer, rows
 from bot.adapters.postgres.markers import OURS, Copy
 
 _COPIES = """
@@ -27,14 +27,14 @@ ORDER BY 1
 """
 
 
-async def copies(c: Connection, *names: str, sized: bool = False) -> Sequence[Copy]:
+async def copies(c: PgConnection, *names: str, sized: bool = False) -> Sequence[Copy]:
     """Those of these names, and those of which the bot has noted something."""
     given = {"names": list(names), "ours": f"%{OURS}%", "sized": sized}
     cursor = await c.execute(_COPIES.encode(), given)
     return [Copy(row, str(owner), int(size), str(text)) for row, owner, size, text in await cursor.fetchall()]
 
 
-async def copy_of(c: Connection, name: str) -> Copy:
+async def copy_of(c: PgConnection, name: str) -> Copy:
     """The database of this name. LookupError where there is none."""
     for copy in await copies(c, name):
         if copy.name == name:
@@ -42,7 +42,7 @@ async def copy_of(c: Connection, name: str) -> Copy:
     raise LookupError(f"there is no database {name!r} on the server")
 
 
-async def sessions(c: Connection, *names: str) -> int:
+async def sessions(c: PgConnection, *names: str) -> int:
     """How many sessions there are in these, this one left out."""
     found = await rows(
         c, "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY (%s) AND pid <> pg_backend_pid()", [*names]
@@ -50,7 +50,7 @@ async def sessions(c: Connection, *names: str) -> int:
     return int(found[0][0])
 
 
-async def unendable(c: Connection, *names: str, lasting: float = 0.0) -> Mapping[int, str]:
+async def unendable(c: PgConnection, *names: str, lasting: float = 0.0) -> Mapping[int, str]:
     """Sessions in these that only a superuser can end -> which each is: pg_signal_backend does not reach them.
     lasting: seconds for which they have been there, or it is not shown for how long."""
     found = await rows(c, _UNENDABLE, [*names], lasting)

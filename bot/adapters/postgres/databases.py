@@ -17,6 +17,7 @@ from bot.ports.databases import (
     BadScripts,
     Blocked,
     Database,
+    DatabaseState,
     Direction,
     Loss,
     NotAllowed,
@@ -24,8 +25,7 @@ from bot.ports.databases import (
     Route,
     SchemaDifference,
     ScriptFailed,
-    Shape,
-    State,
+    TableShape,
     Toll,
 )
 
@@ -105,7 +105,7 @@ class PostgresDatabases:
         """See the port."""
         return [t.at for t in self._targets.values()]
 
-    async def state(self, name: str) -> State:
+    async def state(self, name: str) -> DatabaseState:
         """See the port."""
         target = self._target(name)
         async with self.servers[name].reading() as c:
@@ -118,7 +118,7 @@ class PostgresDatabases:
         async with self.servers[name].reading() as c:
             return await catalog.at_work(c)
 
-    async def shape(self, name: str) -> Shape:
+    async def shape(self, name: str) -> TableShape:
         """See the port."""
         target = self._target(name)
         async with self.servers[name].reading() as c:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.adapters.postgres.connection import Connection, PostgresServer, rows, together
+from bot.adapters.postgres.connection import PgConnection, PostgresServer, rows, together
 from bot.adapters.postgres.properties import MAINTENANCE, missing
 from bot.ports.backups import Proof
 
@@ -29,7 +29,7 @@ _SEQUENCES = "SELECT schemaname || '.' || sequencename, last_value FROM pg_seque
 _INVALID = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
 
 
-async def tables_of(c: Connection) -> Mapping[str, tuple[str, str]]:
+async def tables_of(c: PgConnection) -> Mapping[str, tuple[str, str]]:
     """Table ("public.orders") -> its owner, and its name in SQL."""
     return {str(name): (str(owner), str(sql)) for name, owner, sql in await rows(c, _TABLES)}
 

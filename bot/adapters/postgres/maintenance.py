@@ -15,7 +15,7 @@ from bot.adapters.backups.programs import Program, major_of
 from bot.adapters.postgres import likeness, properties, quiet, restoring, switching
 from bot.adapters.postgres import restoring_by_hand as by_hand
 from bot.adapters.postgres.catalog import VERSIONS, state
-from bot.adapters.postgres.connection import Connection, PostgresServer, one, rows
+from bot.adapters.postgres.connection import PgConnection, PostgresServer, one, rows
 from bot.adapters.postgres.copies import copies, unendable
 from bot.adapters.postgres.databases import PostgresDatabases
 from bot.adapters.postgres.markers import Copy, beside
@@ -23,7 +23,7 @@ from bot.contract import Edit
 from bot.ports import Record, Unreachable, unbound
 from bot.ports.backups import Backup, Memory, Proof
 from bot.ports.databases import NotAllowed
-from bot.ports.maintenance import Kept, Quiet, Report, Standing, Unfit
+from bot.ports.maintenance import Kept, Quiet, Standing, Telling, Unfit
 
 _RIGHTS = """
 SELECT rolsuper, rolcreatedb, pg_has_role(current_user, %s::name, 'MEMBER'),
@@ -166,7 +166,7 @@ class PostgresMaintenance:
             )
         return fit[0]
 
-    async def restore(self, name: str, source: str, backup: Backup, proof: Proof, jobs: int, report: Report) -> None:
+    async def restore(self, name: str, source: str, backup: Backup, proof: Proof, jobs: int, report: Telling) -> None:
         """See the port."""
         server = self._server(name)
         with _told():
@@ -224,7 +224,7 @@ def _kept(copy: Copy) -> Kept:
     return Kept(copy.name, copy.label, copy.size, copy.aside)
 
 
-async def _rights(c: Connection, server: PostgresServer, live: Copy) -> list[tuple[str, str]]:
+async def _rights(c: PgConnection, server: PostgresServer, live: Copy) -> list[tuple[str, str]]:
     """Which rights the admin lacks."""
     everything, creates, owns, ends, sees, user = await one(c, _RIGHTS, live.owner)
     if everything:
@@ -238,7 +238,7 @@ async def _rights(c: Connection, server: PostgresServer, live: Copy) -> list[tup
     return [(what, grant) for there, what, grant in lacking if not there]
 
 
-async def _uses(c: Connection, database: str) -> list[tuple[str, str]]:
+async def _uses(c: PgConnection, database: str) -> list[tuple[str, str]]:
     """Who depends on which database has the name."""
     found = [
         (f"{session} keeps {database} from being renamed", switching.LASTING)
@@ -254,7 +254,7 @@ async def _uses(c: Connection, database: str) -> list[tuple[str, str]]:
     return found
 
 
-async def _free(c: Connection, server: PostgresServer) -> int | None:
+async def _free(c: PgConnection, server: PostgresServer) -> int | None:
     """Bytes left where the server keeps its data; None where it is another machine's, or not shown."""
     if not server.target.host.startswith("/"):
         return None

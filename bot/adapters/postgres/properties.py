@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot.adapters.postgres.connection import Connection, quoted, rows
+from bot.adapters.postgres.connection import PgConnection, quoted, rows
 from bot.adapters.postgres.markers import Copy, literal
 
 MAINTENANCE = "postgres"
@@ -26,12 +26,12 @@ _LISTS = frozenset({"search_path", "session_preload_libraries", "local_preload_l
 """Settings that hold a list: its parts are quoted one by one already."""
 
 
-async def settings_of(c: Connection, database: str) -> Mapping[tuple[str, str], str]:
+async def settings_of(c: PgConnection, database: str) -> Mapping[tuple[str, str], str]:
     """Role ("": everybody) and setting -> value, in that database."""
     return {(str(role), str(name)): str(value) for role, name, value in await rows(c, _SETTINGS, database)}
 
 
-async def rights_of(c: Connection, database: str) -> frozenset[tuple[str, str, bool]]:
+async def rights_of(c: PgConnection, database: str) -> frozenset[tuple[str, str, bool]]:
     """Role ("": everybody), what it may do to the database, and whether it may hand that on."""
     return frozenset((str(r), str(p), bool(g)) for r, p, g in await rows(c, _RIGHTS, database))
 
@@ -70,7 +70,7 @@ def setting(database: str, role: str, name: str, value: str | None) -> str:
     return f"{whose} SET {said} TO {value if name.lower() in _LISTS and value else literal(value)}"
 
 
-async def missing(c: Connection, database: str, name: str) -> list[str]:
+async def missing(c: PgConnection, database: str, name: str) -> list[str]:
     """The statements that give one database the settings and rights of another."""
     wanted, there = await settings_of(c, database), await settings_of(c, name)
     found = [setting(name, role, key, None) for role, key in there if (role, key) not in wanted]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from psycopg import errors
 
-from bot.adapters.postgres.connection import US, Connection, PostgresServer, one, quoted, rows
+from bot.adapters.postgres.connection import US, PgConnection, PostgresServer, one, quoted, rows
 from bot.adapters.postgres.copies import copy_of, typed, unendable
 from bot.adapters.postgres.markers import Copy, comment, noted
 from bot.ports import Record
@@ -51,7 +51,7 @@ async def look(server: PostgresServer) -> Quiet:
     return Quiet(settings, tuple(writers.values()))
 
 
-async def _settings(c: Connection, database: str) -> dict[str, str | None]:
+async def _settings(c: PgConnection, database: str) -> dict[str, str | None]:
     """For everybody, and for each role that has an own one, here or everywhere."""
     found: dict[str, str | None] = {EVERYBODY: None}
     for here, role, value in sorted(await rows(c, _SETTINGS, database)):
@@ -72,7 +72,7 @@ def _moment(copy: Copy) -> str:
     return note.partition("since ")[2] or "infinity"
 
 
-async def _writers(c: Connection, server: PostgresServer, copy: Copy) -> dict[int, str]:
+async def _writers(c: PgConnection, server: PostgresServer, copy: Copy) -> dict[int, str]:
     """Session -> what it is and does, of those that began before, and those that write all the same. NotAllowed where
     the server does not say when others began."""
     target = server.target
@@ -140,7 +140,7 @@ def _statement(database: str, role: str, value: str | None) -> str:
     return f"{whose} RESET {SETTING}" if value is None else f"{whose} SET {SETTING} = {value}"
 
 
-async def _note(c: Connection, server: PostgresServer, record: Record, copy: Copy, begins: str) -> None:
+async def _note(c: PgConnection, server: PostgresServer, record: Record, copy: Copy, begins: str) -> None:
     [now] = await one(c, "SELECT clock_timestamp()::text")
     others = [n for n in copy.notes if not n.startswith((SINCE, UNTIL))]
     statement = comment(copy.name, copy.theirs, *noted(*others, f"{begins}{now}"))
@@ -148,7 +148,7 @@ async def _note(c: Connection, server: PostgresServer, record: Record, copy: Cop
     await c.execute(statement.encode())
 
 
-async def _end(c: Connection, server: PostgresServer, record: Record, copy: Copy) -> None:
+async def _end(c: PgConnection, server: PostgresServer, record: Record, copy: Copy) -> None:
     """Ends the sessions that began before the moment that the comment holds, but those of superusers."""
     lasting = await unendable(c, copy.name)
     writers = await _writers(c, server, copy)
@@ -158,7 +158,7 @@ async def _end(c: Connection, server: PostgresServer, record: Record, copy: Copy
         await c.execute(statement.encode())
 
 
-async def _forget(c: Connection, server: PostgresServer, record: Record, copy: Copy) -> None:
+async def _forget(c: PgConnection, server: PostgresServer, record: Record, copy: Copy) -> None:
     others = [n for n in copy.notes if not n.startswith((SINCE, UNTIL))]
     statement = comment(copy.name, copy.theirs, *noted(*others))
     await record(typed(server, copy.name, statement))

@@ -27,7 +27,7 @@ from bot.adapters.postgres.markers import beside, comment, literal, noted, resto
 from bot.adapters.postgres.properties import MAINTENANCE, creating, missing
 from bot.ports import Record
 from bot.ports.backups import Backup, Proof
-from bot.ports.maintenance import Report, Unfit
+from bot.ports.maintenance import Telling, Unfit
 
 _STEP = re.compile(rb"pg_restore: (?:creating|executing|processing|finished item)\b")
 _EMPTY = """
@@ -78,7 +78,7 @@ async def filled(
     program: Program,
     proof: Proof,
     jobs: int,
-    report: Report,
+    report: Telling,
 ) -> None:
     """Lets pg_restore fill it. Unfit with its words where it fails."""
     async with server.changing(name) as c:
@@ -122,7 +122,7 @@ def _address(server: PostgresServer, database: str, user: str) -> str:
     )  # fmt: skip
 
 
-async def _followed(child: asyncio.subprocess.Process, items: int, report: Report) -> str:
+async def _followed(child: asyncio.subprocess.Process, items: int, report: Telling) -> str:
     """Reads what pg_restore says of its progress; its complaint, where it has one."""
     done, words, told = 0, "", 0.0
     loop = asyncio.get_running_loop()

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC
 
 from bot.adapters.postgres import quiet
-from bot.adapters.postgres.connection import Connection, PostgresServer, one, quoted, rows
+from bot.adapters.postgres.connection import PgConnection, PostgresServer, one, quoted, rows
 from bot.adapters.postgres.copies import copies, sessions, typed, unendable
 from bot.adapters.postgres.markers import Copy, comment, cut, noted
 from bot.adapters.postgres.properties import MAINTENANCE, setting, settings_of
@@ -52,7 +52,7 @@ async def switch(server: PostgresServer, record: Record, label: str, why: str) -
         await _together(c, server, record, statements)
 
 
-async def _let_go(c: Connection, *names: str) -> None:
+async def _let_go(c: PgConnection, *names: str) -> None:
     """No superuser is in these any more. Unfit, before anybody is kept out."""
     end = time.monotonic() + PATIENCE
     while left := await unendable(c, *names):
@@ -61,7 +61,7 @@ async def _let_go(c: Connection, *names: str) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _exchange(c: Connection, live: Copy, coming: Copy, why: str) -> list[str]:
+async def _exchange(c: PgConnection, live: Copy, coming: Copy, why: str) -> list[str]:
     """The statements by which two databases exchange their names."""
     [now] = await one(c, "SELECT clock_timestamp()")
     name, since = live.name, f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
@@ -76,7 +76,7 @@ async def _exchange(c: Connection, live: Copy, coming: Copy, why: str) -> list[s
     ]
 
 
-async def _aside(c: Connection, name: str, end: str) -> str:
+async def _aside(c: PgConnection, name: str, end: str) -> str:
     """A name that nothing has."""
     taken = {str(row[0]) for row in await rows(c, "SELECT datname FROM pg_database")}
     tries = (cut(name, f"{end}{f'_{n}' if n > 1 else ''}") for n in range(1, len(taken) + 2))
@@ -107,7 +107,7 @@ def _word(live: Copy) -> str:
     return "undone" if _origin(live) else "kept"
 
 
-async def _open(c: Connection, server: PostgresServer, record: Record, live: Copy) -> None:
+async def _open(c: PgConnection, server: PostgresServer, record: Record, live: Copy) -> None:
     """Lets everybody in again, where it was closed and has kept its name."""
     if live.open and not live.note(CLOSED):
         return
@@ -119,7 +119,7 @@ async def _open(c: Connection, server: PostgresServer, record: Record, live: Cop
     await _together(c, server, record, statements)
 
 
-async def _close(c: Connection, server: PostgresServer, record: Record, live: Copy, label: str) -> None:
+async def _close(c: PgConnection, server: PostgresServer, record: Record, live: Copy, label: str) -> None:
     if not live.open and live.note(CLOSED):
         return
     statements = [
@@ -129,14 +129,14 @@ async def _close(c: Connection, server: PostgresServer, record: Record, live: Co
     await _together(c, server, record, statements)
 
 
-async def _together(c: Connection, server: PostgresServer, record: Record, statements: list[str]) -> None:
+async def _together(c: PgConnection, server: PostgresServer, record: Record, statements: list[str]) -> None:
     """In one transaction, and one message to the server."""
     whole = "; ".join(["BEGIN", *statements, "COMMIT"])
     await record(typed(server, MAINTENANCE, whole))
     await c.execute(whole.encode())
 
 
-async def _ended(c: Connection, server: PostgresServer, record: Record, *names: str) -> None:
+async def _ended(c: PgConnection, server: PostgresServer, record: Record, *names: str) -> None:
     """Nobody is in these any more. Unfit."""
     if not await sessions(c, *names):
         return
@@ -151,7 +151,7 @@ async def _ended(c: Connection, server: PostgresServer, record: Record, *names: 
         await asyncio.sleep(0.005)
 
 
-async def _carried(c: Connection, live: Copy, coming: Copy) -> list[str]:
+async def _carried(c: PgConnection, live: Copy, coming: Copy) -> list[str]:
     """What makes the one that comes as read-only as the one that goes."""
     now, there = await settings_of(c, live.name), await settings_of(c, coming.name)
     keys = {key for key in (*now, *there) if key[1] == quiet.SETTING}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from psycopg import Error, errors
 
 from bot.adapters.postgres.catalog import counted
-from bot.adapters.postgres.connection import Connection, quoted, rows
+from bot.adapters.postgres.connection import PgConnection, quoted, rows
 from bot.adapters.postgres.statements import Constraint, Done, Gone, Made, Opaque, Touched, read
 from bot.ports.databases import Loss, RevisionStep, Route, Toll
 
@@ -59,7 +59,7 @@ _PLACE = "SELECT to_regclass(%s) IS NOT NULL"
 class _Counting:
     """The toll, as it adds up."""
 
-    c: Connection
+    c: PgConnection
     schema: str
     gone: set[str] = field(default_factory=set)
     losses: dict[str, Loss] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class _Counting:
         return f"{quoted(schema or self.schema)}.{quoted(name)}"
 
 
-async def toll(c: Connection, schema: str, route: Route) -> Toll:
+async def toll(c: PgConnection, schema: str, route: Route) -> Toll:
     """What going this way would cost now."""
     counting = _Counting(c, schema)
     for step in route.steps:

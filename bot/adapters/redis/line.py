@@ -26,7 +26,7 @@ import hiredis
 from bot.ports import Unreachable
 from bot.ports.caches import CacheRefused
 
-Word = bytes | str | int
+Argument = bytes | str | int
 """A part of a command."""
 SLOTS = 16384
 """What the keys of a cluster are spread over."""
@@ -73,17 +73,17 @@ class NodeConnection(asyncio.Protocol):
         self._ended = ""
         self._gone = asyncio.Event()
 
-    async def ask(self, *command: Word) -> Any:
+    async def ask(self, *command: Argument) -> Any:
         """The answer, as the protocol has it: bytes, whole numbers, lists, None. Unreachable, CacheRefused."""
         [answer] = await self.ask_all([command])
         return answer
 
-    async def ask_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    async def ask_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """The answers to several commands that go out at once. Raises for the first that failed, once all have
         answered."""
         return await self.answers(self.send(commands)) if commands else []
 
-    def send(self, commands: Sequence[Sequence[Word]]) -> asyncio.Future[list[Any]]:
+    def send(self, commands: Sequence[Sequence[Argument]]) -> asyncio.Future[list[Any]]:
         """Sends commands, behind those that are under way. What comes of it is for `answers`, in the same order."""
         if self._transport is None or self._ended:
             raise Unreachable(f"{self.name}: {self._ended or 'the connection is closed'}")

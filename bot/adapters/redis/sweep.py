@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.adapters.redis.line import NodeConnection, Word
+from bot.adapters.redis.line import Argument, NodeConnection
 from bot.ports.caches import Swept, TooMany, unfit
 
 COUNT = 500
@@ -142,7 +142,7 @@ async def flush(
     yield Swept(removed + await _gone(line, going), "", 1.0)
 
 
-def _scan(cursor: bytes, asked: bytes) -> Sequence[Word]:
+def _scan(cursor: bytes, asked: bytes) -> Sequence[Argument]:
     return ("SCAN", cursor, "MATCH", asked, "COUNT", COUNT)
 
 
@@ -151,7 +151,7 @@ async def _gone(line: NodeConnection, going: asyncio.Future[list[Any]] | None) -
     return sum(await line.answers(going)) if going is not None else 0
 
 
-def _unlinks(keys: Sequence[bytes], together: bool) -> list[Sequence[Word]]:
+def _unlinks(keys: Sequence[bytes], together: bool) -> list[Sequence[Argument]]:
     if together:
         return [("UNLINK", *keys)] if keys else []
     return [("UNLINK", key) for key in keys]

@@ -31,7 +31,7 @@ OPTIONS, OPTION_VALUE, BUTTONS, CONTEXTS = 5, 150, 25, 10
 TASKS, TASK_TITLE = 50, 200
 ROWS, COLUMNS, CELLS = 100, 20, 10_000
 
-State = Literal["pending", "in_progress", "complete", "error"]
+TaskState = Literal["pending", "in_progress", "complete", "error"]
 Piece = dict[str, Json]
 
 _MENTION = re.compile(r"[UW][A-Z0-9]{2,}")
@@ -172,7 +172,7 @@ def actions(name: str, run: str, *elements: Piece | None) -> list[Piece]:
     return [{"type": "actions", "block_id": block_id(name, run), "elements": found[:BUTTONS]}] if found else []
 
 
-def task(id: str, title: str, state: State, details: str = "", output: str = "") -> Piece:
+def task(id: str, title: str, state: TaskState, details: str = "", output: str = "") -> Piece:
     """A step in a plan block."""
     piece: Piece = {"task_id": id[:ID] or "-", "title": cut(title, TASK_TITLE), "status": state, "type": "task_card"}
     for name, text in (("details", details), ("output", output)):

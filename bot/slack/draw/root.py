@@ -10,7 +10,7 @@ from bot.run.state import Run, Step
 from bot.slack.draw.blocks import (
     Mrkdwn,
     Piece,
-    State,
+    TaskState,
     actions,
     button,
     context,
@@ -33,7 +33,7 @@ from bot.telling import remains, times, view
 TRACKS = 5
 """Task cards of the plan block."""
 
-_SIGNS: dict[str, State] = {
+_SIGNS: dict[str, TaskState] = {
     "to do": "pending", "to be decided": "pending", "approved": "pending", "not done": "pending",
     "refused": "pending",
     "looking": "in_progress", "at work": "in_progress", "in effect soon": "in_progress",
@@ -224,7 +224,7 @@ def _task(scene: Scene, name: str, steps: Sequence[Step]) -> Piece:
     """ "Backend: 3 of 9, Deploy, 4 of 6 pods"."""
     over = sum(not s.open for s in steps)
     states = {_SIGNS.get(standing_of(scene, s), "complete") for s in steps}
-    sign: State = "complete"
+    sign: TaskState = "complete"
     if "error" in states:
         sign = "error"
     elif over < len(steps):

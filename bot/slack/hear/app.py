@@ -33,7 +33,7 @@ from bot.slack.draw.blocks import Mrkdwn
 from bot.slack.draw.press import NotLegible, NotOurs
 from bot.slack.hear import payloads
 from bot.slack.hear.asks import NOT_OURS, Asks
-from bot.slack.hear.payloads import Act, Body
+from bot.slack.hear.payloads import Act, PayloadBody
 from bot.store.log import SchemaMismatch, StoreUnavailable
 from bot.words import Unclear
 
@@ -108,11 +108,11 @@ class SlackApp:
 
     # -- listeners -------------------------------------------------------------------------------------------------
 
-    async def _command(self, ack: Any, body: Body) -> None:
+    async def _command(self, ack: Any, body: PayloadBody) -> None:
         await ack()
         self._take(body, payloads.typed, self.asks.typed)
 
-    async def _action(self, ack: Any, body: Body) -> None:
+    async def _action(self, ack: Any, body: PayloadBody) -> None:
         await ack()
         if payloads.is_link(body):
             return
@@ -123,7 +123,7 @@ class SlackApp:
         else:
             self._take(body, payloads.clicked, self.asks.clicked)
 
-    async def _event(self, ack: Any, body: Body) -> None:
+    async def _event(self, ack: Any, body: PayloadBody) -> None:
         await ack()
         event = body.get("event")
         if isinstance(event, Mapping) and event.get("type") in _OF_PEOPLE:
@@ -132,14 +132,14 @@ class SlackApp:
         elif isinstance(event, Mapping) and (event.get("type"), event.get("tab")) == (_AT_HOME, "home"):
             self._begin("home", self.asks.home(Act(str(event.get("user", "")), str(body.get("team_id") or ""))))
 
-    async def _shortcut(self, ack: Any, body: Body) -> None:
+    async def _shortcut(self, ack: Any, body: PayloadBody) -> None:
         await ack()
         self._take(body, payloads.pointed, self.asks.pointed)
 
     async def _noted(self, ack: Any) -> None:
         await ack()
 
-    async def _view(self, ack: Any, body: Body) -> None:
+    async def _view(self, ack: Any, body: PayloadBody) -> None:
         try:
             submitted = payloads.submitted(body)
             act = self.asks.answered_at(submitted)
@@ -162,7 +162,9 @@ class SlackApp:
 
     # -- work ------------------------------------------------------------------------------------------------------
 
-    def _take(self, body: Body, read: Callable[[Body], R], work: Callable[[R, Person], Awaitable[None]]) -> None:
+    def _take(
+        self, body: PayloadBody, read: Callable[[PayloadBody], R], work: Callable[[R, Person], Awaitable[None]]
+    ) -> None:
         """Begins the work, unless this act was taken before."""
         try:
             found = read(body)
@@ -228,7 +230,7 @@ class SlackApp:
             await self.asks.tells.tell(act, Mrkdwn(said))
         return None
 
-    async def _not_ours(self, body: Body, why: NotOurs) -> None:
+    async def _not_ours(self, body: PayloadBody, why: NotOurs) -> None:
         log.info("a payload that cannot be read: %s", why)
         act = payloads.whoever(body)
         if act is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from bot.slack.draw.press import NotLegible, NotOurs, Press, pressed
 
-Body = Mapping[str, Any]
+PayloadBody = Mapping[str, Any]
 
 _MARKED = re.compile(r"<(?:[^|<>]*\|)?([^<>]*)>")
 """A link or a mention in Slack's own notation: what is seen of it."""
@@ -80,7 +80,7 @@ class Submitted:
     values: Mapping[str, str]
 
 
-def typed(body: Body) -> Typed:
+def typed(body: PayloadBody) -> Typed:
     """A slash command. NotOurs."""
     trigger = _text(body, "trigger_id")
     act = Act(
@@ -90,7 +90,7 @@ def typed(body: Body) -> Typed:
     return Typed(act, _text(body, "text", "", prose=True))
 
 
-def acted(body: Body) -> Act:
+def acted(body: PayloadBody) -> Act:
     """Who pressed something, and where. NotOurs."""
     user = _part(body, "user")
     container = _part(body, "container", {})
@@ -106,7 +106,7 @@ def acted(body: Body) -> Act:
     )  # fmt: skip
 
 
-def clicked(body: Body) -> Clicked:
+def clicked(body: PayloadBody) -> Clicked:
     """A press on one of our messages. NotOurs for anything else."""
     action = _action(body)
     chosen = _part(action, "selected_option", {})
@@ -114,7 +114,7 @@ def clicked(body: Body) -> Clicked:
     return Clicked(acted(body), pressed(value, _text(action, "block_id")))
 
 
-def at_home(body: Body) -> bool:
+def at_home(body: PayloadBody) -> bool:
     """Whether something was pressed on the app's home tab."""
     view = body.get("view")
     return isinstance(view, Mapping) and view.get("type") == "home"
@@ -128,7 +128,7 @@ class Pointed:
     text: str
 
 
-def pointed(body: Body) -> Pointed:
+def pointed(body: PayloadBody) -> Pointed:
     """A message that somebody took the shortcut on. NotOurs."""
     user, channel = _part(body, "user"), _part(body, "channel", {})
     who, team = _text(user, "id"), _text(user, "team_id", "") or _text(_part(body, "team", {}), "id", "")
@@ -139,7 +139,7 @@ def pointed(body: Body) -> Pointed:
     return Pointed(act, _words(_part(body, "message", {})))
 
 
-def _words(message: Body) -> str:
+def _words(message: PayloadBody) -> str:
     """Its text, or what its first attachment says (alerts often have nothing else); cut, and as others see it."""
     attached = message.get("attachments")
     first = attached[0] if isinstance(attached, list) and attached and isinstance(attached[0], Mapping) else {}
@@ -152,7 +152,7 @@ def _words(message: Body) -> str:
     return legible if len(legible) <= REASON else legible[: REASON - 1] + "…"
 
 
-def picked(body: Body) -> Picked:
+def picked(body: PayloadBody) -> Picked:
     """A choice in one of our modals. NotOurs."""
     action, view = _action(body), _part(body, "view")
     chosen = _part(action, "selected_option", {})
@@ -162,7 +162,7 @@ def picked(body: Body) -> Picked:
     )  # fmt: skip
 
 
-def submitted(body: Body) -> Submitted:
+def submitted(body: PayloadBody) -> Submitted:
     """A modal that was sent off. NotOurs."""
     user, view = _part(body, "user"), _part(body, "view")
     who, team = _text(user, "id"), _text(user, "team_id", "") or _text(_part(body, "team", {}), "id", "")
@@ -174,7 +174,7 @@ def submitted(body: Body) -> Submitted:
     )
 
 
-def whoever(body: Body) -> Act | None:
+def whoever(body: PayloadBody) -> Act | None:
     """Who sent something that cannot be read otherwise, as far as they can be answered."""
     try:
         url = _text(body, "response_url", "")
@@ -186,14 +186,14 @@ def whoever(body: Body) -> Act | None:
         return None
 
 
-def is_link(body: Body) -> bool:
+def is_link(body: PayloadBody) -> bool:
     """Whether what was pressed only opens an address: nobody waits for an answer."""
     actions = body.get("actions")
     first = actions[0] if isinstance(actions, list) and actions else None
     return isinstance(first, Mapping) and bool(first.get("url"))
 
 
-def _entered(values: Body) -> Iterator[tuple[str, str]]:
+def _entered(values: PayloadBody) -> Iterator[tuple[str, str]]:
     """(block, value) of everything that was entered; nothing for what was left empty."""
     for block in values:
         for element in _part(values, block).values():
@@ -207,14 +207,14 @@ def _entered(values: Body) -> Iterator[tuple[str, str]]:
                 yield block, _text({block: str(found)}, block, prose=True)
 
 
-def _action(body: Body) -> Body:
+def _action(body: PayloadBody) -> PayloadBody:
     actions = body.get("actions")
     if not isinstance(actions, list) or not actions or not isinstance(actions[0], Mapping):
         raise NotOurs("nothing was pressed")
     return actions[0]
 
 
-def _part(body: Body, name: str, default: Body | None = None) -> Body:
+def _part(body: PayloadBody, name: str, default: PayloadBody | None = None) -> PayloadBody:
     found = body.get(name)
     if found is None and default is not None:
         return default
@@ -223,7 +223,9 @@ def _part(body: Body, name: str, default: Body | None = None) -> Body:
     return found
 
 
-def _text(body: Body, name: str, default: str | None = None, *, prose: bool = False, longest: int = LONGEST) -> str:
+def _text(
+    body: PayloadBody, name: str, default: str | None = None, *, prose: bool = False, longest: int = LONGEST
+) -> str:
     found = body.get(name)
     if found is None and default is not None:
         return default
