@@ -50,8 +50,6 @@ from bot.ports.kubernetes import (
     Trial,
 )
 
-FEW = 50
-"""Objects that are read at once; more in a thread, so that others get their turn."""
 LOG_LIMIT = 1024 * 1024
 LOG_LINES = "10000"
 """The last ones of a container; `limitBytes` would give the first."""
@@ -142,16 +140,19 @@ class Clusters:
         chosen = known.selector and kind in WORKLOADS and not everywhere
         query: Query = [("labelSelector", known.selector)] if chosen else []
         found: list[Thing] = []
+
+        def as_thing(body: Body) -> Thing:
+            return read(Place(cluster, kind, body["metadata"]["name"]), body)
+
         for space in known.spaces(kind):
             try:
-                bodies = await self._connection(cluster).every(resource.path(space), query=query)
+                found += await self._connection(cluster).read(resource.path(space), as_thing, query=query)
             except NoSuchObject:  # the cluster has no such kind: KEDA or Argo CD is not installed
                 continue
             except Denied:
                 if resource.extension and not await rights.served(self._connection(cluster), resource):
                     continue  # nobody is asked for a right to what is not there
                 raise
-            found += await _all_read(cluster, kind, bodies)
         if kind == "configmap":
             return [thing for thing in found if thing.place.name in known.settings]
         if named is not None:
@@ -221,14 +222,17 @@ class Clusters:
     async def every_pod(self, cluster: str) -> Sequence[Pod]:
         """See the port."""
         space = self._target(cluster).cluster.namespace
-        found = await self._connection(cluster).every(resources.PODS.path(space))
-        return [pod for body in found if (pod := pods.read(body)).phase not in ("Succeeded", "Failed")]
+        found = await self._connection(cluster).read(resources.PODS.path(space), pods.read)
+        return [pod for pod in found if pod.phase not in ("Succeeded", "Failed")]
 
     async def replicasets(self, cluster: str) -> Mapping[str, str]:
         """See the port."""
         space = self._target(cluster).cluster.namespace
-        found = await self._connection(cluster).every(resources.REPLICASETS.path(space))
-        return {body["metadata"]["name"]: controller(body) or "" for body in found}
+
+        def owned(body: Body) -> tuple[str, str]:
+            return body["metadata"]["name"], controller(body) or ""
+
+        return dict(await self._connection(cluster).read(resources.REPLICASETS.path(space), owned))
 
     async def hindrance(self, place: Place, now: datetime) -> Hindrance | None:
         """See the port."""
@@ -512,13 +516,6 @@ class Clusters:
         if now is None:
             return f"{seen.place} is gone"
         return _differing(seen, now, wanted) or f"{seen.place} has changed since it was read"
-
-
-async def _all_read(cluster: str, kind: Kind, bodies: Sequence[Body]) -> list[ReadThing]:
-    def every() -> list[ReadThing]:
-        return [read(Place(cluster, kind, body["metadata"]["name"]), body) for body in bodies]
-
-    return every() if len(bodies) <= FEW else await asyncio.to_thread(every)
 
 
 def _typed(place: Place, resource: resources.Resource) -> str:

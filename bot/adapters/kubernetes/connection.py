@@ -16,11 +16,11 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -29,6 +29,7 @@ from bot.contract import Retryable
 from bot.ports import Unreachable, Where
 from bot.ports.kubernetes import OURS, Changed, Denied
 
+T = TypeVar("T")
 Body = Mapping[str, Any]
 """An object of the API, as JSON has it."""
 Query = Sequence[tuple[str, str]]
@@ -153,16 +154,27 @@ class Connection:
         raise AssertionError("the second attempt returns or raises")
 
     async def every(self, path: str, *, query: Query = ()) -> list[Body]:
-        """All items of a list, page by page. NoSuchObject, Denied, Retryable, Unreachable."""
+        """All items of a list. NoSuchObject, Denied, Retryable, Unreachable."""
+        return await self.read(path, lambda body: body, query=query)
+
+    async def read(self, path: str, read: Callable[[Body], T], *, query: Query = ()) -> list[T]:
+        """All items of a list as `read` makes them, page by page: what it leaves out of one is not kept. Long pages are
+        read in a thread. NoSuchObject, Denied, Retryable, Unreachable."""
+
+        def of_page(text: str) -> tuple[list[T], str]:
+            answer = json.loads(text)
+            more = (answer.get("metadata") or {}).get("continue")
+            return [read(body) for body in answer.get("items") or ()], more or ""
+
         for _ in range(_RESTARTS):
-            found: list[Body] = []
+            found: list[T] = []
             more = ""
             try:
                 while True:
                     page = [*query, ("limit", str(PAGE)), *([("continue", more)] if more else [])]
-                    answer = await self.send("GET", path, query=page)
-                    found += answer.get("items") or ()
-                    more = (answer.get("metadata") or {}).get("continue") or ""
+                    text = await self.text("GET", path, query=page)
+                    items, more = of_page(text) if len(text) <= SHORT else await asyncio.to_thread(of_page, text)
+                    found += items
                     if not more:
                         return found
             except ClusterRefused as error:
