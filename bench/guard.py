@@ -199,6 +199,7 @@ async def freezes(askers: int = 50, turns: int = 5) -> None:
     name = f"freezes, {RUNS} ended runs"
     report(f"{name}, {askers} askers, p50", ms * median(ours.took), ms * median(theirs.took), "ms", None)
     report(f"{name}, {askers} askers, p99", ms * ours.p99, ms * theirs.p99, "ms", 20)
+    report("... which is, of the bare server's", ms * ours.p99, ms * theirs.p99, "ms", 1.25, of="ratio")
     spent = [ms * side.cpu / len(side.took) for side in (ours, theirs)]
     report(f"{name}, CPU of one answer", spent[0], spent[1], "ms", 2, of="ratio")
 

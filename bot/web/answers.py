@@ -50,19 +50,24 @@ class No(Exception):
         return as_json(body, status=self.status, headers=headers)
 
 
+_JSON = {
+    "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": "application/json; charset=utf-8",
+}  # fmt: skip
+
+
 def written(body: Any) -> str:
     """As JSON."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-def as_json(
-    body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, behind: str = ""
-) -> web.Response:
-    """The body as JSON, never to be kept by anybody on the way. behind: an object, written already, of which this
-    one says more."""
-    own = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
-    text = f"{behind[:-1]},{written(body)[1:]}\n" if behind else f"{written(body)}\n"
-    return web.Response(text=text, status=status, headers=own, content_type="application/json")
+def as_json(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The body as JSON, never to be kept by anybody on the way."""
+    return written_json(f"{written(body)}\n".encode(), status=status, headers=headers)
+
+
+def written_json(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The same of what is written already."""
+    return web.Response(body=body, status=status, headers={**_JSON, **(headers or {})})
 
 
 @web.middleware

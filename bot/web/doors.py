@@ -4,7 +4,8 @@ Invariants:
 - a connection that has not sent the head of its first request within `HEAD_TIME`, is idle for `IDLE`, or does not take
   its answer for `STUCK` is cut; bodies have a time of their own (`requests.BODY_TIME`);
 - at most `MOST` connections are served at once. Beyond them `RESERVE` more may ask `/healthz`, whatever floods the
-  bot; everybody else gets a 503 there, and beyond both nobody is answered;
+  bot; everybody else gets a 503 there. Who says nothing there gives way to who comes next, the longest first: so
+  sockets that are silent keep no probe out. Beyond both nobody is answered;
 - a flood costs a line of the log a minute (`bot/steady/seldom.py`).
 """
 
@@ -49,11 +50,26 @@ class Doors:
     def __init__(self, inside: Callable[[], asyncio.Protocol], most: int = MOST, reserve: int = RESERVE) -> None:
         self.inside, self.most, self.reserve = inside, most, reserve
         self.open: set[_Door] = set()
+        self.silent: dict[_Door, None] = {}
+        """Those of the reserve that have not said what they want, in the order in which they came."""
         self.refused = Seldom(log, f"A connection was refused: {most} are open, the most that are served")
         self.cut = Seldom(log, "A connection was cut: no whole request in time, or nobody took the answer")
 
     def __call__(self) -> asyncio.Protocol:
         return _Door(self)
+
+    def make_room(self) -> bool:
+        """Cuts who has been silent in the reserve for the longest; False where nobody is."""
+        silent = next(iter(self.silent), None)
+        if silent is not None:
+            self.leaves(silent)
+            silent.cut()
+        return silent is not None
+
+    def leaves(self, door: _Door) -> None:
+        """A connection is no more."""
+        self.open.discard(door)
+        self.silent.pop(door, None)
 
 
 class _Door(asyncio.Protocol):
@@ -73,7 +89,7 @@ class _Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, doors = cast(asyncio.Transport, transport), self.doors
-        if len(doors.open) >= doors.most + doors.reserve:
+        if len(doors.open) >= doors.most + doors.reserve and not doors.make_room():
             doors.refused.say(f"from {self.peer}")
             self._transport.abort()
             return
@@ -82,6 +98,8 @@ class _Door(asyncio.Protocol):
         self._wait(HEAD_TIME)
         if within:
             self._enter(transport)
+        else:
+            doors.silent[self] = None
 
     def _enter(self, transport: asyncio.BaseTransport) -> None:
         self._inside = self.doors.inside()
@@ -104,6 +122,7 @@ class _Door(asyncio.Protocol):
         """Of the reserve: a probe is answered like any other request, everything else is refused."""
         if self._transport is None or len(head) < len(_PROBE):
             return False
+        self.doors.silent.pop(self, None)
         if head.startswith(_PROBE):
             self._enter(self._transport)
             return True
@@ -127,21 +146,22 @@ class _Door(asyncio.Protocol):
             self._inside.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.doors.open.discard(self)
+        self.doors.leaves(self)
         self._stop()
         if self._inside is not None:
             self._inside.connection_lost(exc)
 
     def _wait(self, seconds: float) -> None:
         self._stop()
-        self._waits = asyncio.get_running_loop().call_later(seconds, self._cut)
+        self._waits = asyncio.get_running_loop().call_later(seconds, self.cut)
 
     def _stop(self) -> None:
         if self._waits is not None:
             self._waits.cancel()
             self._waits = None
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Ends it at once."""
         if self._transport is not None:
             self.doors.cut.say(f"from {self.peer}")
             self._transport.abort()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from aiohttp import web
 from pydantic import TypeAdapter
@@ -19,13 +20,15 @@ from bot.policy import Actor, Refusal, Why
 from bot.releases.freeze_answer import Freeze
 from bot.releases.register import BadRelease
 from bot.run import events as ev
-from bot.web.answers import No, as_json, written
+from bot.web.answers import No, as_json, written, written_json
 from bot.web.requests import PERSON, click_key, read_body, via, word_in_address
 from bot.web.serves import Serves
 
 log = logging.getLogger(__name__)
 
 PATH = "/v1/freezes/"
+SAME = 64
+"""Questions of which the answer is kept, a service."""
 OVERRIDES = 30
 """How often a service's freeze may be overridden within an hour."""
 _DIGEST = re.compile(r"(?:\S+@)?(sha256:[0-9a-f]{64})")
@@ -40,6 +43,25 @@ class Override:
     who: str = ""
     version: str = ""
     digest: str = ""
+
+
+@dataclass
+class Told:
+    """What was answered after one look, which many share: query -> body. It may name hundreds of bans, and pipelines
+    ask the same again and again."""
+
+    freeze: Freeze
+    answers: dict[str, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def stands(self) -> str:
+        """How the service stands, as JSON has it."""
+        f = self.freeze
+        return written({
+            "service": f.service, "state": "locked" if f.locked else "open", "run": f.run,
+            "who": f.who, "why": f.why, "since": f.since,
+            "banned": [asdict(b) for b in f.banned], "admitted": [asdict(a) for a in f.admitted],
+        })  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +80,33 @@ class Freezes:
     def __init__(self, bot: Serves) -> None:
         self.bot = bot
         self._overridden: dict[str, list[float]] = {}
-        self._told: dict[str, tuple[Freeze, str]] = {}
+        self._told: dict[str, Told] = {}
 
     async def show(self, request: web.Request) -> web.Response:
         """How a service stands; with ?version= or ?digest= (several may be given) whether that may be deployed."""
         service = self._service(request)
         freeze = await self.bot.rollbacks.freeze(service.name)
+        told = self._told.get(service.name)
+        if told is None or told.freeze is not freeze:
+            told = self._told[service.name] = Told(freeze)
+        body = told.answers.get(request.query_string)
+        if body is None:
+            body = self._answer(request, told)
+            if len(told.answers) < SAME:
+                told.answers[request.query_string] = body
+        return written_json(body)
+
+    def _answer(self, request: web.Request, told: Told) -> bytes:
+        """No where the question is none."""
         version = request.query.get("version", "")
         if version and not _VERSION.fullmatch(version):
             raise No(400, Why.BAD_INPUT, "?version= is none; write it as it was registered, like 2.4.1.")
         digests = [_digest(word) for word in request.query.getall("digest", [])]
         if unknown := sorted(set(request.query) - {"version", "digest"}):
             raise No(400, Why.BAD_INPUT, f"?{unknown[0]}= is not known here; ask with ?digest= or ?version=.")
-        answer = freeze.answer(version, digests)
+        answer = told.freeze.answer(version, digests)
         asked = {"allowed": answer.allowed} if version or digests else {}
-        return as_json(asked | {"reason": answer.reason}, behind=self._stands(freeze))
-
-    def _stands(self, freeze: Freeze) -> str:
-        """As JSON has it. Written once for all who share a look: it may name hundreds of bans."""
-        known = self._told.get(freeze.service)
-        if known is None or known[0] is not freeze:
-            stands = {
-                "service": freeze.service, "state": "locked" if freeze.locked else "open", "run": freeze.run,
-                "who": freeze.who, "why": freeze.why, "since": freeze.since,
-                "banned": [asdict(b) for b in freeze.banned], "admitted": [asdict(a) for a in freeze.admitted],
-            }  # fmt: skip
-            known = self._told[freeze.service] = freeze, written(stands)
-        return known[1]
+        return f"{told.stands[:-1]},{written(asked | {'reason': answer.reason})[1:]}\n".encode()
 
     async def override(self, request: web.Request) -> web.Response:
         """Records that something is deployed all the same; in the run that froze the service, else in the log."""

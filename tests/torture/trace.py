@@ -71,11 +71,13 @@ class Application:
 
     @property
     def first(self) -> Edits:
-        """Target -> the edit with which the application first began to change it."""
+        """Target -> the edit with which the application first began to change it. What stood at its end already, by
+        somebody else, it waits for, and has nothing to undo there."""
         found: Edits = {}
         for r in self.began:
             for e in r.body["change"]["edits"]:
-                found.setdefault(e["target"], e)
+                if e["target"] not in r.body["there"]:
+                    found.setdefault(e["target"], e)
         return found
 
     @property

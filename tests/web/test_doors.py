@@ -127,14 +127,24 @@ async def test_a_flood_leaves_room_for_probes_and_is_one_line_of_the_log(caplog:
             probe = await call()
             assert await ask(probe, "/healthz") == b"HTTP/1.1 200 OK"
             await leave(probe)
-        last = [await call() for _ in range(2)]
+        silent = [await call() for _ in range(2)]
+        for _ in range(3):
+            probe = await call()
+            assert await ask(probe, "/healthz") == b"HTTP/1.1 200 OK", "although silent ones hold all there is"
+            await leave(probe)
+            silent.append(await call())
+        assert await ended(silent[0]), "the one that was silent for the longest has given way"
+        probes = [await call() for _ in range(2)]
+        for probe in probes:
+            assert await ask(probe, "/healthz") == b"HTTP/1.1 200 OK"
         beyond = await call()
         assert await ended(beyond), "beyond the reserve nobody is answered"
-        for wire in (*crowd, *last):
+        for wire in (*crowd, *probes, *silent):
             await leave(wire)
         again = await call()
         assert await ask(again, "/v1/me") == b"HTTP/1.1 200 OK"
-    assert len([r for r in caplog.records if r.name == "bot.web.doors"]) == 1
+    told = [r.message for r in caplog.records if r.name == "bot.web.doors"]
+    assert len(told) == 2 and "was refused" in told[0] and "was cut" in told[1]
 
 
 def test_what_can_be_made_happen_at_will_is_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
