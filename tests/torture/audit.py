@@ -364,13 +364,14 @@ def placed(case: Case) -> None:
 def in_time(case: Case) -> None:
     """No step runs out of time before it is up, whatever a clock says."""
     for trace in case.traces.values():
-        for r in trace.of("failed"):
+        for r in trace.of("failed", "cancelled"):
             a = trace.attempts.get((r.body["step"], r.body["n"]))
-            if r.body["cause"] != "timeout" or a is None:
+            if "timeout" not in (r.body.get("cause"), r.body.get("why")) or a is None:
                 continue
             app = trace.applications.get((a.step, a.application))
             first = app.attempts[0] if app is not None else a
-            if any(first.started.seconds < d.at < r.seconds for d in case.deaths):
+            alone = first.node == "local"  # on SQLite, where no other clock tells
+            if alone and any(first.started.seconds < d.at < r.seconds for d in case.deaths):
                 continue  # time that passes while nobody is there, and a clock that is set meanwhile, look the same
             took, may = r.seconds - first.started.seconds, trace.specs[a.step]["timeout"]
             if took < 0.9 * may:
