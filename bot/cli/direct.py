@@ -68,7 +68,9 @@ class Recorder(Engine):
             return Refusal(Why.NOT_NOW, f"{text} Put that one back, or start a bot. Nothing was changed.")
         return await super().command(run_id, command, person, via, ref, key=key)
 
-    async def _append(self, run: Run, events: Sequence[ev.Event], *, key: str | None = None) -> Run:
+    async def _append(
+        self, run: Run, events: Sequence[ev.Event], *, key: str | None = None, asked: float | None = None
+    ) -> Run:
         clean = [self.redactor.event(e) for e in events]
         after = await self.store.append(run, clean, self.clock(), key=key, checkpoint=True)
         await self._tell(after, clean)

@@ -39,7 +39,7 @@ from bot.run.answering import Answer, Asking, answer
 from bot.run.commands import Command
 from bot.run.decide import Next, Start, decide, lapsed
 from bot.run.fold import evolve
-from bot.run.moments import AHEAD
+from bot.run.moments import AHEAD, sooner
 from bot.run.rules import refused
 from bot.run.state import Run, Step
 from bot.steady.clock import Steady
@@ -163,10 +163,10 @@ class Engine:
     async def submit(self, run_id: str, *events: ev.Event) -> str | None:
         """Appends what an attempt says. Returns why it is refused, or may no longer be relied on; or None. While the
         database does not answer it tries again: what was done must not be forgotten over a short absence."""
-        until, load = asyncio.get_running_loop().time() + PATIENCE, self.store.recent
+        until, load, asked = asyncio.get_running_loop().time() + PATIENCE, self.store.recent, self.clock()
         while True:
             try:
-                return await self._submit(run_id, events, load)
+                return await self._submit(run_id, events, load, asked)
             except Conflict:
                 load = self.store.load
             except StoreUnavailable as e:
@@ -176,7 +176,7 @@ class Engine:
                 await asyncio.sleep(AGAIN)
 
     async def _submit(
-        self, run_id: str, events: Sequence[ev.Event], load: Callable[[str], Awaitable[Run]]
+        self, run_id: str, events: Sequence[ev.Event], load: Callable[[str], Awaitable[Run]], asked: float
     ) -> str | None:
         async with self._turn(run_id):
             run = now = await load(run_id)
@@ -186,7 +186,7 @@ class Engine:
                         raise Conflict("perhaps not any more, by what others have written since")
                     return why.text
                 now = evolve(now, e, self.clock())
-            await self._append(run, events)
+            await self._append(run, events, asked=asked)
         # A process that stood still since it asked is dead to the others: it may change nothing any more.
         return None if self.hands.live() else "this node has lost its lease"
 
@@ -223,10 +223,14 @@ class Engine:
         """Lets a pass wait so long. False, and at once, where this process is about to end."""
         return await self.hands.rest(seconds)
 
-    async def _append(self, run: Run, events: Sequence[ev.Event], *, key: str | None = None) -> Run:
-        """Writes events, what follows from them, and the attempts they set free: all or nothing."""
+    async def _append(
+        self, run: Run, events: Sequence[ev.Event], *, key: str | None = None, asked: float | None = None
+    ) -> Run:
+        """Writes events, what follows from them, and the attempts they set free: all or nothing. asked: what the clock
+        said when they were made."""
         at = self.clock()
-        clean = [self.redactor.event(e) for e in events]
+        back = asked - at if asked is not None and asked - at > AHEAD else 0.0  # it was ahead, and is right by now
+        clean = [self.redactor.event(sooner(e, back)) for e in events]
         after = run
         for e in clean:
             after = evolve(after, e, at)

@@ -75,6 +75,14 @@ def set_right(run: Run, now: float) -> Run:
     )
 
 
+def sooner(e: ev.Event, by: float) -> ev.Event:
+    """What was made by a clock that was ahead by this, and is written down by one that is right: a wait is as long as
+    it was meant."""
+    if isinstance(e, ev.Waiting):
+        return replace(e, until=e.until - by)
+    return replace(e, retry_at=e.retry_at - by) if isinstance(e, ev.Failed) and e.retry_at is not None else e
+
+
 def jumped(run: Run, e: ev.ClockJumped, at: float) -> Run:
     """What is under way has not grown older by a jump of the clock; going back has been set right before any fold."""
     if e.by < 0:

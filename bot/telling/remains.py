@@ -34,6 +34,18 @@ def partial(run: Run) -> str:
     return f"{restored}{', '.join(owed)} unknown"
 
 
+def made_up(run: Run) -> tuple[Part, ...]:
+    """Parts that people had the run go on without, and that have got everything since."""
+    owed = {p.name for p in run.owed_parts}
+    return tuple(p for p in run.parts.values() if p.by is not None and p.back is not None and p.name not in owed)
+
+
+def made_up_part(p: Part) -> str:
+    """Since when one was left out and why, and that it has got everything by now, in a sentence."""
+    back = f", answered again {times.clock(p.back)}" if p.back is not None else ""
+    return f"{p.name} was left out {times.clock(p.since)} ({p.reason}){back}, and has got everything since"
+
+
 def owed_part(run: Run, p: Part) -> str:
     """What a part is owed, since when and whose decision that was."""
     steps = [s.spec.title for s in run.steps.values() if p.name in s.without and s.spec.changes]

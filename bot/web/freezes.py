@@ -46,7 +46,7 @@ class Override:
 
 
 @dataclass
-class Told:
+class AnswersOfOneLook:
     """What was answered after one look, which many share: query -> body. It may name hundreds of bans, and pipelines
     ask the same again and again."""
 
@@ -80,7 +80,7 @@ class Freezes:
     def __init__(self, bot: Serves) -> None:
         self.bot = bot
         self._overridden: dict[str, list[float]] = {}
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, AnswersOfOneLook] = {}
 
     async def show(self, request: web.Request) -> web.Response:
         """How a service stands; with ?version= or ?digest= (several may be given) whether that may be deployed."""
@@ -88,7 +88,7 @@ class Freezes:
         freeze = await self.bot.rollbacks.freeze(service.name)
         told = self._told.get(service.name)
         if told is None or told.freeze is not freeze:
-            told = self._told[service.name] = Told(freeze)
+            told = self._told[service.name] = AnswersOfOneLook(freeze)
         body = told.answers.get(request.query_string)
         if body is None:
             body = self._answer(request, told)
@@ -96,7 +96,7 @@ class Freezes:
                 told.answers[request.query_string] = body
         return written_json(body)
 
-    def _answer(self, request: web.Request, told: Told) -> bytes:
+    def _answer(self, request: web.Request, told: AnswersOfOneLook) -> bytes:
         """No where the question is none."""
         version = request.query.get("version", "")
         if version and not _VERSION.fullmatch(version):

@@ -19,9 +19,9 @@ from bot.policy import Actor
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.afterwards import Leftover
-from bot.slack.draw import ends
+from bot.slack.draw import ends, stakeholders
 from bot.slack.draw.blocks import buttons_of, section
-from bot.slack.draw.phrases import sentence
+from bot.slack.draw.phrases import Scene, sentence
 from bot.slack.draw.post import Upload
 from bot.slack.draw.screen import screen
 from bot.slack.hear import replies
@@ -32,6 +32,8 @@ from bot.telling import view
 from bot.telling.eta import Eta
 from bot.telling.owing import owed
 from bot.telling.plain import text
+from tests.run import played
+from tests.run.played import COMMANDER, Play, act, ask, check, gate, plan, watch
 from tests.slack import scenes
 from tests.slack.scenes import CHO, Tape
 
@@ -441,6 +443,40 @@ def test_stakeholders_hear_that_it_runs() -> None:
 Shop
 Shop is back on the previous version, 2.4.0, since 14:04 UTC. We are watching it. The problem was: Checkout has failed for some customers since 14:02.\
 """)
+
+
+def test_a_part_that_is_left_out_is_told_to_those_who_know_nothing_of_clusters_and_so_is_that_it_was_made_up() -> None:
+    steps = ask("start"), act("deploy", {"eu/shop": "new", "us/shop": "new"}, ["start"]), check("runs", ["deploy"],
+            phase="verify"), watch("watch", ["runs"], lasting=60.0, passes=2, every=10.0)  # fmt: skip
+    play = Play(plan(*steps, decisions=[gate("start", by=COMMANDER)]))
+    play.away.add("us")
+    play.look()
+    play.do(played.ANA, c.Without("us", "its provider is down"))
+    play.do(played.CHO, c.Agree(play.proposal))
+    play.approve("start", played.ANA)
+    play.go("deploy")
+    play.go("runs")
+
+    def told() -> dict[str, str]:
+        found, _ = stakeholders.posts(Scene(play.run), ("#status",), play.now)
+        return {p.slot: plain([dict(b) for b in p.message.blocks], str).strip() for p in found}
+
+    assert told()["stakeholders"] == (
+        "Shop\nShop is on the previous version, 2.4.0, but not everywhere: one of the places that serve it cannot be reached "
+        "(us). Whoever is served from there may still have the problem. We go on there as soon as we can."
+    )
+    play.wait(30)
+    play.away.clear()
+    assert play.write(ev.PartBack("us")) is None
+    play.go("deploy")
+    play.go("runs")
+    (news,) = [text for slot, text in told().items() if ".everywhere." in slot]
+    assert (
+        news
+        == told()["stakeholders"]
+        == "Shop\nShop is back on the previous version, 2.4.0, everywhere now. We are watching it."
+    )
+    assert "us was left out" in plain([dict(b) for b in ends.end(Scene(play.run)).blocks], str)
 
 
 def test_the_end_says_how_long_it_took_and_where_the_record_is() -> None:

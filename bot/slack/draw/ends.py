@@ -153,6 +153,14 @@ def restored(scene: Scene) -> Message:
     return message(section(joined([short, mark("*{} again.*{}", runs(run), watch), took])))
 
 
+def everywhere(scene: Scene) -> Message:
+    """What was left out has got its share as well."""
+    names = listed([p.name for p in remains.made_up(scene.run)])
+    until = watched_until(scene.run)
+    watch = mark(" Watching until {}.", when(until)) if until is not None else Mrkdwn("")
+    return message(section(mark("*{} everywhere: {} got its share too.*{}", runs(scene.run), names, watch)))
+
+
 def end(scene: Scene) -> Message:
     """How it ended, what is left, and where the record is."""
     run = scene.run
@@ -195,7 +203,7 @@ def _unusual(scene: Scene) -> Mrkdwn:
         "failed": "Failed, went on",
         "adopted": "Done by hand",
     }
-    lines = []
+    lines = [f"{remains.made_up_part(p)}." for p in remains.made_up(scene.run)]
     for how, word in odd.items():
         found = [f"{s.spec.title}{f' ({s.why})' if s.why else ''}" for s in scene.run.steps.values() if s.end == how]
         if found:

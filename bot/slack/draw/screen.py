@@ -22,6 +22,7 @@ from bot.slack.draw.root import root
 from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
 from bot.telling.eta import Eta
+from bot.telling.remains import made_up
 
 ROOT = "root"
 LINKED = 15.0
@@ -197,6 +198,8 @@ def _ends(scene: Scene, channel: str, told: Iterable[str]) -> Iterator[Post]:
     if run.restored is not None and run.open:  # where the end came first, that says it
         shown = ends.restored(scene)
         yield Post(f"restored.{run.restored:.0f}", channel, shown, urgency="news", fixed=True)
+        if late := [p.back for p in made_up(run) if p.back is not None and p.back > run.restored]:
+            yield Post(f"everywhere.{max(late):.0f}", channel, ends.everywhere(scene), urgency="news", fixed=True)
     if run.closed is not None:
         yield Post("end", channel, ends.end(scene), urgency="decision", files=ends.files())
         for other in told:

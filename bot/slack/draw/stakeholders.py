@@ -18,6 +18,7 @@ from bot.slack.draw.blocks import Mrkdwn, cut, escape, joined, mark, message, se
 from bot.slack.draw.phrases import Scene, sentence
 from bot.slack.draw.post import Message, Post
 from bot.telling.eta import Eta
+from bot.telling.remains import made_up
 
 QUARTER, HOUR, DAY = 900.0, 3600.0, 86400.0
 Voice = Callable[[Scene, float | None], Message]
@@ -81,6 +82,8 @@ def _news(scene: Scene, start: float, passed: int, due: float | None, say: Voice
         yield f"told.{len(run.told)}", say(scene, due)
     if run.restored is not None and run.open:
         yield "restored", say(scene, due)
+        if late := [p.back for p in made_up(run) if p.back is not None and p.back > run.restored]:
+            yield f"everywhere.{max(late):.0f}", say(scene, due)
     if run.aborted and run.open:
         yield "aborted", say(scene, due)
     if run.closed is not None:
@@ -103,7 +106,7 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
     now = " ".join(sentence(cut(x, 300)) for x in (run.impact, run.workaround) if x) or problem
     was = mark("The problem was: {}", sentence(cut(run.impact, 300))) if run.impact and back else Mrkdwn("")
     if short := _short(run):
-        yield mark("{} {}", short, was)
+        yield joined([mark("{}", short), was], " ")
     elif run.closed is not None and run.closed.outcome == "verified":
         yield mark("Resolved: {} {}. We have watched it, and it works. {}", name, there.rstrip(","), was)
     elif run.closed is not None and run.restored is not None:
@@ -113,7 +116,8 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
         yield mark("{}We have called off {}, {}.", f"{now} " if now else "", way, version)
         yield Mrkdwn("What we had prepared for it is being put back." if run.open else _not_over(run))
     elif run.restored is not None:
-        yield mark("{} {} since {}. We are watching it. {}", name, there, when(run.restored), was)
+        since = mark("{} everywhere now", there) if made_up(run) else mark("{} since {}", there, when(run.restored))
+        yield mark("{} {}. We are watching it. {}", name, since, was)
     else:
         yield mark("{}{} {}.", f"{now} " if now else "", "We are going back to the previous version," if back else
                    "We are going forward again to the newer version,", version)  # fmt: skip
@@ -124,11 +128,13 @@ def _short(run: Run) -> str:
     """In plain words, where a part of the service is not known to be well: never "resolved"."""
     if run.restored is None or run.aborted is not None or not run.owed_parts or run.target is None:
         return ""
-    owed = ", ".join(p.name for p in run.owed_parts)
-    more = "we do not know yet whether it works there" if run.open else "it is not known whether it works there"
+    names, many = ", ".join(p.name for p in run.owed_parts), len(run.owed_parts) > 1
+    version = f"{'previous' if run.purpose == 'rollback' else 'newer'} version, {run.target.version}"
+    where = f"{len(run.owed_parts)} of the places that serve it" if many else "one of the places that serve it"
+    then = "We go on there as soon as we can." if run.open else "Those who work on it tell you here how it goes on."
     return (
-        f"{run.service.capitalize()} is on version {run.target.version} again, but for one part that cannot be reached "
-        f"({owed}): {more}."
+        f"{run.service.capitalize()} is on the {version}, but not everywhere: {where} cannot be reached ({names}). "
+        f"Whoever is served from there may still have the problem. {then}"
     )
 
 
