@@ -91,6 +91,9 @@ async def serve(folder: str, names: list[str]) -> None:
                 await asyncio.sleep(0)
             while len(cluster.all("Pod", "shop")) < 2 * EACH:
                 await asyncio.sleep(0.5)
+            for pod in cluster.all("Pod", "shop"):
+                ready = [{"type": "Ready", "status": "True"}]
+                cluster.set_status("Pod", pod["metadata"]["name"], "shop", phase="Running", conditions=ready)
             paths.append(str(cluster.kubeconfig("bot")))
             made.append(cluster)
         await asyncio.to_thread(Path(folder, "kubeconfig").write_text, ":".join(paths))

@@ -18,6 +18,9 @@ from tests.torture.trace import Application, Attempt, Trace
 from tests.torture.verdicts import Case, Finding
 from tests.torture.world import Entry, initial
 
+SLOW = 0.5
+"""Seconds that a commit may take on a busy machine: between a moment and when it was really written down."""
+
 
 def audit(case: Case) -> list[Finding]:
     """Every rule over everything; the findings are kept in the case as well."""
@@ -374,7 +377,7 @@ def in_time(case: Case) -> None:
             if alone and any(first.started.seconds < d.at < r.seconds for d in case.deaths):
                 continue  # time that passes while nobody is there, and a clock that is set meanwhile, look the same
             took, may = r.seconds - first.started.seconds, trace.specs[a.step]["timeout"]
-            if took < 0.9 * may:
+            if took < 0.9 * may - SLOW:
                 case.fault("in time", trace.id, f"{a.step} ran out of its {may:g} s after {took:.1f} s (event {r.seq})")
 
 
