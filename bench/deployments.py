@@ -1,12 +1,10 @@
 """A plan over thousands of Deployments, and what a bot costs that only looks after them.
 
-    make bench BENCH=deployments [ARGS="plan idle recorded --against ../yesterday"]
+    make bench BENCH=deployments [ARGS="plan idle --against ../yesterday"]
 
 - plan: `release.deploy` over three clusters of 1,000 Deployments each (21 variables, two pods), ten edits in each; CPU
   of the process that plans, the longest stall of its event loop, and the most memory it had.
 - idle: CPU of a bot that serves a catalogue with one such cluster, where no registered release serves.
-- recorded: the same where all that runs there is a registered release, which the bot records whole, and once more after
-  somebody has changed one of its workloads; memory at rest, and at the most.
 
 Clusters run in a process of their own. Yardstick: the build in the work tree `--against`, with the environment in it,
 in turns; without it the figures stand alone.
@@ -17,18 +15,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import importlib.util
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +30,6 @@ from bench import median, report
 
 HERE = Path(__file__).resolve().parent.parent
 TURNS = 3
-MEMORY = 120.0
-"""Megabytes that a bot may hold at rest, whatever it has recorded."""
 SETTLING, REST = 60.0, 60.0
 """Seconds that an idle bot is left alone before and while it is looked at."""
 CLUSTERS, EACH, OLD = ("eu-1", "us-1", "ap-1"), int(os.environ.get("EACH", "1000")), 10
@@ -82,7 +74,7 @@ async def serve(folder: str, names: list[str]) -> None:
     from bot.playground.cluster import Cluster
 
     async with contextlib.AsyncExitStack() as stack:
-        paths, made = [], []
+        paths = []
         for name in names:
             cluster = await stack.enter_async_context(Cluster(name, kubelet=False))
             cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
@@ -91,22 +83,15 @@ async def serve(folder: str, names: list[str]) -> None:
                 await asyncio.sleep(0)
             while len(cluster.all("Pod", "shop")) < 2 * EACH:
                 await asyncio.sleep(0.5)
-            for pod in cluster.all("Pod", "shop"):
-                ready = [{"type": "Ready", "status": "True"}]
-                cluster.set_status("Pod", pod["metadata"]["name"], "shop", phase="Running", conditions=ready)
             paths.append(str(cluster.kubeconfig("bot")))
-            made.append(cluster)
         await asyncio.to_thread(Path(folder, "kubeconfig").write_text, ":".join(paths))
         print("ready", flush=True)
-        while await asyncio.to_thread(sys.stdin.readline):  # each line: somebody changes a workload
-            changed = deployment(OLD, "2.4.0")
-            changed["spec"]["replicas"] = 3
-            made[0].apply(changed)
+        await asyncio.to_thread(sys.stdin.read)
 
 
 @contextlib.contextmanager
-def clusters(folder: str, *names: str) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The kubeconfig of clusters in a process of their own, and how to have somebody change a workload there."""
+def clusters(folder: str, *names: str) -> Iterator[str]:
+    """The kubeconfig of clusters in a process of their own."""
     command = [*_again(HERE), "--serve", folder, *names]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE, env=_env(HERE)
@@ -114,15 +99,9 @@ def clusters(folder: str, *names: str) -> Iterator[tuple[str, Callable[[], None]
         assert child.stdout is not None
         if child.stdout.readline() != "ready\n":
             raise RuntimeError("the clusters do not come up")
-        hands = child.stdin
-        assert hands is not None
-
-        def change() -> None:
-            hands.write("\n")
-            hands.flush()
-
-        yield Path(folder, "kubeconfig").read_text(), change
-        hands.close()
+        yield Path(folder, "kubeconfig").read_text()
+        assert child.stdin is not None
+        child.stdin.close()
 
 
 async def plan(paths: str) -> dict[str, float]:
@@ -192,7 +171,6 @@ def planned(tree: Path, paths: str) -> Mapping[str, float]:
     return json.loads(found.stdout)  # type: ignore[no-any-return]
 
 
-SECRET = "what CI signs with"
 CATALOGUE = """\
 people: {ana: Ana, ben: Ben, cho: Cho}
 roles: {commander: {people: [ana]}, approver: {people: [ben, cho]}}
@@ -204,50 +182,23 @@ services:
 
 def idled(tree: Path, paths: str) -> dict[str, float]:
     """A bot by the build in a work tree, left alone: percent of a core, megabytes at rest."""
-    with serving(tree, paths) as (child, _, _):
-        time.sleep(SETTLING)
-        before = _cpu(child.pid)
-        time.sleep(REST)
-        share = 100 * (_cpu(child.pid) - before) / REST
-        return {"cpu": share, "rss": _status(child.pid, "VmRSS:")}
-
-
-def recorded(tree: Path, paths: str, change: Callable[[], None]) -> dict[str, float]:
-    """A bot by the build in a work tree that has recorded a release of all that runs, and has seen a change since:
-    megabytes at rest, and at the most."""
-    with serving(tree, paths) as (child, url, folder):
-        names = [f"part-{i:04}" for i in range(EACH)]
-        images = {n: image(n, "2.4.1" if i < OLD else "2.4.0") for i, n in enumerate(names)}
-        body = json.dumps({"service": "shop", "version": "2.4.0", "images": images}).encode()
-        now = str(int(time.time()))
-        signed = hmac.new(SECRET.encode(), b"v0:%s:%s" % (now.encode(), body), hashlib.sha256).hexdigest()
-        headers = {"X-Rollback-Timestamp": now, "X-Rollback-Signature": f"v0={signed}"}
-        urllib.request.urlopen(urllib.request.Request(f"{url}/v1/releases", body, headers), timeout=60).close()
-        with contextlib.closing(sqlite3.connect(f"file:{folder}/rollback.db?mode=ro", uri=True)) as database:
-            while '"settings":{' not in database.execute("select body from release").fetchone()[0]:
-                time.sleep(1)
-        change()
-        time.sleep(SETTLING + REST)  # two looks at least
-        return {"rss": _status(child.pid, "VmRSS:"), "hwm": _status(child.pid, "VmHWM:")}
-
-
-@contextlib.contextmanager
-def serving(tree: Path, paths: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """A bot by the build in a work tree: its process, its address, its folder."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "rollback.yaml").write_text(CATALOGUE)
         bot = str(tree / ".venv" / "bin" / "rollback-bot")
         env = {"PATH": os.environ["PATH"], "HOME": folder, "ROLLBACK_PORT": "0", "ROLLBACK_SLACK": "off",
-               "ROLLBACK_KUBECONFIG": paths, "ROLLBACK_WEBHOOK_SECRET": SECRET,
-               "ROLLBACK_DATABASE_URL": f"sqlite:///{folder}/rollback.db"}  # fmt: skip
+               "ROLLBACK_KUBECONFIG": paths}  # fmt: skip
         subprocess.run([bot, "db", "upgrade"], cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
         with subprocess.Popen([bot, "serve"], cwd=folder, env=env, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
-            said = next((line for line in child.stdout if "listens on" in line), None)
-            if said is None:
+            if not any("listens on" in line for line in child.stdout):
                 raise RuntimeError("the bot does not start")
-            yield child, said.split()[-1], folder
+            time.sleep(SETTLING)
+            before = _cpu(child.pid)
+            time.sleep(REST)
+            share = 100 * (_cpu(child.pid) - before) / REST
+            memory = _status(child.pid, "VmRSS:")
             child.terminate()
+        return {"cpu": share, "rss": memory}
 
 
 def _cpu(pid: int) -> float:
@@ -267,7 +218,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("which", nargs="*", default=["plan", "idle"])
     parser.add_argument("--against", type=Path)
-    parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--serve", nargs="+")
     parser.add_argument("--plan")
     args = parser.parse_args()
@@ -280,34 +230,22 @@ def main() -> None:
     trees = [HERE, *([args.against.resolve()] if args.against else [])]
     with tempfile.TemporaryDirectory() as folder:
         if "plan" in args.which:
-            with clusters(folder, *CLUSTERS) as (paths, _):
-                found = [[planned(tree, paths) for tree in trees] for _ in range(args.turns)]
+            with clusters(folder, *CLUSTERS) as paths:
+                found = [[planned(tree, paths) for tree in trees] for _ in range(TURNS)]
             _tell(found, {"cpu": ("CPU of a plan over 3 x 1,000", "s", 0.5), "stall": ("... longest stall", "s", None),
                           "rss": ("... memory", "MB", 1.2)})  # fmt: skip
         if "idle" in args.which:
-            with clusters(folder, CLUSTERS[0]) as (paths, _):
-                found = [[idled(tree, paths) for tree in trees] for _ in range(args.turns)]
+            with clusters(folder, CLUSTERS[0]) as paths:
+                found = [[idled(tree, paths) for tree in trees] for _ in range(TURNS)]
             _tell(
                 found, {"cpu": ("CPU of an idle bot, 1,000 Deployments", "%", 1.0), "rss": ("... memory", "MB", None)}
             )
-        if "recorded" in args.which:
-            with clusters(folder, CLUSTERS[0]) as (paths, change):
-                found = [[recorded(tree, paths, change) for tree in trees] for _ in range(args.turns)]
-            _tell(found, {"rss": (f"memory of a bot that has recorded {EACH:,} workloads", "MB", MEMORY),
-                          "hwm": ("... at the most", "MB", None)})  # fmt: skip
 
 
 def _tell(found: list[list[Mapping[str, float]]], names: Mapping[str, tuple[str, str, float | None]]) -> None:
     for key, (name, unit, goal) in names.items():
         ours, *theirs = (median([turn[side][key] for turn in found]) for side in range(len(found[0])))
-        report(
-            name,
-            ours,
-            theirs[0] if theirs else 0.0,
-            unit,
-            goal,
-            of="ours" if unit == "%" or goal == MEMORY else "ratio",
-        )
+        report(name, ours, theirs[0] if theirs else 0.0, unit, goal, of="ours" if unit == "%" else "ratio")
 
 
 if __name__ == "__main__":
