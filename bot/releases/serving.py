@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +29,11 @@ from bot.ports import Blob, Blobs, ImageRegistry, Json, Secrets, Unreachable
 from bot.ports.kubernetes import WORKLOADS, Denied, Kubernetes, Place, Thing, digest
 from bot.releases.ledger import Registered
 from bot.releases.register import ReleaseRegister
+from bot.steady.memory import give_back
 from bot.steady.outage import Outage
 from bot.store.log import away
 from bot.workloads.images import pinned, resolved
-from bot.workloads.record import WHOLE, take
+from bot.workloads.record import lasting, take
 
 _LOG = logging.getLogger(__name__)
 EVERY = 60.0
@@ -123,11 +123,6 @@ def configuration(
     return take([t for things in seen.values() for t in _holders(release, things)], settings, secrets)
 
 
-def _moving(record: Mapping[str, Json]) -> Mapping[str, Json]:
-    """A record without what moves by itself: replicas, which only whole objects hold."""
-    return {target: value for target, value in record.items() if not target.endswith(f"/{WHOLE}")}
-
-
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +194,7 @@ class Serving:
             asked = self._asked.is_set()
             self._asked.clear()
             looks = {service: await self._try(service) for service in self._clusters}
+            await asyncio.to_thread(give_back)
             wait = pause(looks, {} if asked else before, wait, self._every)
             before = looks
             with contextlib.suppress(TimeoutError):
@@ -261,11 +257,11 @@ class Serving:
         stands = (release, frozenset((t.place, t.version) for t in chain(maps, *seen.values())))
         if self._recorded.get(service) == stands:  # nobody has written anything: the record is what it was
             return
-        taken, text = await asyncio.to_thread(self._taken, release, seen, maps)
+        text = await asyncio.to_thread(self._taken, release, seen, maps)
         blob = await self._blobs.put(text, SNAPSHOT)
         if release.settings is not None and blob != (release.last or release.settings):
             known = await self._blobs.get(release.last or release.settings)
-            if await asyncio.to_thread(lambda: _moving(json.loads(known)) == _moving(taken)):
+            if await asyncio.to_thread(lambda: lasting(known) == lasting(text)):
                 self._recorded[service] = stands
                 return
         elif release.settings is not None:
@@ -273,10 +269,9 @@ class Serving:
         if self._settled(service, release, blob):
             await self._releases.settled(service, served.version, blob)
 
-    def _taken(self, release: Release, seen: Seen, maps: Sequence[Thing]) -> tuple[Mapping[str, Json], bytes]:
-        """The record of a release, and its text: of thousands of workloads, so in a thread of its own."""
-        taken = configuration(release, seen, maps, self._secrets)
-        return taken, canonical(taken).encode()
+    def _taken(self, release: Release, seen: Seen, maps: Sequence[Thing]) -> bytes:
+        """The record of a release as text: of thousands of workloads, so in a thread of its own."""
+        return canonical(configuration(release, seen, maps, self._secrets)).encode()
 
     def _settled(self, service: str, release: Release, record: Blob) -> bool:
         """Whether this record is to be kept: as the first, or as another one that has stood for long enough."""

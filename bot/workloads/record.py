@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from hashlib import sha256
 
 from bot.ports import Json, Secrets
 from bot.ports.kubernetes import IMAGE, WORKLOADS, Kind, Place, Thing
@@ -167,23 +168,42 @@ class _Kept(Mapping[Place, Fields]):
         return {target.split("/", 3)[3]: value for target, value in kept.items()}
 
 
+def lasting(data: bytes) -> str:
+    """A digest of a record as it is kept, without what moves by itself: replicas, which only whole objects hold. Two
+    are compared by this: parsed they would be ten times as large. ValueError for what is no canonical JSON."""
+    text, found = data.decode(), sha256()
+    for target, begin, end in _items(text):
+        if not target.endswith(f"/{WHOLE}"):
+            found.update(text[begin:end].encode() + b",")
+    return found.hexdigest()
+
+
 def _objects(text: str) -> Iterator[tuple[Place, tuple[int, int]]]:
     """Where the targets of each object stand in canonical JSON, whose sorted keys keep them together. ValueError."""
-    begin, at, about = 1, 1, ""
+    begin = end = 1
+    about = ""
+    for target, at, after in _items(text):
+        cluster, kind, name, _ = target.split("/", 3)
+        if about != (here := f"{cluster}/{kind}/{name}"):
+            if about:
+                yield Place.of(about), (begin, end)
+            begin, about = at, here
+        end = after
+    if about:
+        yield Place.of(about), (begin, end)
+
+
+def _items(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each key of canonical JSON, and where it and its value begin and end. ValueError."""
+    at = 1
     if not text.startswith("{"):
         raise ValueError("it is no object")
     try:
         while text[at] != "}":
             target, after = _VALUE.raw_decode(text, at)
-            cluster, kind, name, _ = target.split("/", 3)
-            if about != (here := f"{cluster}/{kind}/{name}"):
-                if about:
-                    yield Place.of(about), (begin, at - 1)
-                begin, about = at, here
-            _, at = _VALUE.raw_decode(text, after + 1)
-            at += text[at] == ","
-        if about:
-            yield Place.of(about), (begin, at)
+            _, end = _VALUE.raw_decode(text, after + 1)
+            yield target, at, end
+            at = end + (text[end] == ",")
     except IndexError as error:
         raise ValueError("the record is cut") from error
 

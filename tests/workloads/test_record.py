@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.contract import canonical
+from bot.contract import Json, canonical
 from bot.ports.kubernetes import Place
-from bot.workloads.record import RECENT, ReleaseRecord
+from bot.workloads.record import RECENT, ReleaseRecord, lasting
 
 NAMES = st.sampled_from(["api", "api-canary", "api.v2", "a", "b"])
 FIELDS = st.sampled_from(["image/app", "env/app/A/B", "data/x", "whole", 'pod/"{}', "pod/\u00e9"])
@@ -50,3 +50,14 @@ def test_json_as_others_write_it_is_read_too() -> None:
     kept = {"eu-1/configmap/s/data/k": "v", "eu-1/deployment/api/image/app": "x", "eu-1/configmap/s/data/l": "w"}
     for text in (json.dumps(kept, indent=1), json.dumps(kept, separators=(",", ":"))):
         assert ReleaseRecord.read(text.encode()).at(Place("eu-1", "configmap", "s")) == {"data/k": "v", "data/l": "w"}
+
+
+def test_two_records_are_compared_as_they_are_kept_without_what_moves_by_itself() -> None:
+    at = "eu-1/deployment/api/"
+    kept: dict[str, Json] = {f"{at}image/app": "a@sha256:1", f"{at}whole": {"spec": {"replicas": 2}}}
+    scaled, changed = {**kept, f"{at}whole": {"spec": {"replicas": 3}}}, {**kept, f"{at}env/app/A": "1"}
+    one, other, another = (lasting(canonical(x).encode()) for x in (kept, scaled, changed))
+    assert one == other != another
+    for cut in (b"[]", b'{"a/b/c/d":1'):
+        with pytest.raises(ValueError, match="it is no object|is cut|Expecting"):
+            lasting(cut)
