@@ -31,7 +31,6 @@ from bot.testing import MemoryBlobs, MemoryRegistry, MemoryReleases
 from tests.fixtures.databases import copy_to
 from tests.fixtures.frontend_bucket import Bucket
 from tests.fixtures.s3 import bucket as bucket
-from tests.fixtures.s3 import objects_url as objects_url
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
