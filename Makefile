@@ -79,7 +79,7 @@ demo: $(READY) ## a shop, a bad release and a rollback, on this machine; STORY=s
 	$(BIN)/python -m bot.playground.demo --story $(STORY) $(ARGS)
 
 playground: $(READY) ## the demo's world with a web page, to drive it by hand
-	$(BIN)/python -m bot.playground.page $(ARGS)
+	$(BIN)/rollback-bot playground $(ARGS)
 
 torture: $(READY) ## kill and freeze nodes in the middle of runs, then look for damage
 	$(BIN)/python -m tests.torture $(ARGS)

@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     page_url: str = Field(
         "https://events.pagerduty.com/v2/enqueue", description="A pager that takes PagerDuty's Events v2."
     )
+    otlp_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="A collector of OpenTelemetry traces (OTLP over HTTP, like `http://collector:4318`), which gets "
+        "each run that ends; wants `rollback-bot[traces]`.",
+    )
     tick: float = Field(1.0, gt=0, le=60, description="Seconds between two looks at what is due.")
     lease: float = Field(
         30.0, ge=1, le=600, description="Seconds after which a node that is silent counts as dead (PostgreSQL)."

@@ -40,6 +40,7 @@ from bot.node.outside import ByHand, Outside, RecordCut
 from bot.node.paging import Pager, Paging
 from bot.node.reloading import InForce, Reloading
 from bot.node.status_pages import StatusPages
+from bot.node.traces import NoTraces, Traces
 from bot.opening.rollbacks import Rollbacks
 from bot.people import CatalogueDirectory, Directory
 from bot.plan.named import Plans
@@ -302,6 +303,9 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
         pager = pager_of(settings)
         paging = Paging(base.store, lease, pager, clock) if pager is not None else None
         pages = StatusPages(base.store, lease, lambda: base.catalogue, reach.http, clock)
+        traces = traces_of(settings, base.store)
+        if traces is not None:
+            stack.push_async_callback(traces.close)
         foresight.then = [lambda run: _again(base.store, run, outside, slack)]
         stack.push_async_callback(foresight.close)
         engine = Engine(
@@ -309,7 +313,7 @@ async def running(settings: Settings, clock: Callable[[], float] = time.time) ->
             glass=lambda: base.catalogue.glass, ping=lambda run: reach.of(run).ping(), grounds=reach,
             clock=clock, tick=settings.tick,
             watchers=(journal.watch, metrics.watch, outside.files_behind, outside.anchor, outside.ledger,
-                      *([slack.watch] if slack else []), *([paging.watch] if paging else []), pages.watch),
+                      *(w.watch for w in (slack, paging, traces, pages) if w is not None)),
         )  # fmt: skip
         executor = Executor(
             settings.database_url,
@@ -434,6 +438,14 @@ def tell_unfit(rollbacks: Rollbacks) -> None:
     for service, faults in rollbacks.unfit().items():
         for fault in faults.faults:
             log.error("%s cannot be rolled back by its plan: %s", service, fault)
+
+
+def traces_of(settings: Settings, store: Store) -> Traces | None:
+    """What sends runs to a collector; None where the settings name none. SettingsError where it cannot."""
+    try:
+        return Traces(store, settings.otlp_url, metadata.version("rollback-bot")) if settings.otlp_url else None
+    except NoTraces as error:
+        raise SettingsError(str(error)) from None
 
 
 def pager_of(settings: Settings) -> Pager | None:

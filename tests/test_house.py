@@ -98,9 +98,12 @@ def _normal(name: str) -> str:
 
 def test_whatever_is_imported_at_run_time_is_a_dependency() -> None:
     project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
-    needed, plots = project["dependencies"], project["optional-dependencies"]["plots"]
-    assert _lacking(["bot", "actions", "checks", "migrations"], needed + plots) == {}
-    assert _lacking(["bot"], needed) == {"PIL": {"bot/adapters/plots.py"}}, "what works without its extra"
+    needed, extras = project["dependencies"], project["optional-dependencies"]
+    own = [*extras["plots"], "opentelemetry-sdk"]  # which the exporter of `traces` brings
+    assert extras["traces"] == ["opentelemetry-exporter-otlp-proto-http"]
+    assert _lacking(["bot", "actions", "checks", "migrations"], needed + own) == {}
+    works_without = {"PIL": {"bot/adapters/plots.py"}, "opentelemetry": {"bot/node/traces.py"}}
+    assert _lacking(["bot"], needed) == works_without, "what works without its extra"
     assert _lacking(["bot/playground"], needed + project["optional-dependencies"]["playground"]) == {}
     without = [d for d in needed if not d.startswith("aiohttp")]
     assert "bot/wiring.py" in _lacking(["bot"], without)["aiohttp"]
