@@ -29,16 +29,14 @@ from bot.contract import (
     Params,
     ReadCtx,
     Receipt,
-    Retryable,
     ServiceName,
     Value,
 )
 from bot.ports import Unreachable, told
 from bot.ports.guards import GuardRules
-from bot.ports.kubernetes import Changed, Cluster, Denied, Place, Thing, standing
+from bot.ports.kubernetes import Cluster, Denied, Place, Thing, standing
+from bot.workloads.reaching import guards, left_out, not_reached, writing
 from bot.workloads.trials import standing_since, until_let_in, until_refused
-
-LOST = "clusters not reached"
 
 
 class DeploysFreezeParams(Params):
@@ -119,11 +117,10 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
     async def apply(self, ctx: Ctx, p: DeploysFreezeParams, change: Change) -> Receipt:
         clusters = {c.name: c for c in ctx.ports.kubernetes.clusters}
         ours = {Place(c.name, "guard", p.guard): p.rules(c) for c in clusters.values()}
-        try:
+        put, lifted = guards(change)
+        with writing("give the bot the right (docs/kubernetes.md), then try again; or skip the freeze"):
             for e in change.edits:
-                await _put(ctx, e, ours[Place.of(e.target)])
-            lifted = {Place.of(e.target): _json(e.before) for e in change.edits if e.after is None}
-            put = {Place.of(e.target): _json(e.after) for e in change.edits if e.after is not None}
+                await _put(ctx, e, put.get(Place.of(e.target)), ours[Place.of(e.target)])
             if lifted:
                 remarks = await until_let_in(ctx, lifted)
                 await until_refused(ctx, put, {})
@@ -132,14 +129,7 @@ class DeploysFreeze(Action[DeploysFreezeParams]):
             there = await standing_since(ctx, ours)
             await until_refused(ctx, {**{place: ours[place] for place in there}, **put},
                                 {place: since for place, since in there.items() if place not in put})  # fmt: skip
-        except Unreachable as error:
-            raise Retryable(str(error)) from error
-        except Changed as error:
-            raise Retryable(str(error)) from error
-        except Denied as error:
-            hint = "give the bot the right (docs/kubernetes.md), then try again; or skip the freeze"
-            raise Fatal(str(error), hint) from error
-        if lost := [str(name) for f in change.facts if f.name == LOST for name in _names(f.value)]:
+        if lost := left_out(change):
             done = f"{_and([p.cluster for p in put])} refuses" if len(put) == 1 else f"{len(put)} clusters refuse"
             raise Fatal(
                 f"{done} new releases of {p.service}; {_and(lost)} could not be reached and may still take them",
@@ -191,13 +181,13 @@ def _in_force(thing: Thing | None) -> Value:
 # -- acting ----------------------------------------------------------------------------------------------------------
 
 
-async def _put(ctx: Ctx, e: Edit, ours: Json) -> None:
-    """One guard to where the edit leads. What somebody else has made of it meanwhile is left as it is."""
+async def _put(ctx: Ctx, e: Edit, rules: Json, ours: Json) -> None:
+    """One guard to where the edit leads: these rules, or none. What somebody else has made of it is left as it is."""
     place = Place.of(e.target)
     now = standing(await ctx.ports.kubernetes.get(place), ours)
     if now not in (e.before, e.after, ours):
         raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
-    await ctx.ports.kubernetes.guard(place.cluster, place.name, None if e.after is None else _json(e.after))
+    await ctx.ports.kubernetes.guard(place.cluster, place.name, rules)
 
 
 # -- in words --------------------------------------------------------------------------------------------------------
@@ -238,7 +228,7 @@ def _facts(seen: GuardsSeen, p: DeploysFreezeParams) -> tuple[Fact, ...]:
     groups = sorted({g for c in seen.clusters for g in c.break_glass})
     found += [Fact("passes", ", ".join(["the bot", *groups]))]
     found += [Fact("admitted", len(p.admitted), "images of a fix")] if p.admitted else []
-    return (*found, *([Fact(LOST, [*seen.lost])] if seen.lost else []))
+    return (*found, *not_reached(seen.lost))
 
 
 def _warnings(seen: GuardsSeen, p: DeploysFreezeParams) -> tuple[str, ...]:
@@ -253,9 +243,3 @@ def _names(value: Json) -> list[str]:
 
 def _and(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _json(value: Value) -> Json:
-    if not isinstance(value, dict):
-        raise Fatal(f"{value!r} are no rules of a guard", "look at the record; this is a fault of the bot")
-    return value

@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping
 
 from pydantic import Field
 
-from bot.contract import Action, Change, Ctx, Edit, Fatal, Json, Params, ReadCtx, Receipt, Retryable, ServiceName, Value
-from bot.ports import Unreachable
-from bot.ports.kubernetes import Changed, Denied, Place
+from bot.contract import Action, Change, Ctx, Edit, Fatal, Params, ReadCtx, Receipt, ServiceName, Value
+from bot.ports.kubernetes import Place
+from bot.workloads.reaching import guards, writing
 from bot.workloads.trials import until_let_in, until_refused
 
 
@@ -50,18 +50,11 @@ class DeploysThaw(Action[DeploysThawParams]):
         return {t: thing.fields.get("rules") if thing else None for t, thing in zip(targets, found, strict=True)}
 
     async def apply(self, ctx: Ctx, p: DeploysThawParams, change: Change) -> Receipt:
-        try:
+        put, gone = guards(change)
+        with writing("look at what the cluster says, then try again"):
             for e in change.edits:
                 place = Place.of(e.target)
-                rules = e.after if isinstance(e.after, dict) else None
-                await ctx.ports.kubernetes.guard(place.cluster, place.name, rules)
-            put: dict[Place, Json] = {Place.of(e.target): e.after for e in change.edits if isinstance(e.after, dict)}
-            gone: dict[Place, Json] = {Place.of(e.target): e.before for e in change.edits
-                                       if e.after is None and isinstance(e.before, dict)}  # fmt: skip
+                await ctx.ports.kubernetes.guard(place.cluster, place.name, put.get(place))
             remarks = await until_let_in(ctx, gone)
             await until_refused(ctx, put, {})
-        except (Unreachable, Changed) as error:
-            raise Retryable(str(error)) from error
-        except Denied as error:
-            raise Fatal(str(error), "look at what the cluster says, then try again") from error
         return Receipt("; ".join([change.summary, *remarks]))

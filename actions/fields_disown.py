@@ -11,11 +11,10 @@ Invariants:
 import asyncio
 from collections.abc import Collection, Mapping
 
-from bot.contract import Action, Change, Ctx, Edit, Fact, Fatal, Params, ReadCtx, Receipt, Retryable, Value
+from bot.contract import Action, Change, Ctx, Edit, Fatal, Params, ReadCtx, Receipt, Value
 from bot.ports import Unreachable
-from bot.ports.kubernetes import OURS, WRITTEN, Changed, Denied, Place, Thing
-
-LOST = "clusters not reached"
+from bot.ports.kubernetes import OURS, WRITTEN, Place, Thing
+from bot.workloads.reaching import left_out, not_reached, writing
 
 
 class FieldsDisownParams(Params):
@@ -44,7 +43,7 @@ class FieldsDisown(Action[FieldsDisownParams]):
         return Change(
             f"{where}: {what} can be applied by their own tools again, no value changes",
             edits,
-            facts=(Fact(LOST, [*lost]),) if lost else (),
+            facts=not_reached(lost),
             warnings=tuple(f"not reached: {why}" for why in lost.values()),
             reversible=False,
         )
@@ -56,15 +55,11 @@ class FieldsDisown(Action[FieldsDisownParams]):
         }
 
     async def apply(self, ctx: Ctx, p: FieldsDisownParams, change: Change) -> Receipt:
-        try:
+        with writing("look at what the cluster says, then try again, or skip it"):
             for n, e in enumerate(change.edits):
                 await ctx.report("giving up what the bot owns", n, len(change.edits))
                 await ctx.ports.kubernetes.disown(Place.of(e.target))
-        except (Unreachable, Changed) as error:
-            raise Retryable(str(error)) from error
-        except Denied as error:
-            raise Fatal(str(error), "look at what the cluster says, then try again, or skip it") from error
-        if lost := [str(v) for f in change.facts if f.name == LOST and isinstance(f.value, list) for v in f.value]:
+        if lost := left_out(change):
             raise Fatal(f"{', '.join(lost)} could not be reached", "try again when it is back, or skip it")
         return Receipt(change.summary)
 

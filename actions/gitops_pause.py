@@ -38,7 +38,6 @@ from bot.contract import (
     Params,
     ReadCtx,
     Receipt,
-    Retryable,
     Value,
     first_seen,
     first_time,
@@ -48,7 +47,6 @@ from bot.ports.kubernetes import (
     FLUX,
     OURS,
     WORKLOADS,
-    Changed,
     Cluster,
     Denied,
     Kind,
@@ -57,8 +55,8 @@ from bot.ports.kubernetes import (
     digest,
     value_at,
 )
+from bot.workloads.reaching import left_out, not_reached, writing
 
-LOST = "clusters not reached"
 LOOK_AGAIN = 30.0
 """Seconds between two questions to Git."""
 PATIENCE = 60.0
@@ -136,7 +134,7 @@ class GitopsPause(Action[GitopsPauseParams]):
         return {t: value_at(app, t) for t, app in zip(targets, found, strict=True)}
 
     async def apply(self, ctx: Ctx, p: GitopsPauseParams, change: Change) -> Receipt:
-        try:
+        with writing("give the bot the right (docs/operators.md), then try again"):
             for e in sorted((e for e in change.edits if not _pauses(e)), key=_turn):
                 await (_reviewed if Place.of(e.target).kind in FLUX else _rendered)(ctx, p, e)
                 await _set(ctx, e)
@@ -146,11 +144,7 @@ class GitopsPause(Action[GitopsPauseParams]):
                 await _set(ctx, e)
             await _at_rest(ctx, [Place.of(e.target) for e in pauses])
             await _stays(ctx, pauses)
-        except (Unreachable, Changed) as error:
-            raise Retryable(str(error)) from error
-        except Denied as error:
-            raise Fatal(str(error), "give the bot the right (docs/operators.md), then try again") from error
-        if lost := [str(v) for f in change.facts if f.name == LOST and isinstance(f.value, list) for v in f.value]:
+        if lost := left_out(change):
             raise Fatal(
                 f"{', '.join(lost)} could not be reached: auto-sync may be on there", "try again when it is back"
             )
@@ -388,7 +382,7 @@ def _facts(on: Sequence[Thing], lost: Mapping[str, str]) -> list[Fact]:
     ends += [
         Fact("reads", source, gitops.name(a.place)) for a in on if len(gitops.sources(a)) > 1 for source in _reads(a)
     ]
-    return [*ends, *([Fact(LOST, [*lost])] if lost else [])]
+    return [*ends, *not_reached(lost)]
 
 
 def _saved(app: Thing) -> str:

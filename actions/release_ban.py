@@ -30,16 +30,15 @@ from bot.contract import (
     Params,
     ReadCtx,
     Receipt,
-    Retryable,
     ServiceName,
     Value,
 )
 from bot.ports import Unreachable
 from bot.ports.guards import LIMIT, GuardRules
-from bot.ports.kubernetes import Changed, Cluster, Denied, Place, standing
+from bot.ports.kubernetes import Cluster, Denied, Place, standing
+from bot.workloads.reaching import guards, left_out, not_reached, writing
 from bot.workloads.trials import standing_since, until_let_in, until_refused
 
-LOST = "clusters not reached"
 UNCOVERED = (
     "images named by a tag alone",
     "what controllers make of templates that stand already",
@@ -109,7 +108,7 @@ class ReleaseBan(Action[ReleaseBanParams]):
             raise Unreachable(f"{'; '.join(lost.values())}; every other cluster has the ban already")
         versions = ", ".join(v for v, digests in p.releases.items() if digests)
         shared = [v for v, digests in p.releases.items() if not digests]
-        facts = (*_facts(p), *([Fact(LOST, [*lost])] if lost else []))
+        facts = (*_facts(p), *not_reached(lost))
         warnings = tuple(
             [f"not reached, so not banned there: {'; '.join(lost.values())}"] * bool(lost)
             + [f"{v} has no image of its own: nothing in a cluster can tell it from what runs, {_CI}" for v in shared]
@@ -127,26 +126,21 @@ class ReleaseBan(Action[ReleaseBanParams]):
 
     async def apply(self, ctx: Ctx, p: ReleaseBanParams, change: Change) -> Receipt:
         ours = _ours(ctx, p)
-        try:
+        put, gone = guards(change)
+        with writing("look at what the cluster says, then try again, or skip the ban"):
             for e in change.edits:
                 place = Place.of(e.target)
                 now = standing(await ctx.ports.kubernetes.get(place), ours.get(e.target))
                 if now not in (e.before, e.after):
                     raise Fatal(f"{place} was changed by somebody", "ask who; then try again, or delete it by hand")
-                await ctx.ports.kubernetes.guard(place.cluster, place.name, _json(e.after))
-            gone = {Place.of(e.target): _json(e.before) for e in change.edits if e.after is None}
-            put = {Place.of(e.target): _json(e.after) for e in change.edits if e.after is not None}
+                await ctx.ports.kubernetes.guard(place.cluster, place.name, put.get(place))
             remarks = await until_let_in(ctx, gone)
             there = {} if gone else await standing_since(ctx, {Place.of(t): rules for t, rules in ours.items()})
-            guards = {place: ours[place.target("rules")] for place in there} | put
-            await until_refused(ctx, guards, {place: since for place, since in there.items() if place not in put})
-        except (Unreachable, Changed) as error:
-            raise Retryable(str(error)) from error
-        except Denied as error:
-            raise Fatal(str(error), "look at what the cluster says, then try again, or skip the ban") from error
-        if lost := [str(v) for f in change.facts if f.name == LOST and isinstance(f.value, list) for v in f.value]:
+            stand = {place: ours[place.target("rules")] for place in there} | put
+            await until_refused(ctx, stand, {place: since for place, since in there.items() if place not in put})
+        if lost := left_out(change):
             raise Fatal(f"{', '.join(lost)} could not be reached: nothing is banned there", "try again when it is back")
-        clusters = sorted({place.cluster for place in guards})
+        clusters = sorted({place.cluster for place in stand})
         open_ = f"not refused: {', '.join(UNCOVERED)}"
         bare = [f"{v} has no image of its own, {_CI}" for v, digests in p.releases.items() if not digests]
         return Receipt("; ".join([change.summary, *remarks, *bare, open_]), output={"clusters": [*clusters]})
@@ -186,9 +180,3 @@ def _already(ctx: ReadCtx, p: ReleaseBanParams, versions: str) -> str:
     if not ctx.ports.kubernetes.clusters:
         return f"{p.service} has no cluster; CI is told of the ban on {versions}"
     return f"every cluster has the ban on {p.service} {versions} already; it is tried"
-
-
-def _json(value: Value) -> Json:
-    if value is None or isinstance(value, dict):
-        return value
-    raise Fatal(f"{value!r} are no rules of a guard", "look at the record; this is a fault of the bot")

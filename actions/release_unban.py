@@ -23,17 +23,15 @@ from bot.contract import (
     Ctx,
     Edit,
     Fatal,
-    Json,
     Params,
     ReadCtx,
     Receipt,
-    Retryable,
     ServiceName,
     Value,
 )
-from bot.ports import Unreachable
 from bot.ports.guards import GuardRules
-from bot.ports.kubernetes import Changed, Denied, Place, Thing, digest
+from bot.ports.kubernetes import Place, Thing, digest
+from bot.workloads.reaching import guards, writing
 from bot.workloads.trials import until_let_in, until_refused
 
 
@@ -76,19 +74,13 @@ class ReleaseUnban(Action[ReleaseUnbanParams]):
         return {t: thing.fields.get("rules") if thing else None for t, thing in zip(targets, found, strict=True)}
 
     async def apply(self, ctx: Ctx, p: ReleaseUnbanParams, change: Change) -> Receipt:
-        again: dict[Place, Json] = {Place.of(e.target): e.after for e in change.edits if isinstance(e.after, dict)}
-        gone: dict[Place, Json] = {Place.of(e.target): e.before for e in change.edits
-                                   if e.after is None and isinstance(e.before, dict)}  # fmt: skip
-        try:
+        again, gone = guards(change)
+        with writing("look at what the cluster says, then try again"):
             for e in change.edits:
                 place = Place.of(e.target)
                 await ctx.ports.kubernetes.guard(place.cluster, place.name, again.get(place))
             remarks = await until_let_in(ctx, gone)
             await until_refused(ctx, again, {})
-        except (Unreachable, Changed) as error:
-            raise Retryable(str(error)) from error
-        except Denied as error:
-            raise Fatal(str(error), "look at what the cluster says, then try again") from error
         return Receipt("; ".join([change.summary, *remarks]))
 
 
