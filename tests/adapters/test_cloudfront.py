@@ -250,8 +250,11 @@ async def test_two_nodes_that_publish_at_once_end_on_the_build_on_a_store_that_h
                 await FrontendPublish().apply(TestCtx(bound, FrontendPublish.needs, acting=True), p, change)
                 return
 
-    await asyncio.gather(*map(publish, nodes))
-    assert there.whole(GOOD) == []
-    assert all(sites.account("www").conditional for sites in nodes)
-    for sites in nodes:
-        await sites.close()
+    try:
+        await asyncio.gather(*map(publish, nodes))
+        assert there.whole(GOOD) == []
+        held = {sites.account("www").conditional for sites in nodes}  # None of one that found all done already
+        assert held <= {True, None} and True in held
+    finally:
+        for sites in nodes:
+            await sites.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 from aiohttp import web
@@ -14,6 +15,8 @@ from pydantic import ValidationError
 import migrations
 from bot.node.traces import NoTraces, Traces
 from bot.playground.free_port import free_port
+from bot.run import events as ev
+from bot.run.state import Run
 from bot.settings import Settings
 from tests.engine.conftest import desk
 from tests.engine.documents import ANA, CHO, World, check, gate, plan, put, start
@@ -29,8 +32,14 @@ async def ended(url: str, database_url: str) -> str:
     """A run of one step that people decide about, from its start to its end; its id."""
     await asyncio.to_thread(migrations.upgrade, database_url)
     async with desk(database_url, World()) as there:
-        traces = Traces(there.store, url, "1.2.3")
-        there.engine.watchers = (traces.watch,)
+        traces, heard = Traces(there.store, url, "1.2.3"), asyncio.Event()
+
+        async def watch(run: Run, events: Sequence[ev.Event]) -> None:
+            await traces.watch(run, events)
+            if run.closed:
+                heard.set()
+
+        there.engine.watchers = (watch,)
         steps = start(), put("a", after=["start"], decision="a"), check("verify", "a", after=["a"], phase="verify")
         run = await there.open(plan(*steps, decisions=[gate("a", "a")]))
         await there.until(run, lambda r: r.asked["start"].opened)
@@ -38,6 +47,7 @@ async def ended(url: str, database_url: str) -> str:
         await there.until(run, lambda r: r.asked["a"].opened)
         await there.approve(run, "a", CHO)
         await there.until(run, lambda r: r.closed)
+        await heard.wait()  # watchers hear of what stands already
         await traces.close()
     return run
 

@@ -24,7 +24,7 @@ _WHY: Mapping[str, str] = {
     "deployments": "put back; create, delete: what somebody deleted comes back, an undo takes it away again",
     "cronjobs": "suspended, put back",
     "configmaps": "settings are put back",
-    "horizontalpodautoscalers": "what scales a worker",
+    "horizontalpodautoscalers": "what scales a worker; patch: what holds it at 0 is kept from waking it",
     "jobs": "running ones are waited for",
     "pods": "why none comes; delete: what a StatefulSet never replaces; create: only for a probe",
     "replicasets": "why no pod comes, whose pods run",

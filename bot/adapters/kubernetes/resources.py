@@ -41,7 +41,7 @@ RESOURCES: Mapping[Kind, Resource] = {
     "cronjob": Resource("batch", "v1", "cronjobs", _MADE),
     "rollout": Resource("argoproj.io", "v1alpha1", "rollouts", _WRITTEN, extension=True),
     "configmap": Resource("", "v1", "configmaps", _WRITTEN),
-    "hpa": Resource("autoscaling", "v2", "horizontalpodautoscalers", ("list",)),
+    "hpa": Resource("autoscaling", "v2", "horizontalpodautoscalers", _WRITTEN),
     "scaledobject": Resource("keda.sh", "v1alpha1", "scaledobjects", _WRITTEN, extension=True),
     "scaledjob": Resource("keda.sh", "v1alpha1", "scaledjobs", _WRITTEN, extension=True),
     "job": Resource("batch", "v1", "jobs", ("list",)),

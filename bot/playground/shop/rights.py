@@ -35,7 +35,7 @@ _BOT_IN_THE_SERVICE = [
     _rule("", ["pods/proxy"], ["get"]),
     _rule("", ["pods/log"], ["get"]),
     _rule("", ["events"], ["list"]),
-    _rule("autoscaling", ["horizontalpodautoscalers"], ["list"]),
+    _rule("autoscaling", ["horizontalpodautoscalers"], _WRITTEN),
     _rule("keda.sh", ["scaledobjects", "scaledjobs"], _WRITTEN),
     _rule("argoproj.io", ["rollouts"], _WRITTEN),
     _rule("argoproj.io", ["rollouts/status"], ["get", "patch"]),
