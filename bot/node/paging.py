@@ -275,7 +275,7 @@ class Paging:
         if not await asyncio.to_thread(self._lease.elect, ROLE):
             self.fault = ""
             return EVERY
-        heads = await self._heads()
+        heads = await self._store.lately(self._clock() - DAY, RECENT)
         owing = await self._store.owing()
         older = {h.run for h in owing} - {h.run for h in heads}
         found = await self._wanted([*heads, *(h for h in owing if h.run in older)])
@@ -290,11 +290,6 @@ class Paging:
         return max(0.1, min(EVERY, self._not_before - self._clock())) if self._rest else EVERY
 
     # -- looking ---------------------------------------------------------------------------------------------------
-
-    async def _heads(self) -> list[Head]:
-        ended = await self._store.heads(open=False, limit=RECENT)
-        recent = [h for h in ended if h.closed is not None and h.closed > self._clock() - DAY]
-        return [*await self._store.heads(open=True, limit=None), *recent]
 
     async def _wanted(self, heads: Sequence[Head]) -> dict[str, Alert]:
         """Every alert of these runs; only those that have changed are read."""

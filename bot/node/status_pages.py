@@ -30,7 +30,7 @@ from bot.run.events import BadEvent
 from bot.run.state import Run
 from bot.steady.outage import Outage
 from bot.store.lease import Lease
-from bot.store.log import Head, Slot, Store, away
+from bot.store.log import Slot, Store, away
 from bot.telling.status_page import Update, update
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,11 @@ class StatusPages:
 
     async def _wanted(self) -> list[Update]:
         """What the pages are to say of these runs; only those that have changed are read."""
-        heads = [h for h in await self._heads() if self._kept(h.service) and h.kind == "rollback"]
+        heads = [
+            h
+            for h in await self._store.lately(self._clock() - DAY, RECENT)
+            if self._kept(h.service) and h.kind == "rollback"
+        ]
         for head in heads:
             if self._known.get(head.run, (0,))[0] != head.seq:
                 with contextlib.suppress(BadEvent):  # what cannot be read is told by those who need it
@@ -133,11 +137,6 @@ class StatusPages:
                     self._known[head.run] = (head.seq, update(run, self._catalogue().services[head.service].title))
         self._known = {h.run: self._known[h.run] for h in heads if h.run in self._known}
         return [u for _, u in self._known.values() if u is not None]
-
-    async def _heads(self) -> list[Head]:
-        ended = await self._store.heads(open=False, limit=RECENT)
-        recent = [h for h in ended if h.closed is not None and h.closed > self._clock() - DAY]
-        return [*await self._store.heads(open=True, limit=None), *recent]
 
     # -- sending ---------------------------------------------------------------------------------------------------
 

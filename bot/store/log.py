@@ -236,6 +236,13 @@ class Store:
             query = query.where(t.head.c.open == open)
         return await self._all(Head, query)
 
+    async def lately(self, since: float, ended: int) -> list[Head]:
+        """Open runs, and of the newest ended ones (so many at most) those that were closed since then (seconds since
+        the epoch). None is missed that ends meanwhile: it is open at the first look, or ended at the second."""
+        found = {h.run: h for h in await self.heads(open=True, limit=None)}
+        over = await self.heads(open=False, limit=ended)
+        return [*(found | {h.run: h for h in over if h.closed is not None and h.closed > since}).values()]
+
     async def owing(self) -> list[Head]:
         """Ended runs that have left something: a debt that was handed over, a glass to be reviewed, something that is
         being given back. They have a next moment, at which somebody is reminded."""

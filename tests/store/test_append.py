@@ -17,7 +17,7 @@ from bot.run.fold import evolve
 from bot.run.state import new_run
 from bot.store import tables as t
 from bot.store.chain import ZERO
-from bot.store.log import AlreadyOpen, Conflict, Duplicate, Store
+from bot.store.log import AlreadyOpen, Conflict, Duplicate, Head, Store
 from tests.fixtures.stores import ending
 
 AT = 1_763_900_000.123456
@@ -154,6 +154,25 @@ async def test_the_head_follows_the_run(store: Store, sample: Any) -> None:
     (head,) = await store.heads(open=False)
     assert (head.seq, head.open, head.closed) == (3, False, done.closed_at)
     assert await store.heads("shop", open=True) == [] == await store.heads("blog")
+
+
+async def test_a_run_that_ends_between_two_looks_is_one_of_those_of_late(
+    store: Store, sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await store.append(new_run("r1"), [sample.created()], AT)
+    heads, looks = store.heads, list[bool | None]()
+
+    async def meanwhile(service: str | None = None, open: bool | None = None, limit: int | None = 100) -> list[Head]:
+        found = await heads(service, open, limit)
+        if not looks:
+            await store.append(run, [sample.closed()], AT + 2)
+        looks.append(open)
+        return found
+
+    monkeypatch.setattr(store, "heads", meanwhile)
+    (head,) = await store.lately(AT, 20)
+    assert len(looks) == 2 and (head.run, head.open) == ("r1", False)
+    assert await store.lately(AT + 3, 20) == [], "it ended before"
 
 
 async def test_without_events_only_the_head_is_written_anew(store: Store, sample: Any) -> None:
