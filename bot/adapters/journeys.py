@@ -35,6 +35,8 @@ PREFIX = "journey/"
 """What begun walks are remembered under, with service, journey, target and mark."""
 CLEAN_UP = 15.0
 """Seconds that a clean-up may take; what is not done by then is left to the next walk."""
+AGAIN = (0.5, 2.0)
+"""Seconds until one that failed is tried again: what others do with the same rows at that moment passes."""
 MARGIN = 60.0
 """Seconds beyond a walk's own limits after which it is no longer under way anywhere."""
 SHOWN = 120
@@ -130,7 +132,7 @@ class _Walk:
             await self._ended()
             raise
         seconds = time.monotonic() - began
-        left += [] if self.journey.reads else [await self._ended()]
+        left += [] if self.journey.reads else [await self._ended(away)]
         total = len(self.journey.steps)
         return Walk(done, total, seconds, miss, away, tuple(filter(None, left)), removed)
 
@@ -233,9 +235,16 @@ class _Walk:
         began = {"at": self.of.clock(), "place": self._place, "values": kept, "over": over}
         await self.of.memory.remember(self._key, json.dumps(began))
 
-    async def _ended(self) -> str:
-        """Cleans up after this walk; why something may be left, "" where nothing is. The next walk tries it again."""
+    async def _ended(self, away: str = "") -> str:
+        """Cleans up after this walk; why something may be left, "" where nothing is. A target that answers (not `away`)
+        is asked again, as no other walk may come; else the next walk tries it."""
+        end = time.monotonic() + CLEAN_UP
         fault = await self._clean_up(self.values, self._key)
+        for pause in AGAIN if not away else ():
+            if not fault or time.monotonic() + pause > end:
+                break
+            await asyncio.sleep(pause)
+            fault = await self._clean_up(self.values, self._key)
         if fault:
             await self._remember(over=True)
         return fault

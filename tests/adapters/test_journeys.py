@@ -294,6 +294,17 @@ async def test_a_clean_up_that_is_refused_is_told_and_tried_again_by_the_very_ne
     assert world.clean
 
 
+async def test_a_clean_up_that_meets_a_moments_trouble_is_tried_again_by_the_walk_itself(world: World) -> None:
+    world.shop.broken["/sessions/session-of-0-synthetic-1"] = 500
+    walking = asyncio.create_task(world.walk())
+    refused = "DELETE /sessions/session-of-0-synthetic-1"
+    while refused not in world.shop.asked:  # noqa: ASYNC110 - what a server hears cannot be waited for otherwise
+        await asyncio.sleep(0.01)
+    world.shop.broken.clear()
+    assert (await walking).left == ()
+    assert world.clean
+
+
 async def test_a_journey_that_changes_something_is_not_walked_without_a_memory(world: World) -> None:
     walks = Walks("shop", world.walks.journeys, world.walks.targets, world.walks.session, world.walks.values)
     with pytest.raises(ValueError, match="nowhere to remember"):
