@@ -6,7 +6,8 @@
 # Seen: after a workflow `asyncio.to_thread` runs in a thread "dbos-executor-_N". After `DBOS.destroy()` each
 #   `asyncio.to_thread` of that loop, and `loop.getaddrinfo`, raises "cannot schedule new futures after shutdown": a
 #   program that still has something to say while it stops can no longer look up a host name.
-# Way out: `loop.set_default_executor(ThreadPoolExecutor())` right after `DBOS.destroy()`.
+# Way out: `loop.set_default_executor(...)` with a pool of one's own before `DBOS.destroy()`, and again while it works: each
+#   call into DBOS from the loop sets its own once more.
 #
 # Fails when this is no longer so.
 set -euo pipefail

@@ -185,16 +185,21 @@ class Executor:
         await ending
 
     async def _end(self, seconds: int) -> None:
-        """DBOS.destroy, outside the pool that it takes down; then give the loop a pool of its own again."""
+        """DBOS.destroy, outside the pool that it takes down. The loop has a pool of its own again before that: whoever
+        hands something to a thread meanwhile is not refused."""
         global _here
         loop = asyncio.get_running_loop()
-        pool = ThreadPoolExecutor(1, thread_name_prefix="dbos-end")
+        pool, own = ThreadPoolExecutor(1, "dbos-end"), ThreadPoolExecutor(thread_name_prefix="asyncio")
         destroy = functools.partial(DBOS.destroy, workflow_completion_timeout_sec=seconds)
+        ending = asyncio.ensure_future(loop.run_in_executor(pool, destroy))
         try:
-            await loop.run_in_executor(pool, destroy)
+            while not ending.done():
+                loop.set_default_executor(own)  # each call into DBOS makes it the one that is about to end
+                await asyncio.wait([ending], timeout=0.05)
+            await ending
         finally:
             pool.shutdown(wait=False)
-            loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
+            loop.set_default_executor(own)
             if self._engine is not None:
                 self._engine.dispose()
             _here = None

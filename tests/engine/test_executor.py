@@ -394,6 +394,17 @@ def _begin_and_be_killed(url: str, a: AttemptId) -> None:
 # -- closing -----------------------------------------------------------------------------------------------------------
 
 
+async def test_whoever_uses_a_thread_while_it_closes_is_not_refused(url: str, lease: Lease, engine: Engine) -> None:
+    a = attempt()
+    async with engine.on(url, lease) as executor:
+        await hand_over(executor, url, a)
+        await eventually(lambda: a in engine.ended)
+        closing = asyncio.create_task(executor.close())
+        while not closing.done():
+            assert await asyncio.to_thread(str, 1) == "1"
+        await closing
+
+
 async def test_closing_waits_for_a_pass_and_cuts_off_what_lasts_too_long_for_takeover(
     url: str, lease: Lease, engine: Engine
 ) -> None:
