@@ -2,14 +2,12 @@
 
 It takes PagerDuty's Events v2, as many do. Off where no routing key is set.
 
-Level-triggered: what should ring is read from the runs, what was said is kept in a row an alert, and the difference is
-sent until the pager has taken it.
+Level-triggered (`keeper.py`): what was said is kept in a row an alert.
 
 Invariants:
 - an alert's row is there before it is first sent, so that whatever crashes, it is sent again, and resolved in the end;
 - its dedup key names run, decision and moment: again is harmless, and a decision that is asked anew rings anew;
-- an alert of a decision is resolved when nobody is waited for any more; one of broken glass is for people to resolve;
-- no run waits for it, and a pager that is away is a word in the log and in `/readyz`.
+- an alert of a decision is resolved when nobody is waited for any more; one of broken glass is for people to resolve.
 """
 
 from __future__ import annotations
@@ -28,14 +26,14 @@ from typing import Literal
 import aiohttp
 
 from bot.contract import Json
+from bot.node.keeper import Keeper
 from bot.policy import Gate
 from bot.policy.approval import missing
 from bot.run import events as ev
-from bot.run.events import BadEvent
 from bot.run.state import Asked, Run
 from bot.steady.outage import Outage
 from bot.store.lease import Lease
-from bot.store.log import Head, Slot, Store, away
+from bot.store.log import Slot, Store
 from bot.telling import remains, view
 
 log = logging.getLogger(__name__)
@@ -234,76 +232,32 @@ def _seconds(given: str | None) -> float | None:
         return None
 
 
-class Paging:
-    """Keeps the pager as the runs want it. clock: seconds since the epoch.
-
-    `run()` is to run as a task, on every node: the elected one sends. `watch` is a watcher of the engine.
-    """
+class Paging(Keeper[Mapping[str, Alert]]):
+    """Keeps the pager as the runs want it. clock: seconds since the epoch."""
 
     def __init__(self, store: Store, lease: Lease, pager: Pager, clock: Callable[[], float]) -> None:
-        self._store, self._lease, self._pager, self._clock = store, lease, pager, clock
-        self._wake = asyncio.Event()
-        self._known: dict[str, tuple[int, Mapping[str, Alert]]] = {}
-        self._rest, self._not_before, self._for = 0.0, 0.0, 0.0
-        self._outage = Outage("The pager", log)
-        self.fault = ""
-        """What is wrong, for `/readyz`; empty where nothing is."""
+        super().__init__(
+            store, lease, clock, Outage("The pager", log), role=ROLE, every=EVERY, rest=REST, looked_at="alerts"
+        )
+        self._pager = pager
 
-    async def watch(self, run: Run, events: Sequence[ev.Event]) -> None:
-        """Something happened on this node."""
-        if run.doubt or not events:  # which no number of events tells
-            self._known.pop(run.id, None)
-        if not events or any(isinstance(e, _TELLING) for e in events):
-            self._wake.set()
+    def _concerns(self, run: Run, events: Sequence[ev.Event]) -> bool:
+        return not events or any(isinstance(e, _TELLING) for e in events)
 
-    async def run(self) -> None:
-        """Works until cancelled."""
-        while True:
-            self._wake.clear()
-            try:
-                wait = await self.round()
-            except Exception as e:
-                if not away(e):  # which the store tells
-                    self._note(f"alerts cannot be looked at: {type(e).__name__}: {e}")
-                wait = EVERY
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-
-    async def round(self) -> float:
-        """Sends what is to be sent now. Returns the seconds until the next look."""
-        if not await asyncio.to_thread(self._lease.elect, ROLE):
-            self.fault = ""
-            return EVERY
+    async def _compare(self) -> None:
         heads = await self._store.lately(self._clock() - DAY, RECENT)
         owing = await self._store.owing()
         older = {h.run for h in owing} - {h.run for h in heads}
-        found = await self._wanted([*heads, *(h for h in owing if h.run in older)])
-        wanted = {k: a for k, a in found.items() if a.run not in older or a.payload["class"] == "owed"}
+        learnt = await self._learnt([*heads, *(h for h in owing if h.run in older)], alerts)
+        every = (a for found in learnt for a in found.values())
+        wanted = {a.key: a for a in every if a.run not in older or a.payload["class"] == "owed"}
         rows = await self._store.slots(PAGER)
         for key in wanted.keys() - rows.keys():
             payload = json.dumps(wanted[key].payload, ensure_ascii=False)
             rows[key] = Slot(PAGER, key, wanted[key].run, "", payload, self._clock())
             await self._store.put_slot(rows[key])
-        if not 0 < self._not_before - self._clock() <= self._for:  # more is a clock that was ahead
+        if not self._resting:
             await self._deliver(wanted, rows, {h.run for h in heads})
-        return max(0.1, min(EVERY, self._not_before - self._clock())) if self._rest else EVERY
-
-    # -- looking ---------------------------------------------------------------------------------------------------
-
-    async def _wanted(self, heads: Sequence[Head]) -> dict[str, Alert]:
-        """Every alert of these runs; only those that have changed are read."""
-        for head in heads:
-            if self._known.get(head.run, (0,))[0] != head.seq:
-                try:
-                    run = await self._store.load(head.run)
-                except BadEvent:
-                    continue  # what cannot be read is told by those who need it
-                self._known[head.run] = (head.seq, alerts(run))
-        self._known = {h.run: self._known[h.run] for h in heads if h.run in self._known}
-        return {a.key: a for _, found in self._known.values() for a in found.values()}
-
-    # -- sending ---------------------------------------------------------------------------------------------------
 
     async def _deliver(self, wanted: Mapping[str, Alert], rows: Mapping[str, Slot], looked_at: set[str]) -> None:
         """The difference. A pager that is away is left alone for a while; what it refuses holds up nothing else."""
@@ -313,12 +267,11 @@ class Paging:
                 await self._one(key in wanted, row, row.channel in looked_at)
             except NotTaken as e:
                 if not e.refused:
-                    return self._wait(e)
+                    return self._wait(str(e), e.after)
                 refused = e
         if refused is not None:
-            return self._wait(refused)
-        self._rest, self._not_before, self.fault = 0.0, 0.0, ""
-        self._outage.up()
+            return self._wait(str(refused), refused.after)
+        self._taken()
 
     async def _one(self, wanted: bool, row: Slot, looked_at: bool) -> None:
         payload = json.loads(row.digest)
@@ -332,13 +285,3 @@ class Paging:
             await self._store.forget_slot(PAGER, row.name)
         elif not wanted and not looked_at:
             await self._store.forget_slot(PAGER, row.name)
-
-    def _wait(self, e: NotTaken) -> None:
-        self._rest = min(REST[1], max(REST[0], 2 * self._rest))
-        self._for = self._rest if e.after is None else e.after
-        self._not_before = self._clock() + self._for
-        self._note(str(e))
-
-    def _note(self, fault: str) -> None:
-        self.fault = fault
-        self._outage.down(fault)

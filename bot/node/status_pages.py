@@ -1,19 +1,16 @@
 """Keeps customers' status pages by a webhook, where the catalogue names one for a service (`status_page`).
 
-Level-triggered: what a page is to say is read from the runs, what was said is kept in a row a run, and the difference
-is sent until the hook has taken it: `POST` of one JSON object, with an idempotency key.
+Level-triggered (`keeper.py`): what was said is kept in a row a run, and sent as `POST` of one JSON object, with an
+idempotency key.
 
 Invariants:
 - a row stands before it is first sent, so that whatever crashes, it is sent again; the key names run and words, so
   again is harmless;
-- a run that nobody was told of is not told of when it is over;
-- no run waits for it, and a hook that is away is a word in the log and in `/readyz`.
+- a run that nobody was told of is not told of when it is over.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import json
 import logging
@@ -24,13 +21,13 @@ from typing import Protocol
 
 from bot.catalogue import Catalogue
 from bot.contract import Json
+from bot.node.keeper import Keeper
 from bot.ports import Record, Reply, Unreachable
 from bot.run import events as ev
-from bot.run.events import BadEvent
 from bot.run.state import Run
 from bot.steady.outage import Outage
 from bot.store.lease import Lease
-from bot.store.log import Slot, Store, away
+from bot.store.log import Slot, Store
 from bot.telling.status_page import Update, update
 
 log = logging.getLogger(__name__)
@@ -52,93 +49,49 @@ class Hooks(Protocol):
     async def post(self, target: str, path: str, body: Json, *, key: str) -> Reply: ...
 
 
-class StatusPages:
-    """hooks: service -> its HTTP targets, None where it has none now; clock: seconds since the epoch.
-
-    `run()` is to run as a task, on every node: the elected one sends. `watch` is a watcher of the engine.
-    """
+class StatusPages(Keeper[Update | None]):
+    """hooks: service -> its HTTP targets, None where it has none now; clock: seconds since the epoch."""
 
     def __init__(
         self, store: Store, lease: Lease, catalogue: Callable[[], Catalogue], hooks: Callable[[str], Hooks | None],
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._store, self._lease, self._catalogue, self._hooks, self._clock = store, lease, catalogue, hooks, clock
-        self._wake, self._turn = asyncio.Event(), asyncio.Lock()
-        self._known: dict[str, tuple[int, Update | None]] = {}
-        self._rest, self._not_before = 0.0, 0.0
-        self._outage = Outage("A status page", log)
-        self.fault = ""
-        """What is wrong, for `/readyz`; empty where nothing is."""
+        super().__init__(
+            store, lease, clock, Outage("A status page", log), role=ROLE, every=EVERY, rest=REST,
+            looked_at="what pages say",
+        )  # fmt: skip
+        self._catalogue, self._hooks = catalogue, hooks
 
-    async def watch(self, run: Run, events: Sequence[ev.Event]) -> None:
-        """Something happened on this node."""
-        if self._kept(run.service):
-            self._wake.set()
+    def _concerns(self, run: Run, events: Sequence[ev.Event]) -> bool:
+        return self._kept(run.service)
 
-    async def run(self) -> None:
-        """Works until cancelled."""
-        while True:
-            self._wake.clear()
-            try:
-                wait = await self.round()
-            except Exception as e:
-                if not away(e):  # which the store tells
-                    self._note(f"what pages say cannot be looked at: {type(e).__name__}: {e}")
-                wait = EVERY
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
+    def _wanted_at_all(self) -> bool:
+        return any(map(self._kept, self._catalogue().services))
 
-    async def round(self) -> float:
-        """Sends what is to be sent now. Returns the seconds until the next look."""
-        if not any(map(self._kept, self._catalogue().services)):
-            self.fault = ""
-            return EVERY
-        if not await asyncio.to_thread(self._lease.elect, ROLE):
-            self.fault = ""
-            return EVERY
-        async with self._turn:
-            return await self._round()
-
-    async def _round(self) -> float:
+    async def _compare(self) -> None:
         rows = await self._store.slots(PAGES)
-        for u in await self._wanted():
-            row = rows.get(u.key)
-            if row is None and u.state == "resolved":
+        lately = await self._store.lately(self._clock() - DAY, RECENT)
+        heads = [h for h in lately if self._kept(h.service) and h.kind == "rollback"]
+        for u in await self._learnt(heads, self._said):
+            row = rows.get(u.key) if u is not None else None
+            if u is None or (row is None and u.state == "resolved"):
                 continue
             words = json.dumps(_body(u), ensure_ascii=False, sort_keys=True)
             if row is None or row.digest != words:
                 rows[u.key] = Slot(PAGES, u.key, u.service, "", words, self._clock())
                 await self._store.put_slot(rows[u.key])
-        if self._clock() >= self._not_before:
+        if not self._resting:
             await self._deliver(rows)
         for row in rows.values():
             if row.name not in self._known and (row.ts or not self._kept(row.channel)):
                 await self._store.forget_slot(PAGES, row.name)
-        return max(0.1, min(EVERY, self._not_before - self._clock())) if self._rest else EVERY
-
-    # -- looking ---------------------------------------------------------------------------------------------------
 
     def _kept(self, service: str) -> bool:
         found = self._catalogue().services.get(service)
         return found is not None and found.status_page is not None
 
-    async def _wanted(self) -> list[Update]:
-        """What the pages are to say of these runs; only those that have changed are read."""
-        heads = [
-            h
-            for h in await self._store.lately(self._clock() - DAY, RECENT)
-            if self._kept(h.service) and h.kind == "rollback"
-        ]
-        for head in heads:
-            if self._known.get(head.run, (0,))[0] != head.seq:
-                with contextlib.suppress(BadEvent):  # what cannot be read is told by those who need it
-                    run = await self._store.load(head.run)
-                    self._known[head.run] = (head.seq, update(run, self._catalogue().services[head.service].title))
-        self._known = {h.run: self._known[h.run] for h in heads if h.run in self._known}
-        return [u for _, u in self._known.values() if u is not None]
-
-    # -- sending ---------------------------------------------------------------------------------------------------
+    def _said(self, run: Run) -> Update | None:
+        return update(run, self._catalogue().services[run.service].title)
 
     async def _deliver(self, rows: Mapping[str, Slot]) -> None:
         """What was not taken yet; a hook that is away is left alone for a while."""
@@ -147,11 +100,8 @@ class StatusPages:
             if not row.ts and (fault := await self._one(row)):
                 said = fault
         if said:
-            self._rest = min(REST[1], max(REST[0], 2 * self._rest))
-            self._not_before = self._clock() + self._rest
-            return self._note(said)
-        self._rest, self._not_before, self.fault = 0.0, 0.0, ""
-        self._outage.up()
+            return self._wait(said)
+        self._taken()
 
     async def _one(self, row: Slot) -> str:
         """Sends one row; what is wrong, "" where it was taken."""
@@ -168,10 +118,6 @@ class StatusPages:
             return f"the status page of {row.channel} answered {reply.status}; look at its target {hook.target}"
         await self._store.put_slot(replace(row, ts=f"{self._clock():.3f}"))
         return ""
-
-    def _note(self, fault: str) -> None:
-        self.fault = fault
-        self._outage.down(fault)
 
 
 async def _told(command: str) -> None:
