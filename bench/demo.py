@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import yaml
-
 from bench import median, report
+from bot.playground.demo import without_bot
 from bot.playground.demo.live import Live
 from bot.playground.demo.people import People
 from bot.playground.demo.stage import HERE, Stage
@@ -46,14 +44,10 @@ async def decided() -> AsyncIterator[tuple[Stage, People]]:
         await people.press("ana", "Start rollback")
         await people.card(BACKEND)
         await people.reads("Prepare: 5 of 5")
-        await stage.workspace.driver.wait_for(lambda: any("rollback-freeze" in text for text in by_hand(stage)), 60)
+        await stage.workspace.driver.wait_for(
+            lambda: any("rollback-freeze" in text for text in without_bot.texts(stage)), 60
+        )
         yield stage, people
-
-
-def by_hand(stage: Stage) -> list[str]:
-    """The texts in the thread, oldest first."""
-    files = (f for f in stage.workspace.state.files.values() if f.name == "by-hand.md" and f.complete)
-    return [f.data.decode() for f in files if f.data is not None]
 
 
 def back(truth: Truth) -> bool:
@@ -95,20 +89,9 @@ async def by_the_script() -> float:
     """Seconds. The bot is gone."""
     async with decided() as (stage, _):
         await stage.kill()
-        finish = by_hand(stage)[-1].split("## To take it back instead")[0]
-        script = "\n".join(re.findall(r"```sh\n(.*?)\n```", finish, flags=re.DOTALL))
-        config = stage.folder / "admin"
-        config.write_text(yaml.safe_dump(stage.shop.kubeconfig_of("admin")))
-        config.chmod(0o600)
-        env = {k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK_")} | {"KUBECONFIG": str(config)}
+        finish = without_bot.texts(stage)[-1].split("## To take it back instead")[0]
         begun = time.monotonic()
-        shell = await asyncio.create_subprocess_exec(
-            "bash", "-e", "-o", "pipefail", "-c", script, env=env,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        said = (await asyncio.wait_for(shell.communicate(), PATIENCE))[0].decode()
-        if shell.returncode != 0:
-            raise RuntimeError(f"the script failed:\n{said}")
+        await without_bot.typed(stage, "\n".join(without_bot.commands(finish)), within=PATIENCE)
         return await until_back(stage) - begun
 
 

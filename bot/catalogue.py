@@ -51,7 +51,7 @@ from bot.catalogued.postgres import PostgresTarget
 from bot.catalogued.postmortem import PostmortemFile, arrangement_of, check_postmortem
 from bot.catalogued.prometheus import PrometheusTarget
 from bot.catalogued.redis import RedisTarget
-from bot.catalogued.shapes import UrlPath, either
+from bot.catalogued.shapes import UrlPath, check_http_target, either
 from bot.contract import Json, canonical
 from bot.located import Path, Report
 from bot.located.shapes import Shape
@@ -343,11 +343,8 @@ def _check_services(file: CatalogueFile, report: Report, plans: Collection[str] 
         check_journeys(service.journeys, (*path, "journeys"), over_http, report)
         check_partners(service.partners, (*path, "partners"), over_http, report)
         check_postmortem(service.postmortem, (*path, "postmortem"), over_http, report)
-        hook = service.status_page
-        if hook is not None and not over_http.get(hook.target):
-            known = [t for t, http in over_http.items() if http]
-            where, what = (*path, "status_page", "target"), f"there is no HTTP target {hook.target!r}"
-            report.add(where, what, word=hook.target, known=known)
+        if service.status_page is not None:
+            check_http_target(service.status_page.target, (*path, "status_page", "target"), over_http, report)
         clusters = [n for n, target in service.targets.items() if isinstance(target, KubernetesTarget)]
         databases = [n for n, target in service.targets.items() if isinstance(target, PostgresTarget)]
         for target_name, target in service.targets.items():

@@ -122,11 +122,8 @@ def judge(cron: Thing, jobs: Sequence[Thing], now: datetime, p: CronsRunningPara
         return JudgedCron(Status.PASS, last)
     if not ticks:
         return _not_due(ahead[0] if ahead else None, last, since, now, p)
-    failed = next(
-        (str(j.facts["failed"]) for j in _newest_first([j for j in jobs if _runs(j, cron)]) if j.facts.get("failed")),
-        "",
-    )
-    if failed:
+    own = _newest_first([j for j in jobs if _runs(j, cron)])
+    if failed := next((str(j.facts["failed"]) for j in own if j.facts.get("failed")), ""):
         return JudgedCron(Status.FAIL, f"the run of {_clock(ticks[-1], now)} failed ({failed}); {last}")
     if any(j.facts.get("running") for j in jobs):
         return JudgedCron(Status.UNKNOWN, f"the run of {_clock(ticks[-1], now)} has not ended yet; {last}")

@@ -40,8 +40,7 @@ async def server(taken: list[str]) -> tuple[web.AppRunner, str]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    host, port = runner.addresses[0][:2]
-    return runner, f"http://{host}:{port}/"
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}/"
 
 
 class Lost(Exception):

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from bot.catalogued.shapes import UrlPath, one_or_more
+from bot.catalogued.shapes import UrlPath, check_http_target, one_or_more
 from bot.located import Path, Report
 from bot.located.strict import Duration, Slug, Strict, Text, Word
 from bot.ports.history import Arrangement, Ticket, TicketForm
@@ -108,9 +108,7 @@ def check_postmortem(file: PostmortemFile, path: Path, targets: Mapping[str, boo
     ticket, at = file.ticket, (*path, "ticket")
     if ticket is None:
         return
-    if not targets.get(ticket.target):
-        known = [t for t, http in targets.items() if http]
-        report.add((*at, "target"), f"there is no HTTP target {ticket.target!r}", word=ticket.target, known=known)
+    check_http_target(ticket.target, (*at, "target"), targets, report)
     if ticket.form == "github" and not re.fullmatch(r"[\w.-]+/[\w.-]+", ticket.project or ""):
         report.add(at, "a GitHub issue needs its project: owner/repository")
     if ticket.form == "jira" and not re.fullmatch(r"[A-Z][A-Z0-9_]*", ticket.project or ""):

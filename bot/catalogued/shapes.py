@@ -1,14 +1,16 @@
-"""Scalars that what stands below a service shares: paths, pointers, patterns, statuses, names of variables."""
+"""What the parts below a service share: scalars (paths, pointers, patterns, statuses, names of variables), and that a
+target is there which is named."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from bot.located import Path, Report
 from bot.located.strict import Word
 
 
@@ -92,3 +94,10 @@ UrlPath = Annotated[str, AfterValidator(_path), Field(max_length=2000)]
 Variable = Annotated[Word, AfterValidator(_variable)]
 Header = Annotated[Word, AfterValidator(_header)]
 Statuses = Annotated[list[Annotated[int, Field(ge=100, le=599)]], BeforeValidator(one_or_more), Field(min_length=1)]
+
+
+def check_http_target(name: str, path: Path, targets: Mapping[str, bool], report: Report) -> None:
+    """That there is such a target, and that it is reached over HTTP. targets: name -> whether it is."""
+    if not targets.get(name):
+        known = [t for t, http in targets.items() if http]
+        report.add(path, f"there is no HTTP target {name!r}", word=name, known=known)

@@ -191,7 +191,7 @@ class Executor:
         loop = asyncio.get_running_loop()
         pool, own = ThreadPoolExecutor(1, "dbos-end"), ThreadPoolExecutor(thread_name_prefix="asyncio")
         destroy = functools.partial(DBOS.destroy, workflow_completion_timeout_sec=seconds)
-        ending = asyncio.ensure_future(loop.run_in_executor(pool, destroy))
+        ending = loop.run_in_executor(pool, destroy)
         try:
             while not ending.done():
                 loop.set_default_executor(own)  # each call into DBOS makes it the one that is about to end

@@ -33,13 +33,13 @@ class Beside(Protocol):
 
 def holds_fields(run: Run) -> bool:
     """Whether a run that was given up, and owes nothing any more, has written to clusters."""
-    return _given_up(run) and not run.debts and any(_acted(s) and "kubernetes" in s.spec.needs for s in _steps(run))
+    return _given_up(run) and not run.debts and any(s.acted and "kubernetes" in s.spec.needs for s in _steps(run))
 
 
 def unlearnt(run: Run) -> bool:
     """Whether a run was given up after it had done something, and before the postmortem of its plan."""
     planned = [s for s in _steps(run) if "learn" in s.spec.duties and s.end != "done"]
-    return _given_up(run) and bool(planned) and any(map(_acted, _steps(run)))
+    return _given_up(run) and bool(planned) and any(s.acted for s in _steps(run))
 
 
 def _given_up(run: Run) -> bool:
@@ -48,11 +48,6 @@ def _given_up(run: Run) -> bool:
 
 def _steps(run: Run) -> Iterator[Step]:
     return (s for s in run.steps.values() if s.spec.changes)
-
-
-def _acted(s: Step) -> bool:
-    """Whether the step has changed something, taken back since or not."""
-    return s.made is not None or s.application > 1
 
 
 class Following:

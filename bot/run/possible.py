@@ -169,8 +169,11 @@ def _postmortem(run: Run) -> Objection | None:
         return Objection("it brings no release back, so there is nothing to learn from it")
     if run.open:
         return Objection(f"{run.id} is still open; its postmortem is scheduled when it ends")
-    done = any(s.made is not None or s.application > 1 for s in run.steps.values())
-    return None if done else Objection(f"{run.id} changed nothing, so there is nothing to learn from it")
+    return (
+        None
+        if any(s.acted for s in run.steps.values())
+        else Objection(f"{run.id} changed nothing, so there is nothing to learn from it")
+    )
 
 
 _OPENS: Mapping[str, Callable[[Run], Objection | None]] = {

@@ -203,7 +203,7 @@ def _abort(run: Run, e: ev.Aborted) -> str | None:
 def begun(run: Run) -> str:
     """A step that people let begin, that has begun to change something, or was done; empty before all that."""
     acts = (s for s in run.steps.values() if s.spec.changes or s.spec.kind == "gate")
-    return next((s.spec.id for s in acts if s.applying or s.application > 1 or s.made is not None or _acted(s)), "")
+    return next((s.spec.id for s in acts if s.applying or s.acted or _at_it(s)), "")
 
 
 def moved(run: Run) -> bool:
@@ -215,7 +215,7 @@ def moved(run: Run) -> bool:
     return run.restored is not None or any(s.spec.id in run.plan.on_target for s in kept)
 
 
-def _acted(s: Step) -> bool:
+def _at_it(s: Step) -> bool:
     at_work = s.attempt is not None and s.attempt.doing in ("apply", "undo")
     return at_work or s.began is not None or s.end in ("done", "adopted", "accepted", "failed")
 

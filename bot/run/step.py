@@ -127,6 +127,11 @@ class Step:
         return self.end is None
 
     @property
+    def acted(self) -> bool:
+        """Whether it has changed something, taken back since or not."""
+        return self.made is not None or self.application > 1
+
+    @property
     def output(self) -> Mapping[str, Json]:
         """What it hands to later steps; empty until it has ended well."""
         if self.verdict is not None and self.end is not None:

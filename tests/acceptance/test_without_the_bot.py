@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
-
-import yaml
-
-from bot.playground.demo import verdict
+from bot.playground.demo import verdict, without_bot
 from bot.playground.demo.people import People
 from bot.playground.demo.stage import Stage
 from bot.playground.demo.story import BACKEND, REASON
@@ -19,11 +13,11 @@ async def test_the_shop_is_restored_by_the_commands_of_the_file_in_the_thread() 
     async with incident() as (stage, people, _):
         text = await _until_decided(stage, people)
         finish = text.split("## To take it back instead")[0]
-        await _typed(stage, _commands(finish))
+        await without_bot.typed(stage, *without_bot.commands(finish))
         truth = await verdict.resting(stage, lambda t: t.serves("2.4.0"))
         assert truth.serves("2.4.0") and truth.paused == ("eu-1/application/shop", "us-1/application/shop"), text
         stage.shop.push("2.4.0")  # whoever went on by hand puts it right in Git, and runs the last commands again
-        await _typed(stage, _commands(finish)[-1:])
+        await without_bot.typed(stage, without_bot.commands(finish)[-1])
         assert list(verdict.faults(await verdict.settled(stage, "2.4.0"), "2.4.0")) == [], text
 
 
@@ -35,7 +29,8 @@ async def test_what_was_begun_is_taken_back_by_the_commands_of_the_file_outside_
         await stage.kill()
         (file,) = (stage.folder / "files").rglob("by-hand/*.md")
         text = file.read_text()
-        await _typed(stage, _commands(text.split("## To take it back instead")[1].split("## What was run so far")[0]))
+        back = text.split("## To take it back instead")[1].split("## What was run so far")[0]
+        await without_bot.typed(stage, *without_bot.commands(back))
         truth = await verdict.resting(stage, lambda t: t.serves("2.4.1") and not t.paused)
         assert truth.serves("2.4.1") and not truth.paused, text
         assert "rollback-bot " not in text.split("## What was run so far")[0], "guards have it as a label; no command"
@@ -47,33 +42,9 @@ async def _until_decided(stage: Stage, people: People, *, kill: bool = True) -> 
     await people.press("ana", "Start rollback")
     await people.card(BACKEND)
     await people.reads("Prepare: 5 of 5")  # what stands by then is in the file, and no guard comes after it
-    await stage.workspace.driver.wait_for(lambda: [f for f in _files(stage) if "rollback-freeze-shop" in f], 30)
+    await stage.workspace.driver.wait_for(
+        lambda: [f for f in without_bot.texts(stage) if "rollback-freeze-shop" in f], 30
+    )
     if kill:
         await stage.kill()
-    return _files(stage)[-1]
-
-
-def _files(stage: Stage) -> list[str]:
-    """The texts that were shared, oldest first."""
-    found = [f for f in stage.workspace.state.files.values() if f.name == "by-hand.md" and f.complete]
-    return [f.data.decode() for f in found if f.data is not None]
-
-
-def _commands(text: str) -> list[str]:
-    """What stands between fences, block by block."""
-    return re.findall(r"```sh\n(.*?)\n```", text, flags=re.DOTALL)
-
-
-async def _typed(stage: Stage, commands: list[str]) -> None:
-    """In a shell, with the rights of an administrator and nothing of the bot's."""
-    config = stage.folder / "admin"
-    config.write_text(yaml.safe_dump(stage.shop.kubeconfig_of("admin")))
-    config.chmod(0o600)
-    env = {k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK_")} | {"KUBECONFIG": str(config)}
-    for block in commands:
-        shell = await asyncio.create_subprocess_exec(
-            "bash", "-e", "-o", "pipefail", "-c", block, env=env,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        said = (await asyncio.wait_for(shell.communicate(), 120))[0].decode()
-        assert shell.returncode == 0, "\n--\n".join([*commands, said])
+    return without_bot.texts(stage)[-1]

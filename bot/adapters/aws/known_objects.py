@@ -55,10 +55,8 @@ class KnownObjects:
     def held(self, at: At, key: str, listed: ListedObject) -> StoredObject | None:
         """What an object is, where this version of it is known."""
         known = self._known.get(at, {}).get(key)
-        if known is None or known.version != _version(listed):
-            return None
-        sha = known.sha256 or self.by_md5.get((listed.md5, listed.size), "")
-        return StoredObject(listed.size, sha, known.headers) if sha else None
+        sha = self._sha256(known, listed)
+        return StoredObject(listed.size, sha, known.headers) if known is not None and sha else None
 
     def learn(self, at: At, key: str, listed: ListedObject, held: StoredObject) -> None:
         """It was looked at, and was this version; harmless where it is too new to be known."""
@@ -69,12 +67,13 @@ class KnownObjects:
     def unknown(self, at: At, keys: Collection[str], there: Mapping[str, ListedObject]) -> list[str]:
         """Of these, what would have to be asked for."""
         mine = self._known.get(at, {})
-        return [key for key in keys if key in there and not self._knows(mine.get(key), there[key])]
+        return [key for key in keys if key in there and not self._sha256(mine.get(key), there[key])]
 
-    def _knows(self, known: _Known | None, listed: ListedObject) -> bool:
+    def _sha256(self, known: _Known | None, listed: ListedObject) -> str:
+        """Of this version, "" where that is not known."""
         if known is None or known.version != _version(listed):
-            return False
-        return bool(known.sha256) or (listed.md5, listed.size) in self.by_md5
+            return ""
+        return known.sha256 or self.by_md5.get((listed.md5, listed.size), "")
 
     async def recall(self, at: At, memory: Memory) -> None:
         """Take what was kept, by whomever; what this process knows itself counts more."""

@@ -136,8 +136,7 @@ class Connection:
         self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
     ) -> Any:
         """The answer, as JSON. ClusterRefused, Unreachable."""
-        text = await self.text(method, path, query=query, body=body, sort=sort)
-        return json.loads(text) if len(text) <= SHORT else await asyncio.to_thread(json.loads, text)
+        return await _decoded(await self.text(method, path, query=query, body=body, sort=sort), json.loads)
 
     async def text(
         self, method: str, path: str, *, query: Query = (), body: object = None, sort: str = "application/json"
@@ -172,8 +171,7 @@ class Connection:
             try:
                 while True:
                     page = [*query, ("limit", str(PAGE)), *([("continue", more)] if more else [])]
-                    text = await self.text("GET", path, query=page)
-                    items, more = of_page(text) if len(text) <= SHORT else await asyncio.to_thread(of_page, text)
+                    items, more = await _decoded(await self.text("GET", path, query=page), of_page)
                     found += items
                     if not more:
                         return found
@@ -322,3 +320,8 @@ def _refused(status: int, text: str, headers: Mapping[str, str]) -> ClusterRefus
 def _cause(error: aiohttp.ClientConnectorError) -> str:
     why = (error.os_error.strerror or str(error.os_error) or type(error).__name__).lower()
     return "nothing answers there" if why.startswith("connect call failed") else why
+
+
+async def _decoded(text: str, how: Callable[[str], T]) -> T:
+    """What an answer says; a long one is read in a thread."""
+    return how(text) if len(text) <= SHORT else await asyncio.to_thread(how, text)

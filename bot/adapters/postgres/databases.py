@@ -139,10 +139,8 @@ class PostgresDatabases:
 
     def _stamped(self, name: str, found: tuple[str, ...] | None) -> tuple[str, ...]:
         if not found:
-            lacks, schema = (
-                "no version table" if found is None else "an empty version table",
-                self._target(name).at.schema,
-            )
+            lacks = "no version table" if found is None else "an empty version table"
+            schema = self._target(name).at.schema
             raise BadScripts(f"{name} has {lacks} in schema {schema}: at which revision it is is not known")
         return found
 

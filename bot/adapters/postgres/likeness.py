@@ -55,7 +55,7 @@ async def unlike(server: PostgresServer, name: str, proof: Proof, stamp: str, jo
         if lost := granted - {str(r[0]) for r in await rows(c, _GRANTED)}:
             found.append(f"nothing is granted to {', '.join(sorted(lost))}, who had rights in tables")
         found += [f"index {r[0]} is not valid" for r in await rows(c, _INVALID)]
-        if f"{stamp}" in tables and proof.stamp:
+        if stamp in tables and proof.stamp:
             at = tuple(sorted(str(r[0]) for r in await rows(c, f"SELECT version_num FROM {tables[stamp][1]}")))
             if at != tuple(sorted(proof.stamp)):
                 found.append(f"its revision is {', '.join(at) or 'none'}, in the backup {', '.join(proof.stamp)}")

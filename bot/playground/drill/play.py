@@ -17,7 +17,17 @@ from typing import Any
 import yaml
 
 from bot.playground.demo.live import WIDTH
-from bot.playground.demo.stage import JUDGED, READ, SHORT_JUDGED, SHORT_READ, SHORT_WATCH, SOON, DemoFailed, Stage
+from bot.playground.demo.stage import (
+    JUDGED,
+    NO_WAIT,
+    READ,
+    SHORT_JUDGED,
+    SHORT_READ,
+    SHORT_WATCH,
+    SOON,
+    DemoFailed,
+    Stage,
+)
 from bot.playground.drill.actors import Actors
 from bot.playground.drill.world import Team, cast, catalogue, holders, unplayed
 from bot.playground.prometheus import installed
@@ -33,7 +43,7 @@ _BEGINS = ("started", "apply started")
 
 def shortened(text: str) -> str:
     """A plan whose watches and windows of numbers can be waited for."""
-    text = _WATCH.sub(SHORT_WATCH, text).replace(JUDGED, SHORT_JUDGED).replace(SOON, "with: {soon: 0}")
+    text = _WATCH.sub(SHORT_WATCH, text).replace(JUDGED, SHORT_JUDGED).replace(SOON, NO_WAIT)
     for window in READ:
         text = text.replace(window, SHORT_READ)
     return text

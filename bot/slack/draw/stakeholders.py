@@ -17,7 +17,6 @@ from bot.run.state import Run
 from bot.slack.draw.blocks import Mrkdwn, cut, escape, joined, mark, message, section, when
 from bot.slack.draw.phrases import Scene, sentence
 from bot.slack.draw.post import Message, Post
-from bot.telling.eta import Eta
 from bot.telling.remains import made_up
 
 QUARTER, HOUR, DAY = 900.0, 3600.0, 86400.0
@@ -121,7 +120,8 @@ def _said(scene: Scene) -> Iterator[Mrkdwn]:
     else:
         yield mark("{}{} {}.", f"{now} " if now else "", "We are going back to the previous version," if back else
                    "We are going forward again to the newer version,", version)  # fmt: skip
-        yield _return(scene.eta, "work again" if back else "be done", waits=bool(run.halted) or run.stopped is not None)
+        state = "work again" if back else "be done"
+        yield _expected(scene, state, f"We cannot say yet when it will {state}.")
 
 
 def _short(run: Run) -> str:
@@ -144,9 +144,11 @@ def _not_over(run: Run) -> str:
     return f"{partly}The problem is not solved by this; those who work on it tell you here how it goes on."
 
 
-def _return(eta: Eta | None, state: str, waits: bool) -> Mrkdwn:
-    if eta is None or eta.between is None or not eta.samples or waits:
-        return mark("We cannot say yet when it will {}.", state)
+def _expected(scene: Scene, state: str, unknown: str) -> Mrkdwn:
+    """Between when it will be so; unknown: what is said while nobody can tell."""
+    run, eta = scene.run, scene.eta
+    if eta is None or eta.between is None or not eta.samples or run.halted or run.stopped is not None:
+        return Mrkdwn(unknown)
     return mark("We expect it to {} between {} and {}.", state, when(eta.between[0]), when(eta.between[1] + 59))
 
 
@@ -177,16 +179,9 @@ def _to_customers(scene: Scene) -> Iterator[Mrkdwn]:
     elif run.restored is not None:
         yield Mrkdwn("What you may say: it works again for most; for a part of it we do not know yet.")
     else:
-        yield mark("What you may say: we know of it and are working on it. {}", _promised(scene))
+        promised = _expected(scene, "work again", "No time is known yet: promise none.")
+        yield mark("What you may say: we know of it and are working on it. {}", promised)
     yield mark("Questions: {}.", _whom(run))
-
-
-def _promised(scene: Scene) -> Mrkdwn:
-    """A time that may be told, or that none may."""
-    run, eta = scene.run, scene.eta
-    if eta is None or eta.between is None or not eta.samples or run.halted or run.stopped is not None:
-        return Mrkdwn("No time is known yet: promise none.")
-    return mark("We expect it to work again between {} and {}.", when(eta.between[0]), when(eta.between[1] + 59))
 
 
 def _whom(run: Run) -> Mrkdwn:
