@@ -16,6 +16,7 @@ from bot.catalogue import Channels, Crew, Release, Role
 from bot.contract import Action, Change, Edit, Effect, Fact, Json, Receipt, Status, Verdict
 from bot.handlers.registry import Registry
 from bot.plan.model import REF, Choice, Decision, Plan, StepSpec
+from bot.playground.workspace.plaintext import plain
 from bot.policy import Actor, Gate, Person, Refusal, Requirement
 from bot.run import answering
 from bot.run import commands as c
@@ -457,3 +458,10 @@ SCENES: tuple[Callable[[], Tape], ...] = (
     watching, verified, check_failed, stopped, aborted, handed_over, abort_ended, glass_broken, command_offered,
     command_taken, retarget_proposed, retargeted, undo_asked, impossible, noticed,
 )  # fmt: skip
+
+
+def read(tape: Tape, slot: str) -> str:
+    """One message as it reads in Slack, with names for ids."""
+    names = {p.id: p.name for p in PEOPLE}
+    blocks = [dict(b) for b in tape.post(slot).message.blocks]
+    return plain(blocks, lambda i: names.get(i, i))

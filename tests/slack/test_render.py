@@ -19,30 +19,19 @@ from bot.policy import Actor
 from bot.run import commands as c
 from bot.run import events as ev
 from bot.run.afterwards import Leftover
-from bot.slack.draw import ends, stakeholders
+from bot.slack.draw import ends
 from bot.slack.draw.blocks import buttons_of, section
-from bot.slack.draw.phrases import Scene, sentence
+from bot.slack.draw.phrases import sentence
 from bot.slack.draw.post import Upload
-from bot.slack.draw.screen import screen
 from bot.slack.hear import replies
 from bot.slack.truth import stays, true_now
 from bot.store.chain import Checkpoint
 from bot.store.rows import Notice, Progress
 from bot.telling import view
-from bot.telling.eta import Eta
 from bot.telling.owing import owed
 from bot.telling.plain import text
-from tests.run import played
-from tests.run.played import COMMANDER, Play, act, ask, check, gate, plan, watch
 from tests.slack import scenes
-from tests.slack.scenes import CHO, Tape
-
-
-def read(tape: Tape, slot: str) -> str:
-    """One message as it reads in Slack, with names for ids."""
-    names = {p.id: p.name for p in scenes.PEOPLE}
-    blocks = [dict(b) for b in tape.post(slot).message.blocks]
-    return plain(blocks, lambda i: names.get(i, i))
+from tests.slack.scenes import CHO, Tape, read
 
 
 def test_the_root_card_waits_for_the_commander() -> None:
@@ -168,45 +157,6 @@ def test_evidence_for_few_eyes_is_told_and_only_the_picture_is_attached_with_its
     assert (file.name, file.what, file.alt) == ("plot", picture["digest"], "a line")
     assert attached(logs=f"sha256:{'1' * 64}, 20 bytes") == [()], "it is told all the same"
     assert attached() == []
-
-
-def test_stakeholders_read_plain_words_and_no_promise_of_return() -> None:
-    assert read(scenes.asked_backend(), "stakeholders") == snapshot("""\
-Shop
-Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. We cannot say yet when it will work again.
-Next update by 14:17 UTC.\
-""")
-
-
-def briefed(tape: Tape, slot: str = "support") -> str:
-    """What those read who talk to customers."""
-    told = replace(scenes.CHANNELS, support=("#support",))
-    shown = screen(tape.run, now=tape.now, eta=tape.eta, channels=told, roles=scenes.ROLES, links=tape.links)
-    (found,) = [p for p in shown.posts if p.slot == slot]
-    assert found.channel == "#support" and "<@" not in str(found.message.blocks), "no update calls anybody"
-    return plain([dict(b) for b in found.message.blocks], lambda i: i)
-
-
-def test_those_who_talk_to_customers_read_what_they_may_say_and_what_not_to_promise() -> None:
-    tape = scenes.asked_backend()
-    assert briefed(tape) == snapshot("""\
-Shop, for those who talk to customers
-What customers notice: Checkout has failed for some customers since 14:02.
-What helps them meanwhile: Carts are kept, paying by invoice works.
-What you may say: we know of it and are working on it. No time is known yet: promise none.
-Questions: @ana.
-Next update by 14:17 UTC.\
-""")
-    tape = scenes.deploying()
-    tape.eta = Eta(240.0, 660.0, 0, 3, "expected between 14:07 and 14:15 UTC", (tape.now + 240, tape.now + 660))
-    assert "We expect it to work again between 14:07 UTC and 14:15 UTC." in briefed(tape)
-    assert briefed(scenes.watching(), "support.restored") == snapshot("""\
-Shop, for those who talk to customers
-What customers noticed: Checkout has failed for some customers since 14:02.
-What you may say: it works again since 14:04 UTC. We are still watching it.
-Who still sees it: ask when it was and what they did, and tell @ana.\
-""")
-    assert "Promise no time" in briefed(scenes.abort_ended(), "support.end")
 
 
 def test_by_hand_is_a_file_below_each_card_that_waits_with_one_line_above_it() -> None:
@@ -438,47 +388,6 @@ Back after 2 min 57 s (1 min 26 s work, 1 min 31 s waiting for decisions).\
 """)
 
 
-def test_stakeholders_hear_that_it_runs() -> None:
-    assert read(scenes.watching(), "stakeholders.restored") == snapshot("""\
-Shop
-Shop is back on the previous version, 2.4.0, since 14:04 UTC. We are watching it. The problem was: Checkout has failed for some customers since 14:02.\
-""")
-
-
-def test_a_part_that_is_left_out_is_told_to_those_who_know_nothing_of_clusters_and_so_is_that_it_was_made_up() -> None:
-    steps = ask("start"), act("deploy", {"eu/shop": "new", "us/shop": "new"}, ["start"]), check("runs", ["deploy"],
-            phase="verify"), watch("watch", ["runs"], lasting=60.0, passes=2, every=10.0)  # fmt: skip
-    play = Play(plan(*steps, decisions=[gate("start", by=COMMANDER)]))
-    play.away.add("us")
-    play.look()
-    play.do(played.ANA, c.Without("us", "its provider is down"))
-    play.do(played.CHO, c.Agree(play.proposal))
-    play.approve("start", played.ANA)
-    play.go("deploy")
-    play.go("runs")
-
-    def told() -> dict[str, str]:
-        found, _ = stakeholders.posts(Scene(play.run), ("#status",), play.now)
-        return {p.slot: plain([dict(b) for b in p.message.blocks], str).strip() for p in found}
-
-    assert told()["stakeholders"] == (
-        "Shop\nShop is on the previous version, 2.4.0, but not everywhere: one of the places that serve it cannot be reached "
-        "(us). Whoever is served from there may still have the problem. We go on there as soon as we can."
-    )
-    play.wait(30)
-    play.away.clear()
-    assert play.write(ev.PartBack("us")) is None
-    play.go("deploy")
-    play.go("runs")
-    (news,) = [text for slot, text in told().items() if ".everywhere." in slot]
-    assert (
-        news
-        == told()["stakeholders"]
-        == "Shop\nShop is back on the previous version, 2.4.0, everywhere now. We are watching it."
-    )
-    assert "us was left out" in plain([dict(b) for b in ends.end(Scene(play.run)).blocks], str)
-
-
 def test_the_end_says_how_long_it_took_and_where_the_record_is() -> None:
     assert read(scenes.verified(), "end") == snapshot("""\
 shop runs 2.4.0 and is verified.
@@ -506,13 +415,6 @@ Preflight: 1 of 2 fine. Look at: Backups: the newest backup is 26 min old, expec
   [done] Verify: 3 of 3
   [done] Close: 2 of 2
 Run shop-1f · since 2026-11-25 14:02 UTC · plan standard\
-""")
-
-
-def test_stakeholders_hear_the_end() -> None:
-    assert read(scenes.verified(), "stakeholders.end") == snapshot("""\
-Shop
-Resolved: Shop is back on the previous version, 2.4.0. We have watched it, and it works. The problem was: Checkout has failed for some customers since 14:02.\
 """)
 
 
@@ -617,14 +519,6 @@ Stays changed: Deploy 2.4.0 was given up half-way: eu-1/shop-api/image is sha256
 Not restored by this: data written meanwhile; secrets; what other companies' systems have received; what open pages and apps have loaded.
 Record: 64 entries, head 7c1e90ab7c1e. `rollback-bot audit shop-1f verify` checks it.
 ( ⋯ Roll forward again… )\
-""")
-
-
-def test_stakeholders_hear_that_it_was_called_off() -> None:
-    assert read(scenes.aborted(), "stakeholders.aborted") == snapshot("""\
-Shop
-Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We have called off going back to the previous version, 2.4.0. What we had prepared for it is being put back.
-Next update by 14:17 UTC.\
 """)
 
 
@@ -778,57 +672,6 @@ To press: Bring the backend back · Not now · Show commands · Break glass… �
 """)
 
 
-def test_what_the_commander_tells_is_posted_once_more_and_replaces_what_was_said() -> None:
-    tape = scenes.asked_backend()
-    tape.now += 60
-    tape.do(scenes.ANA, c.Tell("nobody can pay by card", "Invoices work."))
-    assert read(tape, "stakeholders.told.1") == snapshot("""\
-Shop
-Nobody can pay by card. Invoices work. We are going back to the previous version, 2.4.0. We cannot say yet when it will work again.
-Next update by 14:17 UTC.\
-""")
-    assert read(tape, "stakeholders") == read(tape, "stakeholders.told.1")
-    assert "Customers: Nobody can pay by card. Invoices work." in read(tape, "root")
-    assert tape.post("stakeholders.told.1").fixed and tape.post("stakeholders.told.1").urgency == "news"
-    tape.do(scenes.ANA, c.Tell("paying works again, slowly"))
-    slots = [p.slot for p in tape.screen().posts]
-    assert "stakeholders.told.2" in slots and "stakeholders.told.1" not in slots, "the older one is posted, or moot"
-
-
-def test_what_is_told_before_the_start_stands_on_the_first_card_alone() -> None:
-    tape = scenes.preflight()
-    tape.do(scenes.ANA, c.Tell("nobody can pay by card"))
-    assert "Customers: Nobody can pay by card." in read(tape, "root")
-    tape.now += 20
-    tape.approve("start", scenes.ANA)
-    slots = [p.slot for p in tape.screen().posts if p.slot.startswith("stakeholders")]
-    assert slots == ["stakeholders"] and "Nobody can pay by card." in read(tape, "stakeholders")
-
-
-def test_a_promised_update_is_posted_at_its_time_and_says_the_next_one() -> None:
-    tape = scenes.asked_backend()
-    due = tape.screen().again
-    assert due is not None
-    tape.now = due
-    assert read(tape, "stakeholders.1") == snapshot("""\
-Shop
-Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. We cannot say yet when it will work again.
-Next update by 14:32 UTC.\
-""")
-    assert tape.screen().again == due + 900
-
-
-def test_a_return_time_is_given_only_once_nothing_is_to_be_decided() -> None:
-    tape = scenes.deploying()
-    tape.eta = Eta(240.0, 660.0, 0, 3, "expected between 14:07 and 14:15 UTC", (tape.now + 240, tape.now + 660))
-    assert read(tape, "stakeholders") == snapshot("""\
-Shop
-Checkout has failed for some customers since 14:02. Carts are kept, paying by invoice works. We are going back to the previous version, 2.4.0. We expect it to work again between 14:07 UTC and 14:15 UTC.
-Next update by 14:17 UTC.\
-""")
-    assert "Expected between" in read(tape, "root")
-
-
 def test_the_end_says_how_far_the_record_was_and_decision_cards_hold_no_hashes() -> None:
     tape = scenes.verified()
     decided, closed = tape.run.asked["backend"].decided, tape.run.closed_at
@@ -925,15 +768,6 @@ def test_checks_that_still_run_do_not_read_as_a_failure() -> None:
     tape.acts("keep", "nothing was changed", 0)
     tape.looks("health", Status.PASS, "200 in 80 ms", "200")
     assert read(tape, "checklist").splitlines()[0] == "Verification: 1 of 2 so far."
-
-
-def test_stakeholders_never_read_the_reason() -> None:
-    for scene in scenes.SCENES:
-        for post in scene().screen().posts:
-            if post.slot.startswith("stakeholders"):
-                assert "since 14:02; " not in post.message.text
-                assert "checkout fails" not in post.message.text, (scene.__name__, post.slot)
-                assert "last post" not in post.message.text
 
 
 def test_a_halt_tells_in_words_which_release_runs_where() -> None:
